@@ -1,0 +1,1 @@
+"""Corpora: utterances with the votes of their raters, soft labels, audio."""

@@ -31,9 +31,7 @@ class InputError(EmoprobeError, ValueError):
     ) -> None:
         self.what, self.file, self.row, self.field, self.remedy = what, file, row, field, remedy
         where = [
-            f"{name} {value}"
-            for name, value in (("file", file), ("row", row), ("field", field))
-            if value is not None
+            f"{name} {value}" for name, value in (("file", file), ("row", row), ("field", field)) if value is not None
         ]
         message = what + (f" ({', '.join(where)})" if where else "") + "."
         super().__init__(f"{message} {remedy}" if remedy else message)

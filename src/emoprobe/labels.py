@@ -54,7 +54,7 @@ class LabelSet:
         return len(self.labels)
 
     def resolve(self, word: str) -> str | None:
-        """The label that a rater's word stands for, by its name or an alias (case is ignored); None if there is none."""
+        """The label that a word stands for, by name or alias, ignoring case; None if there is none."""
         key = word.strip().lower()
         for label in self.labels:
             if label.lower() == key:
@@ -89,5 +89,7 @@ class LabelSet:
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the labels, their order and their surface forms."""
-        value = [[label, {kind: list(words) for kind, words in sorted(self.forms[label].items())}] for label in self.labels]
+        value = [
+            [label, {kind: list(words) for kind, words in sorted(self.forms[label].items())}] for label in self.labels
+        ]
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]

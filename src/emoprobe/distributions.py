@@ -1,0 +1,214 @@
+"""From raw scores to distributions over labels: normalisation, variants and prompt ensembles. Pure functions, no model.
+
+Source of the averaged-logit family: "Token-Level Logits Matter" (arXiv 2505.18484), whose readable descriptions leave
+open which positions, tokens and values are meant; every plausible reading is a named variant here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import log_softmax, logsumexp, softmax
+
+from emoprobe.answers import parse_answer
+from emoprobe.errors import InputError
+
+NORMALIZATIONS = ("sum", "mean_token", "without_end")
+
+
+@dataclass(frozen=True)
+class AveragedLogitsVariant:
+    """One reading of the published formula ``z_n / sum(z)``.
+
+    Args:
+        positions: ``all`` generated positions, or the ``answer`` position only.
+        tokens: ``all`` sub-tokens of a surface form (their mean), or its ``first``.
+        values: What is averaged over positions: the raw ``logit``, its softmax over the vocabulary (``probability``),
+            or its softmax over the labels (``label_softmax``).
+        shares: ``ratio``: value / sum of values, undefined unless every value is positive; ``softmax`` of the values.
+    """
+
+    positions: str = "all"
+    tokens: str = "all"
+    values: str = "logit"
+    shares: str = "ratio"
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "positions": ("all", "answer"),
+            "tokens": ("all", "first"),
+            "values": ("logit", "probability", "label_softmax"),
+            "shares": ("ratio", "softmax"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise InputError(
+                    f"unknown value {getattr(self, name)!r}",
+                    field=f"variants.averaged_logits.*.{name}",
+                    remedy=f"Use one of {values}.",
+                )
+        if self.shares == "softmax" and self.values != "logit":
+            raise InputError("a softmax of probabilities is no distribution of theirs; use shares: ratio")
+
+
+AVERAGED_LOGITS = {
+    "raw_logit_ratio": AveragedLogitsVariant(),
+    "raw_logit_ratio_answer": AveragedLogitsVariant(positions="answer"),
+    "raw_logit_ratio_first_token": AveragedLogitsVariant(tokens="first"),
+    "probability_ratio": AveragedLogitsVariant(values="probability"),
+    "softmax_of_mean": AveragedLogitsVariant(shares="softmax"),
+    "mean_of_softmax": AveragedLogitsVariant(values="label_softmax"),
+    "answer_softmax": AveragedLogitsVariant(positions="answer", tokens="first", shares="softmax"),
+}
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """Distributions of one cell, in the order of its rows.
+
+    Args:
+        log_probs: Natural logarithms, ``[utterances, labels]``; a row without a distribution is NaN.
+        status: ``ok`` or why there is none, per utterance.
+    """
+
+    log_probs: np.ndarray
+    status: tuple[str, ...]
+
+    @property
+    def probs(self) -> np.ndarray:
+        """Probabilities, ``[utterances, labels]``."""
+        return np.exp(self.log_probs)
+
+
+def form_scores(table: pa.Table, normalization: str) -> np.ndarray:
+    """Log-score of every surface form, ``[rows, forms]`` nats.
+
+    Args:
+        table: Rows of one cell of `label_likelihood`.
+        normalization: ``sum`` of the token log-probabilities (the only one that is a probability), ``mean_token``
+            (their mean), ``without_end`` (their sum without the end token).
+    """
+    if normalization not in NORMALIZATIONS:
+        raise InputError(
+            f"unknown normalization {normalization!r}",
+            field="variants.label_likelihood",
+            remedy=f"Use one of {NORMALIZATIONS}.",
+        )
+    if normalization == "sum":
+        return np.array(table["form_logprobs"].to_pylist(), dtype=np.float64)
+    rows = table["form_token_logprobs"].to_pylist()
+    if normalization == "mean_token":
+        return np.array([[np.mean(tokens, dtype=np.float64) for tokens in forms] for forms in rows])
+    tokens = table["form_tokens"][0].as_py()
+    bare = [form[:-1] for form in tokens]
+    for i, short in enumerate(bare):
+        for j, long in enumerate(bare):
+            if i != j and long[: len(short)] == short:
+                names = table["forms"][0].as_py()
+                raise InputError(
+                    f"{names[i]!r} begins {names[j]!r} in this tokenizer, so only their ends tell them apart",
+                    field="variants.label_likelihood",
+                    remedy="Use the normalization sum, which scores the end.",
+                )
+    return np.array([[np.sum(tokens[:-1], dtype=np.float64) for tokens in forms] for forms in rows])
+
+
+def pool_forms(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Log-score of each label: log-sum-exp over its surface forms, ``[rows, forms]`` -> ``[rows, labels]``."""
+    owner = np.array([labels.index(label) for label in form_labels])
+    return np.stack([logsumexp(scores[:, owner == i], axis=1) for i in range(len(labels))], axis=1)
+
+
+def label_likelihood(table: pa.Table, labels: Sequence[str], normalization: str = "sum") -> Distributions:
+    """``P(label | audio, prompt, the answer is a label)``: softmax over labels of the log-sum-exp over forms."""
+    scores = pool_forms(form_scores(table, normalization), table["form_labels"][0].as_py(), labels)
+    return Distributions(log_softmax(scores, axis=1), ("ok",) * len(scores))
+
+
+def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLogitsVariant) -> Distributions:
+    """Shares of token-averaged logits under one reading; a row whose ratio has a value <= 0 is ``undefined``."""
+    kept = table["kept_tokens"][0].as_py()
+    groups = _token_groups(table, labels, kept, variant.tokens)
+    rows, status = [], []
+    for flat, normalizers in zip(table["kept_logits"].to_pylist(), table["log_normalizers"].to_pylist(), strict=True):
+        logits = np.array(flat, dtype=np.float64).reshape(len(normalizers), len(kept))
+        normalizer = np.array(normalizers, dtype=np.float64)
+        if variant.positions == "answer":
+            logits, normalizer = logits[:1], normalizer[:1]
+        values = logits - normalizer[:, None] if variant.values == "probability" else logits
+        if variant.values == "probability":
+            values = np.exp(values)
+        per_label = np.stack([_pool(values, group, variant.values) for group in groups], axis=1)  # [positions, labels]
+        if variant.values == "label_softmax":
+            per_label = softmax(per_label, axis=1)
+        mean = per_label.mean(axis=0)
+        if variant.shares == "softmax":
+            rows.append(log_softmax(mean))
+        elif (mean > 0).all():
+            rows.append(np.log(mean / mean.sum()))
+        else:
+            rows.append(np.full(len(labels), np.nan))
+        status.append("undefined" if np.isnan(rows[-1]).any() else "ok")
+    return Distributions(np.array(rows), tuple(status))
+
+
+def _token_groups(table: pa.Table, labels: Sequence[str], kept: list[int], tokens: str) -> list[list[list[int]]]:
+    """Per label, per surface form, the columns of its tokens."""
+    column = {token: i for i, token in enumerate(kept)}
+    groups: list[list[list[int]]] = [[] for _ in labels]
+    for label, form in zip(table["form_labels"][0].as_py(), table["form_tokens"][0].as_py(), strict=True):
+        ids = form[:-1] if tokens == "all" else form[:1]
+        groups[labels.index(label)].append([column[token] for token in ids])
+    owners: dict[tuple[int, ...], str] = {}
+    for label, forms in zip(labels, groups, strict=True):
+        for columns in forms:
+            if owners.setdefault(tuple(columns), label) != label:
+                raise InputError(
+                    f"labels {owners[tuple(columns)]!r} and {label!r} share their first token, which cannot tell them "
+                    "apart",
+                    field="variants.averaged_logits.*.tokens",
+                    remedy="Use tokens: all, or other surface forms.",
+                )
+    return groups
+
+
+def _pool(values: np.ndarray, forms: list[list[int]], kind: str) -> np.ndarray:
+    """One value per position for a label: mean over a form's tokens; over forms probabilities add, logits average."""
+    per_form = np.stack([values[:, columns].mean(axis=1) for columns in forms], axis=1)
+    return per_form.sum(axis=1) if kind == "probability" else per_form.mean(axis=1)
+
+
+def generated_text(table: pa.Table, labels: Sequence[str]) -> Distributions:
+    """The distributions that the answers state, with their parse status; a failure has no distribution."""
+    words = list(zip(table["form_labels"][0].as_py(), table["forms"][0].as_py(), strict=True))
+    parsed = [parse_answer(text, labels, words) for text in table["generated_text"].to_pylist()]
+    none = (np.nan,) * len(labels)
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.array([answer.shares or none for answer in parsed], dtype=np.float64))
+    return Distributions(log_probs, tuple(answer.status for answer in parsed))
+
+
+def ensemble(members: Sequence[Distributions], kind: str) -> Distributions:
+    """Combine the distributions that several prompts gave for the same utterances, in the same order.
+
+    Args:
+        members: One per prompt.
+        kind: ``arithmetic``: mean of probabilities; ``geometric``: renormalised mean of log-probabilities.
+
+    A row is left without a distribution (``undefined``) unless every member has one.
+    """
+    logs = np.stack([member.log_probs for member in members])
+    if kind == "arithmetic":
+        combined = logsumexp(logs, axis=0) - np.log(len(members))
+    elif kind == "geometric":
+        mean = logs.mean(axis=0)
+        # Labels that some member excludes everywhere leave nothing to renormalise.
+        combined = np.where(np.isfinite(mean).any(axis=1, keepdims=True), mean, np.nan)
+        combined = combined - logsumexp(combined, axis=1, keepdims=True)
+    else:
+        raise InputError(f"unknown ensemble {kind!r}", field="ensembles", remedy="Use arithmetic or geometric.")
+    status = tuple("undefined" if np.isnan(row).any() else "ok" for row in combined)
+    return Distributions(combined, status)

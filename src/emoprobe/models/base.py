@@ -1,0 +1,173 @@
+"""The interface of a speech foundation model (SFM): encode a clip once, ask it many questions.
+
+Nothing here knows of emotions. A *question* is a token prefix (everything the model reads before it answers) with the
+continuations whose likelihood is wanted; several questions are asked of a batch of clips in one call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NULL_INPUTS = ("silence", "noise", "no_audio")
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """A prompt as text, before a model's tokenizer and template have seen it.
+
+    Args:
+        before: Text the answer continues directly, without trailing space (``The speaker is feeling``).
+        context: Text given to the model ahead of the answer (for Whisper: the transcript of the preceding speech).
+    """
+
+    before: str = ""
+    context: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A tokenised prompt with the continuations to be scored.
+
+    Args:
+        prefix: Token ids before the answer.
+        continuations: Token ids of each continuation; the last one is the model's end token, so that no continuation
+            is credited for a longer word that begins like it.
+    """
+
+    prefix: tuple[int, ...]
+    continuations: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model wrote after one prompt, with what it thought at every step.
+
+    Args:
+        tokens: Generated token ids, without the end token.
+        text: Their text.
+        finished: Whether the model ended its answer itself (rather than reaching the limit).
+        kept_logits: Raw float32 logits of the kept tokens at each generated position, ``[positions, kept]``. Position 0
+            is the answer position. The position at which the end token was chosen is included.
+        log_normalizer: log-sum-exp over the whole vocabulary's logits at each position, ``[positions]``, nats.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    finished: bool
+    kept_logits: Tensor
+    log_normalizer: Tensor
+
+
+@dataclass
+class AudioContext:
+    """A batch of clips after the audio part of the work; readers never modify it.
+
+    Args:
+        size: Number of clips.
+        state: What the model family needs to answer questions (encoder states, key/value caches).
+        frames: Number of encoder frames that hold sound, per clip ``[clips]``.
+        hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
+    """
+
+    size: int
+    state: Any
+    frames: Tensor
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+
+
+class SpeechFoundationModel(ABC):
+    """A loaded speech foundation model.
+
+    Attributes:
+        name: Hub name or path.
+        revision: Exact version of the weights.
+        dtype: Name of the computing dtype (``float32``, ``bfloat16``).
+        sampling_rate: What waveforms must have, hertz.
+        max_seconds: Longest clip that the model hears whole.
+    """
+
+    name: str
+    revision: str
+    dtype: str
+    sampling_rate: int
+    max_seconds: float
+
+    @abstractmethod
+    def question(self, prompt: PromptText, continuations: Sequence[str]) -> Question:
+        """Tokenise a prompt jointly with each continuation and split them where the answer begins.
+
+        Raises:
+            InputError: A continuation has no token of its own, or joins with the prompt's last token.
+        """
+
+    @abstractmethod
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
+        """Do the audio part of the work once per clip.
+
+        Args:
+            waveforms: float32 mono waveforms ``[samples]`` at ``sampling_rate``.
+            layers: Encoder layers whose states to keep for `hidden_states` (0 is the input of the first layer).
+        """
+
+    @abstractmethod
+    def encode_without_audio(self) -> AudioContext:
+        """A context of size one in which the model hears nothing at all (not even silence)."""
+
+    @abstractmethod
+    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Log-probabilities, token by token: ``log P(token | audio, prefix, earlier tokens)``, in nats.
+
+        Returns:
+            For every question and every continuation a float32 tensor ``[clips, tokens of the continuation]``.
+        """
+
+    @abstractmethod
+    def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
+        """Raw float32 next-token logits at the answer position, ``[clips, questions, vocabulary]``."""
+
+    @abstractmethod
+    def generate(
+        self,
+        context: AudioContext,
+        questions: Sequence[Question],
+        *,
+        max_new_tokens: int,
+        keep: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Generation]]:
+        """Greedy answers to every question, by question and clip.
+
+        Args:
+            context: Encoded clips.
+            questions: Their prefixes are used, their continuations are not.
+            max_new_tokens: Longest answer, tokens.
+            keep: Per question the token ids whose raw logits are kept at every generated position.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of generated tokens, special tokens included."""
+
+    @abstractmethod
+    def hidden_states(
+        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
+    ) -> dict[int, Tensor]:
+        """Pooled hidden states, layer -> ``[clips, features]`` float32.
+
+        Args:
+            context: Encoded clips; encoder layers are those it was encoded with.
+            pooling: ``mean``, ``max`` or ``mean_std`` over the frames that hold sound.
+            question: If given, the decoder's states at the last prefix token instead, for every layer.
+        """
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device asked for; ``auto`` takes a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)

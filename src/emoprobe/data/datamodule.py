@@ -1,0 +1,89 @@
+"""Batches of decoded clips for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+
+from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
+from emoprobe.data.utterance import Skipped, Utterance
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances with their clips; those whose sound was refused are listed beside them."""
+
+    utterances: list[Utterance]
+    clips: list[AudioClip]
+    skipped: list[Skipped]
+
+
+class SpeechDataset(Dataset):
+    """Decodes one clip at a time.
+
+    Args:
+        utterances: What to read.
+        sampling_rate: Hertz.
+        limits: Which clips are taken.
+        on_error: ``error``, or ``skip`` to return a bad clip as `Skipped`.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits, on_error: str) -> None:
+        self.utterances, self.sampling_rate = list(utterances), sampling_rate
+        self.limits, self.on_error = limits, on_error
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> tuple[Utterance, AudioClip | Skipped]:
+        utterance = self.utterances[index]
+        try:
+            return utterance, read_audio(utterance.audio, self.sampling_rate, self.limits)
+        except AudioError as error:
+            if self.on_error != "skip":
+                raise
+            return utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio))
+
+
+def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped]]) -> Batch:
+    """Clips of different lengths stay a list; padding is the model's business."""
+    good = [(utterance, clip) for utterance, clip in rows if isinstance(clip, AudioClip)]
+    skipped = [clip for _, clip in rows if isinstance(clip, Skipped)]
+    return Batch([utterance for utterance, _ in good], [clip for _, clip in good], skipped)
+
+
+class SpeechDataModule(L.LightningDataModule):
+    """Batches clips of like duration together, longest first, so that memory problems show at once.
+
+    Args:
+        utterances: What to read.
+        sampling_rate: Hertz.
+        limits: Which clips are taken.
+        batch_size: Clips per batch.
+        num_workers: Decoding processes.
+        on_error: ``error`` or ``skip``.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        sampling_rate: int,
+        limits: AudioLimits,
+        *,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        on_error: str = "error",
+    ) -> None:
+        super().__init__()
+        by_duration = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
+        self.dataset = SpeechDataset(by_duration, sampling_rate, limits, on_error)
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def predict_dataloader(self) -> DataLoader:
+        """All clips once."""
+        return DataLoader(
+            self.dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, shuffle=False
+        )

@@ -1,0 +1,112 @@
+"""The zero-shot recipe, read top to bottom: corpus, model, scores, analysis, results."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from emoprobe import runs, tracking
+from emoprobe.analyse import analyse
+from emoprobe.data.audio import AudioLimits
+from emoprobe.errors import EmoprobeError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts import make_prompts
+from emoprobe.scores import ScoreWriter, read_scores
+
+
+def main(config: DictConfig) -> None:
+    """Run the recipe; the user's mistakes end in one line, not in a traceback."""
+    try:
+        run(config)
+    except EmoprobeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run(config: DictConfig) -> Path:
+    """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder."""
+    settings = runs.plain(config)
+    folder = Path(settings["output_dir"])
+    labels = runs.build(LabelSet, settings["labels"], "labels")
+    prompts = make_prompts(settings["prompt"])
+    options = runs.make_options(config)
+    limits = runs.build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
+    corpus = runs.read_corpus(config)
+    prepared = runs.prepare_run(config, corpus, labels)
+
+    # Heavy imports come after everything cheap has been checked.
+    import lightning as L
+    from hydra.utils import instantiate
+
+    from emoprobe.data.datamodule import SpeechDataModule
+    from emoprobe.readout.module import ZeroShotProbe, make_null_inputs
+    from emoprobe.readout.plan import make_plan
+    from emoprobe.readout.read import make_readouts
+    from emoprobe.readout.record import BatchRecorder, Earlier
+
+    _quiet()
+    L.seed_everything(settings["seed"], verbose=False)
+    readouts = make_readouts(settings["readout"])
+    sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
+    plans = [make_plan(sfm, prompt, labels) for prompt in prompts]
+    for plan in plans:
+        for short, long in plan.prefix_conflicts():
+            print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
+    model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+
+    nulls = make_null_inputs(sfm.sampling_rate, **settings["null_inputs"], seed=settings["seed"])
+    utterances = [item.utterance for item in prepared.items]
+    skipped = list(prepared.skipped)
+    frame = runs.utterances_frame(prepared, labels)
+
+    with tracking.open_logger(config.logger) as logger:
+        probe = ZeroShotProbe(sfm, plans, readouts)
+        earlier = Earlier(settings["resume"], folder, probe)
+        with ScoreWriter(folder) as writer:
+            record = runs.make_record(config, corpus, prepared, skipped, labels, model)
+            runs.write_json(record, folder / runs.RUN_FILE)
+            frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
+            runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
+            utterances = earlier.take_over(utterances, writer)
+            writer.write(probe.null_rows(earlier.missing_nulls(nulls)))
+            data = SpeechDataModule(
+                utterances,
+                sfm.sampling_rate,
+                limits,
+                batch_size=settings["batch_size"],
+                num_workers=settings["num_workers"],
+                on_error=settings["dataset"]["on_error"],
+            )
+            recorder = BatchRecorder(writer, total=len(utterances), progress=settings["trainer"]["enable_progress_bar"])
+            trainer = L.Trainer(
+                **{**settings["trainer"], "enable_progress_bar": False},
+                callbacks=[recorder],
+                logger=logger or False,
+                default_root_dir=folder,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+            )
+            if utterances:
+                trainer.predict(probe, datamodule=data, return_predictions=False)
+        skipped += recorder.skipped
+        record = runs.make_record(config, corpus, prepared, skipped, labels, model)
+        record["speed"] = recorder.speed()
+        runs.write_json(record, folder / runs.RUN_FILE)
+        runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
+
+        analysis = analyse(read_scores(folder), frame, labels, options)
+        figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
+        tracking.log_results(logger, settings, analysis, figures)
+    runs.print_results(analysis, record, folder, figures)
+    return folder
+
+
+def _quiet() -> None:
+    """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

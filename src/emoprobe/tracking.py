@@ -1,0 +1,63 @@
+"""Mirror a run's results into an experiment tracker; local files stay the source of truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from emoprobe.analyse import Analysis
+from emoprobe.errors import InputError
+
+MAX_TABLE_ROWS = 10_000  # trackers choke on more; the whole table is in predictions.parquet
+
+
+@contextmanager
+def open_logger(config: DictConfig) -> Iterator[Any]:
+    """The configured Lightning logger, or None; closed whatever happens, so that multirun jobs never share a run."""
+    from hydra.utils import instantiate
+
+    from emoprobe.runs import call
+
+    if config.get("_target_") is None:
+        yield None
+        return
+    try:
+        logger = call(lambda: instantiate(config, _convert_="all"), "logger")
+    except ImportError as error:
+        raise InputError(
+            f"the logger cannot be loaded: {error}", field="logger", remedy="Install it, or use logger=none."
+        ) from error
+    failed = True
+    try:
+        yield logger
+        failed = False
+    finally:
+        logger.finalize("failed" if failed else "success")
+        if _is_wandb(logger):
+            logger.experiment.finish(exit_code=int(failed), quiet=True)
+
+
+def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:
+    """Send configuration, metrics, a predictions table and the figures to a tracker."""
+    if logger is None:
+        return
+    logger.log_hyperparams(config)
+    for row in analysis.rows:
+        parts = [row["prompt"], row["readout"], row["variant"], row["calibration"]]
+        prefix = "/".join(part for part in parts if part)
+        logger.log_metrics({f"{prefix}/{name}": value for name, value in row["metrics"].items()}, step=0)
+    if _is_wandb(logger):
+        import wandb
+
+        table = analysis.predictions.head(MAX_TABLE_ROWS).astype(object)
+        table = table.where(table.notna(), None)
+        logger.experiment.log({"predictions": wandb.Table(dataframe=table)})
+        logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
+
+
+def _is_wandb(logger: Any) -> bool:
+    return type(logger).__name__ == "WandbLogger"

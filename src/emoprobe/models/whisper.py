@@ -29,7 +29,7 @@ from emoprobe.models.tree import build_tree
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
-VOCABULARY_ROWS = 512  # how many full-vocabulary rows are held at once
+VOCABULARY_ROWS = 256  # how many full-vocabulary rows are held at once: 53 MB in float32
 
 
 class Whisper(SpeechFoundationModel):
@@ -207,36 +207,60 @@ class Whisper(SpeechFoundationModel):
         cache = self._new_cache(context)
         states = self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors()).last_hidden_state
 
-        # Every (node, target) pair once; pairs of one node share its vocabulary row.
-        pairs = sorted(
-            {
-                (node, token)
-                for question, rows in zip(questions, tree.rows, strict=True)
-                for continuation, nodes in zip(question.continuations, rows, strict=True)
-                for node, token in zip(nodes, continuation, strict=True)
-            }
-        )
-        targets: dict[int, list[int]] = {}
-        for node, token in pairs:
-            targets.setdefault(node, []).append(token)
-        scored: dict[tuple[int, int], Tensor] = {}
-        nodes = list(targets)
-        step = max(1, VOCABULARY_ROWS // context.size)
-        for start in range(0, len(nodes), step):
-            chunk = nodes[start : start + step]
-            logits = self.model.proj_out(states[:, chunk]).float()
-            normalizer = logits.logsumexp(-1)
-            for column, node in enumerate(chunk):
-                values = (logits[:, column, targets[node]] - normalizer[:, column, None]).cpu()
-                for i, token in enumerate(targets[node]):
-                    scored[node, token] = values[:, i]
+        targets: dict[int, dict[int, int]] = {}  # node -> token -> its column among the node's targets
+        for question, rows in zip(questions, tree.rows, strict=True):
+            for continuation, nodes in zip(question.continuations, rows, strict=True):
+                for node, token in zip(nodes, continuation, strict=True):
+                    columns = targets.setdefault(node, {})
+                    columns.setdefault(token, len(columns))
+        place = {node: i for i, node in enumerate(targets)}
+        wanted = torch.zeros(len(targets), max(map(len, targets.values())), dtype=torch.long)
+        for node, columns in targets.items():
+            wanted[place[node], : len(columns)] = torch.tensor(list(columns))
+        values = self._log_probabilities(states[:, list(targets)], wanted)
         return [
             [
-                torch.stack([scored[node, token] for node, token in zip(nodes, continuation, strict=True)], dim=-1)
+                torch.stack(
+                    [
+                        values[:, place[node], targets[node][token]]
+                        for node, token in zip(nodes, continuation, strict=True)
+                    ],
+                    dim=-1,
+                )
                 for continuation, nodes in zip(question.continuations, rows, strict=True)
             ]
             for question, rows in zip(questions, tree.rows, strict=True)
         ]
+
+    def _log_probabilities(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """Log-softmax over the whole vocabulary, in float32, of a few tokens per row.
+
+        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
+        first touching it for every row costs as much as the arithmetic.
+
+        Args:
+            states: ``[clips, rows, width]``.
+            wanted: Token ids ``[rows, tokens]``.
+
+        Returns:
+            ``[clips, rows, tokens]`` on the CPU.
+        """
+        flat = states.reshape(-1, states.shape[-1])
+        ids = wanted.to(flat.device).repeat(states.shape[0], 1)
+        matrix = self.model.proj_out.weight
+        size = min(VOCABULARY_ROWS, len(flat)) * len(matrix)
+        buffer = torch.empty(size, dtype=matrix.dtype, device=flat.device)
+        parts = []
+        for start in range(0, len(flat), VOCABULARY_ROWS):
+            rows = flat[start : start + VOCABULARY_ROWS]
+            # Vocabulary first: on CPUs the product is nearly twice as fast this way round.
+            out = buffer[: len(matrix) * len(rows)].view(len(matrix), len(rows))
+            logits = torch.mm(matrix, rows.T, out=out).float()
+            chosen = logits.gather(0, ids[start : start + VOCABULARY_ROWS].T)
+            top = logits.amax(0)
+            normalizer = logits.sub_(top).exp_().sum(0).log_() + top
+            parts.append((chosen - normalizer).T.cpu())
+        return torch.cat(parts).view(*states.shape[:2], -1)
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:

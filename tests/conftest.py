@@ -101,6 +101,6 @@ def tiny_whisper_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tiny_whisper_path: Path):
-    from emoprobe.models.whisper import load
+    from emoprobe.models.load import load_whisper
 
-    return load("tiny", path=tiny_whisper_path, device="cpu")
+    return load_whisper("tiny", path=tiny_whisper_path, device="cpu")

@@ -87,3 +87,7 @@ class SpeechDataModule(L.LightningDataModule):
         return DataLoader(
             self.dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, shuffle=False
         )
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        """Waveforms stay where they are: the model moves what it computes from them."""
+        return batch

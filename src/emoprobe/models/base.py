@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from emoprobe.errors import InputError
+
 NULL_INPUTS = ("silence", "noise", "no_audio")
 
 
@@ -166,8 +168,24 @@ class SpeechFoundationModel(ABC):
         """
 
 
-def resolve_device(device: str) -> torch.device:
-    """The device asked for; ``auto`` takes a GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+def pool(states: Tensor, frames: Tensor, pooling: str) -> Tensor:
+    """Pool ``[clips, frames, width]`` over each clip's first ``frames[clip]`` frames.
+
+    Returns:
+        ``[clips, width]``; for ``mean_std`` ``[clips, 2 * width]`` (population standard deviation).
+
+    Raises:
+        InputError: Unknown pooling.
+    """
+    if pooling not in ("mean", "max", "mean_std"):
+        raise InputError(f"unknown pooling {pooling!r}", remedy="Use mean, max or mean_std.")
+    rows = []
+    for clip, count in zip(states, frames.tolist(), strict=True):
+        part = clip[:count]
+        if pooling == "max":
+            rows.append(part.amax(0))
+        elif pooling == "mean":
+            rows.append(part.mean(0))
+        else:
+            rows.append(torch.cat([part.mean(0), part.std(0, correction=0)]))
+    return torch.stack(rows)

@@ -8,26 +8,22 @@ vocabulary matrix. Suppress lists shape generated text only, never a stored logi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration, WhisperProcessor
-from transformers.utils import logging as transformers_logging
 
 from emoprobe.errors import InputError
-from emoprobe.models import weights
 from emoprobe.models.base import (
     AudioContext,
     Generation,
     PromptText,
     Question,
     SpeechFoundationModel,
-    resolve_device,
+    pool,
 )
 from emoprobe.models.tree import build_tree
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
 VOCABULARY_ROWS = 256  # how many full-vocabulary rows are held at once: 53 MB in float32
 
@@ -138,20 +134,22 @@ class Whisper(SpeechFoundationModel):
         if unknown:
             raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
         hidden = {layer: out.hidden_states[layer] for layer in layers}
-        frames = torch.tensor([min(-(-len(wave) // SAMPLES_PER_FRAME), features.shape[-1] // 2) for wave in waveforms])
-        return AudioContext(len(waveforms), self._cross_attention(out.last_hidden_state), frames, hidden)
+        context = self.context_of(out.last_hidden_state)
+        most = out.last_hidden_state.shape[1]
+        context.frames = torch.tensor([min(-(-len(wave) // SAMPLES_PER_FRAME), most) for wave in waveforms])
+        context.hidden = hidden
+        return context
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
         """Encoder states of zero: the decoder's cross-attention carries no information at all."""
         config = self.model.config
-        zeros = torch.zeros(
-            1, config.max_source_positions, config.d_model, dtype=self.model.dtype, device=self.model.device
-        )
-        return AudioContext(1, self._cross_attention(zeros), torch.tensor([config.max_source_positions]))
+        shape = (1, config.max_source_positions, config.d_model)
+        return self.context_of(torch.zeros(shape, dtype=self.model.dtype, device=self.model.device))
 
-    def _cross_attention(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of each decoder layer, ``[clips, heads, frames, head width]``."""
+    @torch.no_grad()
+    def context_of(self, states: Tensor) -> AudioContext:
+        """The context of encoder states ``[clips, frames, width]``: each decoder layer's keys and values of them."""
         pairs = []
         for layer in self.model.model.decoder.layers:
             attention = layer.encoder_attn
@@ -159,7 +157,7 @@ class Whisper(SpeechFoundationModel):
             keys = attention.k_proj(states).view(shape).transpose(1, 2)
             values = attention.v_proj(states).view(shape).transpose(1, 2)
             pairs.append((keys, values))
-        return pairs
+        return AudioContext(len(states), pairs, torch.full((len(states),), states.shape[1]))
 
     def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
         """A fresh self-attention cache beside the clip's own cross-attention cache, which is only read."""
@@ -351,97 +349,3 @@ class Whisper(SpeechFoundationModel):
             out = self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), hidden_layers=True)
             return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
         return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}
-
-
-def pool(states: Tensor, frames: Tensor, pooling: str) -> Tensor:
-    """Pool ``[clips, frames, width]`` over each clip's first ``frames[clip]`` frames.
-
-    Returns:
-        ``[clips, width]``; for ``mean_std`` ``[clips, 2 * width]`` (population standard deviation).
-
-    Raises:
-        InputError: Unknown pooling.
-    """
-    if pooling not in ("mean", "max", "mean_std"):
-        raise InputError(f"unknown pooling {pooling!r}", remedy="Use mean, max or mean_std.")
-    rows = []
-    for clip, count in zip(states, frames.tolist(), strict=True):
-        part = clip[:count]
-        if pooling == "max":
-            rows.append(part.amax(0))
-        elif pooling == "mean":
-            rows.append(part.mean(0))
-        else:
-            rows.append(torch.cat([part.mean(0), part.std(0, correction=0)]))
-    return torch.stack(rows)
-
-
-def load(
-    name: str,
-    *,
-    path: str | Path | None = None,
-    revision: str | None = None,
-    dtype: str = "float32",
-    device: str = "auto",
-    language: str = "en",
-    task: str = "transcribe",
-    attention: str = "sdpa",
-) -> Whisper:
-    """Load a Whisper checkpoint.
-
-    Args:
-        name: Hub name such as ``openai/whisper-base``.
-        path: Folder of an ordinary transformers checkpoint, instead of the cache, the hub or the data packages.
-        revision: Hub revision.
-        dtype: ``float32`` or ``bfloat16``.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        language: Language token of a multilingual checkpoint.
-        task: ``transcribe`` or ``translate``.
-        attention: transformers' attention implementation.
-
-    Raises:
-        WeightsError: The weights are missing or damaged.
-        InputError: An option is wrong, or the checkpoint is not a Whisper.
-    """
-    if dtype not in DTYPES:
-        raise InputError(
-            f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use float32 or bfloat16 (float16 overflows)."
-        )
-    resolved = weights.resolve(name, path=path, revision=revision)
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        model, report = WhisperForConditionalGeneration.from_pretrained(
-            resolved.path,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        processor = WhisperProcessor.from_pretrained(resolved.path, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{name} could not be loaded as a Whisper checkpoint: {error}",
-            file=resolved.path,
-            field="model",
-            remedy="Give the folder of a transformers Whisper checkpoint, or another model config.",
-        ) from error
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-    wrong = {
-        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
-    }
-    if wrong:
-        raise InputError(
-            f"the weights of {name} do not fit a Whisper model: {wrong}", file=resolved.path, field="model"
-        )
-    return Whisper(
-        model.to(resolve_device(device)),
-        processor,
-        name=resolved.name,
-        revision=resolved.revision,
-        language=language,
-        task=task,
-    )

@@ -40,10 +40,6 @@ class ZeroShotProbe(L.LightningModule):
         self.sfm, self.plans, self.readouts = sfm, list(plans), list(readouts)
         self.versions = library_versions()
 
-    def transfer_batch_to_device(self, batch, device, dataloader_idx):
-        """Waveforms stay where they are: the model moves what it computes from them."""
-        return batch
-
     def predict_step(self, batch, batch_idx: int = 0) -> list[dict]:
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
         if not batch.clips:

@@ -60,8 +60,10 @@ class Prompt:
 
     def text(self, labels: LabelSet) -> PromptText:
         """The part of the prompt that all labels share."""
-        names = ", ".join(dict(reversed(labels.surface_forms(self.forms))).values())
-        return PromptText(self._split()[0].rstrip(), self.context.replace("{labels}", names))
+        first: dict[str, str] = {}
+        for label, form in labels.surface_forms(self.forms):
+            first.setdefault(label, form)
+        return PromptText(self._split()[0].rstrip(), self.context.replace("{labels}", ", ".join(first.values())))
 
     def answers(self, labels: LabelSet) -> list[tuple[str, str, str]]:
         """``(label, surface form, text that continues the prompt)`` for every surface form, in label order."""

@@ -1,18 +1,24 @@
-"""From rater votes to soft labels, by a named policy."""
+"""From rater votes to soft labels, by a named policy; from a corpus to what a run works on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
+from typing import Literal
 
 import numpy as np
 
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+
+_POLICY = "dataset.soft_label"
 
 
 class VoteError(InputError):
@@ -34,34 +40,31 @@ class SoftLabelPolicy:
     """How votes become a distribution.
 
     Args:
-        smoothing: ``p <- (1 - smoothing) * p + smoothing / K``.
-        merge: Corpus word -> label, looked up before the label set's own names and aliases.
+        smoothing: ``p <- (1 - smoothing) * p + smoothing / K`` over the K labels.
+        merge: Corpus word -> label (or alias of one), looked up before the label set's own names and aliases; without
+            case.
         outside: Votes for no label of the set: ``error``; ``drop`` (renormalise the rest); ``other`` (count them for
             the label named ``other``); ``drop_clip`` (leave the clip out).
-        no_votes: Clips left without votes: ``error`` or ``skip`` (leave out and list).
-        min_raters: Clips with fewer votes inside the label set are left out.
+        no_votes: Clips without votes for any label: ``error`` or ``skip`` (leave out and list).
+        min_raters: Clips with fewer votes inside the label set are left out and listed; clips of which only shares are
+            known cannot be judged by it and stay.
     """
 
     smoothing: float = 0.0
     merge: Mapping[str, str] = field(default_factory=dict)
-    outside: str = "error"
-    no_votes: str = "skip"
+    outside: Literal["error", "drop", "other", "drop_clip"] = "error"
+    no_votes: Literal["error", "skip"] = "error"
     min_raters: int = 1
 
     def __post_init__(self) -> None:
-        where = "dataset.soft_label"
-        if not 0 <= self.smoothing < 1:
-            raise InputError(f"smoothing {self.smoothing} is not in [0, 1)", field=f"{where}.smoothing")
-        for name, allowed in (("outside", ("error", "drop", "other", "drop_clip")), ("no_votes", ("error", "skip"))):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"unknown value {getattr(self, name)!r}",
-                    field=f"{where}.{name}",
-                    remedy=f"Use one of {', '.join(allowed)}.",
-                )
-        if self.min_raters < 1:
-            raise InputError("at least one rater is needed", field=f"{where}.min_raters")
-        object.__setattr__(self, "merge", {str(word).lower(): label for word, label in dict(self.merge).items()})
+        # Written so that a NaN fails too.
+        if not _is_number(self.smoothing) or not 0 <= self.smoothing < 1:
+            raise InputError(f"smoothing {self.smoothing!r} is not a number in [0, 1)", field=f"{_POLICY}.smoothing")
+        _check_choice(f"{_POLICY}.outside", self.outside, ("error", "drop", "other", "drop_clip"))
+        _check_choice(f"{_POLICY}.no_votes", self.no_votes, ("error", "skip"))
+        _check_positive(f"{_POLICY}.min_raters", self.min_raters)
+        object.__setattr__(self, "smoothing", float(self.smoothing))
+        object.__setattr__(self, "merge", _clean_merge(self.merge))
 
     @property
     def hash(self) -> str:
@@ -73,9 +76,11 @@ class SoftLabelPolicy:
         """The policy in words, for tables."""
         parts = ["relative frequency", f"outside votes: {self.outside}"]
         parts += [f"smoothing {self.smoothing:g}"] if self.smoothing else []
-        parts += [f"merge {dict(self.merge)}"] if self.merge else []
+        parts += (
+            [f"merge {', '.join(f'{word} -> {label}' for word, label in self.merge.items())}"] if self.merge else []
+        )
         parts += [f"at least {self.min_raters} raters"] if self.min_raters > 1 else []
-        return ", ".join(parts)
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,10 @@ class Target:
     """What the raters of one clip say about a label set.
 
     Args:
-        votes: Votes (or shares) per label, ``[labels]`` float64.
+        votes: Votes (or shares, where the corpus gives shares) per label, ``[labels]`` float64; not smoothed.
         distribution: Soft label, ``[labels]`` float64, sums to one.
         num_raters: Raters of the clip, None where only shares are known.
-        outside_votes: Votes for no label of the set.
+        outside_votes: Votes for no label of the set, also where they were counted for ``other``.
     """
 
     votes: np.ndarray
@@ -96,71 +101,59 @@ class Target:
 
 
 def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> Target:
-    """Relative frequency of the votes over a label set.
+    """Relative frequency of the votes over a label set, ``(1 - s) n_k / sum_j n_j + s / K``.
 
     Raises:
         VoteError: The votes are not usable under the policy.
+        InputError: The policy does not fit the label set.
     """
     votes = np.zeros(len(labels))
     outside = 0.0
     for word, count in utterance.votes.items():
         _check_count(utterance, word, count)
-        label = policy.merge.get(word.strip().lower()) or labels.resolve(word)
+        label = _resolve(word, labels, policy)
         if label is None and count > 0:
             outside += float(count)
             label = _outside(utterance, word, labels, policy)
         if label is not None:
-            if label not in labels.labels:
-                raise InputError(
-                    f"{word!r} is to be merged into {label!r}, which is not a label",
-                    field="dataset.soft_label.merge",
-                    remedy=f"Labels are {', '.join(labels.labels)}.",
-                )
             votes[labels.labels.index(label)] += float(count)
-    total = votes.sum()
+    total = float(votes.sum())
     if total <= 0:
+        dropped = f"; the {outside:g} outside it are dropped" if outside else ""
         raise VoteError(
-            "no votes for any label of the set",
+            f"no votes for any label of the set{dropped}",
             reason="no_votes",
             utterance=utterance,
-            remedy="Leave such clips out: dataset.soft_label.no_votes=skip.",
+            remedy=f"Leave such clips out: {_POLICY}.no_votes=skip.",
         )
-    if utterance.num_raters is not None and total < policy.min_raters:
+    # Of shares with a known number of raters, the raters inside the label set are a share of them.
+    everything = total + (outside if policy.outside == "drop" else 0.0)
+    inside = math.inf if utterance.num_raters is None else utterance.num_raters * total / everything
+    if inside < policy.min_raters - 1e-6:
         raise VoteError(
-            f"{total:g} votes, and {policy.min_raters} are needed",
+            f"{inside:.4g} raters chose a label of the set, and {policy.min_raters} are needed",
             reason="too_few_raters",
             utterance=utterance,
-            remedy="Lower dataset.soft_label.min_raters.",
+            remedy=f"Lower {_POLICY}.min_raters.",
         )
-    distribution = (1 - policy.smoothing) * votes / total + policy.smoothing / len(labels)
+    distribution = (1 - policy.smoothing) * (votes / total) + policy.smoothing / len(labels)
     return Target(votes, distribution, utterance.num_raters, outside)
 
 
-def _check_count(utterance: Utterance, word: str, count: object) -> None:
-    number = isinstance(count, (int, float, np.number)) and not isinstance(count, bool)
-    if not number or not math.isfinite(count) or count < 0:
-        raise VoteError(
-            f"{count!r} votes for {word!r} is not a number of votes",
-            reason="bad_votes",
-            utterance=utterance,
-            remedy="Correct the row, or leave it out: dataset.on_error=skip.",
-        )
+def ambiguity(distribution: np.ndarray) -> float | np.ndarray:
+    """Entropy in bits, ``-sum_k p_k log2 p_k``: 0 for unanimous raters, ``log2 K`` for votes spread evenly.
 
+    Args:
+        distribution: ``[labels]``, or ``[..., labels]``; sums to one over the last axis.
 
-def _outside(utterance: Utterance, word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
-    if policy.outside == "drop":
-        return None
-    if policy.outside == "other":
-        if "other" not in labels.labels:
-            raise InputError(
-                "votes outside the label set shall count as 'other', which is not a label",
-                field="dataset.soft_label.outside",
-                remedy="Add the label other to the label set, or use outside=drop.",
-            )
-        return "other"
-    remedy = f"Map it with dataset.soft_label.merge.{word}=LABEL, or set dataset.soft_label.outside=drop."
-    what = f"a vote for {word!r}, which is none of {', '.join(labels.labels)}"
-    raise VoteError(what, reason="outside_label_set", utterance=utterance, remedy=remedy)
+    Returns:
+        A float, or an array ``[...]``.
+    """
+    p = np.asarray(distribution, dtype=np.float64)
+    bits = np.log2(p, out=np.zeros_like(p), where=p > 0)
+    # A sum of zeros would be -0.0 after negation.
+    entropy = 0.0 - (p * bits).sum(axis=-1)
+    return float(entropy) if p.ndim == 1 else entropy
 
 
 @dataclass(frozen=True)
@@ -176,9 +169,10 @@ class Prepared:
     """What a run works on.
 
     Args:
-        items: Utterances to evaluate.
-        others: Utterances of the training split that are not evaluated; their votes may serve as a prior.
-        skipped: What was left out, and why.
+        items: Utterances to evaluate, in the corpus's order.
+        others: Utterances of the training split where another split is evaluated; their votes may serve as a prior.
+            Clips that the policy leaves out are missing here too, but are not listed.
+        skipped: What was left out of the corpus and of the chosen split, and why.
     """
 
     items: tuple[Item, ...]
@@ -193,8 +187,8 @@ def prepare(
     *,
     split: str | None = None,
     limit: int | None = None,
-    missing_audio: str = "error",
-    on_error: str = "error",
+    missing_audio: Literal["error", "skip", "ignore"] = "error",
+    on_error: Literal["error", "skip"] = "error",
 ) -> Prepared:
     """Choose a corpus's utterances and give them targets.
 
@@ -203,68 +197,132 @@ def prepare(
         labels: Label set of the targets.
         policy: How votes become a distribution.
         split: A split's name; None or ``all`` for every utterance.
-        limit: At most so many utterances, evenly spread over the corpus's order, so that all speakers are seen.
+        limit: At most so many of the usable utterances, always the same ones: each speaker gets a share in proportion,
+            but at least one (where the limit allows), evenly spaced over the speaker's utterances.
         missing_audio: ``error``, ``skip`` (list and go on) or ``ignore`` (votes are studied without sound).
         on_error: ``error`` or ``skip``: what to do about an utterance with unusable votes.
 
     Raises:
         InputError: An option is wrong, audio is missing, votes are unusable, or nothing is left.
     """
-    for name, value, allowed in (
-        ("missing_audio", missing_audio, ("error", "skip", "ignore")),
-        ("on_error", on_error, ("error", "skip")),
-    ):
-        if value not in allowed:
-            raise InputError(f"unknown value {value!r}", field=f"dataset.{name}", remedy=f"Use one of {allowed}.")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit {limit} is not a positive number", field="dataset.limit")
-    chosen = _choose_split(corpus, split)
+    _check_choice("dataset.missing_audio", missing_audio, ("error", "skip", "ignore"))
+    _check_choice("dataset.on_error", on_error, ("error", "skip"))
+    if limit is not None:
+        _check_positive("dataset.limit", limit)
+    for word in policy.merge:
+        _resolve(word, labels, policy)
     skipped = list(corpus.skipped)
-    items = _with_targets(chosen, labels, policy, on_error, skipped)
+    items = _with_targets(_choose_split(corpus, split), labels, policy, on_error, skipped)
     if missing_audio != "ignore":
         items = _with_audio(items, missing_audio, skipped)
-    if limit is not None and limit < len(items):
-        items = [items[int(i)] for i in np.linspace(0, len(items) - 1, limit).round()]
     if not items:
-        counts: dict[str, int] = {}
-        for row in skipped:
-            counts[row.reason] = counts.get(row.reason, 0) + 1
+        counts = Counter(row.reason for row in skipped)
         raise InputError(
-            f"no utterance of {corpus.card.name} is left to evaluate; left out: {counts or 'none'}", field="dataset"
+            f"no utterance of {corpus.card.name} is left; left out: {dict(counts) or 'none, it has none'}",
+            field="dataset",
+            remedy=f"The first was left out because: {skipped[0].message}" if skipped else "Check the corpus folder.",
         )
-    evaluated = {item.utterance.id for item in items}
-    training = [u for u in corpus.utterances if u.split == "train" and u.id not in evaluated]
-    others = _with_targets(training, labels, policy, "skip", []) if split not in (None, "all", "train") else []
-    return Prepared(tuple(items), tuple(others), tuple(skipped))
+    # A prior called that of the training split must not be drawn from any other.
+    train = [] if split in (None, "all", "train") else [u for u in corpus.utterances if u.split == "train"]
+    others = _with_targets(train, labels, policy, on_error, [])
+    return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
 
 
-def _choose_split(corpus: Corpus, split: str | None) -> list[Utterance]:
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_choice(where: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"unknown value {value!r}", field=where, remedy=f"Use one of {', '.join(allowed)}.")
+
+
+def _check_positive(where: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{value!r} is not a whole number of at least 1", field=where)
+
+
+def _clean_merge(merge: Mapping[str, str] | None) -> dict[str, str]:
+    clean: dict[str, str] = {}
+    for word, label in dict(merge or {}).items():
+        key = str(word).strip().lower()
+        if clean.setdefault(key, str(label)) != str(label):
+            raise InputError(f"{key!r} is to be merged into {clean[key]!r} and {label!r}", field=f"{_POLICY}.merge")
+    return clean
+
+
+def _resolve(word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
+    """The label that a corpus's word stands for; None if there is none."""
+    target = policy.merge.get(word.strip().lower())
+    label = labels.resolve(word if target is None else target)
+    if label is None and target is not None:
+        raise InputError(
+            f"{word!r} is to be merged into {target!r}, which is not a label",
+            field=f"{_POLICY}.merge",
+            remedy=f"Labels are {', '.join(labels.labels)}.",
+        )
+    return label
+
+
+def _check_count(utterance: Utterance, word: str, count: object) -> None:
+    # The bound keeps sums finite; it also stops integers that no float can hold.
+    if not _is_number(count) or not 0 <= count <= 1e12:
+        raise VoteError(
+            f"{count!r} for {word!r} is not a number of votes",
+            reason="bad_votes",
+            utterance=utterance,
+            remedy="Correct the row, or leave it out: dataset.on_error=skip.",
+        )
+
+
+def _outside(utterance: Utterance, word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
+    """The label that counts a vote for no label of the set; None to drop the vote."""
+    if policy.outside == "drop":
+        return None
+    if policy.outside == "other":
+        if "other" not in labels.labels:
+            raise InputError(
+                "votes outside the label set shall count as 'other', which is not a label",
+                field=f"{_POLICY}.outside",
+                remedy=f"Add the label other to the label set, or use {_POLICY}.outside=drop.",
+            )
+        return "other"
+    raise VoteError(
+        f"a vote for {word!r}, which is none of {', '.join(labels.labels)}",
+        reason="outside_label_set",
+        utterance=utterance,
+        remedy=f"Map the word, '++{_POLICY}.merge.{word}=LABEL', or say what becomes of such votes: "
+        f"{_POLICY}.outside=drop (other, drop_clip).",
+    )
+
+
+def _choose_split(corpus: Corpus, split: str | None) -> Sequence[Utterance]:
     if split in (None, "all"):
-        return list(corpus.utterances)
+        return corpus.utterances
     chosen = [utterance for utterance in corpus.utterances if utterance.split == split]
     if not chosen:
         found = sorted({utterance.split for utterance in corpus.utterances if utterance.split})
         raise InputError(
-            f"{corpus.card.name} has no split {split!r}",
+            f"{corpus.card.name} has no split {split!r}; it has {', '.join(found) or 'none'}",
             field="dataset.split",
-            remedy=f"Use all{''.join(f', {name}' for name in found)}.",
+            remedy=f"Use one of {', '.join(('all', *found))}.",
         )
     return chosen
 
 
 def _with_targets(
-    utterances: list[Utterance], labels: LabelSet, policy: SoftLabelPolicy, on_error: str, skipped: list[Skipped]
+    utterances: Sequence[Utterance], labels: LabelSet, policy: SoftLabelPolicy, on_error: str, skipped: list[Skipped]
 ) -> list[Item]:
+    by_policy = {
+        "no_votes": policy.no_votes == "skip",
+        "outside_label_set": policy.outside == "drop_clip",
+        "too_few_raters": True,
+    }
     items = []
     for utterance in utterances:
         try:
             items.append(Item(utterance, soft_label(utterance, labels, policy)))
         except VoteError as error:
-            by_policy = {
-                "no_votes": policy.no_votes == "skip",
-                "outside_label_set": policy.outside == "drop_clip",
-                "too_few_raters": True,
-            }
             if not by_policy.get(error.reason, False) and on_error != "skip":
                 raise
             skipped.append(Skipped(utterance.id, error.reason, str(error), str(utterance.file or ""), utterance.row))
@@ -272,18 +330,39 @@ def _with_targets(
 
 
 def _with_audio(items: list[Item], missing_audio: str, skipped: list[Skipped]) -> list[Item]:
-    missing = [item for item in items if not item.utterance.audio.exists()]
+    # os.path.exists, unlike Path.exists, does not raise on a folder that may not be searched.
+    there = [os.path.exists(item.utterance.audio) for item in items]
+    missing = [item.utterance for item, found in zip(items, there, strict=True) if not found]
     if missing and missing_audio == "error":
-        names = ", ".join(item.utterance.audio.name for item in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        names = ", ".join(utterance.audio.name for utterance in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
             f"the sound of {len(missing)} of {len(items)} utterances is missing ({names})",
-            file=missing[0].utterance.audio,
+            file=missing[0].audio,
             field="dataset.missing_audio",
             remedy="Check dataset.root, or go on without them: dataset.missing_audio=skip.",
         )
-    for item in missing:
-        skipped.append(
-            Skipped(item.utterance.id, "missing_audio", "the sound file is missing", str(item.utterance.audio))
-        )
-    gone = {item.utterance.id for item in missing}
-    return [item for item in items if item.utterance.id not in gone]
+    skipped += [Skipped(u.id, "missing_audio", "the sound file is missing", str(u.audio)) for u in missing]
+    return [item for item, found in zip(items, there, strict=True) if found]
+
+
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    """At most ``limit`` items, spread over speakers and, within a speaker, over the corpus's order."""
+    if limit is None or limit >= len(items):
+        return items
+    speakers: dict[str | None, list[int]] = {}
+    for index, item in enumerate(items):
+        speakers.setdefault(item.utterance.speaker, []).append(index)
+    groups = list(speakers.values())
+    heard = min(limit, len(groups))
+    groups = [groups[i * len(groups) // heard] for i in range(heard)]
+    # One each, and the rest in proportion to what the speakers have beyond one.
+    spare, rest = limit - heard, sum(map(len, groups)) - heard
+    chosen, passed = [], 0
+    for number, group in enumerate(groups):
+        before = passed * spare // max(rest, 1)
+        passed += len(group) - 1
+        quota = 1 + passed * spare // max(rest, 1) - before
+        # Each speaker starts at another phase, or a corpus in a fixed order would always give the same sentences.
+        phase = (2 * number + 1) / (2 * heard)
+        chosen += [group[int((k + phase) * len(group) / quota)] for k in range(quota)]
+    return [items[index] for index in sorted(chosen)]

@@ -1,0 +1,196 @@
+"""Raw scores to distributions, against worked examples and formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.special import log_softmax, softmax
+
+from emoprobe.calibration import Calibration, contextual, pmi_forms, prior_matching
+from emoprobe.distributions import (
+    AVERAGED_LOGITS,
+    AveragedLogitsVariant,
+    Distributions,
+    averaged_logits,
+    ensemble,
+    generated_text,
+    label_likelihood,
+    pool_forms,
+)
+from emoprobe.errors import EmoprobeError, InputError
+
+LABELS = ("angry", "sad")
+
+
+def likelihood_table(tokens, form_tokens=((1, 9), (2, 9), (2, 3, 9)), labels=("angry", "sad", "sad")):
+    """One row per list of per-form token log-probabilities."""
+    return pa.table(
+        {
+            "form_labels": [list(labels)] * len(tokens),
+            "forms": [["angry", "sad", "sadness"][: len(labels)]] * len(tokens),
+            "form_tokens": [[list(form) for form in form_tokens]] * len(tokens),
+            "form_token_logprobs": [[list(form) for form in row] for row in tokens],
+            "form_logprobs": [[float(sum(form)) for form in row] for row in tokens],
+        }
+    )
+
+
+def test_label_likelihood_adds_the_probabilities_of_a_labels_forms():
+    row = [np.log([0.2, 1.0]), np.log([0.1, 0.5]), np.log([0.1, 0.5, 1.0])]
+    probs = label_likelihood(likelihood_table([row]), LABELS).probs[0]
+    np.testing.assert_allclose(probs, [0.2 / 0.3, 0.1 / 0.3])
+
+
+def test_normalizations_by_hand():
+    table = likelihood_table([[[-1.0, -1.0], [-2.0, -4.0]]], ((1, 9), (2, 9)), ("angry", "sad"))
+    np.testing.assert_allclose(label_likelihood(table, LABELS, "mean_token").probs[0], softmax([-1.0, -3.0]))
+    np.testing.assert_allclose(label_likelihood(table, LABELS, "without_end").probs[0], softmax([-1.0, -2.0]))
+    with pytest.raises(InputError, match="unknown normalization"):
+        label_likelihood(table, LABELS, "bytes")
+
+
+def test_leaving_out_the_end_is_refused_where_only_the_end_tells_forms_apart():
+    table = likelihood_table([[[-1.0, -1.0], [-2.0, -1.0], [-2.0, -1.0, -1.0]]])
+    with pytest.raises(InputError, match="'sad' begins 'sadness'"):
+        label_likelihood(table, LABELS, "without_end")
+
+
+def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept=(1, 2, 3)):
+    normalizers = normalizers or [[10.0] * len(row) for row in logits]
+    return pa.table(
+        {
+            "form_labels": [["angry", "sad"]] * len(logits),
+            "form_tokens": [[list(form) for form in form_tokens]] * len(logits),
+            "kept_tokens": [list(kept)] * len(logits),
+            "kept_logits": [[float(v) for position in row for v in position] for row in logits],
+            "log_normalizers": normalizers,
+        }
+    )
+
+
+def test_averaged_logits_variants_by_hand():
+    # Two positions; "angry" is token 1, "sad" is the mean of tokens 2 and 3: labels (20, 18), then (10, 6).
+    table = logits_table([[[20, 19, 17], [10, 4, 8]]], [[21.0, 12.0]])
+    probs = {name: averaged_logits(table, LABELS, variant).probs[0] for name, variant in AVERAGED_LOGITS.items()}
+    np.testing.assert_allclose(probs["raw_logit_ratio"], np.array([15, 12]) / 27)
+    np.testing.assert_allclose(probs["raw_logit_ratio_answer"], np.array([20, 18]) / 38)
+    np.testing.assert_allclose(probs["raw_logit_ratio_first_token"], np.array([15, 11.5]) / 26.5)
+    np.testing.assert_allclose(probs["softmax_of_mean"], softmax([15, 12]))
+    np.testing.assert_allclose(probs["mean_of_softmax"], (softmax([20, 18]) + softmax([10, 6])) / 2)
+    np.testing.assert_allclose(probs["answer_softmax"], softmax([20, 19]))
+    first, second = np.exp([[-1.0, -2.0, -4.0], [-2.0, -8.0, -4.0]])
+    expected = np.array([(first[0] + second[0]) / 2, (first[1:].mean() + second[1:].mean()) / 2])
+    np.testing.assert_allclose(probs["probability_ratio"], expected / expected.sum())
+
+
+def test_published_example_of_ratio_against_softmax():
+    """Logits 20/18/17/15 give 0.29/0.26/0.24/0.21 as a ratio and 0.84/0.11/0.04/0.01 as a softmax."""
+    labels = ("a", "b", "c", "d")
+    table = pa.table(
+        {
+            "form_labels": [list(labels)],
+            "form_tokens": [[[i, 9] for i in range(4)]],
+            "kept_tokens": [[0, 1, 2, 3]],
+            "kept_logits": [[20.0, 18.0, 17.0, 15.0]],
+            "log_normalizers": [[25.0]],
+        }
+    )
+    ratio = averaged_logits(table, labels, AVERAGED_LOGITS["raw_logit_ratio"]).probs[0]
+    np.testing.assert_allclose(ratio, [0.29, 0.26, 0.24, 0.21], atol=0.005)
+    soft = averaged_logits(table, labels, AVERAGED_LOGITS["softmax_of_mean"]).probs[0]
+    np.testing.assert_allclose(soft, [0.84, 0.11, 0.04, 0.01], atol=0.005)
+
+
+def test_a_ratio_of_values_that_are_not_positive_is_undefined():
+    table = logits_table([[[20, 19, 17]], [[20, -19, 17]]])
+    result = averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio"])
+    assert result.status == ("ok", "undefined")
+    assert np.isnan(result.log_probs[1]).all()
+
+
+def test_first_tokens_that_labels_share_are_refused():
+    table = logits_table([[[20, 19, 17]]], form_tokens=((2, 1, 9), (2, 3, 9)))
+    with pytest.raises(InputError, match="share their first token"):
+        averaged_logits(table, LABELS, AVERAGED_LOGITS["answer_softmax"])
+
+
+def test_unknown_variants_are_refused():
+    with pytest.raises(InputError, match="unknown value 'last'"):
+        AveragedLogitsVariant(positions="last")
+    with pytest.raises(InputError, match="softmax of probabilities"):
+        AveragedLogitsVariant(values="probability", shares="softmax")
+
+
+def test_text_that_states_nothing_has_no_distribution():
+    table = pa.table(
+        {
+            "form_labels": [["angry", "sad"]] * 3,
+            "forms": [["angry", "sad"]] * 3,
+            "generated_text": [" I'm so angry about the door.", " Sad.", '{"angry": 0.25, "sad": 0.75}'],
+        }
+    )
+    result = generated_text(table, LABELS)
+    assert result.status == ("unparsed", "single_label", "ok")
+    assert np.isnan(result.log_probs[0]).all()
+    np.testing.assert_allclose(result.probs[1:], [[0, 1], [0.25, 0.75]])
+
+
+def test_ensembles_by_hand():
+    members = [
+        Distributions(np.log([[0.2, 0.8], [0.5, 0.5]]), ("ok", "ok")),
+        Distributions(np.array([np.log([0.6, 0.4]), [np.nan, np.nan]]), ("ok", "undefined")),
+    ]
+    np.testing.assert_allclose(ensemble(members, "arithmetic").probs[0], [0.4, 0.6])
+    root = np.sqrt([0.2 * 0.6, 0.8 * 0.4])
+    np.testing.assert_allclose(ensemble(members, "geometric").probs[0], root / root.sum())
+    assert ensemble(members, "arithmetic").status == ("ok", "undefined")
+    with pytest.raises(InputError, match="unknown ensemble"):
+        ensemble(members, "median")
+
+
+def test_contextual_calibration_is_division_by_the_null_distribution():
+    probs, null = np.array([[0.5, 0.3, 0.2]]), np.array([[0.6, 0.2, 0.2], [0.4, 0.4, 0.2]])
+    expected = probs / null.mean(axis=0)
+    np.testing.assert_allclose(np.exp(contextual(np.log(probs), null)), expected / expected.sum())
+
+
+def test_pmi_subtracts_before_forms_are_pooled():
+    scores, null = np.log([[0.2, 0.1, 0.1]]), np.log([[0.4, 0.1, 0.2]])
+    pooled = pool_forms(pmi_forms(scores, null), ["angry", "sad", "sad"], list(LABELS))
+    np.testing.assert_allclose(np.exp(pooled), [[0.5, 1.5]])
+
+
+@pytest.mark.parametrize("prior", [[0.25] * 4, [0.7, 0.1, 0.15, 0.05], [0.5, 0.5, 0.0, 0.0]])
+def test_prior_matching_meets_the_prior_with_one_constant_per_label(prior):
+    rng = np.random.default_rng(0)
+    log_probs = log_softmax(rng.normal(0, 3, (50, 4)), axis=1)
+    matched = prior_matching(log_probs, np.array(prior))
+    np.testing.assert_allclose(np.exp(matched).mean(axis=0), prior, atol=1e-8)
+    possible = np.array(prior) > 0
+    shift = (matched - log_probs)[:, possible]
+    constants = shift - shift[:, :1]  # up to each row's own normalizer
+    np.testing.assert_allclose(constants, np.broadcast_to(constants[0], constants.shape), atol=1e-9)
+
+
+def test_prior_matching_leaves_failures_alone_and_refuses_the_impossible():
+    log_probs = np.log([[0.5, 0.5], [0.9, 0.1]])
+    with_failure = np.vstack([log_probs, [np.nan, np.nan]])
+    matched = prior_matching(with_failure, np.array([0.5, 0.5]))
+    np.testing.assert_allclose(matched[:2], prior_matching(log_probs, np.array([0.5, 0.5])))
+    assert np.isnan(matched[2]).all()
+    with np.errstate(divide="ignore"), pytest.raises(EmoprobeError, match="did not converge"):
+        prior_matching(np.log([[1.0, 0.0], [1.0, 0.0]]), np.array([0.5, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "magic"}, "unknown kind"),
+        ({"kind": "contextual", "null": "music"}, "unknown null input"),
+        ({"kind": "prior_matching", "prior": "mine"}, "unknown prior"),
+    ],
+)
+def test_calibrations_that_do_not_exist_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        Calibration("x", **fields)

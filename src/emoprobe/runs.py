@@ -25,7 +25,7 @@ from emoprobe.analyse import Analysis, AnalysisOptions, analyse, floor_rows, mak
 from emoprobe.calibration import Calibration
 from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.data.votes import Prepared, SoftLabelPolicy, prepare
-from emoprobe.distributions import AVERAGED_LOGITS, AveragedLogitsVariant
+from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.scores import FILE_NAME, read_scores
@@ -82,7 +82,7 @@ def plain(config: Any) -> Any:
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        key = str(error).rsplit(" ", 1)[-1]
+        key = str(error.full_key)
         raise InputError("a value must be given", field=key, remedy=f"Add {key}=VALUE to the command line.") from error
     except OmegaConfBaseException as error:
         raise InputError(f"the configuration cannot be resolved: {error}") from error
@@ -101,19 +101,14 @@ def make_options(config: DictConfig) -> AnalysisOptions:
     analysis = plain(config.analysis)
     analysis.pop("figures", None)
     names = analysis.pop("averaged_logits")
-    if isinstance(names, dict):  # readings of the user's own: name -> fields
-        variants = {
-            name: build(AveragedLogitsVariant, values, "analysis.averaged_logits") for name, values in names.items()
-        }
-    else:
-        unknown = [name for name in names if name not in AVERAGED_LOGITS]
-        if unknown:
-            raise InputError(
-                f"unknown reading {unknown[0]!r} of the averaged logits",
-                field="analysis.averaged_logits",
-                remedy=f"Use some of {', '.join(AVERAGED_LOGITS)}.",
-            )
-        variants = {name: AVERAGED_LOGITS[name] for name in names}
+    unknown = [name for name in names if name not in AVERAGED_LOGITS]
+    if unknown:
+        raise InputError(
+            f"unknown reading {unknown[0]!r} of the averaged logits",
+            field="analysis.averaged_logits",
+            remedy=f"Use some of {', '.join(AVERAGED_LOGITS)}.",
+        )
+    variants = {name: AVERAGED_LOGITS[name] for name in names}
     calibrations = [
         build(Calibration, {"name": name, **fields}, f"calibration.{name}")
         for name, fields in plain(config.calibration).items()

@@ -97,8 +97,15 @@ class ScoreWriter:
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
         target = self.parts / f"part-{self._count:06d}.parquet"
         temporary = target.with_suffix(".tmp")
-        pq.write_table(table, temporary)
-        os.replace(temporary, target)
+        try:
+            pq.write_table(table, temporary)
+            os.replace(temporary, target)
+        except OSError as error:
+            raise InputError(
+                f"a batch of scores cannot be written: {error}",
+                file=self.folder,
+                remedy="Make room or give write access, then run the same command again: finished batches are kept.",
+            ) from error
         self._count += 1
 
     def close(self) -> Path:

@@ -38,7 +38,7 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
     finally:
         logger.finalize("failed" if failed else "success")
         if _is_wandb(logger):
-            logger.experiment.finish(exit_code=int(failed), quiet=True)
+            logger.experiment.finish(exit_code=int(failed))
 
 
 def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:

@@ -1,0 +1,116 @@
+"""Every shipped configuration composes and means what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emoprobe import runs
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts import make_prompts
+
+CONF = runs.PROJECT / "conf"
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra",))
+OPTIONS = [
+    (group, file.stem)
+    for group in GROUPS
+    for file in sorted((CONF / group).glob("*.yaml"))
+    if not file.stem.startswith("_")
+]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group, option):
+    overrides = [f"+experiment={option}" if group == "experiment" else f"{group}={option}", "output_dir=out"]
+    if option in ("cremad", "manifest"):
+        overrides.append("dataset.root=DIR" if option == "cremad" else "dataset.path=FILE")
+    config = runs.compose(overrides)
+    runs.plain(config)
+    make_prompts(runs.plain(config.prompt))
+    runs.make_options(config)
+    runs.build(LabelSet, runs.plain(config.labels), "labels")
+
+
+def test_there_are_options_to_test():
+    assert {"model", "dataset", "labels", "prompt", "readout", "calibration", "logger", "trainer"} <= set(GROUPS)
+    assert len([1 for group, _ in OPTIONS if group == "prompt"]) >= 9
+
+
+def test_whisper_all_holds_every_single_prompt():
+    singles = {file.stem for file in (CONF / "prompt").glob("*.yaml")} - {"whisper_all"}
+    prompts = make_prompts(runs.plain(runs.compose(["prompt=whisper_all"]).prompt))
+    assert {prompt.name for prompt in prompts} == singles
+    assert len({prompt.hash for prompt in prompts}) == len(singles)
+
+
+def test_a_prompt_is_the_same_alone_and_in_a_set():
+    alone = make_prompts(runs.plain(runs.compose(["prompt=voice_sounds"]).prompt))[0]
+    together = make_prompts(runs.plain(runs.compose(["prompt=whisper_all"]).prompt))
+    assert alone in together
+
+
+def test_groups_take_lists():
+    config = runs.compose(["prompt=[voice_sounds,bare_label]", "readout=[label_likelihood,averaged_logits]"])
+    assert list(config.prompt) == ["voice_sounds", "bare_label"]
+    assert list(config.readout) == ["label_likelihood", "averaged_logits"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=whispr"], "model/whispr"),
+        (["prompt=nothing_like_it"], "prompt/nothing_like_it"),
+        (["batch_sise=3"], "batch_sise"),
+    ],
+)
+def test_what_does_not_exist_is_named(overrides, message):
+    with pytest.raises(InputError, match=message):
+        runs.compose(overrides)
+
+
+def test_a_value_that_must_be_given_is_named():
+    config = runs.compose(["dataset=cremad"])
+    with pytest.raises(InputError, match=r"dataset\.root"):
+        runs.read_corpus(config)
+
+
+def test_help_explains_the_groups_without_loading_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['probe.py', '--help']\n"
+        "try: runpy.run_path('probe.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'lightning', 'pandas', 'pyarrow', 'matplotlib', 'wandb'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=runs.PROJECT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "HEAVY []" in done.stdout
+    for group in ("model", "dataset", "prompt", "readout", "calibration", "logger"):
+        assert f"\n    {group} " in done.stdout or f"\n  {group} " in done.stdout
+    assert "whisper_base" in done.stdout
+
+
+def test_analyse_help_loads_nothing_heavy():
+    code = (
+        "import sys; from emoprobe import analyse\n"
+        "try: analyse.parse_arguments(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', sorted({'torch', 'pandas', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "HEAVY []" in done.stdout
+    assert "floors" in done.stdout
+
+
+def test_unknown_readings_of_the_averaged_logits_are_named():
+    with pytest.raises(InputError, match="unknown reading 'nope'"):
+        runs.make_options(runs.compose(["analysis.averaged_logits=[nope]"]))
+
+
+def test_entry_point_is_where_the_readme_says():
+    assert (Path(runs.PROJECT) / "probe.py").is_file()

@@ -1,0 +1,69 @@
+"""Trackers mirror a run and are closed whatever happens."""
+
+from __future__ import annotations
+
+import pytest
+
+from emoprobe import probing, runs, tracking
+from emoprobe.errors import InputError
+
+
+def tiny_config(model, output, *overrides):
+    return runs.compose(
+        [
+            f"model.path={model}",
+            "model.device=cpu",
+            f"output_dir={output}",
+            "dataset.limit=3",
+            "readout=label_likelihood",
+            "calibration=none",
+            "null_inputs.kinds=[]",
+            "trainer.accelerator=cpu",
+            "trainer.enable_progress_bar=false",
+            *overrides,
+        ]
+    )
+
+
+def test_wandb_offline_needs_no_account_and_is_closed(tiny_whisper_path, tmp_path):
+    import wandb
+
+    for job in ("a", "b"):  # as two jobs of a multirun in one process
+        probing.run(tiny_config(tiny_whisper_path, tmp_path / job, "logger=wandb"))
+        assert wandb.run is None
+        folders = list((tmp_path / job / "wandb").glob("offline-run-*"))
+        assert len(folders) == 1
+        assert list(folders[0].glob("*.wandb"))
+        assert list(folders[0].rglob("*.png"))
+        assert list(folders[0].rglob("predictions*.json"))
+
+
+def test_a_tracker_is_closed_after_a_failure(tmp_path):
+    import wandb
+
+    config = runs.compose(["logger=wandb", f"output_dir={tmp_path}"])
+    with pytest.raises(RuntimeError, match="boom"), tracking.open_logger(config.logger) as logger:
+        assert logger.experiment is not None
+        raise RuntimeError("boom")
+    assert wandb.run is None
+
+
+@pytest.mark.parametrize("name", ["csv", "tensorboard"])
+def test_other_trackers_write_the_metrics(name, tiny_whisper_path, tmp_path):
+    probing.run(tiny_config(tiny_whisper_path, tmp_path, f"logger={name}", "analysis.figures=false"))
+    written = [file for file in (tmp_path / name).rglob("*") if file.is_file()]
+    if name == "csv":
+        text = next(file for file in written if file.name == "metrics.csv").read_text()
+        assert "speaker_feeling/label_likelihood/sum/none/js_divergence" in text
+    else:
+        assert any("tfevents" in file.name and file.stat().st_size > 1000 for file in written)
+
+
+def test_no_tracker(tmp_path):
+    with tracking.open_logger(runs.compose(["logger=none", f"output_dir={tmp_path}"]).logger) as logger:
+        assert logger is None
+
+
+def test_an_unknown_tracker_is_the_users_mistake():
+    with pytest.raises(InputError, match="logger/mlflo"):
+        runs.compose(["logger=mlflo"])

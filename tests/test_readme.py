@@ -1,0 +1,102 @@
+"""Every command of the README runs, on a tiny model and made-up corpora."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from emoprobe import runs
+
+README = (runs.PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python ")
+]
+MAKE_TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, tiny_whisper_path) -> dict[str, str]:
+    """What the README's placeholders stand for."""
+    from emoprobe import probing
+
+    root = tmp_path_factory.mktemp("readme")
+    rng = np.random.default_rng(0)
+    names = ["1001_IEO_ANG_HI", "1002_IEO_SAD_LO", "1003_DFA_NEU_XX"]
+    (root / "cremad" / "AudioWAV").mkdir(parents=True)
+    (root / "cremad" / "processedResults").mkdir()
+    header = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"\n'
+    rows = [f'"10000{i}",{i},1,0,0,4,{3 - i},"{name}",{8},0.5,"N"\n' for i, name in enumerate(names)]
+    (root / "cremad" / "processedResults" / "tabulatedVotes.csv").write_text(header + "".join(rows))
+    for name in names:
+        soundfile.write(root / "cremad" / "AudioWAV" / f"{name}.wav", rng.normal(0, 0.1, 16_000), 16_000)
+    lines = [f"cremad/AudioWAV/{name}.wav,3,2" for name in names]
+    (root / "manifest.csv").write_text("path,votes_anger,votes_sad\n" + "\n".join(lines) + "\n")
+    config = runs.compose(
+        [
+            f"model.path={tiny_whisper_path}",
+            "dataset.limit=3",
+            "logger=none",
+            "trainer.enable_progress_bar=false",
+            f"output_dir={root / 'run'}",
+            "analysis.figures=false",
+        ]
+    )
+    probing.run(config)
+    return {
+        "CREMAD_DIR": str(root / "cremad"),
+        "MANIFEST": str(root / "manifest.csv"),
+        "CHECKPOINT_DIR": str(tiny_whisper_path),
+        "RUN_DIR": str(root / "run"),
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_runs(command, places, tiny_whisper_path, tmp_path):
+    words = shlex.split(command)[1:]
+    for name, value in places.items():
+        words = [re.sub(rf"\b{name}\b", value, word) for word in words]
+    if "probe.py" in words and "--help" not in words:
+        where = "hydra.sweep.dir" if "-m" in words else "hydra.run.dir"
+        words += [f"{where}={tmp_path}", "dataset.limit=1", "logger=none", "analysis.figures=false"]
+        words += ["null_inputs.seconds=0.2", "trainer.enable_progress_bar=false"]
+        if not any(word.startswith("model.path=") for word in words):
+            words.append(f"model.path={tiny_whisper_path}")
+    done = subprocess.run(
+        [sys.executable, *words], cwd=runs.PROJECT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    if "-m" in words:
+        jobs = [file.parent for file in tmp_path.rglob("metrics.json")]
+        assert len(jobs) == 2 * len(list((runs.PROJECT / "conf" / "prompt").glob("*.yaml")))
+    else:
+        assert "usage" in done.stdout.lower() or "JS" in done.stdout or "--help" in words
+
+
+def test_there_are_commands_to_run():
+    assert len(COMMANDS) >= 8
+    assert set(MAKE_TARGETS) == {"probe", "test"}
+
+
+@pytest.mark.parametrize("target", MAKE_TARGETS)
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:", (runs.PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_paths_named_in_the_layout_exist():
+    layout = README.split("## Layout")[1]
+    inside = re.findall(r"^ +((?:[\w./]+ {1,2})+)", layout, flags=re.MULTILINE)
+    names = {name for group in inside for name in group.split() if name.endswith((".py", "/"))}
+    assert len(names) > 12
+    for name in names:
+        candidates = (runs.PROJECT / name, Path(runs.PROJECT) / "src" / "emoprobe" / name)
+        assert any(path.exists() for path in candidates), name

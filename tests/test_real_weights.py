@@ -1,0 +1,64 @@
+"""The real path once: Whisper base from the data packages, against plain transformers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.real_weights
+
+
+@pytest.fixture(scope="module")
+def whisper_base(tmp_path_factory):
+    from emoprobe.models import weights
+    from emoprobe.models.load import load_whisper
+
+    cache = tmp_path_factory.mktemp("cache")
+    found = weights.resolve("openai/whisper-base", cache_dir=cache, sources=("package",))
+    return load_whisper("openai/whisper-base", path=found.path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def waves():
+    from emoprobe.data.audio import read_audio
+    from emoprobe.data.demo import read_demo
+
+    return [torch.from_numpy(read_audio(utterance.audio).waveform) for utterance in read_demo().utterances[:2]]
+
+
+def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
+    from emoprobe import runs
+    from emoprobe.labels import LabelSet
+    from emoprobe.prompts import make_prompts
+    from emoprobe.readout.plan import make_plan
+
+    config = runs.compose(["prompt=whisper_all"])
+    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
+    plans = [make_plan(whisper_base, prompt, labels) for prompt in make_prompts(runs.plain(config.prompt))]
+    scores = whisper_base.score(whisper_base.encode(waves), [plan.question for plan in plans])
+    features = whisper_base.input_features(waves[:1])
+    with torch.no_grad():
+        states = whisper_base.model.model.encoder(features)
+    worst = 0.0
+    for plan, ours in zip(plans, scores, strict=True):
+        for continuation, found in list(zip(plan.question.continuations, ours, strict=True))[::4]:
+            ids = torch.tensor([[*plan.question.prefix, *continuation]])
+            with torch.no_grad():
+                logits = whisper_base.model(encoder_outputs=states, decoder_input_ids=ids).logits.log_softmax(-1)
+            size = len(continuation)
+            expected = logits[0, -size - 1 : -1].gather(-1, ids[0, -size:, None])[:, 0]
+            worst = max(worst, (found[0] - expected).abs().max().item())
+    assert worst < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_text_is_what_generate_writes(whisper_base, waves):
+    from emoprobe.models.base import PromptText
+
+    question = whisper_base.question(PromptText())
+    ours = whisper_base.generate(whisper_base.encode(waves), [question], max_new_tokens=32)[0]
+    expected = whisper_base.model.generate(whisper_base.input_features(waves), language="en", task="transcribe")
+    texts = whisper_base.processor.batch_decode(expected, skip_special_tokens=True)
+    assert [answer.text for answer in ours] == texts
+    assert all(answer.finished for answer in ours)
+    assert len(" ".join(texts).split()) > 4  # it heard words

@@ -65,17 +65,20 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     words = shlex.split(command)[1:]
     for name, value in places.items():
         words = [re.sub(rf"\b{name}\b", value, word) for word in words]
+    sweep = words[:2] == ["probe.py", "-m"]
     if "probe.py" in words and "--help" not in words:
-        where = "hydra.sweep.dir" if "-m" in words else "hydra.run.dir"
+        where = "hydra.sweep.dir" if sweep else "hydra.run.dir"
         words += [f"{where}={tmp_path}", "dataset.limit=1", "logger=none", "analysis.figures=false"]
         words += ["null_inputs.seconds=0.2", "trainer.enable_progress_bar=false"]
+        if sweep:  # 22 jobs
+            words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
         if not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
     done = subprocess.run(
         [sys.executable, *words], cwd=runs.PROJECT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    if "-m" in words:
+    if sweep:
         jobs = [file.parent for file in tmp_path.rglob("metrics.json")]
         assert len(jobs) == 2 * len(list((runs.PROJECT / "conf" / "prompt").glob("*.yaml")))
     else:

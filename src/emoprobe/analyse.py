@@ -1,4 +1,4 @@
-"""From the score table to predictions, metrics and figures; needs no model.
+"""Analyse a run's stored scores again, or score the floors of a corpus from its votes; needs no model.
 
 Command: ``python -m emoprobe.analyse RUN_DIR [calibration=... analysis....=...]`` and
 ``python -m emoprobe.analyse floors dataset=cremad dataset.root=DIR``.
@@ -8,352 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from emoprobe.errors import EmoprobeError, InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
-
-    from emoprobe.calibration import Calibration
-    from emoprobe.distributions import AveragedLogitsVariant, Distributions
-    from emoprobe.labels import LabelSet
-
-KEYS = ("model", "prompt", "readout", "variant", "calibration")
-TRAIN = "train"
-
-
-@dataclass(frozen=True)
-class AnalysisOptions:
-    """What is derived from a score table.
-
-    Args:
-        calibrations: Calibrations to apply, in table order.
-        label_likelihood: Normalisations of the label likelihood.
-        averaged_logits: Named readings of the averaged logits.
-        ensembles: Ways to combine the prompts of a run.
-        failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
-            are counted either way.
-    """
-
-    calibrations: Sequence[Calibration]
-    label_likelihood: Sequence[str] = ("sum",)
-    averaged_logits: Mapping[str, AveragedLogitsVariant] = field(default_factory=dict)
-    ensembles: Sequence[str] = ("arithmetic", "geometric")
-    failures: str = "exclude"
-
-    def __post_init__(self) -> None:
-        if self.failures not in ("exclude", "uniform"):
-            raise InputError(
-                f"unknown rule {self.failures!r}", field="analysis.failures", remedy="Use exclude or uniform."
-            )
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The evaluated utterances' human side, row by row as in ``utterances.parquet``.
-
-    Args:
-        frame: One row per evaluated utterance, index = utterance id.
-        distribution: Soft labels ``[utterances, labels]``.
-        votes: Vote counts ``[utterances, labels]``.
-        prior: Vote prior ``[labels]`` of the training split, or of the evaluated utterances.
-        prior_source: ``training votes`` or ``evaluated votes``.
-    """
-
-    frame: pd.DataFrame
-    distribution: np.ndarray
-    votes: np.ndarray
-    prior: np.ndarray
-    prior_source: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One distribution per utterance under one model, prompt, readout, variant and calibration."""
-
-    model: str
-    prompt: str
-    readout: str
-    variant: str
-    calibration: str
-    fitted_on: str
-    distributions: Distributions
-    label_mass: np.ndarray | None = None
-    generated_text: list[str] | None = None
-
-
-def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
-    """Targets of the evaluated utterances, and the vote prior that may be known of them.
-
-    The prior is that of the training split's utterances that are not evaluated; where there are none it is that of the
-    evaluated utterances, and every row that uses it says so.
-    """
-    import numpy as np
-
-    from emoprobe.metrics.floors import vote_prior
-
-    evaluated = utterances[utterances["role"] == "evaluated"].set_index("utterance_id")
-    votes = evaluated[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
-    target = evaluated[[f"target_{label}" for label in labels.labels]].to_numpy(np.float64)
-    training = utterances[utterances["role"] == "training"]
-    source = training if len(training) else evaluated
-    counts = source[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
-    prior = np.asarray(vote_prior(counts), dtype=np.float64)
-    return Targets(evaluated, target, votes, prior, "training votes" if len(training) else "evaluated votes")
-
-
-def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):
-    """Every cell of a score table, prompt ensembles included.
-
-    Args:
-        scores: The score table.
-        ids: Evaluated utterances, in the order of the cells' rows.
-        labels: The run's label set.
-        options: What to derive.
-        targets: For priors.
-    """
-    import pyarrow.compute as pc
-
-    cells: list[Cell] = []
-    names = ["model", "prompt", "readout"]
-    groups = scores.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
-    for group in groups:
-        mask = pc.and_(
-            pc.and_(pc.equal(scores["model"], group["model"]), pc.equal(scores["prompt"], group["prompt"])),
-            pc.equal(scores["readout"], group["readout"]),
-        )
-        table = scores.filter(mask)
-        clips = table.filter(pc.equal(table["input"], "clip"))
-        position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
-        clips = clips.take([position[name] for name in ids])
-        cells += _cells_of(group, clips, table, labels, options, targets)
-    return cells + _ensembles(cells, options)
-
-
-def _cells_of(
-    group: dict, clips: pa.Table, table: pa.Table, labels: LabelSet, options: AnalysisOptions, targets: Targets
-) -> list[Cell]:
-    import numpy as np
-
-    from emoprobe import distributions as dist
-
-    names = labels.labels
-    cells = []
-    if group["readout"] == "generated_text":
-        texts = clips["generated_text"].to_pylist()
-        result = dist.generated_text(clips, names)
-        return [
-            Cell(
-                **group, variant="parsed", calibration="none", fitted_on="", distributions=result, generated_text=texts
-            )
-        ]
-    variants = options.label_likelihood if group["readout"] == "label_likelihood" else list(options.averaged_logits)
-    mass = np.exp(clips["log_label_mass"].to_numpy()) if group["readout"] == "label_likelihood" else None
-    for variant in variants:
-
-        def derive(rows: pa.Table, variant=variant) -> Distributions:
-            if group["readout"] == "label_likelihood":
-                return dist.label_likelihood(rows, names, variant)
-            return dist.averaged_logits(rows, names, options.averaged_logits[variant])
-
-        plain = derive(clips)
-        for calibration in options.calibrations:
-            calibrated = _calibrate(calibration, plain, derive, clips, table, group["readout"], variant, names, targets)
-            if calibrated is not None:
-                result, fitted_on = calibrated
-                cells.append(
-                    Cell(
-                        **group,
-                        variant=variant,
-                        calibration=calibration.name,
-                        fitted_on=fitted_on,
-                        distributions=result,
-                        label_mass=mass,
-                    )
-                )
-    return cells
-
-
-def _calibrate(calibration, plain, derive, clips, table, readout, variant, names, targets):
-    """``(distributions, what was fitted on)``; None where the calibration does not apply to the readout."""
-    import numpy as np
-    import pyarrow.compute as pc
-    from scipy.special import log_softmax
-
-    from emoprobe import calibration as cal
-    from emoprobe import distributions as dist
-
-    if calibration.kind == "none":
-        return plain, ""
-    if calibration.kind == "prior_matching":
-        uniform = np.full(len(names), 1 / len(names))
-        matched = cal.prior_matching(plain.log_probs, uniform if calibration.prior == "uniform" else targets.prior)
-        fitted_on = "evaluated inputs" + (f" + {targets.prior_source}" if calibration.prior == "votes" else "")
-        return replace(plain, log_probs=matched), fitted_on
-    nulls = table.filter(pc.equal(table["input"], calibration.null))
-    if not len(nulls):
-        raise InputError(
-            f"the score table holds no null input {calibration.null!r}",
-            field=f"calibration.{calibration.name}",
-            remedy=f"Run the probe with null_inputs.kinds=[{calibration.null}], or drop this calibration.",
-        )
-    if calibration.kind == "pmi":
-        if readout != "label_likelihood":
-            return None
-        scores = cal.pmi_forms(dist.form_scores(clips, variant), dist.form_scores(nulls, variant))
-        pooled = dist.pool_forms(scores, clips["form_labels"][0].as_py(), names)
-        return replace(plain, log_probs=log_softmax(pooled, axis=1)), "null inputs"
-    null = derive(nulls)
-    if any(status != "ok" for status in null.status):
-        failed = np.full_like(plain.log_probs, np.nan)
-        return dist.Distributions(failed, ("undefined",) * len(failed)), "null inputs"
-    return replace(plain, log_probs=cal.contextual(plain.log_probs, null.probs)), "null inputs"
-
-
-def _ensembles(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]:
-    import numpy as np
-
-    from emoprobe.distributions import ensemble
-
-    groups: dict[tuple, list[Cell]] = {}
-    for cell in cells:
-        if cell.readout != "generated_text":
-            groups.setdefault((cell.model, cell.readout, cell.variant, cell.calibration), []).append(cell)
-    combined = []
-    for members in groups.values():
-        for kind in options.ensembles if len(members) > 1 else ():
-            masses = [member.label_mass for member in members]
-            combined.append(
-                replace(
-                    members[0],
-                    prompt=f"ensemble_{kind}({len(members)})",
-                    distributions=ensemble([member.distributions for member in members], kind),
-                    label_mass=None if masses[0] is None else np.mean(masses, axis=0),
-                )
-            )
-    return combined
-
-
-def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:
-    """One row per utterance and cell: the distribution beside its target; NaN where there is none."""
-    import numpy as np
-    import pandas as pd
-
-    heard = scores.select(["utterance_id", "duration_seconds", "truncated"]).to_pandas()
-    heard = heard.drop_duplicates("utterance_id").set_index("utterance_id").reindex(targets.frame.index)
-    human = targets.frame[["speaker", "split", "transcript", "num_raters"]].join(heard)
-    for prefix in ("target", "votes"):
-        human = human.join(targets.frame[[f"{prefix}_{label}" for label in labels.labels]])
-    frames = []
-    for cell in cells:
-        frame = human.copy()
-        for name in KEYS:
-            frame[name] = getattr(cell, name)
-        frame["fitted_on"] = cell.fitted_on
-        frame["status"] = cell.distributions.status
-        frame["generated_text"] = cell.generated_text
-        frame["label_mass"] = np.nan if cell.label_mass is None else cell.label_mass
-        frame[[f"p_{label}" for label in labels.labels]] = cell.distributions.probs
-        frames.append(frame.reset_index())
-    predictions = pd.concat(frames, ignore_index=True)
-    for name in (*KEYS, "fitted_on", "status", "speaker", "split"):
-        predictions[name] = predictions[name].astype("category")
-    return predictions
-
-
-def make_rows(cells: Sequence[Cell], targets: Targets, failures: str) -> list[dict]:
-    """One row of the metric table per cell, then the floors and the reference."""
-    import numpy as np
-
-    from emoprobe.metrics.floors import floors
-    from emoprobe.metrics.functional import evaluate
-
-    rows = []
-    size = targets.distribution.shape[1]
-    for cell in cells:
-        probs = cell.distributions.probs
-        usable = np.isfinite(probs).all(axis=1)
-        failed = int((~usable).sum())
-        if failures == "uniform":
-            probs = np.where(usable[:, None], probs, 1 / size)
-            usable[:] = True
-        metrics = evaluate(probs[usable], targets.distribution[usable], targets.votes[usable]) if usable.any() else {}
-        statuses, counts = np.unique(cell.distributions.status, return_counts=True)
-        rows.append(
-            {
-                "kind": "readout",
-                **{name: getattr(cell, name) for name in KEYS},
-                "fitted_on": cell.fitted_on,
-                "num_utterances": int(usable.sum()),
-                "num_failed": failed,
-                "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
-                "mean_label_mass": None if cell.label_mass is None else float(np.mean(cell.label_mass)),
-                "metrics": metrics,
-            }
-        )
-    return rows + floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
-
-
-def floor_rows(targets: Targets, predictions: Mapping[str, np.ndarray]) -> list[dict]:
-    """Rows of the floors ``uniform``, ``prior``, ``majority`` and the reference ``one_hot_of_top_vote``."""
-    from emoprobe.metrics.functional import evaluate
-
-    source = {"prior": targets.prior_source, "majority": targets.prior_source, "one_hot_of_top_vote": "evaluated votes"}
-    return [
-        {
-            "kind": "reference" if name == "one_hot_of_top_vote" else "floor",
-            **dict.fromkeys(KEYS, ""),
-            "readout": name,
-            "fitted_on": source.get(name, ""),
-            "num_utterances": len(pred),
-            "num_failed": 0,
-            "statuses": {},
-            "mean_label_mass": None,
-            "metrics": evaluate(pred, targets.distribution, targets.votes),
-        }
-        for name, pred in predictions.items()
-    ]
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """Everything derived from one score table."""
-
-    predictions: pd.DataFrame
-    rows: list[dict]
-    targets: Targets
-
-
-def analyse(scores: pa.Table, utterances: pd.DataFrame, labels: LabelSet, options: AnalysisOptions) -> Analysis:
-    """Derive distributions, metrics and floors from a score table.
-
-    Args:
-        scores: `emoprobe.scores.read_scores` of a run; clips of unfinished batches are simply not there.
-        utterances: The run's ``utterances.parquet``.
-        labels: The run's label set.
-        options: What to derive.
-
-    Raises:
-        InputError: The table belongs to another label set, or holds no clip.
-    """
-    hashes = set(scores["label_set_hash"].to_pylist())
-    if hashes != {labels.hash}:
-        raise InputError(f"the scores were made with label set {sorted(hashes)}, not {labels.name} ({labels.hash})")
-    seen = set(scores["utterance_id"].to_pylist()) - {""}
-    kept = utterances[(utterances["role"] != "evaluated") | utterances["utterance_id"].isin(seen)]
-    if not seen:
-        raise InputError("the score table holds no clip yet", remedy="Let the run finish at least one batch.")
-    targets = make_targets(kept, labels)
-    cells = make_cells(scores, list(targets.frame.index), labels, options, targets)
-    return Analysis(
-        make_predictions(cells, scores, labels, targets), make_rows(cells, targets, options.failures), targets
-    )
+from emoprobe.errors import EmoprobeError
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -367,7 +25,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("what", metavar="RUN_DIR|floors", help="folder of a run, or the word floors")
     parser.add_argument(
-        "overrides", nargs="*", help="Hydra overrides: calibration=[none,batch], analysis.failures=uniform"
+        "overrides", nargs="*", help="Hydra overrides: calibration=[none,batch] analysis.failures=uniform"
     )
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/analysis)")
     return parser.parse_args(arguments)
@@ -376,17 +34,76 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    from emoprobe import runs
-
     try:
         if parsed.what == "floors":
-            runs.print_floors(parsed.overrides, parsed.output)
+            print_floors(parsed.overrides, parsed.output)
         else:
-            runs.analyse_again(Path(parsed.what), parsed.overrides, parsed.output)
+            analyse_again(Path(parsed.what), parsed.overrides, parsed.output)
     except EmoprobeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -> Path:
+    """Analyse a run's stored scores; writes into ``RUN_DIR/analysis`` unless told otherwise, and returns the folder."""
+    from emoprobe import runs
+    from emoprobe.analysis import analyse
+    from emoprobe.scores import FILE_NAME
+
+    scores, utterances, record = runs.read_run(folder)
+    config = _as_it_ran(folder, overrides)
+    analysis = analyse(scores, utterances, runs.labels_of(record), runs.make_options(config))
+    target = output or folder / "analysis"
+    figures = runs.write_results(target, analysis, record, figures=bool(config.analysis.figures))
+    if not (folder / FILE_NAME).exists():
+        evaluated = int((utterances["role"] == "evaluated").sum())
+        done = analysis.predictions["utterance_id"].nunique()
+        print(f"This run did not finish: {done} of {evaluated} utterances were scored.")
+    runs.print_results(analysis, record, target, figures)
+    return target
+
+
+def _as_it_ran(folder: Path, overrides: Sequence[str]):
+    """The configuration of the run itself where its folder has it, with the overrides on top."""
+    from omegaconf import OmegaConf
+
+    from emoprobe import runs
+
+    config = runs.compose(overrides)
+    file = folder / ".hydra" / "config.yaml"
+    if file.is_file():
+        saved = OmegaConf.load(file)
+        keys = {item.split("=")[0].lstrip("+~") for item in overrides}
+        if not any(key.split(".")[0] == "calibration" for key in keys):
+            config.calibration = saved.calibration
+        for name in saved.analysis:
+            if f"analysis.{name}" not in keys:
+                config.analysis[name] = saved.analysis[name]
+    return config
+
+
+def print_floors(overrides: Sequence[str], output: Path | None) -> None:
+    """Print (and write, if asked) the floors of a corpus, from its votes alone."""
+    from emoprobe import runs
+    from emoprobe.analysis import floor_rows, make_targets
+    from emoprobe.labels import LabelSet
+    from emoprobe.metrics.floors import floors
+    from emoprobe.report.tables import write_csv
+
+    config = runs.compose(overrides)
+    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
+    corpus = runs.read_corpus(config)
+    prepared = runs.prepare_run(config, corpus, labels, missing_audio="ignore")
+    targets = make_targets(runs.utterances_frame(prepared, labels), labels)
+    rows = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
+    entropy, votes = runs.ambiguity(targets)
+    print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
+    runs.print_table(rows)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_csv(rows, output / "floors.csv")
+        print(f"Written: {output / 'floors.csv'}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from emoprobe import runs, tracking
-from emoprobe.analyse import analyse
+from emoprobe.analysis import analyse
 from emoprobe.data.audio import AudioLimits
 from emoprobe.errors import EmoprobeError
 from emoprobe.labels import LabelSet

@@ -21,7 +21,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from emoprobe.analyse import Analysis, AnalysisOptions, analyse, floor_rows, make_targets
+from emoprobe.analysis import Analysis, AnalysisOptions, Targets
 from emoprobe.calibration import Calibration
 from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.data.votes import Prepared, SoftLabelPolicy, prepare
@@ -313,45 +313,8 @@ def read_run(folder: Path) -> tuple[Any, Any, dict]:
     return scores, utterances, record
 
 
-def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -> Path:
-    """Analyse a run's stored scores; writes into ``RUN_DIR/analysis`` unless told otherwise, and returns the folder."""
-    scores, utterances, record = read_run(folder)
-    config = compose(overrides)
-    saved = folder / ".hydra" / "config.yaml"
-    if saved.is_file() and not any(item.lstrip("+~").startswith("calibration") for item in overrides):
-        config.calibration = OmegaConf.load(saved).calibration
-    analysis = analyse(scores, utterances, labels_of(record), make_options(config))
-    target = output or folder / "analysis"
-    figures = write_results(target, analysis, record, figures=bool(config.analysis.figures))
-    if not (folder / FILE_NAME).exists():
-        evaluated = int((utterances["role"] == "evaluated").sum())
-        done = analysis.predictions["utterance_id"].nunique()
-        print(f"This run did not finish: {done} of {evaluated} utterances were scored.")
-    print_results(analysis, record, target, figures)
-    return target
-
-
-def print_floors(overrides: Sequence[str], output: Path | None) -> None:
-    """Print (and write, if asked) the floors of a corpus, from its votes alone."""
-    from emoprobe.metrics.floors import floors
-    from emoprobe.report.tables import write_csv
-
-    config = compose(overrides)
-    labels = build(LabelSet, plain(config.labels), "labels")
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, labels, missing_audio="ignore")
-    targets = make_targets(utterances_frame(prepared, labels), labels)
-    rows = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
-    entropy, votes = _ambiguity(targets)
-    print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
-    _print_table(rows)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_csv(rows, output / "floors.csv")
-        print(f"Written: {output / 'floors.csv'}")
-
-
-def _ambiguity(targets) -> tuple[float, str]:
+def ambiguity(targets: Targets) -> tuple[float, str]:
+    """Mean entropy of the targets in bits, and how many votes stand behind them, in words."""
     from emoprobe.metrics.functional import entropy
 
     total = targets.votes.sum()
@@ -359,7 +322,8 @@ def _ambiguity(targets) -> tuple[float, str]:
     return float(entropy(targets.distribution).mean()), f"{total:,.0f} votes" if known else "vote shares only"
 
 
-def _print_table(rows: Sequence[dict]) -> None:
+def print_table(rows: Sequence[dict]) -> None:
+    """Print the metric table as wide as the terminal, or wide enough for a file."""
     from rich.console import Console
 
     from emoprobe.report.tables import metric_table
@@ -373,14 +337,14 @@ def _print_table(rows: Sequence[dict]) -> None:
 def print_results(analysis: Analysis, record: dict, folder: Path, figures: Sequence[Path]) -> None:
     """The summary a person reads after a run: what was measured on what, the table, where the files lie."""
     model, card = record["model"], record["corpus"]
-    entropy, votes = _ambiguity(analysis.targets)
+    entropy, votes = ambiguity(analysis.targets)
     skipped = ", ".join(f"{count} {reason}" for reason, count in record["num_skipped"].items()) or "none"
     print(f"Model    {model['name']} ({model['revision']}), {model['dtype']} on {model['device']}")
     print(f"Corpus   {subtitle(record)}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
     print(f"Targets  {record['soft_label_policy']['name']}; {votes}; mean entropy {entropy:.3f} bits")
     if card["synthetic"]:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")
-    _print_table(analysis.rows)
+    print_table(analysis.rows)
     print("Results  " + str(folder))
     for name, what in (
         (FILE_NAME, "raw scores; analyse again with python -m emoprobe.analyse " + str(folder)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from emoprobe.analyse import Analysis
+from emoprobe.analysis import Analysis
 from emoprobe.errors import InputError
 
 MAX_TABLE_ROWS = 10_000  # trackers choke on more; the whole table is in predictions.parquet

@@ -85,6 +85,16 @@ def test_readers_leave_the_context_as_it_was(tiny_whisper, questions):
     assert all(torch.equal(a, b) for x, y in zip(first, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
+def test_the_clips_keys_and_values_are_shared_not_copied(tiny_whisper):
+    context = tiny_whisper.encode(waveforms(1.0))
+    cache = tiny_whisper._new_cache(context)
+    for (keys, values), layer in zip(context.state, cache.cross_attention_cache.layers, strict=True):
+        assert layer.keys.data_ptr() == keys.data_ptr()
+        assert layer.values.data_ptr() == values.data_ptr()
+    assert all(cache.is_updated.values())
+    assert len(cache.is_updated) == tiny_whisper.model.config.decoder_layers
+
+
 def test_suppress_lists_never_touch_scores_or_logits(tiny_whisper, questions):
     context = tiny_whisper.encode(waveforms(1.0))
     suppressed = copy.copy(tiny_whisper)

@@ -108,7 +108,8 @@ class AudioClip:
 def duration_seconds(path: Path) -> float:
     """Duration by the file's header, for batching; 0 where it cannot be told (reading it will say why)."""
     try:
-        with _open(Path(path)) as file, soundfile.SoundFile(file) as sound:
+        _open(path).close()  # a pipe would be waited for
+        with soundfile.SoundFile(path) as sound:
             return sound.frames / sound.samplerate if sound.frames < _UNKNOWN_FRAMES else 0.0
     except (AudioError, soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 0.0
@@ -136,8 +137,7 @@ def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimit
         missing = _missing_bytes(file)
         if missing:
             raise AudioError(f"the file is truncated: its header promises {missing} bytes more", file=path)
-        file.seek(0)
-        samples, rate, frames = _decode(file, path, limits)
+    samples, rate, frames = _decode(path, limits)
     mono = _mix_down(samples, rate, path, limits)
     if rate != sampling_rate:
         mono = soxr.resample(mono, rate, sampling_rate, quality="HQ").astype(np.float32, copy=False)
@@ -192,10 +192,11 @@ def _missing_bytes(file: BinaryIO) -> int:
     return 0
 
 
-def _decode(file: BinaryIO, path: Path, limits: AudioLimits) -> tuple[np.ndarray, int, int]:
+def _decode(path: Path, limits: AudioLimits) -> tuple[np.ndarray, int, int]:
     """Samples ``[samples, channels]`` up to the limit, sampling rate in hertz, frames of the whole file."""
     try:
-        with soundfile.SoundFile(file) as sound:
+        # By its path: libsndfile's calls into a Python file object print errors of their own on damaged files.
+        with soundfile.SoundFile(path) as sound:
             rate, frames = sound.samplerate, sound.frames
             _check_duration(path, rate, frames, limits)
             wanted = min(frames, max(1, round(limits.max_seconds * rate)))
@@ -203,7 +204,7 @@ def _decode(file: BinaryIO, path: Path, limits: AudioLimits) -> tuple[np.ndarray
     except AudioError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as error:
-        raise _undecodable(file, path, error) from error
+        raise _undecodable(path, error) from error
     if len(samples) < wanted:
         raise AudioError(
             f"the file is truncated: its header promises {frames} samples, and decoding stops after {len(samples)}",
@@ -212,9 +213,10 @@ def _decode(file: BinaryIO, path: Path, limits: AudioLimits) -> tuple[np.ndarray
     return samples, rate, frames
 
 
-def _undecodable(file: BinaryIO, path: Path, error: Exception) -> AudioError:
-    file.seek(0)
-    if file.read(30).startswith(b"version https://git-lfs"):
+def _undecodable(path: Path, error: Exception) -> AudioError:
+    with _open(path) as file:
+        pointer = file.read(30).startswith(b"version https://git-lfs")
+    if pointer:
         return AudioError(
             "this is a git-lfs pointer, the sound itself was not downloaded",
             file=path,

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.errors import InputError
 
+_TWINS = (
+    ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
+    ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
+    ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
+)
+_SILENT = "1076_MTI_SAD_XX"
+DEFECTS = (
+    {first: f"same sound as {second}" for first, second in _TWINS}
+    | {second: f"same sound as {first}" for first, second in _TWINS}
+    | {_SILENT: "silent"}
+)
 CARD = CorpusCard(
     name="cremad",
     title="CREMA-D",
@@ -15,134 +30,172 @@ CARD = CorpusCard(
     licence="ODbL 1.0 (database), DbCL 1.0 (contents)",
     access="https://github.com/CheyneyComputerScience/CREMA-D (needs git-lfs for the audio)",
     citation="Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset. "
-    "IEEE Transactions on Affective Computing 5(4), 2014. doi:10.1109/TAFFC.2014.2336244",
+    "IEEE Transactions on Affective Computing 5(4), 377-390, 2014. doi:10.1109/TAFFC.2014.2336244",
     raters="2,443 crowd raters; 4 to 12 per clip and mode; voice-only, face-only and audio-visual ratings",
-    notes="Byte-identical pairs, so one label of each is doubtful: 1006_TIE_HAP = 1006_TIE_NEU, 1013_WSI_DIS = "
-    "1013_WSI_SAD, 1017_IWW_ANG = 1017_IWW_FEA. 1076_MTI_SAD_XX is silent. No official split.",
+    notes="Byte-identical pairs, so one label of each is doubtful: "
+    + ", ".join(f"{first} = {second}" for first, second in _TWINS)
+    + f". {_SILENT} is silent. No official split.",
 )
 MODES = {"voice": "1", "face": "2", "audiovisual": "3"}
 WORDS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happy", "N": "neutral", "S": "sad"}
 ACTED = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-DEFECTS = {
-    "1006_TIE_HAP_XX": "same sound as 1006_TIE_NEU_XX",
-    "1006_TIE_NEU_XX": "same sound as 1006_TIE_HAP_XX",
-    "1013_WSI_DIS_XX": "same sound as 1013_WSI_SAD_XX",
-    "1013_WSI_SAD_XX": "same sound as 1013_WSI_DIS_XX",
-    "1017_IWW_ANG_XX": "same sound as 1017_IWW_FEA_XX",
-    "1017_IWW_FEA_XX": "same sound as 1017_IWW_ANG_XX",
-    "1076_MTI_SAD_XX": "silent",
-}
 VOTES_FILE = Path("processedResults") / "tabulatedVotes.csv"
+ACTORS_FILE = Path("VideoDemographics.csv")
+_NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX)", re.ASCII)
+_ROW_ID = re.compile(r"[123]\d{5}", re.ASCII)
+_COUNT = re.compile(r"\d{1,6}", re.ASCII)
+_RESTORE = "Restore the file from the corpus"
 
 
-def read_cremad(root: str | Path, votes: str = "voice", on_error: str = "error") -> Corpus:
-    """Read the vote table and, where present, the actors' demographics; audio files are not touched.
+class _RowError(InputError):
+    """One row is wrong; the others may be right."""
+
+    def __init__(self, what: str, *, table: Path, row: int, field: str | None = None, reason: str = "bad_row") -> None:
+        self.reason = reason
+        super().__init__(
+            what, file=table, row=row, field=field, remedy=f"{_RESTORE}, or leave the row out: dataset.on_error=skip."
+        )
+
+
+def read_cremad(
+    root: str | Path,
+    votes: Literal["voice", "face", "audiovisual"] = "voice",
+    on_error: Literal["error", "skip"] = "error",
+) -> Corpus:
+    """Read the vote table and, where present, the actors' demographics; sound is not decoded and may be missing.
 
     Args:
         root: Folder with ``AudioWAV/`` and ``processedResults/``.
         votes: What raters were given: ``voice``, ``face`` or ``audiovisual``.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
 
+    Returns:
+        Corpus in the table's order, without splits (the corpus has none). ``metadata`` holds acted_emotion, level,
+        sentence, of known actors gender, age, race and ethnicity, and known_defect where there is one.
+
     Raises:
         InputError: The folder is not CREMA-D, or a row is malformed.
     """
     if votes not in MODES:
         raise InputError(f"unknown votes {votes!r}", field="dataset.votes", remedy=f"Use one of {', '.join(MODES)}.")
+    if on_error not in ("error", "skip"):
+        raise InputError(f"unknown value {on_error!r}", field="dataset.on_error", remedy="Use error or skip.")
     root = Path(root).expanduser().absolute()
     table = root / VOTES_FILE
     if not table.is_file():
         raise InputError(
             f"this folder is not CREMA-D: it has no {VOTES_FILE}",
-            file=root,
+            file=table,
             field="dataset.root",
             remedy=f"Get the corpus from {CARD.access} and give its top folder.",
         )
-    actors = _read_actors(root / "VideoDemographics.csv")
-    audio = {file.stem: file for file in (root / "AudioWAV").glob("*") if file.suffix.lower() == ".wav"}
+    actors = _read_actors(root / ACTORS_FILE)
+    sounds = {file.stem: file for file in (root / "AudioWAV").glob("*") if file.suffix.lower() == ".wav"}
     utterances: dict[str, Utterance] = {}
     skipped: list[Skipped] = []
     for row, fields in _rows(table, ("", *WORDS, "fileName", "numResponses")):
-        if not fields[""].startswith(MODES[votes]):
-            continue
         try:
-            utterance = _utterance(table, row, fields, actors, audio, root)
+            if isinstance(fields, _RowError):
+                raise fields
+            if not _ROW_ID.fullmatch(fields[""]):
+                raise _RowError(
+                    f"the row id {fields['']!r} is not MNNNNN", table=table, row=row, field="(first column)"
+                )
+            if not fields[""].startswith(MODES[votes]):
+                continue
+            name = fields["fileName"]
+            audio = sounds.get(name, root / "AudioWAV" / f"{name}.wav")
+            utterance = _utterance(table, row, fields, audio, actors)
             if utterance.id in utterances:
-                raise InputError(f"clip {utterance.id} occurs twice", file=table, row=row, field="fileName")
-        except InputError as error:
+                raise _RowError(
+                    f"clip {utterance.id} was there before, in row {utterances[utterance.id].row}",
+                    table=table,
+                    row=row,
+                    field="fileName",
+                    reason="duplicate_id",
+                )
+        except _RowError as error:
             if on_error != "skip":
                 raise
-            reason = "duplicate_id" if error.field == "fileName" and "twice" in error.what else "bad_row"
-            skipped.append(Skipped(fields["fileName"], reason, str(error), str(table), row))
+            known = "" if isinstance(fields, _RowError) else fields["fileName"]
+            skipped.append(Skipped(known, error.reason, str(error), str(table), row))
             continue
         utterances[utterance.id] = utterance
+    if not utterances:
+        what = f"the table has no usable rows of {votes} votes"
+        raise InputError(what, file=table, remedy=skipped[0].message if skipped else f"{_RESTORE}.")
     return Corpus(CARD, tuple(utterances.values()), tuple(skipped))
 
 
-def _rows(table: Path, needed: tuple[str, ...]):
-    """``(row number, fields)`` of a CSV file with a header."""
+def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | _RowError]]:
+    """``(row number, fields)`` of a CSV file with a header; a ragged row comes as its error."""
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        text = table.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the file cannot be read as UTF-8 text: {error}", file=table) from error
-    reader = csv.DictReader(text.splitlines(), restkey="_surplus")
+        what = f"the table cannot be read as UTF-8 text: {error!s:.200}"
+        raise InputError(what, file=table, remedy=f"{_RESTORE}.") from error
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
+    row = 1
     try:
-        missing = [name for name in needed if name not in (reader.fieldnames or [])]
+        header = next(reader, [])
+        missing = [name for name in needed if name not in header]
         if missing:
-            raise InputError(
-                f"the column {missing[0]!r} is missing",
-                file=table,
-                row=1,
-                field=missing[0],
-                remedy="Restore the file from the corpus.",
-            )
-        for fields in reader:
-            if None in fields.values() or "_surplus" in fields:
-                raise InputError(
-                    "the row has another number of fields than the header", file=table, row=reader.line_num
-                )
-            yield reader.line_num, fields
+            what = f"the column {missing[0]!r} is missing; there are {', '.join(header)}"
+            raise InputError(what, file=table, row=1, field=missing[0], remedy=f"{_RESTORE}.")
+        row = reader.line_num + 1
+        for values in reader:
+            if values and len(values) != len(header):
+                what = f"the row has {len(values)} fields and the header {len(header)}"
+                yield row, _RowError(what, table=table, row=row)
+            elif values:
+                yield row, dict(zip(header, values, strict=True))
+            row = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"this is not CSV: {error}", file=table, row=reader.line_num) from error
+        raise InputError(f"this is not CSV: {error}", file=table, row=row, remedy=f"{_RESTORE}.") from error
 
 
 def _read_actors(table: Path) -> dict[str, dict[str, str | float]]:
+    """Actor id -> gender, age, race, ethnicity; nothing where the file is absent."""
     if not table.is_file():
         return {}
     actors = {}
-    for _, fields in _rows(table, ("ActorID", "Age", "Sex", "Race", "Ethnicity")):
-        facts: dict[str, str | float] = {"gender": fields["Sex"].lower(), "race": fields["Race"]}
-        facts["ethnicity"] = fields["Ethnicity"]
-        if fields["Age"].isdigit():
-            facts["age"] = int(fields["Age"])
-        actors[fields["ActorID"]] = facts
+    try:
+        for row, fields in _rows(table, ("ActorID", "Age", "Sex", "Race", "Ethnicity")):
+            if isinstance(fields, _RowError):
+                raise fields
+            gender = fields["Sex"].strip().lower()
+            if gender not in ("male", "female"):
+                raise _RowError(f"{fields['Sex']!r:.80} is not Male or Female", table=table, row=row, field="Sex")
+            age = _count(fields, "Age", table, row)
+            facts = {"gender": gender, "age": age, "race": fields["Race"], "ethnicity": fields["Ethnicity"]}
+            actors[fields["ActorID"]] = facts
+    except _RowError as error:
+        remedy = f"{_RESTORE}, or remove it: it is optional."
+        raise InputError(error.what, file=table, row=error.row, field=error.field, remedy=remedy) from None
     return actors
 
 
 def _utterance(
-    table: Path, row: int, fields: dict[str, str], actors: dict[str, dict], audio: dict[str, Path], root: Path
+    table: Path, row: int, fields: Mapping[str, str], audio: Path, actors: Mapping[str, Mapping[str, str | float]]
 ) -> Utterance:
     name = fields["fileName"]
-    parts = name.split("_")
-    if len(parts) != 4 or parts[2] not in ACTED or not name.replace("_", "").isalnum():
-        raise InputError(f"{name!r} is not ACTOR_SENTENCE_EMOTION_LEVEL", file=table, row=row, field="fileName")
-    actor, sentence, acted, level = parts
-    counts = {letter: _count(fields, letter, table, row) for letter in WORDS}
+    parts = _NAME.fullmatch(name)
+    if not parts:
+        what = f"{name!r} is not ACTOR_SENTENCE_EMOTION_LEVEL"
+        raise _RowError(what, table=table, row=row, field="fileName")
+    actor, sentence, acted, level = parts.groups()
+    counts = {word: _count(fields, letter, table, row) for letter, word in WORDS.items()}
     total = _count(fields, "numResponses", table, row)
     if sum(counts.values()) != total:
-        raise InputError(
-            f"the votes sum to {sum(counts.values())} and numResponses says {total}",
-            file=table,
-            row=row,
-            field="numResponses",
-            remedy="Restore the file from the corpus, or leave the row out: dataset.on_error=skip.",
-        )
+        what = f"the votes sum to {sum(counts.values())} and numResponses says {total}"
+        raise _RowError(what, table=table, row=row, field="numResponses", reason="bad_votes")
     facts = {"acted_emotion": ACTED[acted], "level": level, "sentence": sentence, **actors.get(actor, {})}
     if name in DEFECTS:
         facts["known_defect"] = DEFECTS[name]
     return Utterance(
         id=name,
-        audio=audio.get(name, root / "AudioWAV" / f"{name}.wav"),
-        votes={WORDS[letter]: float(count) for letter, count in counts.items()},
+        audio=audio,
+        votes={word: float(count) for word, count in counts.items()},
         num_raters=total,
         speaker=actor,
         metadata=facts,
@@ -151,14 +204,9 @@ def _utterance(
     )
 
 
-def _count(fields: dict[str, str], column: str, table: Path, row: int) -> int:
+def _count(fields: Mapping[str, str], column: str, table: Path, row: int) -> int:
     text = fields[column].strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise InputError(
-            f"{fields[column]!r} is not a number of votes",
-            file=table,
-            row=row,
-            field=column,
-            remedy="Restore the file from the corpus, or leave the row out: dataset.on_error=skip.",
-        )
+    if not _COUNT.fullmatch(text):
+        what = f"{fields[column]!r:.80} is not a whole number"
+        raise _RowError(what, table=table, row=row, field=column, reason="bad_votes")
     return int(text)

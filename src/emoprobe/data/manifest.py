@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NoReturn
 
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.errors import InputError
@@ -23,6 +23,8 @@ LABEL_COLUMNS = ("label", "emotion")
 MAX_VOTES = 1e9
 SUM_TOLERANCE = 1e-3
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_PREFIXES = {"votes": "votes_", "distribution": "p_"}
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _SKIP = "Correct the row, or leave it out: dataset.on_error=skip."
 _TARGETS = (
     "Give vote counts (columns votes_WORD), one word per rater (ratings), shares (p_WORD) or one label (label, "
@@ -37,24 +39,18 @@ Names = Sequence[str] | Mapping[str, str]
 class _RowError(InputError):
     """One row is wrong; the others may be right."""
 
-    def __init__(self, what: str, *, reason: str = "bad_row", remedy: str = _SKIP, **where) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: Path,
+        row: int | None,
+        field: str | None = None,
+        reason: str = "bad_row",
+        remedy: str = _SKIP,
+    ) -> None:
         self.reason = reason
-        super().__init__(what, remedy=remedy, **where)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column means what, as the arguments of `read_manifest`; None lets the default names decide."""
-
-    path: str = "path"
-    id: str = "utterance_id"
-    label: str | None = None
-    votes: Names | None = None
-    ratings: str | None = None
-    distribution: Names | None = None
-    speaker: str = "speaker"
-    split: str = "split"
-    transcript: str = "transcript"
+        super().__init__(what, file=file, row=row, field=field, remedy=remedy)
 
 
 def read_manifest(
@@ -78,7 +74,8 @@ def read_manifest(
 
     The kinds are vote counts, one word per rater, shares, and one label. Where no column of them is named, the default
     names decide; a label beside votes, ratings or shares is then taken for their summary and becomes metadata. All
-    columns without another meaning become metadata. A column ``num_raters`` says how many raters there were.
+    columns without another meaning become metadata. A column ``num_raters`` says how many raters there were. Rows
+    without any vote are read, and left to the soft-label policy.
 
     Args:
         path: The manifest; its suffix (.csv, .tsv, .jsonl, .parquet) tells the format. Text is UTF-8.
@@ -108,18 +105,23 @@ def read_manifest(
     path = Path(path).expanduser().absolute()
     folder = Path(root).expanduser().absolute() if root else path.parent
     _check_place(path, folder)
-    columns = Columns(
+    asked = {
+        "votes": _check_names(votes_columns, "votes_columns"),
+        "ratings": ratings_column,
+        "distribution": _check_names(distribution_columns, "distribution_columns"),
+        "label": label_column,
+    }
+    reader = _Reader(
+        file=path,
+        root=folder,
         path=path_column,
         id=id_column,
-        label=label_column,
-        votes=_check_names(votes_columns, "votes_columns"),
-        ratings=ratings_column,
-        distribution=_check_names(distribution_columns, "distribution_columns"),
         speaker=speaker_column,
         split=split_column,
         transcript=transcript_column,
+        asked={kind: names for kind, names in asked.items() if names is not None},
+        labels=labels,
     )
-    reader = _Reader(path, folder, columns, labels)
     utterances: dict[str, Utterance] = {}
     skipped: list[Skipped] = []
     for row, fields in _rows(path):
@@ -139,8 +141,8 @@ def read_manifest(
         except _RowError as error:
             if on_error != "skip":
                 raise
-            known = fields.get(id_column) if isinstance(fields, Mapping) else None
-            skipped.append(Skipped(str(known or ""), error.reason, str(error), str(path), row))
+            known = "" if isinstance(fields, _RowError) else fields.get(id_column) or fields.get(path_column) or ""
+            skipped.append(Skipped(str(known), error.reason, str(error), str(path), row))
             continue
         utterances[utterance.id] = utterance
     if not utterances:
@@ -190,188 +192,185 @@ def _check_names(names: Names | None, option: str) -> Names | None:
     return names or None
 
 
-class _Reader:
-    """Turns rows into utterances; the kind of target is settled by the first one."""
+@dataclass(frozen=True)
+class _Target:
+    """Where the votes stand: column -> emotion word, an empty word where the column's values hold the words."""
 
-    def __init__(self, file: Path, root: Path, columns: Columns, labels: LabelSet | None) -> None:
-        self.file, self.root, self.columns, self.labels = file, root, columns, labels
-        self.real_root = Path(os.path.realpath(root))
-        self.kind = ""
-        # JSONL rows may differ in their columns; the others share them.
-        self.header_row = None if file.suffix.lower() == ".jsonl" else 1
+    kind: Literal["votes", "ratings", "distribution", "label"]
+    columns: Mapping[str, str]
+
+
+@dataclass
+class _Reader:
+    """Turns rows into utterances; the columns are those that `read_manifest` was given."""
+
+    file: Path
+    root: Path
+    path: str
+    id: str
+    speaker: str
+    split: str
+    transcript: str
+    asked: Mapping[str, Names | str]
+    labels: LabelSet | None
+    target: _Target | None = None  # that of the rows so far
+
+    def __post_init__(self) -> None:
+        self.inside = os.path.join(os.path.realpath(self.root), "")  # with a slash at its end
+        # Each JSONL row has columns of its own; elsewhere a missing column concerns the whole file, not one row.
+        self.free = self.file.suffix.lower() == ".jsonl"
 
     def utterance(self, row: int, fields: Row) -> Utterance:
-        columns = self.columns
-        relative = self._text(row, fields, columns.path, required=True)
+        relative = self._text(row, fields, self.path, required=True)
         audio = self._audio(row, relative)
-        kind, source = self._target_kind(row, fields)
-        pairs, raters = self._votes(row, fields, kind, source)
-        for word in pairs if self.labels else ():
+        target = self._target(row, fields)
+        votes, raters, words = self._votes(row, fields, target)
+        for word in votes if self.labels else ():
             if self.labels.resolve(word) is None:
-                self._fail(row, kind, f"{word!r} is none of {', '.join(self.labels.labels)}", "outside_label_set")
-        identity = self._text(row, fields, columns.id) or str(PurePosixPath(relative).with_suffix(""))
-        words = self._words(row, fields, str(source)) if kind == "ratings" else []
-        used = {columns.path, columns.id, columns.speaker, columns.split, columns.transcript}
-        used |= set(self._target_columns(fields, kind, source))
+                known = ", ".join(self.labels.labels)
+                self._fail(row, target.kind, f"{word!r} is none of {known}", "outside_label_set")
+        identity = self._text(row, fields, self.id) or os.path.splitext(relative)[0]
+        used = {self.path, self.id, self.speaker, self.split, self.transcript, "num_raters", *target.columns}
         return Utterance(
             id=identity,
             audio=audio,
-            votes=pairs,
+            votes=votes,
             num_raters=self._num_raters(row, fields, raters),
-            speaker=self._text(row, fields, columns.speaker) or None,
-            split=self._text(row, fields, columns.split) or None,
-            transcript=self._text(row, fields, columns.transcript) or None,
-            # Who a rater is stays unknown, so nobody may be taken for the same person in two clips.
+            speaker=self._text(row, fields, self.speaker) or None,
+            split=self._text(row, fields, self.split) or None,
+            transcript=self._text(row, fields, self.transcript) or None,
+            # Who the raters are is unknown, so nobody may be taken for the same person in two clips.
             ratings=tuple((f"{identity}#{i}", word) for i, word in enumerate(words, start=1)),
             metadata={key: _fact(value) for key, value in fields.items() if key not in used and not _blank(value)},
             file=self.file,
             row=row,
         )
 
-    def _fail(self, row: int, field: str, what: str, reason: str = "bad_votes", remedy: str = _SKIP):
+    def _fail(self, row: int, field: str, what: str, reason: str = "bad_votes", remedy: str = _SKIP) -> NoReturn:
         raise _RowError(what, reason=reason, file=self.file, row=row, field=field, remedy=remedy)
 
-    def _missing_column(self, row: int, column: str, fields: Row):
-        kind = _RowError if self.header_row is None else InputError
-        raise kind(
-            f"the column {column!r} is missing; there are {', '.join(fields)}",
-            file=self.file,
-            row=self.header_row or row,
-            field=column,
-            remedy="Add the column, or name another one in the dataset config (dataset.reader).",
-        )
+    def _fail_columns(self, row: int, field: str, what: str, remedy: str, fields: Row) -> NoReturn:
+        what += f"; there are {', '.join(fields)}"
+        if self.free:
+            raise _RowError(what, file=self.file, row=row, field=field, remedy=remedy)
+        header = None if self.file.suffix.lower() == ".parquet" else 1
+        raise InputError(what, file=self.file, row=header, field=field, remedy=remedy)
 
-    def _target_kind(self, row: int, fields: Row) -> tuple[str, Names | str | None]:
-        columns = self.columns
-        found = [
-            (kind, source)
-            for kind in ("votes", "ratings", "distribution", "label")
-            if (source := getattr(columns, kind)) is not None
-        ]
-        if not found:
-            found = [(kind, None) for kind in ("votes", "distribution") if self._target_columns(fields, kind, None)]
-            found += [("ratings", "ratings")] if "ratings" in fields else []
-        # A corpus with votes often names their winner too; the votes say more.
-        found = found or [("label", name) for name in LABEL_COLUMNS if name in fields]
+    def _value(self, row: int, fields: Row, column: str) -> object:
+        if column not in fields:
+            remedy = "Add the column, or name another one in the dataset config (dataset.reader)."
+            self._fail_columns(row, column, f"the column {column!r} is missing", remedy, fields)
+        return fields[column]
+
+    def _text(self, row: int, fields: Row, column: str, required: bool = False) -> str:
+        value = self._value(row, fields, column) if required else fields.get(column)
+        if isinstance(value, (list, dict)):
+            self._fail(row, column, f"{value!r:.80} is not text", "bad_row")
+        if required and _blank(value):
+            self._fail(row, column, "the field is empty", "bad_row")
+        return "" if _blank(value) else str(value).strip()
+
+    def _audio(self, row: int, relative: str) -> Path:
+        """The audio path; it must stay inside the root, also after links are followed."""
+        if _CONTROL.search(relative):
+            self._fail(row, self.path, f"the path {relative!r:.80} holds a control character", "bad_row")
+        try:
+            real = os.path.realpath(os.path.join(self.root, relative))
+        except (OSError, ValueError) as error:
+            self._fail(row, self.path, f"the path {relative!r:.80} cannot be followed: {error}", "bad_row")
+        if os.path.isabs(relative) or not real.startswith(self.inside):
+            remedy = "Give paths relative to dataset.root, and set that to the folder that really holds the audio."
+            self._fail(row, self.path, f"the path {relative!r} leaves the root {self.root}", "bad_row", remedy)
+        return self.root / relative
+
+    def _target(self, row: int, fields: Row) -> _Target:
+        if self.target and not self.free:
+            return self.target
+        found = [_Target(kind, _named(kind, names)) for kind, names in self.asked.items()]
+        found = found or _default_targets(fields)
         if len(found) != 1:
-            problem = "more than one target: " + ", ".join(s or k for k, s in found) if found else "no target"
-            kind = _RowError if self.header_row is None else InputError
-            raise kind(
-                f"the manifest has {problem}; its columns are {', '.join(fields)}",
-                file=self.file,
-                row=self.header_row or row,
-                field="votes",
-                remedy=_TARGETS,
-            )
-        if self.kind not in ("", found[0][0]):
-            self._fail(row, found[0][0], f"the target is {found[0][0]} here and {self.kind} before", "bad_row")
-        self.kind = found[0][0]
-        return found[0]
+            names = ", ".join(column for target in found for column in target.columns)
+            what = f"there is more than one target ({names})" if found else "there is no target"
+            self._fail_columns(row, "votes", what, _TARGETS, fields)
+        if self.target and found[0].kind != self.target.kind:
+            what = f"the target is {found[0].kind} here and {self.target.kind} before"
+            self._fail(row, found[0].kind, what, "bad_row")
+        self.target = found[0]
+        return self.target
 
-    def _target_columns(self, fields: Row, kind: str, source: Names | str | None) -> dict[str, str]:
-        """Column -> emotion word (empty where the values hold the words)."""
-        if isinstance(source, Mapping):
-            return {str(column): str(word) for word, column in source.items()}
-        prefix = {"votes": "votes_", "distribution": "p_"}.get(kind, "")
-        if source is None:
-            whole = {kind: ""} if isinstance(fields.get(kind), Mapping) else {}
-            return whole | {name: name[len(prefix) :] for name in fields if name.startswith(prefix) and name != prefix}
-        return (
-            {source: ""} if isinstance(source, str) else {str(name): str(name).removeprefix(prefix) for name in source}
-        )
-
-    def _votes(
-        self, row: int, fields: Row, kind: str, source: Names | str | None
-    ) -> tuple[dict[str, float], int | None]:
-        """Emotion word -> votes or share, and the number of raters as far as they tell it."""
-        if kind == "ratings":
-            words = self._words(row, fields, str(source))
-            return {word: float(count) for word, count in Counter(words).items()}, len(words)
-        if kind == "label":
-            return {self._text(row, fields, str(source), required=True): 1.0}, 1
-        columns = self._target_columns(fields, kind, source)
-        if len(columns) > 1 and "" in columns.values():
-            self._fail(row, kind, f"the target is given twice: {', '.join(columns)}", "bad_row")
-        for column in columns:
-            if column not in fields:
-                self._missing_column(row, column, fields)
-        values = [
-            pair
-            for column, word in columns.items()
-            for pair in ([(word, column, fields[column])] if word else [(w, w, v) for w, v in fields[column].items()])
-        ]
-        votes = {str(word).strip(): self._number(row, column, value) for word, column, value in values}
-        if len(votes) < len(values):
-            self._fail(row, kind, f"a word occurs twice: {', '.join(str(word) for word, _, _ in values)}", "bad_row")
-        return votes, self._check_sum(row, kind, votes)
-
-    def _check_sum(self, row: int, kind: str, votes: Mapping[str, float]) -> int | None:
+    def _votes(self, row: int, fields: Row, target: _Target) -> tuple[dict[str, float], int | None, list[str]]:
+        """Emotion word -> votes or share; the number of raters as far as these tell it; the raters' words."""
+        column = next(iter(target.columns))
+        if target.kind == "label":
+            self._value(row, fields, column)
+            label = self._text(row, fields, column)
+            return ({label: 1.0}, 1, []) if label else ({}, 0, [])
+        if target.kind == "ratings":
+            words = self._words(row, column, self._value(row, fields, column))
+            return {word: float(count) for word, count in Counter(words).items()}, len(words), words
+        pairs: list[tuple[str, str, object]] = []  # word, column, value
+        for column, word in target.columns.items():
+            value = self._value(row, fields, column)
+            if not word and not isinstance(value, Mapping):
+                self._fail(row, column, f"{value!r:.80} is not an object of numbers by emotion word")
+            pairs += [(word, column, value)] if word else [(str(key), str(key), v) for key, v in value.items()]
+        votes = {word.strip(): self._number(row, column, value) for word, column, value in pairs}
+        if len(votes) < len(pairs):
+            self._fail(row, target.kind, f"an emotion occurs twice: {', '.join(w for w, _, _ in pairs)}", "bad_row")
         total = math.fsum(votes.values())
-        if kind == "distribution":
+        if target.kind == "distribution":
             if abs(total - 1) > SUM_TOLERANCE:
-                self._fail(row, kind, f"the shares sum to {total:.4g}, not to 1")
-            return None
-        for word, count in votes.items():
-            if count != int(count):
-                self._fail(row, word, f"{count:g} is not a whole number of votes; give shares as p_WORD")
-        return int(total)
+                self._fail(row, target.kind, f"the shares sum to {total:.4g}, not to 1")
+            return votes, None, []
+        for word, column, _ in pairs:
+            if not votes[word.strip()].is_integer():
+                self._fail(row, column, f"{votes[word.strip()]:g} is not a whole number of votes; shares are p_WORD")
+        return votes, int(total), []
 
-    def _number(self, row: int, column: str, value: object) -> float:
-        text = isinstance(value, str) and _NUMBER.fullmatch(value)
-        if not text and (isinstance(value, (bool, str)) or not isinstance(value, (int, float))):
-            self._fail(row, column, f"{value!r:.80} is not a number of votes")
-        # Comparing before converting: an integer may be too large for a float.
-        number = float(value) if text else value
-        if not 0 <= number <= MAX_VOTES:
-            self._fail(row, column, f"{str(value)[:80]} is not a number of votes (0 to {MAX_VOTES:g})")
-        return float(number)
+    def _words(self, row: int, column: str, value: object) -> list[str]:
+        words = value.split(";") if isinstance(value, str) else [] if _blank(value) else value
+        if not isinstance(words, list) or not all(word is None or isinstance(word, str) for word in words):
+            self._fail(row, column, f"{value!r:.80} is not a list of words, one per rater")
+        return [word.strip() for word in words if not _blank(word)]
 
     def _num_raters(self, row: int, fields: Row, counted: int | None) -> int | None:
         value = fields.get("num_raters")
         if _blank(value):
             return counted
         number = self._number(row, "num_raters", value)
-        if number < 1 or number != int(number):
+        if number < 1 or not number.is_integer():
             self._fail(row, "num_raters", f"{number:g} is not a whole number of raters")
         return int(number)
 
-    def _words(self, row: int, fields: Row, column: str) -> list[str]:
-        if column not in fields:
-            self._missing_column(row, column, fields)
-        value = fields[column]
-        words = value.split(";") if isinstance(value, str) else value
-        if not isinstance(words, (list, type(None))) or any(not isinstance(w, (str, type(None))) for w in words or ()):
-            self._fail(row, column, f"{value!r:.80} is not a list of words, one per rater")
-        words = [word.strip() for word in words or () if word and word.strip()]
-        if not words:
-            self._fail(row, column, "no rater gave a label", "no_votes")
-        return words
+    def _number(self, row: int, column: str, value: object) -> float:
+        written = isinstance(value, str) and _NUMBER.fullmatch(value)
+        if written or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            # An integer is compared before it is converted: it may be too large for a float.
+            number = float(value) if written else value
+            if 0 <= number <= MAX_VOTES:
+                return float(number)
+        self._fail(row, column, f"{value!r:.80} is not a number from 0 to {MAX_VOTES:g}")
 
-    def _text(self, row: int, fields: Row, column: str, required: bool = False) -> str:
-        if column not in fields and required:
-            self._missing_column(row, column, fields)
-        value = fields.get(column)
-        if isinstance(value, (list, dict)):
-            self._fail(row, column, f"{value!r:.80} is not text", "bad_row")
-        text = "" if _blank(value) else str(value).strip()
-        if required and not text:
-            self._fail(row, column, "the field is empty", "bad_row")
-        return text
 
-    def _audio(self, row: int, relative: str) -> Path:
-        """The audio path; it must stay inside the root, also after links are followed."""
-        column = self.columns.path
-        if any(ord(character) < 32 for character in relative):
-            self._fail(row, column, f"the path {relative!r} holds a control character", "bad_row")
-        try:
-            audio = self.root / relative
-            inside = Path(os.path.realpath(audio)).is_relative_to(self.real_root)
-        except (OSError, ValueError) as error:
-            self._fail(row, column, f"the path {relative!r:.80} cannot be followed: {error}", "bad_row")
-        if not inside or Path(relative).is_absolute():
-            remedy = "Give paths relative to dataset.root, and set that to the folder that really holds the audio."
-            self._fail(row, column, f"the path {relative!r} leaves the root {self.root}", "bad_row", remedy)
-        return audio
+def _named(kind: str, source: Names | str) -> dict[str, str]:
+    """Columns that the user named."""
+    if isinstance(source, str):
+        return {source: ""}
+    if isinstance(source, Mapping):
+        return {str(column): str(word) for word, column in source.items()}
+    return {str(column): str(column).removeprefix(_PREFIXES[kind]) for column in source}
+
+
+def _default_targets(fields: Row) -> list[_Target]:
+    """All targets that stand under their default names."""
+    found = []
+    for kind, prefix in _PREFIXES.items():
+        found += [_Target(kind, {kind: ""})] if isinstance(fields.get(kind), Mapping) else []
+        columns = {name: name[len(prefix) :] for name in fields if name.startswith(prefix) and name != prefix}
+        found += [_Target(kind, columns)] if columns else []
+    found += [_Target("ratings", {"ratings": ""})] if "ratings" in fields else []
+    # A corpus with votes often names their winner too; the votes say more.
+    return found or [_Target("label", {name: ""}) for name in LABEL_COLUMNS if name in fields]
 
 
 def _blank(value: object) -> bool:
@@ -415,7 +414,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row | _RowError]]:
     start = 1
     try:
         header = [name.strip() for name in next(reader)]
-        _check_header(path, header)
+        _check_header(path, header, row=1)
         start = reader.line_num + 1
         for values in reader:
             if values and len(values) != len(header):
@@ -430,11 +429,11 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row | _RowError]]:
         raise InputError(f"this is not CSV: {error}", file=path, row=start, remedy=remedy) from error
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
+def _check_header(path: Path, header: Sequence[str], row: int | None) -> None:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise InputError(
-            f"the column {twice[0]!r} occurs twice", file=path, row=1, field=twice[0], remedy="Rename or remove one."
+            f"the column {twice[0]!r} occurs twice", file=path, row=row, field=twice[0], remedy="Rename or remove one."
         )
 
 
@@ -444,6 +443,8 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, Row | _RowError]]:
             continue
         try:
             value = json.loads(line, object_pairs_hook=_unique)
+            if "\\ud" in line.lower():  # half a surrogate pair could be written to no file
+                json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             yield row, _RowError(f"this line is not JSON: {error}", file=path, row=row)
             continue
@@ -468,13 +469,10 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise InputError(
             f"this is not a readable Parquet file: {error}", file=path, remedy="Write it again."
         ) from error
-    _check_header(path, table.column_names)
+    _check_header(path, table.column_names, row=None)
+    structs = [field.name for field in table.schema if pa.types.is_struct(field.type)]
     for row, fields in enumerate(rows, start=1):
-        # A struct has all words in every row; those that this row does not have are null.
-        yield (
-            row,
-            {
-                key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-                for key, value in fields.items()
-            },
-        )
+        # A struct has the words of all rows in every row; those that this row does not have are null.
+        for name in structs:
+            fields[name] = {word: value for word, value in (fields[name] or {}).items() if value is not None}
+        yield row, fields

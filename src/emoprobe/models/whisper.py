@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration, WhisperProcessor
+from transformers.cache_utils import DynamicLayer
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import (
@@ -160,8 +161,15 @@ class Whisper(SpeechFoundationModel):
         return AudioContext(len(states), pairs, torch.full((len(states),), states.shape[1]))
 
     def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
-        """A fresh self-attention cache beside the clip's own cross-attention cache, which is only read."""
-        return EncoderDecoderCache(DynamicCache(), DynamicCache(context.state))
+        """A fresh self-attention cache beside the clip's own cross-attention keys and values, which are only read."""
+        cross = DynamicCache()
+        for keys, values in context.state:
+            # `update` would concatenate, and so copy, tens of megabytes per clip.
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+            cross.layers.append(layer)
+        return EncoderDecoderCache(DynamicCache(), cross)
 
     def _decode(
         self,

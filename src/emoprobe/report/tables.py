@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from emoprobe.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+
+    from emoprobe.metrics.functional import MetricDefinition
 
 DEFAULT_COLUMNS = (
     "js_divergence",
@@ -33,8 +43,14 @@ SHORT = {
 }
 MARKS = {"evaluated votes": "**", "evaluated inputs": "*"}
 FOOTNOTE = (
-    "* fitted on the evaluated clips' sound   ** also on their votes   n: clips scored, failed: without a distribution"
+    "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes   n: clips scored, failed: "
+    "without a distribution   bold: best readout among those that failed on no clip"
 )
+NARROW = 16
+"""Characters to which a name may be folded before the numbers go to a further table below."""
+
+# No rules between columns: they would take two characters of each.
+LAYOUT = {"box": box.HORIZONTALS, "padding": (0, 1, 0, 0), "show_edge": False, "caption_justify": "left"}
 
 
 def format_value(value: float) -> str:
@@ -46,7 +62,8 @@ def format_value(value: float) -> str:
 
 def name_of(row: dict) -> tuple[str, str, str]:
     """``(prompt, readout, calibration)`` as shown; what was fitted on evaluated data is marked."""
-    mark = next((mark for source, mark in MARKS.items() if source in row["fitted_on"]), "")
+    sources = row["fitted_on"].split(" + ")
+    mark = next((mark for source, mark in MARKS.items() if source in sources), "")
     readout = row["readout"]
     if row["kind"] != "readout":
         return "", f"{row['kind']}: {readout}{mark if readout != 'one_hot_of_top_vote' else ''}", ""
@@ -68,44 +85,133 @@ def _best(rows: Sequence[dict], metric: str) -> float | None:
     return max(values) if METRICS[metric].higher_is_better else min(values)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """Header and one cell per row; names are left-aligned and may fold, numbers stay whole."""
+
+    header: str
+    cells: list[Text]
+    is_name: bool = False
+
+    @property
+    def width(self) -> int:
+        """Characters of the longest line."""
+        return max(Text(self.header).cell_len, *(cell.cell_len for cell in self.cells), 1)
+
+
+class _FittingTable(Table):
+    """A table that a narrow console prints as several, each with all names and some numbers: nothing is cut off."""
+
+    def __init__(self, columns: Sequence[_Column], num_readouts: int, caption: str | None) -> None:
+        super().__init__(**LAYOUT, caption=caption)
+        self._columns_given, self._num_readouts = columns, num_readouts
+        _fill(self, columns, [None] * len(columns), num_readouts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = [column for column in self._columns_given if column.is_name]
+        blocks = _blocks(names, self._columns_given[len(names) :], options.max_width)
+        for i, block in enumerate(blocks):
+            last = i == len(blocks) - 1
+            table = Table(**LAYOUT, caption=self.caption if last else None)
+            cap = max(1, _highest_cap(names, options.max_width - _width_of(block) - _gaps(names, block)))
+            widths = [*(min(column.width, cap) for column in names), *(column.width for column in block)]
+            _fill(table, [*names, *block], widths, self._num_readouts)
+            yield from table.__rich_console__(console, options)
+            if not last:
+                yield ""
+
+
+def _fill(table: Table, columns: Sequence[_Column], widths: Sequence[int | None], num_readouts: int) -> None:
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column.header, justify="left" if column.is_name else "right", overflow="fold", width=width)
+    for i, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*cells, end_section=i == num_readouts - 1)
+
+
+def _blocks(names: Sequence[_Column], numbers: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Number columns that fit side by side next to the names, in order; at least one in each block."""
+    blocks: list[list[_Column]] = [[]]
+    least = sum(min(column.width, NARROW) for column in names)
+    for column in numbers:
+        wider = [*blocks[-1], column]
+        if blocks[-1] and least + _width_of(wider) + _gaps(names, wider) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _width_of(columns: Sequence[_Column]) -> int:
+    return sum(column.width for column in columns)
+
+
+def _gaps(*groups: Sequence[_Column]) -> int:
+    """Characters between columns: one of padding after each and one where a rule would stand."""
+    return 2 * sum(map(len, groups)) - 1
+
+
+def _highest_cap(names: Sequence[_Column], room: int) -> int:
+    """The highest common limit that makes the names fit, so that only the longest fold; 0 if there is none."""
+    caps = range(max((column.width for column in names), default=0), 0, -1)
+    return next((cap for cap in caps if sum(min(column.width, cap) for column in names) <= room), 0)
+
+
 def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS) -> Table:
     """One line per cell, floors and reference below; the best readout per column is bold.
 
-    Args:
-        rows: `emoprobe.analyse.make_rows`.
-        metrics: Names of the columns.
-    """
-    from rich.markup import escape
-    from rich.table import Table
+    On a console too narrow for all columns it prints itself as several tables, one below the other.
 
+    Args:
+        rows: `emoprobe.analysis.make_rows`.
+        metrics: Names of the columns.
+
+    Raises:
+        InputError: There is no metric of that name.
+    """
+    known = _definitions(metrics)
+    readouts = [row for row in rows if row["kind"] == "readout"]
+    ordered = readouts + [row for row in rows if row["kind"] != "readout"]
+    named = [name_of(row) for row in ordered]
+    columns = [
+        _Column(header, [Text(name[i]) for name in named], is_name=True)
+        for i, header in enumerate(("prompt", "readout", "calibration"))
+    ]
+    if len({row["model"] for row in rows if row["model"]}) > 1:
+        columns.insert(0, _Column("model", [Text(row["model"]) for row in ordered], is_name=True))
+    columns.append(_Column("n", [Text(str(row["num_utterances"])) for row in ordered]))
+    columns.append(_Column("failed", [Text(str(row["num_failed"])) for row in ordered]))
+    columns.append(_Column("label mass", [Text(_format_mass(row["mean_label_mass"])) for row in ordered]))
+    for metric in metrics:
+        best = _best(rows, metric)
+        header = f"{SHORT.get(metric, metric)} {_arrow(known[metric])}"
+        styles = ["bold" if _is_best(row, metric, best) else "" for row in ordered]
+        texts = [format_value(row["metrics"].get(metric, math.nan)) for row in ordered]
+        columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
+    return _FittingTable(columns, len(readouts), FOOTNOTE)
+
+
+def _definitions(metrics: Sequence[str]) -> Mapping[str, MetricDefinition]:
+    """The table of metrics, once every name is known to be in it."""
     from emoprobe.metrics.functional import METRICS
 
-    table = Table(caption=FOOTNOTE, caption_justify="left", pad_edge=False)
-    models = {row["model"] for row in rows if row["model"]}
-    if len(models) > 1:
-        table.add_column("model", overflow="fold")
-    for name in ("prompt", "readout", "calibration"):
-        table.add_column(name, overflow="fold")
-    for name in ("n", "failed", "label mass"):
-        table.add_column(name, justify="right", no_wrap=True)
     for metric in metrics:
-        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
-        table.add_column(f"{SHORT.get(metric, metric)} {arrow}", justify="right", no_wrap=True)
-    best = {metric: _best(rows, metric) for metric in metrics}
-    sections = [[row for row in rows if row["kind"] == "readout"], [row for row in rows if row["kind"] != "readout"]]
-    for section in sections:
-        for row in section:
-            cells = [escape(text) for text in name_of(row)]
-            mass = row["mean_label_mass"]
-            cells += [str(row["num_utterances"]), str(row["num_failed"]), "" if mass is None else f"{mass:.2g}"]
-            for metric in metrics:
-                value = row["metrics"].get(metric, math.nan)
-                text = format_value(value)
-                mark = row["kind"] == "readout" and not row["num_failed"] and value == best[metric]
-                cells.append(f"[bold]{text}[/bold]" if mark else text)
-            table.add_row(*([escape(row["model"])] if len(models) > 1 else []), *cells)
-        table.add_section()
-    return table
+        if metric not in METRICS:
+            raise InputError(
+                f"there is no metric {metric!r}", field="metrics", remedy=f"Choose from {', '.join(METRICS)}."
+            )
+    return METRICS
+
+
+def _arrow(definition: MetricDefinition) -> str:
+    return "↑" if definition.higher_is_better else "↓"
+
+
+def _format_mass(mass: float | None) -> str:
+    """Two digits; empty where the readout has none."""
+    return "" if mass is None else "-" if math.isnan(mass) else f"{mass:.2g}"
+
+
+def _is_best(row: dict, metric: str, best: float | None) -> bool:
+    return row["kind"] == "readout" and not row["num_failed"] and row["metrics"].get(metric) == best is not None
 
 
 def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
@@ -124,11 +230,30 @@ def write_csv(rows: Sequence[dict], file: Path) -> None:
 
 
 def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS) -> str:
-    """The metric table in Markdown."""
-    header = ["prompt", "readout", "calibration", "n", "failed", *metrics]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    """The metric table in Markdown, with its footnote.
+
+    Raises:
+        InputError: There is no metric of that name.
+    """
+    known = _definitions(metrics)
+    several = len({row["model"] for row in rows if row["model"]}) > 1
+    header = ["model"] * several + ["prompt", "readout", "calibration", "n", "failed", "label mass"]
+    best = {metric: _best(rows, metric) for metric in metrics}
+    lines = ["| " + " | ".join([*header, *(f"{metric} {_arrow(known[metric])}" for metric in metrics)]) + " |"]
+    lines.append("|" + "---|" * (len(header) - 3) + "---:|" * (3 + len(metrics)))
     for row in rows:
-        cells = [*name_of(row), str(row["num_utterances"]), str(row["num_failed"])]
-        cells += [format_value(row["metrics"].get(metric, math.nan)) for metric in metrics]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+        cells = [_escape_markdown(name) for name in ([row["model"]] * several + list(name_of(row)))]
+        cells += [str(row["num_utterances"]), str(row["num_failed"]), _format_mass(row["mean_label_mass"])]
+        for metric in metrics:
+            text = format_value(row["metrics"].get(metric, math.nan))
+            cells.append(f"**{text}**" if _is_best(row, metric, best[metric]) else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + f"\n\n{_escape_markdown(FOOTNOTE)}\n"
+
+
+def _escape_markdown(text: str) -> str:
+    """Plain text that stays plain: no HTML, formula, emphasis, code, link or new column."""
+    text = re.sub(r"([\\`*|$\[\]])", r"\\\1", " ".join(text.split()))
+    # Underscores within words mean nothing to Markdown, and most names have one.
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

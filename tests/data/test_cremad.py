@@ -195,6 +195,12 @@ def test_another_folder(tmp_path: Path, refused):
     )
 
 
+@pytest.mark.parametrize("root", ["~no-such-user/corpus", "a" * 5000, "a\0b"])
+def test_root_that_is_no_folder(refused, root: str):
+    file = votes_file(Path(root).absolute())
+    refused(lambda: read_cremad(root), "not CREMA-D", file=file, field="dataset.root", remedy="Get the corpus")
+
+
 @pytest.mark.parametrize(
     ("options", "field"), [({"votes": "audio"}, "dataset.votes"), ({"on_error": "ignore"}, "dataset.on_error")]
 )
@@ -221,6 +227,13 @@ def test_wrong_options(cremad, refused, options: dict, field: str):
         (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "NA"), "'NA' is not a whole", "numResponses", "bad_votes"),
         (line("100009", "1001_IEO_SAD_XX", "-1 0 0 1 1 0", 1), "'-1' is not a whole number", "A", "bad_votes"),
         (line("100009", "1001_IEO_SAD_XX", "0 0 99999999 1 1 0"), "'99999999' is not a whole", "F", "bad_votes"),
+        (
+            line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "\u0662"),
+            "'\u0662' is not a whole",
+            "numResponses",
+            "bad_votes",
+        ),
+        (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "2.0"), "'2.0' is not a whole", "numResponses", "bad_votes"),
         (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0")[:-1], "26 fields and the header 27", None, "bad_row"),
         ([*line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0"), 0], "28 fields and the header 27", None, "bad_row"),
     ],
@@ -238,6 +251,14 @@ def test_bad_rows(cremad, refused, row: list, what: str, field: str | None, reas
 def test_missing_column(cremad, refused, column: str):
     root = cremad(table(ROWS).replace(f'"{column}"', '"x"', 1))
     what = f"the column {column!r} is missing; there are "
+    refused(lambda: read_cremad(root), what, file=votes_file(root), row=1, field=column, remedy="Restore the file")
+
+
+@pytest.mark.parametrize("column", ["A", "fileName", "numResponses"])
+def test_column_twice(cremad, refused, column: str):
+    # The later of the two would silently win.
+    root = cremad(table(ROWS).replace('"meanEmoResp"', f'"{column}"', 1))
+    what = f"the column {column!r} occurs twice"
     refused(lambda: read_cremad(root), what, file=votes_file(root), row=1, field=column, remedy="Restore the file")
 
 

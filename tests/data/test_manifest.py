@@ -365,6 +365,13 @@ def test_quoted_fields_may_hold_line_ends_and_separators(write, refused):
     refused(lambda: read_manifest(path), "'x' is not", file=path, row=7, field="votes_sad", remedy=SKIP)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends_inside_quotes_are_those_of_every_system(write, end: str):
+    content = 'path,transcript,votes_sad\na.wav,"one\ntwo",1\nb.wav,three,2\n'.replace("\n", end)
+    first, second = read_manifest(write("m.csv", content)).utterances
+    assert (first.transcript, first.row, second.row) == ("one\ntwo", 2, 4)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
 def test_latin_1(write, refused, suffix: str):
     path = write(f"m.{suffix}", b"path,label\na.wav,sad\n\xfcber.wav,sad\n")
@@ -526,6 +533,21 @@ def test_no_manifest(tmp_path: Path, refused):
     refused(lambda: read_manifest(path), "does not exist", file=path, field="dataset.path", remedy="dataset.path")
     path.mkdir()
     refused(lambda: read_manifest(path), "this is a folder", file=path, field="dataset.path", remedy="dataset.path")
+
+
+def test_home_of_nobody(write, refused):
+    name, path = "~no-such-user/m.csv", write("m.csv", GOOD)
+    error = refused(
+        lambda: read_manifest(name),
+        "does not exist",
+        file=Path(name).absolute(),
+        field="dataset.path",
+        remedy="dataset.path",
+    )
+    assert "~no-such-user" in str(error)
+    root = Path("~no-such-user").absolute()
+    call = lambda: read_manifest(path, "~no-such-user")  # noqa: E731
+    refused(call, "root folder does not exist", file=root, field="dataset.root", remedy="Check")
 
 
 def test_no_root(write, tmp_path: Path, refused):

@@ -228,7 +228,7 @@ def test_hash_names_the_policy_and_nothing_else():
         SoftLabelPolicy(),
         SoftLabelPolicy(smoothing=0.1),
         SoftLabelPolicy(merge={"a": "sad"}),
-        SoftLabelPolicy(outside="drop"),
+        *(SoftLabelPolicy(outside=outside) for outside in ("drop", "other", "drop_clip")),
         SoftLabelPolicy(no_votes="skip"),
         SoftLabelPolicy(min_raters=2),
     ]
@@ -467,7 +467,8 @@ def test_limit_above_the_number_of_utterances(six: LabelSet):
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(speakers=st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=60), limit=st.integers(1, 70))
+# Lists as long as this, or the limit would hardly ever be below their length.
+@given(speakers=st.lists(st.sampled_from("abcdefg"), min_size=15, max_size=60), limit=st.integers(1, 20))
 def test_limit_is_always_exact_ordered_and_repeatable(six: LabelSet, speakers: list[str], limit: int):
     chosen = limited(six, speakers, limit)
     numbers = [int(utterance.id[1:]) for utterance in chosen]
@@ -475,6 +476,11 @@ def test_limit_is_always_exact_ordered_and_repeatable(six: LabelSet, speakers: l
     assert numbers == sorted(numbers)
     assert len({utterance.speaker for utterance in chosen}) >= min(limit, len(set(speakers)))
     assert chosen == limited(six, speakers, limit)
+
+
+def test_limit_keeps_the_corpus_order_of_interleaved_speakers(six: LabelSet):
+    # Two each: the halves of a's 0, 2, 4, 6 and of b's 1, 3, 5, 7, entered at a quarter and at three quarters.
+    assert [utterance.id for utterance in limited(six, list("abababab"), 4)] == ["u0", "u3", "u4", "u7"]
 
 
 def test_limit_counts_only_usable_utterances(six: LabelSet):

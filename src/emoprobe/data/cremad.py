@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,9 +81,10 @@ def read_cremad(
         raise InputError(f"unknown votes {votes!r}", field="dataset.votes", remedy=f"Use one of {', '.join(MODES)}.")
     if on_error not in ("error", "skip"):
         raise InputError(f"unknown value {on_error!r}", field="dataset.on_error", remedy="Use error or skip.")
-    root = Path(root).expanduser().absolute()
+    # These two, unlike those of Path, do not raise on an unknown user or a path that the system refuses.
+    root = Path(os.path.expanduser(root)).absolute()
     table = root / VOTES_FILE
-    if not table.is_file():
+    if not os.path.isfile(table):
         raise InputError(
             f"this folder is not CREMA-D: it has no {VOTES_FILE}",
             file=table,
@@ -142,6 +144,10 @@ def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
         if missing:
             what = f"the column {missing[0]!r} is missing; there are {', '.join(header)}"
             raise InputError(what, file=table, row=1, field=missing[0], remedy=f"{_RESTORE}.")
+        twice = [name for name in needed if header.count(name) > 1]
+        if twice:
+            what = f"the column {twice[0]!r} occurs twice"
+            raise InputError(what, file=table, row=1, field=twice[0], remedy=f"{_RESTORE}.")
         row = reader.line_num + 1
         for values in reader:
             if values and len(values) != len(header):

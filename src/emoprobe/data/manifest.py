@@ -102,8 +102,9 @@ def read_manifest(
     """
     if on_error not in ("error", "skip"):
         raise InputError(f"unknown value {on_error!r}", field="dataset.on_error", remedy="Use error or skip.")
-    path = Path(path).expanduser().absolute()
-    folder = Path(root).expanduser().absolute() if root else path.parent
+    # os.path.expanduser, unlike Path.expanduser, does not raise where a user is unknown.
+    path = Path(os.path.expanduser(path)).absolute()
+    folder = Path(os.path.expanduser(root)).absolute() if root else path.parent
     _check_place(path, folder)
     asked = {
         "votes": _check_names(votes_columns, "votes_columns"),

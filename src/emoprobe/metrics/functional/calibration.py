@@ -101,6 +101,6 @@ def _in_bins(probabilities: Tensor, bins: int) -> Tensor:
     """Membership in the bins ``(b / B, (b + 1) / B]``, the first one with 0; float64, one more axis of length B."""
     if not isinstance(bins, int) or bins < 1:
         raise InputError(f"the number of bins is {bins!r}", field="bins", remedy="Give a whole number above zero.")
-    # Answers in tenths are common, and 0.7 * 10 is 7.000000000000001: an edge belongs to the bin below it.
+    # Answers in tenths are common, and (0.1 + 0.2) * 10 is 3.0000000000000004: an edge belongs to the bin below it.
     index = (probabilities.detach() * bins - TIE_TOLERANCE).ceil().long() - 1
     return one_hot(index.clamp(0, bins - 1), bins).to(probabilities)

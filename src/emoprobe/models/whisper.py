@@ -81,6 +81,12 @@ class Whisper(SpeechFoundationModel):
 
     def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
         """Tokenise a prompt jointly with each continuation; Whisper's transcripts begin with a space."""
+        if prompt.instruction or prompt.system is not None:
+            raise InputError(
+                f"{self.name} transcribes: it cannot follow an instruction",
+                field="prompt",
+                remedy="Use a completion prompt (prompt=whisper_all has several), or an audio LLM.",
+            )
         before = f" {prompt.before}" if prompt.before else ""
         head = self._text_tokens(before)
         answers = []

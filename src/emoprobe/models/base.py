@@ -26,7 +26,7 @@ class PromptText:
     Args:
         before: The beginning of the answer, which a label continues, without trailing space (``The speaker is
             feeling``). A chat model finds it already written in its own turn.
-        context: Text given to a transcribing model ahead of the answer (for Whisper: the preceding speech's transcript).
+        context: Text given to a transcribing model ahead of the answer (for Whisper: the earlier transcript).
         instruction: What the user's turn of a chat says beside the sound.
         system: What the system turn says; None leaves what the chat template itself puts there.
         audio_first: Whether the sound stands before the instruction in the user's turn.

@@ -10,7 +10,7 @@ import pytest
 
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_SILENT="true", MPLBACKEND="Agg")
 
-import emoprobe.models  # noqa: E402, F401  (before transformers: see there)
+import emoprobe.models  # noqa: F401  (before transformers: see there)
 
 WORDS = "the speaker is feeling voice sounds angry disgusted fearful happy neutral sad sadness in an way person"
 

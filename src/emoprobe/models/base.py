@@ -73,6 +73,23 @@ class Generation:
     log_normalizer: Tensor
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Draw answers instead of taking the likeliest token.
+
+    Args:
+        temperature: Divides the logits.
+        seeds: By question and clip, so that a draw depends neither on the batch nor on the order.
+    """
+
+    temperature: float
+    seeds: Sequence[Sequence[int]]
+
+    def generators(self) -> list[list[torch.Generator]]:
+        """A fresh generator per question and clip."""
+        return [[torch.Generator().manual_seed(seed) for seed in clips] for clips in self.seeds]
+
+
 @dataclass
 class AudioContext:
     """A batch of clips after the audio part of the work; readers never modify it.
@@ -137,6 +154,19 @@ class SpeechFoundationModel(ABC):
         """
 
     @abstractmethod
+    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """As `score`, read at every decoder layer through the final norm and the vocabulary matrix (logit lens).
+
+        Returns:
+            For every question and continuation ``[clips, layers + 1, tokens]``; layer 0 is the embeddings, the last one
+            equals `score`.
+        """
+
+    @abstractmethod
+    def select(self, context: AudioContext, clip: int) -> AudioContext:
+        """The context of one clip of a batch; what was computed for it is shared, not copied."""
+
+    @abstractmethod
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
         """Raw float32 next-token logits at the answer position, ``[clips, questions, vocabulary]``."""
 
@@ -148,14 +178,16 @@ class SpeechFoundationModel(ABC):
         *,
         max_new_tokens: int,
         keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
-        """Greedy answers to every question, by question and clip.
+        """Answers to every question, by question and clip; greedy unless ``sampling`` is given.
 
         Args:
             context: Encoded clips.
             questions: Their prefixes are used, their continuations are not.
             max_new_tokens: Longest answer, tokens.
             keep: Per question the token ids whose raw logits are kept at every generated position.
+            sampling: How to draw; a question given several times is answered several times.
         """
 
     @abstractmethod

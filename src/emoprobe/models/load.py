@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForMultimodalLM,
+    BitsAndBytesConfig,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+)
 from transformers.utils import logging as transformers_logging
 
 from emoprobe.errors import InputError
 from emoprobe.models import weights
+from emoprobe.models.audio_llm import AudioLLM
+from emoprobe.models.families import family_class
 from emoprobe.models.whisper import Whisper
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -54,18 +63,17 @@ def load_whisper(
             f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use float32 or bfloat16 (float16 overflows)."
         )
     resolved = weights.resolve(name, path=path, revision=revision)
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
-        model, report = WhisperForConditionalGeneration.from_pretrained(
+        model = _load(
+            WhisperForConditionalGeneration,
             resolved.path,
+            name,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
         )
         processor = WhisperProcessor.from_pretrained(resolved.path, local_files_only=True)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(
             f"{name} could not be loaded as a Whisper checkpoint: {error}",
@@ -73,16 +81,6 @@ def load_whisper(
             field="model",
             remedy="Give the folder of a transformers Whisper checkpoint, or another model config.",
         ) from error
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-    wrong = {
-        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
-    }
-    if wrong:
-        raise InputError(
-            f"the weights of {name} do not fit a Whisper model: {wrong}", file=resolved.path, field="model"
-        )
     return Whisper(
         model.to(resolve_device(device)),
         processor,
@@ -91,3 +89,99 @@ def load_whisper(
         language=language,
         task=task,
     )
+
+
+def load_audio_llm(
+    name: str,
+    *,
+    path: str | Path | None = None,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | dict | None = None,
+    attention: str = "sdpa",
+    quantization: str | None = None,
+) -> AudioLLM:
+    """Load an audio chat model that transformers supports natively.
+
+    Args:
+        name: Hub name such as ``Qwen/Qwen2-Audio-7B-Instruct``.
+        path: Folder of an ordinary transformers checkpoint, instead of the cache or the hub.
+        revision: Hub revision.
+        dtype: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on a GPU, float32 on a CPU.
+        device: ``auto``, ``cpu``, ``cuda`` ...; not used with ``device_map``.
+        device_map: accelerate's, to spread a model over devices.
+        attention: ``sdpa`` or ``eager``: questions are folded with an explicit mask, which other kernels do not take.
+        quantization: ``8bit`` or ``4bit`` with bitsandbytes, or None.
+
+    Raises:
+        WeightsError: The weights are missing or damaged.
+        InputError: An option is wrong, or the checkpoint is no native audio chat model.
+    """
+    if attention not in ("sdpa", "eager"):
+        raise InputError(f"unknown attention {attention!r}", field="model.attention", remedy="Use sdpa or eager.")
+    if dtype == "auto":
+        on_gpu = resolve_device(device).type == "cuda" or (device_map is not None and torch.cuda.is_available())
+        dtype = "bfloat16" if on_gpu else "float32"
+    if dtype not in DTYPES:
+        raise InputError(
+            f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use auto, float32 or bfloat16 (float16 overflows)."
+        )
+    options: dict = {"dtype": DTYPES[dtype], "attn_implementation": attention}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if quantization is not None:
+        options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
+    resolved = weights.resolve(name, path=path, revision=revision)
+    try:
+        model_type = AutoConfig.from_pretrained(resolved.path, local_files_only=True).model_type
+        family = family_class(model_type)
+        auto = getattr(transformers, family.model_class) if family.model_class else AutoModelForMultimodalLM
+        model = _load(auto, resolved.path, name, **options)
+        processor = family.load_processor(resolved.path)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        raise InputError(
+            f"{name} could not be loaded as an audio chat model: {error}",
+            file=resolved.path,
+            field="model",
+            remedy="Give the folder of a transformers checkpoint with its processor files, or another model config.",
+        ) from error
+    if device_map is None and quantization is None:
+        model = model.to(resolve_device(device))
+    return AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
+
+
+def _quantization(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
+    if kind not in ("8bit", "4bit"):
+        raise InputError(f"unknown quantization {kind!r}", field="model.quantization", remedy="Use 8bit, 4bit or null.")
+    try:
+        return BitsAndBytesConfig(
+            load_in_8bit=kind == "8bit", load_in_4bit=kind == "4bit", bnb_4bit_compute_dtype=compute
+        )
+    except ImportError as error:
+        raise InputError(
+            f"quantization needs bitsandbytes: {error}",
+            field="model.quantization",
+            remedy='Install it with pip install "emoprobe[quantization]", or use model.dtype=bfloat16.',
+        ) from error
+
+
+def _load(cls, path: Path, name: str, **options):
+    """A model whose weights all came from the checkpoint; the libraries' progress bars stay out."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = cls.from_pretrained(
+            path, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        )
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    wrong = {
+        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
+    }
+    if wrong:
+        raise InputError(f"the weights of {name} do not fit {cls.__name__}: {wrong}", file=path, field="model")
+    return model

@@ -2,7 +2,7 @@
 
 Prompts share their first tokens, labels share their prompt. Every distinct prefix becomes one node; a node attends to
 its ancestors only, at the position of its depth. One decoder pass over the nodes gives the same states as one pass per
-sequence.
+sequence. Only the nodes that score a token reach the vocabulary matrix.
 """
 
 from __future__ import annotations
@@ -73,3 +73,47 @@ def build_tree(questions: Sequence[Question]) -> TokenTree:
             continuation_rows.append(tuple(nodes))
         rows.append(tuple(continuation_rows))
     return TokenTree(tuple(tokens), tuple(parents), tuple(depths), tuple(ends), tuple(rows))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The tokens whose log-probability is wanted, by the node that predicts them.
+
+    Args:
+        nodes: Nodes that score a token.
+        wanted: Token ids asked of each of these nodes, ``[nodes, most tokens of a node]``; unused places hold 0.
+        places: Per question and continuation, ``(row, column)`` in ``wanted`` of each of its tokens.
+    """
+
+    nodes: tuple[int, ...]
+    wanted: Tensor
+    places: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+
+    def pick(self, values: Tensor) -> list[list[Tensor]]:
+        """``[..., nodes, tokens]`` to per question and continuation ``[..., tokens of the continuation]``."""
+        picked = []
+        for question in self.places:
+            columns = [torch.tensor(places).T for places in question]
+            picked.append([values[..., row, column] for row, column in columns])
+        return picked
+
+
+def make_targets(questions: Sequence[Question], tree: TokenTree) -> Targets:
+    """Which node scores which tokens; a token that several continuations share is computed once."""
+    columns: dict[int, dict[int, int]] = {}
+    for question, rows in zip(questions, tree.rows, strict=True):
+        for continuation, nodes in zip(question.continuations, rows, strict=True):
+            for node, token in zip(nodes, continuation, strict=True):
+                columns.setdefault(node, {}).setdefault(token, len(columns[node]))
+    row_of = {node: i for i, node in enumerate(columns)}
+    wanted = torch.zeros(len(columns), max(map(len, columns.values()), default=0), dtype=torch.long)
+    for node, tokens in columns.items():
+        wanted[row_of[node], : len(tokens)] = torch.tensor(list(tokens))
+    places = tuple(
+        tuple(
+            tuple((row_of[node], columns[node][token]) for node, token in zip(nodes, continuation, strict=True))
+            for continuation, nodes in zip(question.continuations, rows, strict=True)
+        )
+        for question, rows in zip(questions, tree.rows, strict=True)
+    )
+    return Targets(tuple(columns), wanted, places)

@@ -20,13 +20,15 @@ from emoprobe.models.base import (
     Generation,
     PromptText,
     Question,
+    Sampling,
     SpeechFoundationModel,
     pool,
 )
-from emoprobe.models.tree import build_tree
+from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.tree import TokenTree, build_tree, make_targets
+from emoprobe.models.vocabulary import VocabularyHead
 
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
-VOCABULARY_ROWS = 256  # how many full-vocabulary rows are held at once: 53 MB in float32
 
 
 class Whisper(SpeechFoundationModel):
@@ -59,6 +61,11 @@ class Whisper(SpeechFoundationModel):
         self.max_seconds = float(processor.feature_extractor.chunk_length)
         self.end_token = model.config.eos_token_id
         self.start_tokens = self._start_tokens(language, task)
+
+    @property
+    def head(self) -> VocabularyHead:
+        """From decoder states to logits."""
+        return VocabularyHead(self.model.proj_out)
 
     def _start_tokens(self, language: str, task: str) -> tuple[int, ...]:
         tokenizer = self.processor.tokenizer
@@ -166,6 +173,13 @@ class Whisper(SpeechFoundationModel):
             pairs.append((keys, values))
         return AudioContext(len(states), pairs, torch.full((len(states),), states.shape[1]))
 
+    def select(self, context: AudioContext, clip: int) -> AudioContext:
+        """The context of one clip of a batch."""
+        one = slice(clip, clip + 1)
+        pairs = [(keys[one], values[one]) for keys, values in context.state]
+        hidden = {layer: states[one] for layer, states in context.hidden.items()}
+        return AudioContext(1, pairs, context.frames[one], hidden)
+
     def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
         """A fresh self-attention cache beside the clip's own cross-attention keys and values, which are only read."""
         cross = DynamicCache()
@@ -211,77 +225,38 @@ class Whisper(SpeechFoundationModel):
             output_hidden_states=hidden_layers,
         )
 
+    def _ask(self, context: AudioContext, tree: TokenTree, cache: EncoderDecoderCache | None = None, **options):
+        """States of all nodes of a tree; ``cache`` collects them if given."""
+        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
+        cache = cache if cache is not None else self._new_cache(context)
+        return self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
+
     @torch.no_grad()
     def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Log-probability of every continuation token, all questions in one decoder pass."""
         tree = build_tree(questions)
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-        cache = self._new_cache(context)
-        states = self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors()).last_hidden_state
+        targets = make_targets(questions, tree)
+        states = self._ask(context, tree).last_hidden_state
+        return targets.pick(self.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted))
 
-        targets: dict[int, dict[int, int]] = {}  # node -> token -> its column among the node's targets
-        for question, rows in zip(questions, tree.rows, strict=True):
-            for continuation, nodes in zip(question.continuations, rows, strict=True):
-                for node, token in zip(nodes, continuation, strict=True):
-                    columns = targets.setdefault(node, {})
-                    columns.setdefault(token, len(columns))
-        place = {node: i for i, node in enumerate(targets)}
-        wanted = torch.zeros(len(targets), max(map(len, targets.values())), dtype=torch.long)
-        for node, columns in targets.items():
-            wanted[place[node], : len(columns)] = torch.tensor(list(columns))
-        values = self._log_probabilities(states[:, list(targets)], wanted)
-        return [
-            [
-                torch.stack(
-                    [
-                        values[:, place[node], targets[node][token]]
-                        for node, token in zip(nodes, continuation, strict=True)
-                    ],
-                    dim=-1,
-                )
-                for continuation, nodes in zip(question.continuations, rows, strict=True)
-            ]
-            for question, rows in zip(questions, tree.rows, strict=True)
+    @torch.no_grad()
+    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
+        tree = build_tree(questions)
+        targets = make_targets(questions, tree)
+        out = self._ask(context, tree, hidden_layers=True)
+        states = [
+            self.model.model.decoder.layer_norm(layer[:, list(targets.nodes)]) for layer in out.hidden_states[:-1]
         ]
-
-    def _log_probabilities(self, states: Tensor, wanted: Tensor) -> Tensor:
-        """Log-softmax over the whole vocabulary, in float32, of a few tokens per row.
-
-        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
-        first touching it for every row costs as much as the arithmetic.
-
-        Args:
-            states: ``[clips, rows, width]``.
-            wanted: Token ids ``[rows, tokens]``.
-
-        Returns:
-            ``[clips, rows, tokens]`` on the CPU.
-        """
-        flat = states.reshape(-1, states.shape[-1])
-        ids = wanted.to(flat.device).repeat(states.shape[0], 1)
-        matrix = self.model.proj_out.weight
-        size = min(VOCABULARY_ROWS, len(flat)) * len(matrix)
-        buffer = torch.empty(size, dtype=matrix.dtype, device=flat.device)
-        parts = []
-        for start in range(0, len(flat), VOCABULARY_ROWS):
-            rows = flat[start : start + VOCABULARY_ROWS]
-            # Vocabulary first: on CPUs the product is nearly twice as fast this way round.
-            out = buffer[: len(matrix) * len(rows)].view(len(matrix), len(rows))
-            logits = torch.mm(matrix, rows.T, out=out).float()
-            chosen = logits.gather(0, ids[start : start + VOCABULARY_ROWS].T)
-            top = logits.amax(0)
-            normalizer = logits.sub_(top).exp_().sum(0).log_() + top
-            parts.append((chosen - normalizer).T.cpu())
-        return torch.cat(parts).view(*states.shape[:2], -1)
+        states.append(out.last_hidden_state[:, list(targets.nodes)])
+        values = [self.head.log_probabilities(layer, targets.wanted) for layer in states]
+        return targets.pick(torch.stack(values, dim=1))
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
         """Raw next-token logits at the answer position, ``[clips, questions, vocabulary]`` float32."""
         tree = build_tree([Question(question.prefix) for question in questions])
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-        cache = self._new_cache(context)
-        states = self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors()).last_hidden_state
-        return self.model.proj_out(states[:, list(tree.ends)]).float().cpu()
+        return self.head.logits(self._ask(context, tree).last_hidden_state[:, list(tree.ends)]).cpu()
 
     @torch.no_grad()
     def generate(
@@ -291,61 +266,35 @@ class Whisper(SpeechFoundationModel):
         *,
         max_new_tokens: int,
         keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
-        """Greedy answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens.
+        """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens.
 
         One node per question is added at each step, so that the clip's keys and values are shared by all questions.
         """
-        keep = keep if keep is not None else [()] * len(questions)
         config = self.model.generation_config
         suppressed = list(config.suppress_tokens or [])
         suppressed_first = suppressed + list(config.begin_suppress_tokens or [])
-        limit = self.model.config.max_target_positions
         tree = build_tree([Question(question.prefix) for question in questions])
-        ends = list(tree.ends)
-        ancestors = tree.ancestors()
+        ends, ancestors = list(tree.ends), tree.ancestors()
         cache = self._new_cache(context)
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-        states = self._decode(context, cache, tokens, torch.tensor(tree.depths), ancestors).last_hidden_state[:, ends]
+        states = self._ask(context, tree, cache).last_hidden_state[:, ends]
+        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
 
-        visible = ancestors[ends]
-        own = torch.eye(len(questions), dtype=torch.bool)
-        depths = torch.tensor([tree.depths[end] for end in ends])
-        done = torch.zeros(context.size, len(questions), dtype=torch.bool)
-        steps: list[Tensor] = []
-        kept: list[list[Tensor]] = [[] for _ in questions]
-        normalizers: list[Tensor] = []
-        for step in range(max_new_tokens):
-            logits = self.model.proj_out(states).float()
-            normalizers.append(logits.logsumexp(-1).cpu())
-            for i, ids in enumerate(keep):
-                kept[i].append(logits[:, i, list(ids)].cpu())
-            logits[..., suppressed if step else suppressed_first] = -torch.inf
-            chosen = logits.argmax(-1).cpu()
-            steps.append(chosen.masked_fill(done, self.end_token))
-            done |= chosen == self.end_token
+        def step(tokens: Tensor) -> Tensor | None:
+            nonlocal visible, depths
             depths = depths + 1
-            if done.all() or int(depths.max()) >= limit:
-                break
-            visible = torch.cat([visible, own], dim=1)
-            states = self._decode(context, cache, steps[-1], depths, visible).last_hidden_state
-        sequence = torch.stack(steps, dim=-1)  # [clips, questions, steps]
-        lse = torch.stack(normalizers, dim=-1)
-        return [
-            [
-                self._generation(sequence[clip, i], torch.stack([row[clip] for row in kept[i]]), lse[clip, i])
-                for clip in range(context.size)
-            ]
-            for i in range(len(questions))
-        ]
+            if int(depths.max()) >= self.model.config.max_target_positions:
+                return None
+            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            return self._decode(context, cache, tokens, depths, visible).last_hidden_state
 
-    def _generation(self, sequence: Tensor, kept: Tensor, normalizer: Tensor) -> Generation:
-        ids = sequence.tolist()
-        finished = self.end_token in ids
-        length = ids.index(self.end_token) if finished else len(ids)
-        positions = length + 1 if finished else length
-        text = self.decode(ids[:length])
-        return Generation(tuple(ids[:length]), text, finished, kept[:positions], normalizer[:positions])
+        def process(logits: Tensor, sequence: Tensor) -> Tensor:
+            logits[..., suppressed if sequence.shape[-1] else suppressed_first] = -torch.inf
+            return logits
+
+        decoder = Decoder(self.head, step, process, (self.end_token,), self.decode)
+        return decode_answers(decoder, states, max_new_tokens=max_new_tokens, keep=keep, sampling=sampling)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""
@@ -357,9 +306,6 @@ class Whisper(SpeechFoundationModel):
     ) -> dict[int, Tensor]:
         """Encoder states pooled over the clip's own frames, or decoder states at the answer position."""
         if question is not None:
-            tree = build_tree([Question(question.prefix)])
-            tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-            cache = self._new_cache(context)
-            out = self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), hidden_layers=True)
+            out = self._ask(context, build_tree([Question(question.prefix)]), hidden_layers=True)
             return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
         return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}

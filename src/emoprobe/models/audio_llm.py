@@ -1,0 +1,482 @@
+"""Decoder-only audio LLMs: the sound is embedded once, the shared prefix is prefilled once, questions form one tree.
+
+The sound's embeddings come out of the true model class: its own forward pass is run on the sound's placeholders and
+stopped where the text decoder would begin. All questions that share a prefix up to the sound are then asked of that
+prefix's key/value cache as one token tree (`emoprobe.models.tree`), with explicit positions and masks, so that neither
+padding nor the batch can change a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
+
+from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.base import (
+    AudioContext,
+    Generation,
+    PromptText,
+    Question,
+    Sampling,
+    SpeechFoundationModel,
+    pool,
+)
+from emoprobe.models.families.chat import ChatFamily, move
+from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.prefix import Prefix
+from emoprobe.models.tree import TokenTree, build_tree, make_targets
+
+SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
+MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
+MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
+MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
+
+
+@dataclass
+class SoundState:
+    """What an audio LLM keeps of a batch of clips.
+
+    Args:
+        embeddings: Per clip the decoder's input embeddings of the sound, ``[positions, width]``.
+        padding: Side on which prefixes of unequal length are padded.
+        prefixes: Prefilled prefixes by their tokens; a memo, filled on first use.
+    """
+
+    embeddings: list[Tensor]
+    padding: str = "right"
+    prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
+
+
+class _StopError(Exception):
+    """Raised where the text decoder would begin."""
+
+
+class AudioLLM(SpeechFoundationModel):
+    """A native audio chat model of transformers behind the SFM interface.
+
+    Args:
+        model: The loaded model.
+        family: How its family renders a chat and hears sound.
+        name: Hub name or path, for the record.
+        revision: Exact version of the weights.
+    """
+
+    def __init__(self, model, family: ChatFamily, *, name: str, revision: str) -> None:
+        self.model, self.family = model.eval(), family
+        self.name, self.revision = name, revision
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.sampling_rate = family.sampling_rate
+        self.max_seconds = family.max_seconds
+        self.stop_tokens = family.stop_tokens()
+
+    # Prompts
+
+    def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
+        """Render the chat and tokenise it jointly with each continuation."""
+        if prompt.context:
+            raise InputError(
+                f"{self.name} has no slot for the transcript of preceding speech",
+                field="prompt.context",
+                remedy="Put it into an instruction, or use this prompt with Whisper.",
+            )
+        for text in (prompt.instruction, prompt.before, prompt.system or "", *continuations):
+            found = sorted(token for token in self.family.control_tokens() if token in text)
+            if found:
+                raise InputError(
+                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
+                    field="prompt",
+                    remedy="Remove it from the prompt, transcript or dialogue.",
+                )
+        prefix = self.family.tokens(prompt)
+        places = prefix.count(self.family.audio_token_id)
+        if places != 1:
+            raise InputError(
+                f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
+                field="prompt",
+                remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
+            )
+        answers = []
+        for text in continuations:
+            joint = self.family.tokens(prompt, text)
+            if joint[: len(prefix)] != prefix:
+                raise InputError(
+                    f"the tokenizer of {self.name} joins the end of the prompt with the label in {text!r}",
+                    field="prompt.template",
+                    remedy="Put a space or another word between the template's text and {label}.",
+                )
+            if len(joint) == len(prefix):
+                raise InputError(
+                    f"{text!r} has no token in {self.name}", field="labels.forms", remedy="Use another surface form."
+                )
+            answers.append((*joint[len(prefix) :], self.stop_tokens[0]))
+        return Question(prefix, tuple(answers))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of generated tokens, special tokens included."""
+        return self.family.decode(tokens)
+
+    # Sound
+
+    @torch.no_grad()
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+        """The decoder's input embeddings of every clip.
+
+        Clips go through the encoder one by one: some encoders let padding leak into a clip's own frames, and a batch
+        must not change a result.
+
+        Args:
+            waveforms: float32 mono waveforms at ``sampling_rate``.
+            layers: Encoder layers to keep.
+            padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
+        """
+        embeddings, hidden = [], []
+        for i, waveform in enumerate(waveforms):
+            if len(waveform) > self.max_seconds * self.sampling_rate + 1:
+                raise InputError(
+                    f"clip {i} of the batch is longer than the {self.max_seconds:g} s that {self.name} hears",
+                    field="dataset.audio.max_seconds",
+                    remedy="Truncate or refuse long audio when reading it.",
+                )
+            with self._kept_layers(layers) as states:
+                embeddings.append(self._hear(waveform))
+            hidden.append(states)
+        frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
+        stacked, counts = _stack(hidden, layers, frames)
+        return AudioContext(len(waveforms), SoundState(embeddings, padding), counts, stacked)
+
+    def _hear(self, waveform: Tensor) -> Tensor:
+        inputs = move(self.family.audio_inputs(waveform), self.model.device, self.model.dtype)
+        places = inputs["input_ids"][0] == self.family.audio_token_id
+        embeddings = self._merged(inputs)[0, places]
+        if len(inputs) < 3 or not len(embeddings):
+            raise EmoprobeError(f"the processor of {self.name} dropped the sound")
+        return embeddings
+
+    def _merged(self, inputs: dict[str, Tensor]) -> Tensor:
+        """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``."""
+        caught: dict = {}
+
+        def catch(module, args, kwargs):
+            caught.update(kwargs)
+            raise _StopError
+
+        handle = self.family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
+        try:
+            self.model(**inputs, use_cache=False)
+        except _StopError:
+            pass
+        finally:
+            handle.remove()
+        return caught["inputs_embeds"]
+
+    @contextmanager
+    def _kept_layers(self, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+        """Encoder states of chosen layers of the next pass; 0 is the input of the first layer."""
+        states: dict[int, Tensor] = {}
+        modules = self.family.encoder_layers if layers else []
+        unknown = [layer for layer in layers if not 0 <= layer <= len(modules)]
+        if unknown:
+            raise InputError(
+                f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {len(modules)}."
+            )
+
+        def keep_input(module, args, kwargs):
+            states[0] = _flat(args[0] if args else kwargs["hidden_states"])
+
+        def keep(layer):
+            def hook(module, args, output):
+                states[layer] = _flat(output[0] if isinstance(output, tuple) else output)
+
+            return hook
+
+        handles = [modules[0].register_forward_pre_hook(keep_input, with_kwargs=True)] if 0 in layers else []
+        handles += [modules[layer - 1].register_forward_hook(keep(layer)) for layer in layers if layer]
+        try:
+            yield states
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @torch.no_grad()
+    def encode_without_audio(self) -> AudioContext:
+        """No sound at all: the place of the sound in the prompt is left empty."""
+        weight = self._embedding.weight
+        empty = torch.zeros(0, weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return AudioContext(1, SoundState([empty]), torch.zeros(1, dtype=torch.long))
+
+    def select(self, context: AudioContext, clip: int) -> AudioContext:
+        """The context of one clip of a batch."""
+        state: SoundState = context.state
+        prefixes = {tokens: prefix.select(clip) for tokens, prefix in state.prefixes.items()}
+        part = SoundState([state.embeddings[clip]], state.padding, prefixes)
+        one = slice(clip, clip + 1)
+        return AudioContext(1, part, context.frames[one], {layer: rows[one] for layer, rows in context.hidden.items()})
+
+    # The decoder
+
+    @property
+    def _embedding(self) -> torch.nn.Module:
+        return self.model.get_input_embeddings()
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self._embedding(tokens.to(self._embedding.weight.device))
+
+    def _prefill(self, context: AudioContext, tokens: tuple[int, ...]) -> Prefix:
+        """Keys and values of a prefix with each clip's sound in its place; computed once per context and prefix."""
+        state: SoundState = context.state
+        if tokens not in state.prefixes:
+            place = tokens.index(self.family.audio_token_id)
+            embedded = self._embed(torch.tensor(tokens))
+            rows = [torch.cat([embedded[:place], sound, embedded[place + 1 :]]) for sound in state.embeddings]
+            lengths = torch.tensor([len(row) for row in rows])
+            longest = int(lengths.max())
+            starts = longest - lengths if state.padding == "left" else torch.zeros_like(lengths)
+            padded = torch.zeros(len(rows), longest, rows[0].shape[1], dtype=rows[0].dtype, device=rows[0].device)
+            mask = torch.zeros(len(rows), longest, dtype=torch.long)
+            for i, row in enumerate(rows):
+                padded[i, starts[i] : starts[i] + len(row)] = row
+                mask[i, starts[i] : starts[i] + len(row)] = 1
+            cache = DynamicCache()
+            self.family.decoder(
+                inputs_embeds=padded,
+                attention_mask=mask.to(padded.device),
+                position_ids=(torch.arange(longest) - starts[:, None]).clamp_min(0).to(padded.device),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+            if len(state.prefixes) >= MAX_PREFIXES:
+                del state.prefixes[next(iter(state.prefixes))]
+            state.prefixes[tokens] = Prefix(tokens, layers, lengths, starts)
+        return state.prefixes[tokens]
+
+    def _groups(self, context: AudioContext, questions: Sequence[Question], limit: int) -> Iterator[_Group]:
+        """Questions that share everything up to the sound, in parts of at most ``limit`` nodes, with their prefix.
+
+        The prefix is the longest that all questions of a group share; one that is already prefilled is used if it fits.
+        Every question keeps at least its last token for the tree, whose state answers it.
+        """
+        by_head: dict[tuple[int, ...], list[int]] = {}
+        for i, question in enumerate(questions):
+            place = question.prefix.index(self.family.audio_token_id) + 1
+            if place == len(question.prefix):
+                raise InputError(
+                    "the prompt ends with the sound", field="prompt", remedy="Use a chat template's header."
+                )
+            by_head.setdefault(question.prefix[:place], []).append(i)
+        for members in by_head.values():
+            prefixes = [questions[i].prefix for i in members]
+            common = _common(prefixes)[: min(map(len, prefixes)) - 1]
+            known = [
+                tokens
+                for tokens in context.state.prefixes
+                if all(len(tokens) < len(prefix) and prefix[: len(tokens)] == tokens for prefix in prefixes)
+            ]
+            prefix = self._prefill(context, max(known, key=len, default=common))
+            parts: list[list[int]] = [[]]
+            size = 0
+            for i in members:
+                cut = len(prefix.tokens)
+                nodes = len(questions[i].prefix) - cut + sum(len(tokens) - 1 for tokens in questions[i].continuations)
+                if parts[-1] and size + nodes > limit:
+                    parts.append([])
+                    size = 0
+                parts[-1].append(i)
+                size += nodes
+            yield from (_Group(prefix, part) for part in parts)
+
+    def _pass(self, prefix: Prefix, cache: DynamicCache, tokens: Tensor, depths: Tensor, visible: Tensor, **options):
+        """States of new nodes behind a prefix.
+
+        Args:
+            prefix: The prefilled prefix.
+            cache: Made by ``prefix.cache``.
+            tokens: ``[clips, new]``.
+            depths: Position of each new node behind the prefix, ``[new]``.
+            visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
+            options: For the decoder.
+        """
+        clips, new = tokens.shape
+        seen = torch.cat([prefix.visible[:, None].expand(-1, new, -1), visible[None].expand(clips, -1, -1)], dim=-1)
+        embedded = self._embed(tokens)
+        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
+        return self.family.decoder(
+            inputs_embeds=embedded,
+            attention_mask=mask[:, None].to(embedded.device),
+            position_ids=(prefix.lengths[:, None] + depths).to(embedded.device),
+            past_key_values=cache,
+            use_cache=True,
+            **options,
+        )
+
+    def _ask(self, context: AudioContext, group: _Group, tree: TokenTree, *, grow: bool = False, **options):
+        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
+        cache = group.prefix.cache(grow=grow)
+        out = self._pass(group.prefix, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
+        return cache, out
+
+    # Answers
+
+    @torch.no_grad()
+    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Log-probability of every continuation token."""
+        return self._score(context, questions, layers=False)
+
+    @torch.no_grad()
+    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
+        return self._score(context, questions, layers=True)
+
+    def _score(self, context: AudioContext, questions: Sequence[Question], layers: bool) -> list[list[Tensor]]:
+        results: list[list[Tensor]] = [[] for _ in questions]
+        for group in self._groups(context, questions, MAX_NODES):
+            asked = group.questions(questions)
+            tree = build_tree(asked)
+            targets = make_targets(asked, tree)
+            nodes = list(targets.nodes)
+            _, out = self._ask(context, group, tree, output_hidden_states=layers)
+            last = out.last_hidden_state[:, nodes]
+            if layers:
+                states = [self.family.decoder.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
+                values = torch.stack([self.family.head.log_probabilities(s, targets.wanted) for s in states], dim=1)
+            else:
+                values = self.family.head.log_probabilities(last, targets.wanted)
+            for i, picked in zip(group.members, targets.pick(values), strict=True):
+                results[i] = picked
+        return results
+
+    @torch.no_grad()
+    def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
+        """Raw next-token logits at the answer position, ``[clips, questions, vocabulary]`` float32."""
+        bare = [Question(question.prefix) for question in questions]
+        rows: list[Tensor] = [torch.empty(0)] * len(bare)
+        for group in self._groups(context, bare, MAX_NODES):
+            tree = build_tree(group.questions(bare))
+            _, out = self._ask(context, group, tree)
+            values = self.family.head.logits(out.last_hidden_state[:, list(tree.ends)]).cpu()
+            for column, i in enumerate(group.members):
+                rows[i] = values[:, column]
+        return torch.stack(rows, dim=1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        context: AudioContext,
+        questions: Sequence[Question],
+        *,
+        max_new_tokens: int,
+        keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[list[Generation]]:
+        """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens."""
+        bare = [Question(question.prefix) for question in questions]
+        keep = keep if keep is not None else [()] * len(bare)
+        answers: list[list[Generation]] = [[] for _ in bare]
+        for whole in self._groups(context, bare, 10**9):
+            for start in range(0, len(whole.members), MAX_ANSWERS):
+                group = _Group(whole.prefix, whole.members[start : start + MAX_ANSWERS])
+                part = None
+                if sampling is not None:
+                    part = Sampling(sampling.temperature, [sampling.seeds[i] for i in group.members])
+                kept = [keep[i] for i in group.members]
+                made = self._answer(context, group, bare, max_new_tokens=max_new_tokens, keep=kept, sampling=part)
+                for i, answer in zip(group.members, made, strict=True):
+                    answers[i] = answer
+        return answers
+
+    def _answer(self, context: AudioContext, group: _Group, questions, **options) -> list[list[Generation]]:
+        tree = build_tree(group.questions(questions))
+        ends, ancestors = list(tree.ends), tree.ancestors()
+        cache, out = self._ask(context, group, tree, grow=True)
+        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
+
+        def step(tokens: Tensor) -> Tensor:
+            nonlocal visible, depths
+            depths = depths + 1
+            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
+
+        penalty = self.family.repetition_penalty()
+        prompts = [torch.tensor(questions[i].prefix) for i in group.members]
+
+        def process(logits: Tensor, sequence: Tensor) -> Tensor:
+            if penalty == 1.0:
+                return logits
+            processor = RepetitionPenaltyLogitsProcessor(penalty)
+            for i, prompt in enumerate(prompts):
+                written = torch.cat([prompt.expand(len(sequence), -1), sequence[:, i]], dim=1).to(logits.device)
+                logits[:, i] = processor(written, logits[:, i])
+            return logits
+
+        decoder = Decoder(self.family.head, step, process, self.stop_tokens, self.decode)
+        return decode_answers(decoder, out.last_hidden_state[:, ends], **options)
+
+    @torch.no_grad()
+    def hidden_states(
+        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
+    ) -> dict[int, Tensor]:
+        """Encoder states pooled over the clip's own frames, or decoder states at the answer position."""
+        if question is not None:
+            (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
+            tree = build_tree(group.questions([Question(question.prefix)]))
+            _, out = self._ask(context, group, tree, output_hidden_states=True)
+            return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
+        return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}
+
+    @torch.no_grad()
+    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
+        """Logits of one plain forward pass of the true class over a sequence, ``[positions, vocabulary]`` float32.
+
+        The slow, obvious way, for checks: the expanded token ids and the sound's features, nothing shared or cached.
+
+        Args:
+            waveform: The clip.
+            question: Its prefix, in which the sound is one placeholder.
+            continuation: Tokens after the prefix.
+        """
+        inputs = self.family.audio_inputs(waveform)
+        place = question.prefix.index(self.family.audio_token_id)
+        count = int((inputs["input_ids"] == self.family.audio_token_id).sum())
+        sound = (self.family.audio_token_id,) * count
+        ids = torch.tensor([[*question.prefix[:place], *sound, *question.prefix[place + 1 :], *continuation]])
+        inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float().cpu()
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Questions, by number, that are asked behind one prefix in one pass."""
+
+    prefix: Prefix
+    members: list[int]
+
+    def questions(self, questions: Sequence[Question]) -> list[Question]:
+        cut = len(self.prefix.tokens)
+        return [Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members]
+
+
+def _common(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The longest common prefix."""
+    first, last = min(sequences), max(sequences)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]
+
+
+def _flat(states: Tensor) -> Tensor:
+    """States of the one clip that was encoded, ``[frames, width]``."""
+    return states.reshape(-1, states.shape[-1])
+
+
+def _stack(
+    hidden: Sequence[dict[int, Tensor]], layers: Sequence[int], frames: Sequence[int]
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Layer -> ``[clips, frames, width]``, padded, and the number of each clip's own frames."""
+    counts = [min([count, *map(len, states.values())]) for count, states in zip(frames, hidden, strict=True)]
+    pad = torch.nn.utils.rnn.pad_sequence
+    stacked = {layer: pad([states[layer] for states in hidden], batch_first=True) for layer in layers}
+    return stacked, torch.tensor(counts)

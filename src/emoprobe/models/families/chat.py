@@ -1,0 +1,156 @@
+"""The common form of a native audio chat model: a Jinja chat template with one placeholder for the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoProcessor, PreTrainedModel
+
+from emoprobe.errors import InputError
+from emoprobe.models.base import PromptText
+from emoprobe.models.vocabulary import VocabularyHead
+
+
+class ChatFamily:
+    """How a family writes a chat turn with sound in it, and how it hears the sound.
+
+    A new native model needs a subclass only where it departs from the common form.
+
+    Args:
+        model: The loaded model.
+        processor: Its processor.
+    """
+
+    model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
+    encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
+    max_seconds = 30.0
+
+    def __init__(self, model: PreTrainedModel, processor) -> None:
+        self.model, self.processor = model, processor
+        self.tokenizer = processor.tokenizer
+        self.audio_token = self._audio_token()
+        self.audio_token_id = self.tokenizer.convert_tokens_to_ids(self.audio_token)
+
+    @classmethod
+    def load_processor(cls, path: Path):
+        """The processor of a checkpoint folder."""
+        return AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+    def _audio_token(self) -> str:
+        token = getattr(self.processor, "audio_token", None) or getattr(self.tokenizer, "audio_token", None)
+        if not token:
+            raise InputError(
+                "its processor has no placeholder for sound, so the model would answer without hearing",
+                field="model",
+                remedy="Choose a model that transformers supports with audio.",
+            )
+        return token
+
+    @property
+    def sampling_rate(self) -> int:
+        """What waveforms must have, hertz."""
+        return self.processor.feature_extractor.sampling_rate
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The text decoder, from merged embeddings to normed states."""
+        return self.model.get_decoder()
+
+    @property
+    def head(self) -> VocabularyHead:
+        """From the decoder's states to logits."""
+        return VocabularyHead(self.model.get_output_embeddings())
+
+    @property
+    def encoder_layers(self) -> Sequence[nn.Module]:
+        """Layers of the audio encoder."""
+        base = self.model if hasattr(self.model, self.encoder) else self.model.base_model
+        return getattr(base, self.encoder).layers
+
+    def messages(self, prompt: PromptText) -> list[dict]:
+        """The conversation of a prompt, the sound without its content."""
+        sound = [{"type": "audio"}]
+        text = [{"type": "text", "text": prompt.instruction}] if prompt.instruction else []
+        system = [] if prompt.system is None else [{"role": "system", "content": self.system_content(prompt.system)}]
+        return [*system, {"role": "user", "content": sound + text if prompt.audio_first else text + sound}]
+
+    def system_content(self, text: str):
+        """The content of the system turn."""
+        return [{"type": "text", "text": text}]
+
+    def render(self, messages: list[dict], **options) -> str:
+        """The chat template's text."""
+        try:
+            return self.processor.apply_chat_template(messages, tokenize=False, **options)
+        except ValueError as error:
+            raise InputError(
+                f"its chat template cannot be used: {error}",
+                field="model",
+                remedy="Take a checkpoint with a chat template (chat_template.jinja), for example an instruct model.",
+            ) from error
+
+    def tokens(self, prompt: PromptText, answer: str = "") -> tuple[int, ...]:
+        """Prompt and answer tokenised together, the sound as one placeholder."""
+        text = self.render(self.messages(prompt), add_generation_prompt=True)
+        return self.encode_text(text + prompt.before + answer)
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Token ids of rendered text; a begin token is added where the template does not write it itself."""
+        begin = self.tokenizer.bos_token
+        add = not (begin and text.startswith(begin))
+        return tuple(self.tokenizer(text, add_special_tokens=add).input_ids)
+
+    def stop_tokens(self) -> tuple[int, ...]:
+        """Tokens that end the model's turn; the first is the one its chat template writes."""
+        config = self.model.generation_config
+        ids = config.eos_token_id if config.eos_token_id is not None else self.tokenizer.eos_token_id
+        ids = [ids] if isinstance(ids, int) else list(ids or ())
+        if not ids:
+            raise InputError("it has no end token", field="model", remedy="Set eos_token_id in generation_config.json.")
+        written = self._written_end()
+        return tuple(sorted(ids, key=lambda token: token != written))
+
+    def _written_end(self) -> int | None:
+        turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "happy"}]
+        try:
+            text = self.render(turn, add_generation_prompt=False)
+        except (InputError, TypeError):
+            return None
+        after = text[text.rindex("happy") + len("happy") :]
+        ids = self.tokenizer(after, add_special_tokens=False).input_ids
+        return ids[0] if ids else None
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of generated tokens, special tokens included."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    def control_tokens(self) -> frozenset[str]:
+        """Strings that the tokenizer would turn into control tokens or placeholders."""
+        return frozenset(map(str, self.tokenizer.get_added_vocab())) | {self.audio_token}
+
+    def audio_inputs(self, waveform: Tensor) -> dict[str, Tensor]:
+        """The model's inputs for the sound alone: its expanded placeholders and its features."""
+        return dict(
+            self.processor(
+                text=self.audio_token,
+                audio=[waveform.numpy()],
+                sampling_rate=self.sampling_rate,
+                return_tensors="pt",
+            )
+        )
+
+    def repetition_penalty(self) -> float:
+        """What the checkpoint's generation settings ask for."""
+        return self.model.generation_config.repetition_penalty or 1.0
+
+
+def move(inputs: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Inputs on a device, floats in the model's dtype."""
+    return {
+        name: value.to(device, dtype) if torch.is_floating_point(value) else value.to(device)
+        for name, value in inputs.items()
+        if isinstance(value, Tensor)
+    }

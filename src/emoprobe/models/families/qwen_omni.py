@@ -1,0 +1,37 @@
+"""Qwen2.5-Omni and Qwen3-Omni: the thinker, which reads, hears and writes; pictures and spoken output stay out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoFeatureExtractor, AutoTokenizer
+
+from emoprobe.models.families.chat import ChatFamily
+
+
+class Qwen25Omni(ChatFamily):
+    """Qwen2.5-Omni thinker (arXiv 2503.20215)."""
+
+    model_class = "Qwen2_5OmniThinkerForConditionalGeneration"
+    processor_class = "Qwen2_5OmniProcessor"
+
+    @classmethod
+    def load_processor(cls, path: Path):
+        """The true processor without its picture and video parts, which need torchvision."""
+        import transformers
+
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return getattr(transformers, cls.processor_class)(
+            image_processor=None,
+            video_processor=None,
+            feature_extractor=AutoFeatureExtractor.from_pretrained(path, local_files_only=True),
+            tokenizer=tokenizer,
+            chat_template=tokenizer.chat_template,
+        )
+
+
+class Qwen3Omni(Qwen25Omni):
+    """Qwen3-Omni thinker (arXiv 2509.17765)."""
+
+    model_class = "Qwen3OmniMoeThinkerForConditionalGeneration"
+    processor_class = "Qwen3OmniMoeProcessor"

@@ -1,0 +1,70 @@
+"""Key/value caches of a shared prefix: computed once per clip, read by every question, modified by none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The decoder's keys and values of a token prefix with the clip's sound in it, for a batch of clips.
+
+    Args:
+        tokens: The prefix as tokens, the sound as one placeholder.
+        layers: Keys and values of each layer, ``[clips, heads, positions, width]``, padded.
+        lengths: Positions each clip really has, ``[clips]``.
+        starts: First real position of each clip: 0 with padding on the right, ``[clips]``.
+    """
+
+    tokens: tuple[int, ...]
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    lengths: Tensor
+    starts: Tensor
+
+    @property
+    def visible(self) -> Tensor:
+        """Which positions hold the clip's own prefix, ``[clips, positions]`` bool."""
+        places = torch.arange(self.layers[0][0].shape[-2])
+        return (places >= self.starts[:, None]) & (places < (self.starts + self.lengths)[:, None])
+
+    def select(self, clip: int) -> Prefix:
+        """The prefix of one clip, without padding; a view."""
+        start, length = int(self.starts[clip]), int(self.lengths[clip])
+        part = (slice(clip, clip + 1), slice(None), slice(start, start + length))
+        layers = tuple((keys[part], values[part]) for keys, values in self.layers)
+        return Prefix(self.tokens, layers, self.lengths[clip : clip + 1], torch.zeros(1, dtype=torch.long))
+
+    def cache(self, *, grow: bool = False) -> DynamicCache:
+        """A cache whose past is this prefix.
+
+        Args:
+            grow: Keep what is added, for token-by-token generation. Otherwise a pass sees prefix and new tokens
+                together and nothing is kept: only one layer's concatenation exists at a time.
+        """
+        cache = DynamicCache()
+        cache.layers = [_PrefixLayer(keys, values, grow) for keys, values in self.layers]
+        return cache
+
+
+class _PrefixLayer(DynamicLayer):
+    """Answers with prefix and own keys and values, and never touches the prefix."""
+
+    def __init__(self, prefix_keys: Tensor, prefix_values: Tensor, grow: bool) -> None:
+        super().__init__()
+        self.prefix = prefix_keys, prefix_values
+        self.grow = grow
+        self.lazy_initialization(prefix_keys, prefix_values)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        keys, values = key_states, value_states
+        if self.grow:
+            keys, values = super().update(key_states, value_states)
+        return torch.cat([self.prefix[0], keys], dim=-2), torch.cat([self.prefix[1], values], dim=-2)
+
+    def get_seq_length(self) -> int:
+        return self.prefix[0].shape[-2] + (self.keys.shape[-2] if self.keys.numel() else 0)

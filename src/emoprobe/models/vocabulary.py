@@ -1,0 +1,63 @@
+"""The product with the vocabulary matrix, for the few rows that need it, in float32 and in bounded memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+VOCABULARY_ROWS = 256  # how many full-vocabulary rows are held at once: 53 MB in float32 for Whisper
+
+
+class VocabularyHead:
+    """From decoder states to logits.
+
+    Args:
+        linear: The output projection.
+        cap: Final soft-capping: logits become ``cap * tanh(logits / cap)`` (Gemma).
+        scale: Factor of the logits.
+    """
+
+    def __init__(self, linear: nn.Linear, *, cap: float | None = None, scale: float = 1.0) -> None:
+        self.linear, self.cap, self.scale = linear, cap, scale
+
+    def _finish(self, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        if self.scale != 1:
+            logits = logits * self.scale
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Raw logits in float32, ``[..., width]`` to ``[..., vocabulary]``."""
+        return self._finish(self.linear(states.to(self.linear.weight.device)))
+
+    def log_probabilities(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """Log-softmax over the whole vocabulary, in float32, of a few tokens per row.
+
+        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
+        first touching it for every row costs as much as the arithmetic.
+
+        Args:
+            states: ``[clips, rows, width]``.
+            wanted: Token ids ``[rows, tokens]``.
+
+        Returns:
+            ``[clips, rows, tokens]`` on the CPU.
+        """
+        matrix = self.linear.weight
+        flat = states.reshape(-1, states.shape[-1]).to(matrix.device)
+        ids = wanted.to(flat.device).repeat(states.shape[0], 1)
+        buffer = torch.empty(min(VOCABULARY_ROWS, len(flat)) * len(matrix), dtype=matrix.dtype, device=flat.device)
+        parts = []
+        for start in range(0, len(flat), VOCABULARY_ROWS):
+            rows = flat[start : start + VOCABULARY_ROWS]
+            # Vocabulary first: on CPUs the product is nearly twice as fast this way round.
+            out = buffer[: len(matrix) * len(rows)].view(len(matrix), len(rows))
+            logits = torch.mm(matrix, rows.T, out=out)
+            if self.linear.bias is not None:
+                logits = logits.add_(self.linear.bias[:, None])
+            logits = self._finish(logits)
+            chosen = logits.gather(0, ids[start : start + VOCABULARY_ROWS].T)
+            top = logits.amax(0)
+            normalizer = logits.sub_(top).exp_().sum(0).log_() + top
+            parts.append((chosen - normalizer).T.cpu())
+        return torch.cat(parts).view(*states.shape[:2], -1)

@@ -106,3 +106,39 @@ def tiny_whisper(tiny_whisper_path: Path):
     from emoprobe.models.load import load_whisper
 
     return load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+
+
+FAMILIES = ("qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory):
+    """Folder of a tiny checkpoint of an audio LLM family, written once."""
+    from functools import cache
+    from importlib import import_module
+
+    root = tmp_path_factory.mktemp("tiny")
+    return cache(lambda family: import_module(f"tiny.{family}").write(root / family))
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tiny_path):
+    """A tiny audio LLM by family, loaded as a real one is."""
+    from functools import cache
+
+    from emoprobe.models.load import load_audio_llm
+
+    return cache(lambda family: load_audio_llm(f"tiny/{family}", path=tiny_path(family), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def voices():
+    """Three clips of synthetic speech of different lengths, 16 kHz."""
+    import torch
+
+    from emoprobe.data.audio import read_audio
+    from emoprobe.data.demo import read_demo
+
+    utterances = read_demo().utterances
+    waves = [torch.from_numpy(read_audio(utterances[i].audio).waveform) for i in (0, 17, 40)]
+    return [waves[0], waves[1][:11_000], waves[2][:17_000]]

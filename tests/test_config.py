@@ -16,9 +16,9 @@ from emoprobe.prompts import make_prompts
 CONF = runs.PROJECT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra",))
 OPTIONS = [
-    (group, file.stem)
+    (group, file.relative_to(CONF / group).with_suffix("").as_posix())
     for group in GROUPS
-    for file in sorted((CONF / group).glob("*.yaml"))
+    for file in sorted((CONF / group).rglob("*.yaml"))
     if not file.stem.startswith("_")
 ]
 
@@ -30,9 +30,9 @@ def test_every_option_composes(group, option):
         overrides.append("dataset.root=DIR" if option == "cremad" else "dataset.path=FILE")
     config = runs.compose(overrides)
     runs.plain(config)
-    make_prompts(runs.plain(config.prompt))
+    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
+    make_prompts(runs.plain(config.prompt), labels)
     runs.make_options(config)
-    runs.build(LabelSet, runs.plain(config.labels), "labels")
 
 
 def test_there_are_options_to_test():
@@ -40,16 +40,29 @@ def test_there_are_options_to_test():
     assert len([1 for group, _ in OPTIONS if group == "prompt"]) >= 9
 
 
+def prompts_of(*overrides):
+    config = runs.compose(overrides)
+    return make_prompts(runs.plain(config.prompt), runs.build(LabelSet, runs.plain(config.labels), "labels"))
+
+
+@pytest.mark.parametrize("labels", ["basic4", "basic6", "ravdess8"])
+def test_the_instruction_formats_take_every_label_set(labels):
+    names = {prompt.base for prompt in prompts_of("prompt=instruction/all_formats", f"labels={labels}")}
+    assert names >= {"single_word", "lettered_options", "probability_dict", "chain_of_thought", "open_description"}
+    orders = prompts_of("prompt=instruction/lettered_options_permuted", f"labels={labels}")
+    assert len(orders) == int(labels[-1])
+
+
 def test_whisper_all_holds_every_single_prompt():
     singles = {file.stem for file in (CONF / "prompt").glob("*.yaml")} - {"whisper_all"}
-    prompts = make_prompts(runs.plain(runs.compose(["prompt=whisper_all"]).prompt))
+    prompts = prompts_of("prompt=whisper_all")
     assert {prompt.name for prompt in prompts} == singles
     assert len({prompt.hash for prompt in prompts}) == len(singles)
 
 
 def test_a_prompt_is_the_same_alone_and_in_a_set():
-    alone = make_prompts(runs.plain(runs.compose(["prompt=voice_sounds"]).prompt))[0]
-    together = make_prompts(runs.plain(runs.compose(["prompt=whisper_all"]).prompt))
+    alone = prompts_of("prompt=voice_sounds")[0]
+    together = prompts_of("prompt=whisper_all")
     assert alone in together
 
 

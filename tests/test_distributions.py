@@ -62,6 +62,7 @@ def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept
         {
             "form_labels": [["angry", "sad"]] * len(logits),
             "form_tokens": [[list(form) for form in form_tokens]] * len(logits),
+            "form_own_tokens": [[len(form) - 1 for form in form_tokens]] * len(logits),
             "kept_tokens": [list(kept)] * len(logits),
             "kept_logits": [[float(v) for position in row for v in position] for row in logits],
             "log_normalizers": normalizers,
@@ -91,6 +92,7 @@ def test_published_example_of_ratio_against_softmax():
         {
             "form_labels": [list(labels)],
             "form_tokens": [[[i, 9] for i in range(4)]],
+            "form_own_tokens": [[1] * 4],
             "kept_tokens": [[0, 1, 2, 3]],
             "kept_logits": [[20.0, 18.0, 17.0, 15.0]],
             "log_normalizers": [[25.0]],

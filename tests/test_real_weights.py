@@ -34,7 +34,8 @@ def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
 
     config = runs.compose(["prompt=whisper_all"])
     labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
-    plans = [make_plan(whisper_base, prompt, labels) for prompt in make_prompts(runs.plain(config.prompt))]
+    prompts = make_prompts(runs.plain(config.prompt), labels)
+    plans = [make_plan(whisper_base, prompt, labels) for prompt in prompts]
     scores = whisper_base.score(whisper_base.encode(waves), [plan.question for plan in plans])
     features = whisper_base.input_features(waves[:1])
     with torch.no_grad():

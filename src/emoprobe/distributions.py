@@ -25,7 +25,8 @@ class AveragedLogitsVariant:
 
     Args:
         positions: ``all`` generated positions, or the ``answer`` position only.
-        tokens: ``all`` sub-tokens of a surface form (their mean), or its ``first``.
+        tokens: ``all`` sub-tokens of a surface form (their mean; the template's text around it is left out), or its
+            ``first``.
         values: What is averaged over positions: the raw ``logit``, its softmax over the vocabulary (``probability``),
             or its softmax over the labels (``label_softmax``).
         shares: ``ratio``: value / sum of values, undefined unless every value is positive; ``softmax`` of the values.
@@ -159,8 +160,9 @@ def _token_groups(table: pa.Table, labels: Sequence[str], kept: list[int], token
     """Per label, per surface form, the columns of its tokens."""
     column = {token: i for i, token in enumerate(kept)}
     groups: list[list[list[int]]] = [[] for _ in labels]
-    for label, form in zip(table["form_labels"][0].as_py(), table["form_tokens"][0].as_py(), strict=True):
-        ids = form[:-1] if tokens == "all" else form[:1]
+    columns_of = ("form_labels", "form_tokens", "form_own_tokens")
+    for label, form, own in zip(*(table[name][0].as_py() for name in columns_of), strict=True):
+        ids = form[:own] if tokens == "all" else form[:1]
         groups[labels.index(label)].append([column[token] for token in ids])
     owners: dict[tuple[int, ...], str] = {}
     for label, forms in zip(labels, groups, strict=True):

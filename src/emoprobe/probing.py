@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from emoprobe import runs, tracking
 from emoprobe.analysis import analyse
 from emoprobe.data.audio import AudioLimits
+from emoprobe.data.facts import gather_facts
 from emoprobe.errors import EmoprobeError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
@@ -32,7 +33,7 @@ def run(config: DictConfig) -> Path:
     settings = runs.plain(config)
     folder = Path(settings["output_dir"])
     labels = runs.build(LabelSet, settings["labels"], "labels")
-    prompts = make_prompts(settings["prompt"])
+    prompts = make_prompts(settings["prompt"], labels)
     options = runs.make_options(config)
     limits = runs.build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
     corpus = runs.read_corpus(config)
@@ -44,7 +45,7 @@ def run(config: DictConfig) -> Path:
 
     from emoprobe.data.datamodule import SpeechDataModule
     from emoprobe.readout.module import ZeroShotProbe, make_null_inputs
-    from emoprobe.readout.plan import make_plan
+    from emoprobe.readout.plan import Plans
     from emoprobe.readout.read import make_readouts
     from emoprobe.readout.record import BatchRecorder, Earlier
 
@@ -52,15 +53,25 @@ def run(config: DictConfig) -> Path:
     L.seed_everything(settings["seed"], verbose=False)
     readouts = make_readouts(settings["readout"])
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
-    plans = [make_plan(sfm, prompt, labels) for prompt in prompts]
-    for plan in plans:
+    needs = frozenset().union(*(prompt.needs for prompt in prompts))
+    evaluated = [item.utterance for item in prepared.items]
+    facts, unknown = gather_facts(
+        needs,
+        evaluated,
+        corpus.utterances,
+        limits,
+        settings["dataset"]["on_error"],
+        progress=settings["trainer"]["enable_progress_bar"],
+    )
+    plans = Plans(sfm, prompts, labels, facts)
+    for plan in plans.samples:
         for short, long in plan.prefix_conflicts():
             print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
     model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
 
     nulls = make_null_inputs(sfm.sampling_rate, **settings["null_inputs"], seed=settings["seed"])
-    utterances = [item.utterance for item in prepared.items]
-    skipped = list(prepared.skipped)
+    utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
+    skipped = [*prepared.skipped, *unknown.values()]
     frame = runs.utterances_frame(prepared, labels)
 
     with tracking.open_logger(config.logger) as logger:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from emoprobe.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CLIP = "clip"
 FILE_NAME = "scores.parquet"
 PARTS_NAME = "scores_parts"
@@ -38,18 +38,25 @@ SCHEMA = pa.schema(
         ("dtype", pa.string()),
         ("prompt", pa.string()),
         ("prompt_hash", pa.string()),
+        ("question_hash", pa.string()),
         ("label_set_hash", pa.string()),
         ("readout", pa.string()),
         ("readout_options", pa.string()),
         ("library_versions", pa.string()),
-        # The surface forms and their tokens; the last token of each form is the model's end token.
+        # What an instructed model wrote before it was asked for its answer.
+        ("reasoning", pa.string()),
+        # The surface forms and their tokens; the last token of each form is the model's end token, and those before it
+        # from form_own_tokens on are the template's text after the label.
         ("form_labels", pa.list_(pa.string())),
         ("forms", pa.list_(pa.string())),
         ("form_tokens", pa.list_(_INTS)),
+        ("form_own_tokens", _INTS),
         # label_likelihood: natural logarithms, token by token and summed (end included); log of the label mass.
         ("form_token_logprobs", pa.list_(_FLOATS)),
         ("form_logprobs", pa.list_(pa.float64())),
         ("log_label_mass", pa.float64()),
+        # layerwise: sums as above at every decoder layer (0: the embeddings), layers x forms, row by row.
+        ("layer_form_logprobs", pa.list_(pa.float64())),
         # averaged_logits: raw logits of the kept tokens at each generated position, positions x kept, row by row.
         ("kept_tokens", _INTS),
         ("kept_logits", _FLOATS),
@@ -58,6 +65,9 @@ SCHEMA = pa.schema(
         ("generated_text", pa.string()),
         ("generated_tokens", _INTS),
         ("finished", pa.bool_()),
+        # sampled_text: n drawn answers. constrained_text: what the model wrote of its own, beside the constrained text.
+        ("sampled_texts", pa.list_(pa.string())),
+        ("free_text", pa.string()),
     ],
     metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()},
 )

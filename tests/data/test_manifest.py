@@ -167,19 +167,44 @@ def test_a_row_of_jsonl_names_only_the_words_that_were_chosen(write):
 
 
 def test_columns_of_other_names(write):
-    path = write("m.csv", "file,name,ang,sad,who,fold,words\nx/a.wav,u1,2,1,bob,f1,hello\n")
+    path = write("m.csv", "file,name,ang,sad,who,fold,words,before\nx/a.wav,u1,2,1,bob,f1,hello,hi\n")
     names = {
         "path_column": "file",
         "id_column": "name",
         "speaker_column": "who",
         "split_column": "fold",
         "transcript_column": "words",
+        "dialogue_column": "before",
     }
     for votes in (["ang", "sad"], {"anger": "ang", "sad": "sad"}):
         utterance = only(read_manifest(path, votes_columns=votes, **names))
         assert utterance.votes == {("anger" if isinstance(votes, dict) else "ang"): 2.0, "sad": 1.0}
         assert (utterance.id, utterance.speaker, utterance.split) == ("u1", "bob", "f1")
-        assert (utterance.transcript, utterance.metadata) == ("hello", {})
+        assert (utterance.transcript, utterance.dialogue, utterance.metadata) == ("hello", "hi", {})
+
+
+@every_format
+def test_previous_turns(table, suffix: str):
+    turns = 'A: Where were you?\nB: Out, with "friends".'
+    rows = [{"path": "a.wav", "label": "sad", "dialogue": turns}, {"path": "b.wav", "label": "sad", "dialogue": " "}]
+    first, second = read_manifest(table(suffix, rows)).utterances
+    assert (first.dialogue, first.metadata) == (turns, {})
+    assert (second.dialogue, second.metadata) == (None, {})
+
+
+def test_without_previous_turns(write):
+    assert only(read_manifest(write("m.csv", "path,label\na.wav,sad\n"))).dialogue is None
+
+
+def test_another_column_of_previous_turns_leaves_the_default_one_a_fact(write):
+    path = write("m.csv", "path,label,dialogue,context\na.wav,sad,17,Go on.\n")
+    utterance = only(read_manifest(path, dialogue_column="context"))
+    assert (utterance.dialogue, utterance.metadata) == ("Go on.", {"dialogue": "17"})
+
+
+def test_previous_turns_as_a_list(write, refused):
+    path = write("m.jsonl", '{"path": "a.wav", "label": "sad", "dialogue": ["Hi.", "Go on."]}\n')
+    refused(lambda: read_manifest(path), "is not text", file=path, row=1, field="dialogue", remedy=SKIP)
 
 
 def test_named_columns_decide_between_targets(write):

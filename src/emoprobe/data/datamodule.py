@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
@@ -13,22 +14,53 @@ from emoprobe.data.utterance import Skipped, Utterance
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """What an `AudioError` says, as a value.
+
+    An error raised in a worker process would arrive as the text of a traceback.
+    """
+
+    what: str
+    reason: str
+    file: Path | None
+    field: str | None
+    remedy: str | None
+
+    @classmethod
+    def of(cls, error: AudioError) -> Refusal:
+        """The parts of an error."""
+        return cls(error.what, error.reason, error.file, error.field, error.remedy)
+
+    def error(self) -> AudioError:
+        """The error, made anew."""
+        return AudioError(self.what, reason=self.reason, file=self.file, field=self.field, remedy=self.remedy)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Utterances with their clips; those whose sound was refused are listed beside them."""
+    """Utterances with their clips; those whose sound was refused stand beside them.
+
+    Args:
+        utterances: Those that can be heard.
+        clips: Theirs.
+        skipped: Those left out.
+        refusal: The first that ends the run, with ``on_error=error``.
+    """
 
     utterances: list[Utterance]
     clips: list[AudioClip]
     skipped: list[Skipped]
+    refusal: Refusal | None = None
 
 
 class SpeechDataset(Dataset):
-    """Decodes one clip at a time.
+    """Decodes one clip at a time; a bad one is returned as a value, see `Refusal`.
 
     Args:
         utterances: What to read.
         sampling_rate: Hertz.
         limits: Which clips are taken.
-        on_error: ``error``, or ``skip`` to return a bad clip as `Skipped`.
+        on_error: ``error`` to return a bad clip as `Refusal`, ``skip`` as `Skipped`.
     """
 
     def __init__(self, utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits, on_error: str) -> None:
@@ -38,21 +70,22 @@ class SpeechDataset(Dataset):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, index: int) -> tuple[Utterance, AudioClip | Skipped]:
+    def __getitem__(self, index: int) -> tuple[Utterance, AudioClip | Skipped | Refusal]:
         utterance = self.utterances[index]
         try:
             return utterance, read_audio(utterance.audio, self.sampling_rate, self.limits)
         except AudioError as error:
             if self.on_error != "skip":
-                raise
+                return utterance, Refusal.of(error)
             return utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio))
 
 
-def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped]]) -> Batch:
+def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped | Refusal]]) -> Batch:
     """Clips of different lengths stay a list; padding is the model's business."""
     good = [(utterance, clip) for utterance, clip in rows if isinstance(clip, AudioClip)]
     skipped = [clip for _, clip in rows if isinstance(clip, Skipped)]
-    return Batch([utterance for utterance, _ in good], [clip for _, clip in good], skipped)
+    refusal = next((clip for _, clip in rows if isinstance(clip, Refusal)), None)
+    return Batch([utterance for utterance, _ in good], [clip for _, clip in good], skipped, refusal)
 
 
 class SpeechDataModule(L.LightningDataModule):
@@ -87,6 +120,16 @@ class SpeechDataModule(L.LightningDataModule):
         return DataLoader(
             self.dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, shuffle=False
         )
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Ends the run at a refused clip, here in the main process.
+
+        Raises:
+            AudioError: A clip cannot be used and ``on_error`` is ``error``.
+        """
+        if batch.refusal is not None:
+            raise batch.refusal.error()
+        return batch
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         """Waveforms stay where they are: the model moves what it computes from them."""

@@ -66,6 +66,7 @@ def read_manifest(
     speaker_column: str = "speaker",
     split_column: str = "split",
     transcript_column: str = "transcript",
+    dialogue_column: str = "dialogue",
     labels: LabelSet | None = None,
     on_error: Literal["error", "skip"] = "error",
     name: str | None = None,
@@ -92,6 +93,7 @@ def read_manifest(
         speaker_column: Speaker id.
         split_column: Split name.
         transcript_column: Words spoken.
+        dialogue_column: Text of the previous turns, as it should be shown to a model; it may have several lines.
         labels: Refuse emotion words that this label set does not know; None leaves them to the soft-label policy.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
         name: Name of the corpus; the manifest's file name by default.
@@ -120,6 +122,7 @@ def read_manifest(
         speaker=speaker_column,
         split=split_column,
         transcript=transcript_column,
+        dialogue=dialogue_column,
         asked={kind: names for kind, names in asked.items() if names is not None},
         labels=labels,
     )
@@ -212,6 +215,7 @@ class _Reader:
     speaker: str
     split: str
     transcript: str
+    dialogue: str
     asked: Mapping[str, Names | str]
     labels: LabelSet | None
     target: _Target | None = None  # that of the rows so far
@@ -231,7 +235,8 @@ class _Reader:
                 known = ", ".join(self.labels.labels)
                 self._fail(row, target.kind, f"{word!r} is none of {known}", "outside_label_set")
         identity = self._text(row, fields, self.id) or os.path.splitext(relative)[0]
-        used = {self.path, self.id, self.speaker, self.split, self.transcript, "num_raters", *target.columns}
+        own = {self.path, self.id, self.speaker, self.split, self.transcript, self.dialogue, "num_raters"}
+        used = {*own, *target.columns}
         return Utterance(
             id=identity,
             audio=audio,
@@ -240,6 +245,7 @@ class _Reader:
             speaker=self._text(row, fields, self.speaker) or None,
             split=self._text(row, fields, self.split) or None,
             transcript=self._text(row, fields, self.transcript) or None,
+            dialogue=self._text(row, fields, self.dialogue) or None,
             # Who the raters are is unknown, so nobody may be taken for the same person in two clips.
             ratings=tuple((f"{identity}#{i}", word) for i, word in enumerate(words, start=1)),
             metadata={key: _fact(value) for key, value in fields.items() if key not in used and not _blank(value)},

@@ -19,6 +19,7 @@ class Utterance:
         speaker: Speaker id.
         split: The corpus's split name (``train``, ``development``, ``test``, ...).
         transcript: Words spoken.
+        dialogue: Text of the previous turns, as it should be shown to a model.
         ratings: ``(rater, word)`` pairs where the corpus knows who said what.
         metadata: Further facts (gender, age, acted emotion, ...), strings or numbers.
         file: File the votes came from, for error messages.
@@ -32,6 +33,7 @@ class Utterance:
     speaker: str | None = None
     split: str | None = None
     transcript: str | None = None
+    dialogue: str | None = None
     ratings: tuple[tuple[str, str], ...] = ()
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     file: Path | None = None
@@ -45,7 +47,8 @@ class Skipped:
     Args:
         id: Utterance id, empty where the row had none.
         reason: Short machine-readable reason: ``missing_audio``, ``bad_audio``, ``bad_votes``, ``no_votes``,
-            ``outside_label_set``, ``too_few_raters``, ``too_short``, ``too_long``, ``bad_row``, ``duplicate_id``.
+            ``outside_label_set``, ``too_few_raters``, ``too_short``, ``too_long``, ``bad_row``, ``duplicate_id``,
+            ``missing_fact``.
         message: The full error message.
         file: The file concerned.
         row: The row concerned.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from emoprobe.models.base import (
     Sampling,
     SpeechFoundationModel,
     pool,
+    split_answers,
 )
 from emoprobe.models.families.chat import ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
@@ -66,6 +67,9 @@ class AudioLLM(SpeechFoundationModel):
         revision: Exact version of the weights.
     """
 
+    pads = True
+    instructed = True
+
     def __init__(self, model, family: ChatFamily, *, name: str, revision: str) -> None:
         self.model, self.family = model.eval(), family
         self.name, self.revision = name, revision
@@ -73,6 +77,10 @@ class AudioLLM(SpeechFoundationModel):
         self.sampling_rate = family.sampling_rate
         self.max_seconds = family.max_seconds
         self.stop_tokens = family.stop_tokens()
+
+    def around(self, model) -> AudioLLM:
+        """The same SFM around another copy of its model."""
+        return AudioLLM(model, type(self.family)(model, self.family.processor), name=self.name, revision=self.revision)
 
     # Prompts
 
@@ -100,21 +108,20 @@ class AudioLLM(SpeechFoundationModel):
                 field="prompt",
                 remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
             )
-        answers = []
-        for text in continuations:
-            joint = self.family.tokens(prompt, text)
-            if joint[: len(prefix)] != prefix:
-                raise InputError(
-                    f"the tokenizer of {self.name} joins the end of the prompt with the label in {text!r}",
-                    field="prompt.template",
-                    remedy="Put a space or another word between the template's text and {label}.",
-                )
-            if len(joint) == len(prefix):
-                raise InputError(
-                    f"{text!r} has no token in {self.name}", field="labels.forms", remedy="Use another surface form."
-                )
-            answers.append((*joint[len(prefix) :], self.stop_tokens[0]))
-        return Question(prefix, tuple(answers))
+        base = replace(prompt, before="")
+
+        def tokenize(answer: str) -> tuple[int, ...]:
+            return self.family.tokens(base, answer)
+
+        prefix, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
+        return Question(prefix, answers)
+
+    def extend(
+        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
+    ) -> Question:
+        """The question after some generated tokens and some further text, which is tokenised by itself."""
+        head, answers = split_answers(self.family.answer_tokens, text, continuations, self.stop_tokens[0], self.name)
+        return Question((*question.prefix, *written, *head), answers)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""
@@ -430,22 +437,15 @@ class AudioLLM(SpeechFoundationModel):
 
     @torch.no_grad()
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
-        """Logits of one plain forward pass of the true class over a sequence, ``[positions, vocabulary]`` float32.
-
-        The slow, obvious way, for checks: the expanded token ids and the sound's features, nothing shared or cached.
-
-        Args:
-            waveform: The clip.
-            question: Its prefix, in which the sound is one placeholder.
-            continuation: Tokens after the prefix.
-        """
+        """Logits of one plain forward pass: the expanded token ids and the sound's features."""
         inputs = self.family.audio_inputs(waveform)
         place = question.prefix.index(self.family.audio_token_id)
         count = int((inputs["input_ids"] == self.family.audio_token_id).sum())
         sound = (self.family.audio_token_id,) * count
         ids = torch.tensor([[*question.prefix[:place], *sound, *question.prefix[place + 1 :], *continuation]])
         inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float().cpu()
+        logits = self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float()
+        return self.family.class_logits(logits).cpu()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ continuations whose likelihood is wanted; several questions are asked of a batch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,12 @@ class SpeechFoundationModel(ABC):
         dtype: Name of the computing dtype (``float32``, ``bfloat16``).
         sampling_rate: What waveforms must have, hertz.
         max_seconds: Longest clip that the model hears whole.
+        pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
+        instructed: Whether the model follows instructions.
     """
+
+    pads = False
+    instructed = False
 
     name: str
     revision: str
@@ -125,11 +130,28 @@ class SpeechFoundationModel(ABC):
     max_seconds: float
 
     @abstractmethod
+    def around(self, model) -> SpeechFoundationModel:
+        """The same SFM around another copy of its model, for example in another precision."""
+
+    @abstractmethod
     def question(self, prompt: PromptText, continuations: Sequence[str]) -> Question:
         """Tokenise a prompt jointly with each continuation and split them where the answer begins.
 
         Raises:
             InputError: A continuation has no token of its own, or joins with the prompt's last token.
+        """
+
+    @abstractmethod
+    def extend(
+        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
+    ) -> Question:
+        """The question after the model has written some tokens of its answer and then some text was added.
+
+        Args:
+            question: Its prefix is continued.
+            written: Generated token ids.
+            text: What is added after them.
+            continuations: Texts that continue ``text``.
         """
 
     @abstractmethod
@@ -195,6 +217,22 @@ class SpeechFoundationModel(ABC):
         """The text of generated tokens, special tokens included."""
 
     @abstractmethod
+    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
+        """Logits of one plain forward pass of the model's class over a whole sequence, nothing shared or cached.
+
+        The slow, obvious way, which `emoprobe.doctor` and the tests compare with.
+
+        Args:
+            waveform: The clip, ``[samples]``.
+            question: Its prefix is used.
+            continuation: Tokens after the prefix.
+
+        Returns:
+            ``[positions, vocabulary]`` float32; the last ``len(continuation) + 1`` rows are those from the answer
+            position on.
+        """
+
+    @abstractmethod
     def hidden_states(
         self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
     ) -> dict[int, Tensor]:
@@ -205,6 +243,32 @@ class SpeechFoundationModel(ABC):
             pooling: ``mean``, ``max`` or ``mean_std`` over the frames that hold sound.
             question: If given, the decoder's states at the last prefix token instead, for every layer.
         """
+
+
+def split_answers(
+    tokenize: Callable[[str], Sequence[int]], text: str, continuations: Sequence[str], end: int, name: str
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Tokens of a text, and of each continuation tokenised jointly with it and split off, the end token appended.
+
+    Raises:
+        InputError: A continuation has no token of its own, or joins with the text's last token.
+    """
+    head = tuple(tokenize(text))
+    answers = []
+    for continuation in continuations:
+        joint = tuple(tokenize(text + continuation))
+        if joint[: len(head)] != head:
+            raise InputError(
+                f"the tokenizer of {name} joins the end of {text[-40:]!r} with the label in {continuation!r}",
+                field="prompt.template",
+                remedy="Put a space or another word between the template's text and {label}.",
+            )
+        if len(joint) == len(head):
+            raise InputError(
+                f"{continuation!r} has no token in {name}", field="labels.forms", remedy="Use another surface form."
+            )
+        answers.append((*joint[len(head) :], end))
+    return head, tuple(answers)
 
 
 def pool(states: Tensor, frames: Tensor, pooling: str) -> Tensor:

@@ -7,6 +7,7 @@ vocabulary matrix. Suppress lists shape generated text only, never a stored logi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,7 @@ from emoprobe.models.base import (
     Sampling,
     SpeechFoundationModel,
     pool,
+    split_answers,
 )
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
@@ -62,6 +64,12 @@ class Whisper(SpeechFoundationModel):
         self.end_token = model.config.eos_token_id
         self.start_tokens = self._start_tokens(language, task)
 
+    def around(self, model: WhisperForConditionalGeneration) -> Whisper:
+        """The same SFM around another copy of its model."""
+        other = copy.copy(self)
+        other.model, other.dtype = model.eval(), str(model.dtype).removeprefix("torch.")
+        return other
+
     @property
     def head(self) -> VocabularyHead:
         """From decoder states to logits."""
@@ -95,23 +103,22 @@ class Whisper(SpeechFoundationModel):
                 remedy="Use a completion prompt (prompt=whisper_all has several), or an audio LLM.",
             )
         before = f" {prompt.before}" if prompt.before else ""
-        head = self._text_tokens(before)
-        answers = []
-        for text in continuations:
-            joint = self._text_tokens(before + text)
-            if joint[: len(head)] != head or len(joint) == len(head):
-                raise InputError(
-                    f"the tokenizer of {self.name} joins the end of the prompt {before!r} with the label in {text!r}",
-                    field="prompt.template",
-                    remedy="Put a space or another word between the template's text and {label}.",
-                )
-            answers.append((*joint[len(head) :], self.end_token))
+        head, answers = split_answers(self._text_tokens, before, continuations, self.end_token, self.name)
         context: tuple[int, ...] = ()
         if prompt.context:
             previous = self.processor.tokenizer.convert_tokens_to_ids("<|startofprev|>")
             context = (previous, *self._text_tokens(f" {prompt.context}"))
-        prefix = (*context, *self.start_tokens, *head)
-        longest = len(prefix) + max((len(answer) for answer in answers), default=0)
+        return self._checked(Question((*context, *self.start_tokens, *head), answers))
+
+    def extend(
+        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
+    ) -> Question:
+        """The question after some generated tokens and some further text."""
+        head, answers = split_answers(self._text_tokens, text, continuations, self.end_token, self.name)
+        return self._checked(Question((*question.prefix, *written, *head), answers))
+
+    def _checked(self, question: Question) -> Question:
+        longest = len(question.prefix) + max((len(answer) for answer in question.continuations), default=0)
         if longest > self.model.config.max_target_positions:
             raise InputError(
                 f"the prompt with its longest label has {longest} tokens and {self.name} takes "
@@ -119,7 +126,7 @@ class Whisper(SpeechFoundationModel):
                 field="prompt",
                 remedy="Shorten the prompt's context or template.",
             )
-        return Question(prefix, tuple(answers))
+        return question
 
     def input_features(self, waveforms: Sequence[Tensor]) -> Tensor:
         """Log-mel features of waveforms padded to 30 s, ``[clips, mels, 3000]``."""
@@ -295,6 +302,13 @@ class Whisper(SpeechFoundationModel):
 
         decoder = Decoder(self.head, step, process, (self.end_token,), self.decode)
         return decode_answers(decoder, states, max_new_tokens=max_new_tokens, keep=keep, sampling=sampling)
+
+    @torch.no_grad()
+    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
+        """Logits of one plain forward pass of encoder and decoder."""
+        ids = torch.tensor([[*question.prefix, *continuation]], device=self.model.device)
+        out = self.model(self.input_features([waveform]), decoder_input_ids=ids, use_cache=False)
+        return out.logits[0].float().cpu()
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""

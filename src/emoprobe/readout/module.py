@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,9 +13,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import NULL_INPUTS, SpeechFoundationModel
-from emoprobe.readout.plan import PromptPlan
+from emoprobe.readout.hearing import check_hearing
+from emoprobe.readout.plan import Plans
 from emoprobe.readout.read import Readout, read
 from emoprobe.scores import CLIP
 
@@ -29,26 +31,61 @@ def library_versions() -> str:
 class ZeroShotProbe(L.LightningModule):
     """Asks every prompt of every clip and returns rows of the score table.
 
+    A batch that does not fit into memory is halved until it does, and so are the batches after it.
+
     Args:
         sfm: The model.
         plans: Tokenised prompts.
         readouts: What is read.
     """
 
-    def __init__(self, sfm: SpeechFoundationModel, plans: Sequence[PromptPlan], readouts: Sequence[Readout]) -> None:
+    def __init__(self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout]) -> None:
         super().__init__()
-        self.sfm, self.plans, self.readouts = sfm, list(plans), list(readouts)
+        self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
         self.versions = library_versions()
+        self.most_clips = sys.maxsize
+        self.heard = False
 
     def predict_step(self, batch, batch_idx: int = 0) -> list[dict]:
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
-        if not batch.clips:
-            return []
-        context = self.sfm.encode([torch.from_numpy(clip.waveform) for clip in batch.clips])
+        pairs = list(zip(batch.utterances, batch.clips, strict=True))
+        if pairs and not self.heard:
+            check_hearing(self.sfm, torch.from_numpy(pairs[0][1].waveform), self.plans.samples[0].question)
+            self.heard = True
+        rows: list[dict] = []
+        while pairs:
+            part = pairs[: self.most_clips]
+            try:
+                rows += self._rows(part)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._shrink(len(part), error)
+                continue
+            pairs = pairs[len(part) :]
+        return rows
+
+    def _shrink(self, size: int, error: BaseException) -> None:
+        if size == 1:
+            raise EmoprobeError(
+                f"a single clip does not fit into memory on {self.sfm.model.device}: {str(error).splitlines()[0]} "
+                "Use model.dtype=bfloat16, model.quantization=4bit, fewer prompts or samples, or a larger device."
+            ) from error
+        if self.most_clips == sys.maxsize:
+            print(
+                f"note: out of memory with {size} clips at once; going on with smaller batches (results do not change)",
+                file=sys.stderr,
+            )
+        self.most_clips = size // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _rows(self, pairs) -> list[dict]:
+        context = self.sfm.encode([torch.from_numpy(clip.waveform) for _, clip in pairs])
+        sounds = [clip.sha256 for _, clip in pairs]
+        shared = read(self.sfm, context, self.plans.shared, self.readouts, sounds)
         rows = []
-        for utterance, clip, read_rows in zip(
-            batch.utterances, batch.clips, read(self.sfm, context, self.plans, self.readouts), strict=True
-        ):
+        for i, (utterance, clip) in enumerate(pairs):
             heard = {
                 "utterance_id": utterance.id,
                 "input": CLIP,
@@ -58,7 +95,11 @@ class ZeroShotProbe(L.LightningModule):
                 "truncated": clip.truncated,
                 "library_versions": self.versions,
             }
-            rows += [heard | row for row in read_rows]
+            rows += [heard | row for row in shared[i]]
+            if self.plans.own:
+                one = self.sfm.select(context, i)
+                own = read(self.sfm, one, self.plans.of(utterance.id), self.readouts, sounds[i : i + 1])
+                rows += [heard | row for row in own[0]]
         return rows
 
     def null_rows(self, inputs: Sequence[NullInput]) -> list[dict]:
@@ -76,8 +117,14 @@ class ZeroShotProbe(L.LightningModule):
                 "truncated": False,
                 "library_versions": self.versions,
             }
-            rows += [heard | row for row in read(self.sfm, context, self.plans, self.readouts)[0]]
+            read_rows = read(self.sfm, context, self.plans.samples, self.readouts, [null.sha256])[0]
+            rows += [heard | row for row in read_rows]
         return rows
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch raises a plain RuntimeError where the CPU's memory is spent."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass(frozen=True)

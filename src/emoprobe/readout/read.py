@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.models.base import AudioContext, Generation, SpeechFoundationModel
+from emoprobe.models.base import AudioContext, Generation, Question, Sampling, SpeechFoundationModel
 from emoprobe.readout.plan import PromptPlan
+
+SHARES = tuple(f"{i / 20:.2f}" for i in range(21))  # what a constrained dictionary may say of a label
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,11 @@ class Asked:
     """What the model said to one prompt about one clip; parts that no readout needs are None."""
 
     plan: PromptPlan
-    token_logprobs: list[Tensor] | None
-    generation: Generation | None
+    token_logprobs: list[Tensor] | None = None
+    layer_logprobs: list[Tensor] | None = None
+    generation: Generation | None = None
+    samples: Sequence[Generation] = ()
+    constrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,12 @@ class Readout(ABC):
 
     Attributes:
         name: Name in every table.
-        needs_scores: Whether label continuations must be scored.
+        needs: What must be asked of the model: ``scores``, ``layers``, ``answer``, ``samples``, ``constrained``.
         max_new_tokens: Length of the generated answer it needs; 0 for none.
     """
 
     name = ""
-    needs_scores = False
+    needs = frozenset()
     max_new_tokens = 0
 
     @abstractmethod
@@ -57,7 +63,7 @@ class LabelLikelihood(Readout):
     """
 
     name = "label_likelihood"
-    needs_scores = True
+    needs = frozenset({"scores"})
 
     def fields(self, asked: Asked) -> dict:
         """Log-probabilities token by token, their sums, and the log of the label mass."""
@@ -68,6 +74,22 @@ class LabelLikelihood(Readout):
             "form_logprobs": sums.tolist(),
             "log_label_mass": sums.logsumexp(0).item(),
         }
+
+
+@dataclass(frozen=True)
+class Layerwise(Readout):
+    """The label likelihood at every decoder layer through the final norm and the vocabulary matrix (logit lens).
+
+    Layer 0 is the embeddings, the last layer is `LabelLikelihood`.
+    """
+
+    name = "layerwise"
+    needs = frozenset({"layers"})
+
+    def fields(self, asked: Asked) -> dict:
+        """Sums over each form's tokens, layers x forms."""
+        sums = torch.stack([values.double().sum(-1) for values in asked.layer_logprobs], dim=-1)
+        return {"layer_form_logprobs": sums.flatten().tolist()}
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,7 @@ class AveragedLogits(Readout):
 
     max_new_tokens: int = 16
     name = "averaged_logits"
+    needs = frozenset({"answer"})
 
     def fields(self, asked: Asked) -> dict:
         """Kept token ids and, position by position, their raw logits and the vocabulary's log normalizer."""
@@ -96,7 +119,7 @@ class AveragedLogits(Readout):
 
 @dataclass(frozen=True)
 class GeneratedText(Readout):
-    """The greedy answer as text; it is parsed later (`emoprobe.readout.parse`), never turned into a label here.
+    """The greedy answer as text; it is parsed later (`emoprobe.answers`), never turned into a label here.
 
     Args:
         max_new_tokens: Longest answer, tokens.
@@ -104,13 +127,75 @@ class GeneratedText(Readout):
 
     max_new_tokens: int = 32
     name = "generated_text"
+    needs = frozenset({"answer"})
 
     def fields(self, asked: Asked) -> dict:
         """Text and tokens of the answer, cut at this readout's own limit."""
         return _answer(asked.generation)
 
 
-READOUTS: dict[str, type[Readout]] = {cls.name: cls for cls in (LabelLikelihood, AveragedLogits, GeneratedText)}
+@dataclass(frozen=True)
+class SampledText(Readout):
+    """Several drawn answers as text; their parsed distributions are averaged later.
+
+    Every draw has its own seed, made of the run's seed, the sound, the question and the number of the draw, so that it
+    depends neither on the batch nor on the order.
+
+    Args:
+        max_new_tokens: Longest answer, tokens.
+        samples: Answers per clip and prompt.
+        temperature: Divides the logits.
+        seed: Of the draws.
+    """
+
+    max_new_tokens: int = 32
+    samples: int = 10
+    temperature: float = 1.0
+    seed: int = 0
+    name = "sampled_text"
+    needs = frozenset({"samples"})
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.temperature <= 0:
+            raise InputError(
+                "samples and temperature must be positive",
+                field=f"readout.{self.name}",
+                remedy="For the likeliest answer use readout=generated_text.",
+            )
+
+    def fields(self, asked: Asked) -> dict:
+        """All drawn texts."""
+        return {"sampled_texts": [generation.text for generation in asked.samples]}
+
+    def seed_of(self, sound: str, plan: PromptPlan, draw: int) -> int:
+        """Seed of one draw."""
+        text = f"{self.seed}/{sound}/{plan.question_hash}/{draw}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class ConstrainedText(Readout):
+    """A dictionary of probabilities that the model fills in, label by label, in steps of .05; always well formed.
+
+    The keys are given and each number is the likeliest of 21 after what stands before it, so the text always parses.
+    What the model writes of its own is stored beside it: how often that parses is still reported.
+
+    Args:
+        max_new_tokens: Longest answer of its own, tokens.
+    """
+
+    max_new_tokens: int = 96
+    name = "constrained_text"
+    needs = frozenset({"answer", "constrained"})
+
+    def fields(self, asked: Asked) -> dict:
+        """The constrained text, and the model's own."""
+        return {"generated_text": asked.constrained, "finished": True, "free_text": asked.generation.text}
+
+
+READOUTS: dict[str, type[Readout]] = {
+    cls.name: cls for cls in (LabelLikelihood, AveragedLogits, GeneratedText, SampledText, ConstrainedText, Layerwise)
+}
 
 
 def make_readouts(config: Mapping[str, Mapping]) -> list[Readout]:
@@ -127,7 +212,7 @@ def make_readouts(config: Mapping[str, Mapping]) -> list[Readout]:
             readout = READOUTS[name](**(options or {}))
         except TypeError as error:
             raise InputError(f"readout {name!r} is malformed: {error}", field=f"readout.{name}") from error
-        if not readout.needs_scores and readout.max_new_tokens < 1:
+        if readout.needs & {"answer", "samples"} and readout.max_new_tokens < 1:
             raise InputError("the longest answer must have at least one token", field=f"readout.{name}.max_new_tokens")
         readouts.append(readout)
     if not readouts:
@@ -136,14 +221,26 @@ def make_readouts(config: Mapping[str, Mapping]) -> list[Readout]:
 
 
 def kept_tokens(plan: PromptPlan) -> tuple[int, ...]:
-    """The distinct tokens of all surface forms without their end, in the order they first occur."""
-    return tuple(dict.fromkeys(token for tokens in plan.question.continuations for token in tokens[:-1]))
+    """The distinct tokens of all surface forms themselves, in the order they first occur."""
+    pairs = zip(plan.question.continuations, plan.own_tokens, strict=True)
+    return tuple(dict.fromkeys(token for tokens, count in pairs for token in tokens[:count]))
 
 
 def read(
-    sfm: SpeechFoundationModel, context: AudioContext, plans: Sequence[PromptPlan], readouts: Sequence[Readout]
+    sfm: SpeechFoundationModel,
+    context: AudioContext,
+    plans: Sequence[PromptPlan],
+    readouts: Sequence[Readout],
+    sounds: Sequence[str],
 ) -> list[list[dict]]:
     """Ask every prompt of every clip of a batch, one pass over the sound.
+
+    Args:
+        sfm: The model.
+        context: The encoded clips.
+        plans: What is asked of all of them.
+        readouts: What is read.
+        sounds: A name of each clip's sound, for the seeds of draws.
 
     Returns:
         Per clip the rows of the score table, without the columns that say which clip it was.
@@ -151,48 +248,140 @@ def read(
     Raises:
         EmoprobeError: A score is not finite.
     """
-    questions = [plan.question for plan in plans]
-    scores = sfm.score(context, questions) if any(readout.needs_scores for readout in readouts) else None
-    longest = max(readout.max_new_tokens for readout in readouts)
-    keep = [kept_tokens(plan) for plan in plans]
-    generated = sfm.generate(context, questions, max_new_tokens=longest, keep=keep) if longest else None
-    rows: list[list[dict]] = []
+    rows: list[list[dict]] = [[] for _ in range(context.size)]
+    direct = [i for i, plan in enumerate(plans) if not plan.prompt.reasoning_tokens]
+    asked: list[list[Asked]] = [[None] * len(plans) for _ in range(context.size)]
+    reasoning: list[list[str]] = [[""] * len(plans) for _ in range(context.size)]
+    for i, answers in zip(direct, _ask(sfm, context, [plans[i] for i in direct], readouts, sounds), strict=True):
+        for clip, answer in enumerate(answers):
+            asked[clip][i] = answer
+    for i, plan in enumerate(plans):
+        if plan.prompt.reasoning_tokens:
+            for clip, (text, after) in enumerate(_reason(sfm, context, plan)):
+                one = sfm.select(context, clip)
+                asked[clip][i] = _ask(sfm, one, [after], readouts, sounds[clip : clip + 1])[0][0]
+                reasoning[clip][i] = text
     for clip in range(context.size):
-        rows.append([])
         for i, plan in enumerate(plans):
             for readout in readouts:
-                logprobs = [values[clip] for values in scores[i]] if readout.needs_scores else None
-                answer = _shorten(sfm, generated[i][clip], readout.max_new_tokens) if readout.max_new_tokens else None
                 row = {
                     "model": sfm.name,
                     "model_revision": sfm.revision,
                     "dtype": sfm.dtype,
                     "prompt": plan.prompt.name,
                     "prompt_hash": plan.prompt.hash,
+                    "question_hash": plan.question_hash,
                     "label_set_hash": plan.label_set_hash,
                     "readout": readout.name,
                     "readout_options": readout.options,
+                    "reasoning": reasoning[clip][i] if plan.prompt.reasoning_tokens else None,
                     "form_labels": list(plan.labels),
                     "forms": list(plan.forms),
                     "form_tokens": [list(tokens) for tokens in plan.question.continuations],
-                    **readout.fields(Asked(plan, logprobs, answer)),
+                    "form_own_tokens": list(plan.own_tokens),
+                    **readout.fields(_shorten(sfm, asked[clip][i], readout.max_new_tokens)),
                 }
                 _check_finite(row)
-                rows[-1].append(row)
+                rows[clip].append(row)
     return rows
 
 
-def _shorten(sfm: SpeechFoundationModel, answer: Generation, limit: int) -> Generation:
+def _ask(
+    sfm: SpeechFoundationModel,
+    context: AudioContext,
+    plans: Sequence[PromptPlan],
+    readouts: Sequence[Readout],
+    sounds: Sequence[str],
+) -> list[list[Asked]]:
+    """What the model says to each plan about each clip."""
+    needs = frozenset().union(*(readout.needs for readout in readouts))
+    asked = [[Asked(plan) for _ in range(context.size)] for plan in plans]
+
+    def add(name: str, values) -> None:
+        for i in range(len(plans)):
+            for clip in range(context.size):
+                asked[i][clip] = replace(asked[i][clip], **{name: values(i, clip)})
+
+    if not plans:
+        return asked
+    questions = [plan.question for plan in plans]
+    free = [plan.free for plan in plans]
+    if "scores" in needs:
+        scores = sfm.score(context, questions)
+        add("token_logprobs", lambda i, clip: [values[clip] for values in scores[i]])
+    if "layers" in needs:
+        layers = sfm.score_layers(context, questions)
+        add("layer_logprobs", lambda i, clip: [values[clip] for values in layers[i]])
+    if "answer" in needs:
+        longest = max(readout.max_new_tokens for readout in readouts if "answer" in readout.needs)
+        generated = sfm.generate(context, free, max_new_tokens=longest, keep=[kept_tokens(plan) for plan in plans])
+        add("generation", lambda i, clip: generated[i][clip])
+    if "samples" in needs:
+        drawer = next(readout for readout in readouts if "samples" in readout.needs)
+        count = drawer.samples
+        seeds = [[drawer.seed_of(sound, plan, draw) for sound in sounds] for plan in plans for draw in range(count)]
+        drawn = sfm.generate(
+            context,
+            [question for question in free for _ in range(count)],
+            max_new_tokens=drawer.max_new_tokens,
+            sampling=Sampling(drawer.temperature, seeds),
+        )
+        add("samples", lambda i, clip: [row[clip] for row in drawn[i * count : (i + 1) * count]])
+    if "constrained" in needs:
+        for clip in range(context.size):
+            one = sfm.select(context, clip) if context.size > 1 else context
+            for i, plan in enumerate(plans):
+                asked[i][clip] = replace(asked[i][clip], constrained=_fill_dictionary(sfm, one, plan))
+    return asked
+
+
+def _reason(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> list[tuple[str, PromptPlan]]:
+    """Per clip the model's own reasoning, and the plan that asks for the answer after it.
+
+    Where the reasoning already comes to the cue of the answer it is cut before it.
+    """
+    limit = plan.prompt.reasoning_tokens
+    results = []
+    for generation in sfm.generate(context, [plan.free], max_new_tokens=limit)[0]:
+        tokens = generation.tokens
+        cue = plan.prompt.answer_cue.strip()
+        if cue in generation.text:
+            tokens = next(tokens[:n] for n in range(len(tokens)) if cue in sfm.decode(tokens[: n + 1]))
+        prefix = (*plan.free.prefix, *tokens, *plan.question.prefix[len(plan.free.prefix) :])
+        after = replace(plan, question=replace(plan.question, prefix=prefix), free=Question(prefix))
+        results.append((sfm.decode(tokens), after))
+    return results
+
+
+def _fill_dictionary(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> str:
+    """``{"angry": 0.30, ...}``: for each label the number that is likeliest after what stands before it."""
+    text = "{"
+    words = dict(zip(plan.labels, plan.forms, strict=True))
+    for i, label in enumerate(words):
+        text += f'"{words[label]}": '
+        closing = "}" if i == len(words) - 1 else ","
+        question = sfm.extend(plan.free, (), text.rstrip(), [f" {share}{closing}" for share in SHARES])
+        # Without the end token: more text follows a comma.
+        values = [tokens[0, :-1].double().sum() for tokens in sfm.score(context, [question])[0]]
+        text += SHARES[int(torch.stack(values).argmax())] + closing + (" " if closing == "," else "")
+    return text
+
+
+def _shorten(sfm: SpeechFoundationModel, asked: Asked, limit: int) -> Asked:
     """A greedy answer under a lower limit is the beginning of the longer one."""
+    answer = asked.generation
+    if answer is None or not limit:
+        return asked
     positions = min(limit, len(answer.log_normalizer))
     tokens = answer.tokens[:limit]
-    return Generation(
+    short = Generation(
         tokens,
         answer.text if len(tokens) == len(answer.tokens) else sfm.decode(tokens),
         answer.finished and len(answer.tokens) < limit,
         answer.kept_logits[:positions],
         answer.log_normalizer[:positions],
     )
+    return replace(asked, generation=short)
 
 
 def _answer(generation: Generation) -> dict:
@@ -204,7 +393,8 @@ def _answer(generation: Generation) -> dict:
 
 
 def _check_finite(row: Mapping) -> None:
-    values = [*row.get("form_logprobs", ()), *row.get("kept_logits", ()), *row.get("log_normalizers", ())]
+    names = ("form_logprobs", "kept_logits", "log_normalizers", "layer_form_logprobs")
+    values = [value for name in names for value in row.get(name, ())]
     if not torch.tensor(values).isfinite().all():
         raise EmoprobeError(
             f"{row['model']} gave a score that is not a finite number for prompt {row['prompt']!r} in {row['dtype']}. "

@@ -91,14 +91,15 @@ class Earlier:
             "model_revision": sfm.revision,
             "dtype": sfm.dtype,
             "library_versions": probe.versions,
-            "label_set_hash": probe.plans[0].label_set_hash,
+            "label_set_hash": probe.plans.labels.hash,
         }
         for name, value in constants.items():
             table = table.filter(pc.equal(table[name], value))
-        self.names = {plan.prompt.hash: plan.prompt.name for plan in probe.plans}
+        self.names = {prompt.hash: prompt.name for prompt in probe.plans.prompts}
         self.wanted = {
-            (plan.prompt.hash, readout.name, readout.options) for plan in probe.plans for readout in probe.readouts
+            (prompt.hash, readout.name, readout.options) for prompt in probe.plans.prompts for readout in probe.readouts
         }
+        self.tokens = {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
         self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted]
         if self.same_folder and len(self.rows) != len(read_scores(source)):
             raise InputError(
@@ -123,7 +124,7 @@ class Earlier:
             complete = rows and {_asked(row) for row in rows} == self.wanted
             # Whether a clip is cut depends on this run's limits, so a cut clip of another run is scored anew.
             usable = complete and (self.same_folder or not rows[0]["truncated"])
-            if usable and _digest(utterance.audio) == rows[0]["audio_sha256"]:
+            if usable and self._same_question(utterance, rows) and _digest(utterance.audio) == rows[0]["audio_sha256"]:
                 taken += [row | {"prompt": self.names[row["prompt_hash"]]} for row in rows]
             else:
                 left.append(utterance)
@@ -142,6 +143,11 @@ class Earlier:
         if taken:
             print(f"taken over from an earlier run: {len(utterances) - len(left)} of {len(utterances)} utterances")
         return left
+
+    def _same_question(self, utterance: Utterance, rows: Sequence[dict]) -> bool:
+        """Whether the tokens asked then are those asked now: chat templates and facts of utterances may change."""
+        own = {plan.prompt.hash: plan.question_hash for plan in self.probe.plans.of(utterance.id)}
+        return all(row["question_hash"] == (self.tokens | own)[row["prompt_hash"]] for row in rows)
 
     def missing_nulls(self, nulls: Sequence[NullInput]) -> list[NullInput]:
         """The null inputs that this folder does not hold yet."""

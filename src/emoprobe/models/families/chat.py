@@ -26,7 +26,6 @@ class ChatFamily:
 
     model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
-    max_seconds = 30.0
 
     def __init__(self, model: PreTrainedModel, processor) -> None:
         self.model, self.processor = model, processor
@@ -55,6 +54,11 @@ class ChatFamily:
         return self.processor.feature_extractor.sampling_rate
 
     @property
+    def max_seconds(self) -> float:
+        """Longest clip that is heard whole, seconds: the window of the feature extractor."""
+        return float(getattr(self.processor.feature_extractor, "chunk_length", 30))
+
+    @property
     def decoder(self) -> nn.Module:
         """The text decoder, from merged embeddings to normed states."""
         return self.model.get_decoder()
@@ -63,6 +67,10 @@ class ChatFamily:
     def head(self) -> VocabularyHead:
         """From the decoder's states to logits."""
         return VocabularyHead(self.model.get_output_embeddings())
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Logits of the model class's own forward pass as they should be, where it is known to depart from training."""
+        return logits
 
     @property
     def encoder_layers(self) -> Sequence[nn.Module]:
@@ -102,6 +110,10 @@ class ChatFamily:
         begin = self.tokenizer.bos_token
         add = not (begin and text.startswith(begin))
         return tuple(self.tokenizer(text, add_special_tokens=add).input_ids)
+
+    def answer_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text in the middle of an answer."""
+        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def stop_tokens(self) -> tuple[int, ...]:
         """Tokens that end the model's turn; the first is the one its chat template writes."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from emoprobe.models.base import PromptText
 from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.vocabulary import VocabularyHead
 
 
 class GraniteSpeech(ChatFamily):
@@ -11,10 +15,31 @@ class GraniteSpeech(ChatFamily):
 
     model_class = "GraniteSpeechForConditionalGeneration"
     encoder = "encoder"
+    _scales_itself: bool | None = None
 
     @property
     def sampling_rate(self) -> int:
         return self.processor.audio_processor.sampling_rate
+
+    @property
+    def max_seconds(self) -> float:
+        return 30.0
+
+    @property
+    def head(self) -> VocabularyHead:
+        """Logits are divided by ``logits_scaling``, as the text model was trained; see `class_logits`."""
+        scaling = getattr(self.model.config.text_config, "logits_scaling", 1.0)
+        return VocabularyHead(self.model.get_output_embeddings(), scale=1.0 / scaling)
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """transformers 5.23's class leaves ``logits_scaling`` out, which only changes how sharp probabilities are."""
+        if self._scales_itself is None:
+            with torch.no_grad():
+                ids = torch.tensor([[self.stop_tokens()[0]]], device=self.model.device)
+                states = self.decoder(inputs_embeds=self.model.get_input_embeddings()(ids), use_cache=False)
+                plain = self.model.get_output_embeddings()(states.last_hidden_state)
+                self._scales_itself = not torch.allclose(self.model(input_ids=ids).logits, plain)
+        return logits if self._scales_itself else logits * self.head.scale
 
     def messages(self, prompt: PromptText) -> list[dict]:
         parts = [self.audio_token, prompt.instruction]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import transformers
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
 from emoprobe.models.families.chat import ChatFamily
@@ -18,16 +19,23 @@ class Qwen25Omni(ChatFamily):
     @classmethod
     def load_processor(cls, path: Path):
         """The true processor without its picture and video parts, which need torchvision."""
-        import transformers
-
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        return getattr(transformers, cls.processor_class)(
+        return _sound_only(getattr(transformers, cls.processor_class))(
             image_processor=None,
             video_processor=None,
             feature_extractor=AutoFeatureExtractor.from_pretrained(path, local_files_only=True),
             tokenizer=tokenizer,
             chat_template=tokenizer.chat_template,
         )
+
+
+def _sound_only(processor_class: type) -> type:
+    """The processor class, except that it may be made without the parts that no sound meets."""
+
+    def check(self, name, value):
+        return None if value is None else processor_class.check_argument_for_proper_class(self, name, value)
+
+    return type(processor_class.__name__, (processor_class,), {"check_argument_for_proper_class": check})
 
 
 class Qwen3Omni(Qwen25Omni):

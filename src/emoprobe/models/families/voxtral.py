@@ -44,7 +44,10 @@ class Voxtral(ChatFamily):
         if first + ids.count(self.audio_token_id) + len(folded[first + 1 :]) != len(ids):
             raise InputError("the chat holds more than one sound", field="prompt")
         written = prompt.before + answer
-        return (*folded, *(self.tokenizer.encode(written, add_special_tokens=False) if written else ()))
+        return (*folded, *(self.answer_tokens(written) if written else ()))
+
+    def answer_tokens(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
     def _chat(self, messages: list[dict]):
         try:

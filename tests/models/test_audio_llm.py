@@ -1,0 +1,338 @@
+"""Audio LLMs of the true transformers classes, tiny and random, against plain forward passes and `generate`."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest import FAMILIES
+
+from emoprobe.errors import InputError
+from emoprobe.models import audio_llm
+from emoprobe.models.base import PromptText, Question, Sampling
+from emoprobe.models.families.chat import move
+
+PROMPTS = (
+    PromptText(instruction="What is the emotion? Answer with one word."),
+    PromptText(instruction="What does the person feel in this voice? Choose one word.", before="The emotion is"),
+    PromptText(instruction="Which?", system="You are a helpful assistant of the person."),
+    PromptText(instruction="The voice in this recording is", audio_first=False),
+)
+
+
+@pytest.fixture(params=FAMILIES)
+def sfm(request, tiny_llm):
+    return tiny_llm(request.param)
+
+
+@pytest.fixture
+def questions(sfm):
+    return [
+        sfm.question(prompt, [f" {word}" if prompt.before else word for word in ("happy", "sad", "sadness")])
+        for prompt in PROMPTS
+    ]
+
+
+def plain_scores(sfm, waveform, question):
+    """Log-probabilities of every continuation token by one plain forward pass each."""
+    rows = []
+    for continuation in question.continuations:
+        logits = sfm.reference(waveform, question, continuation[:-1]).log_softmax(-1)
+        rows.append(logits[-len(continuation) :].gather(-1, torch.tensor(continuation)[:, None])[:, 0])
+    return rows
+
+
+def whole_inputs(sfm, waveform, prefix):
+    """The class's own inputs for a prompt, made independently of `AudioLLM.reference`."""
+    token = sfm.family.audio_token_id
+    inputs = sfm.family.audio_inputs(waveform)
+    ids = inputs["input_ids"][0].tolist()
+    place = prefix.index(token)
+    whole = torch.tensor([[*prefix[:place], *(i for i in ids if i == token), *prefix[place + 1 :]]])
+    return move(
+        inputs | {"input_ids": whole, "attention_mask": torch.ones_like(whole)}, sfm.model.device, torch.float32
+    )
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_scores_are_those_of_plain_forward_passes(sfm, questions, voices, size):
+    waveforms = [voices[i % 3][: 9_000 + 700 * i] for i in range(size)]
+    scores = sfm.score(sfm.encode(waveforms), questions)
+    for clip in {0, size // 2, size - 1}:
+        for question, ours in zip(questions, scores, strict=True):
+            for values, expected in zip(ours, plain_scores(sfm, waveforms[clip], question), strict=True):
+                torch.testing.assert_close(values[clip], expected, atol=1e-4, rtol=0)
+
+
+def test_the_prompt_is_what_the_true_processor_makes(tiny_llm, voices):
+    # The processor's own tokenisation of the rendered chat with the sound in it, not ours.
+    for family in ("qwen2_audio", "qwen2_5_omni", "qwen3_omni", "granite_speech", "audio_flamingo3"):
+        sfm = tiny_llm(family)
+        prompt = PROMPTS[0]
+        text = sfm.family.render(sfm.family.messages(prompt), add_generation_prompt=True)
+        made = sfm.family.processor(text=text, audio=[voices[0].numpy()], sampling_rate=16_000, return_tensors="pt")
+        inputs = move(dict(made), sfm.model.device, torch.float32)
+        with torch.no_grad():
+            logits = sfm.family.class_logits(sfm.model(**inputs).logits)[0, -1]
+        ours = sfm.logits(sfm.encode(voices[:1]), [sfm.question(prompt)])[0, 0]
+        torch.testing.assert_close(ours, logits, atol=1e-4, rtol=0)
+
+
+def test_voxtral_prompt_is_what_its_processor_makes(tiny_llm, voices):
+    sfm = tiny_llm("voxtral")
+    inputs = sfm.family.processor.apply_chat_template(sfm.family.messages(PROMPTS[0], voices[0].numpy()))
+    with torch.no_grad():
+        logits = sfm.model(**inputs).logits[0, -1]
+    ours = sfm.logits(sfm.encode(voices[:1]), [sfm.question(PROMPTS[0])])[0, 0]
+    torch.testing.assert_close(ours, logits, atol=1e-4, rtol=0)
+
+
+def test_results_depend_neither_on_padding_nor_on_order(sfm, questions, voices):
+    right = sfm.score(sfm.encode(voices), questions)
+    left = sfm.score(sfm.encode(voices, padding="left"), questions)
+    turned = sfm.score(sfm.encode(voices[::-1]), questions[::-1])[::-1]
+    for a, b, c in zip(right, left, turned, strict=True):
+        for x, y, z in zip(a, b, c, strict=True):
+            torch.testing.assert_close(x, y, atol=1e-4, rtol=0)
+            torch.testing.assert_close(x, z.flip(0), atol=1e-4, rtol=0)
+
+
+def test_many_passes_are_as_one(sfm, questions, voices, monkeypatch):
+    context = sfm.encode(voices)
+    whole = sfm.score(context, questions)
+    answers = sfm.generate(context, questions, max_new_tokens=3)
+    monkeypatch.setattr(audio_llm, "MAX_NODES", 1)
+    monkeypatch.setattr(audio_llm, "MAX_ANSWERS", 1)
+    monkeypatch.setattr(audio_llm, "MAX_PREFIXES", 1)
+    parts = sfm.score(sfm.encode(voices), questions)
+    for a, b in zip(whole, parts, strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, atol=1e-4, rtol=0)
+    again = sfm.generate(sfm.encode(voices), questions, max_new_tokens=3)
+    assert [[a.tokens for a in row] for row in answers] == [[a.tokens for a in row] for row in again]
+
+
+def test_generation_is_that_of_the_class(sfm, questions, voices):
+    ours = sfm.generate(sfm.encode(voices), questions[:2], max_new_tokens=7)
+    for question, row in zip(questions, ours, strict=False):
+        for waveform, answer in zip(voices, row, strict=True):
+            inputs = whole_inputs(sfm, waveform, question.prefix)
+            expected = sfm.model.generate(
+                **inputs, do_sample=False, max_new_tokens=7, temperature=None, top_p=None, top_k=None
+            )[0, inputs["input_ids"].shape[1] :].tolist()
+            assert answer.tokens == tuple(expected[: len(answer.tokens)])
+            assert answer.finished == (expected[-1] in sfm.stop_tokens)
+            assert len(answer.log_normalizer) == len(answer.tokens) + answer.finished
+
+
+def test_kept_logits_are_raw(sfm, questions, voices):
+    keep = tuple(range(20, 26))
+    answer = sfm.generate(sfm.encode(voices[:1]), questions[:1], max_new_tokens=4, keep=[keep])[0][0]
+    logits = sfm.reference(voices[0], questions[0], answer.tokens)[-len(answer.tokens) - 1 :]
+    count = len(answer.log_normalizer)
+    torch.testing.assert_close(answer.kept_logits, logits[:count, list(keep)], atol=2e-4, rtol=0)
+    torch.testing.assert_close(answer.log_normalizer, logits[:count].logsumexp(-1), atol=2e-4, rtol=0)
+
+
+def test_layers_end_in_the_score_and_pass_the_final_norm(sfm, questions, voices):
+    context = sfm.encode(voices[:2])
+    layers, scores = sfm.score_layers(context, questions[:1])[0], sfm.score(context, questions[:1])[0]
+    inputs = whole_inputs(sfm, voices[0], questions[0].prefix)
+    with torch.no_grad():
+        out = sfm.model(**inputs, output_hidden_states=True)
+    hidden = out.hidden_states
+    decoder = sfm.family.decoder
+    for values, score, continuation in zip(layers, scores, questions[0].continuations, strict=True):
+        assert values.shape == (2, len(decoder.layers) + 1, len(continuation))
+        torch.testing.assert_close(values[:, -1], score)
+        for layer in range(len(decoder.layers)):
+            with torch.no_grad():
+                logits = sfm.family.head.logits(decoder.norm(hidden[layer][0, -1]))
+            expected = logits.log_softmax(-1)[continuation[0]]
+            torch.testing.assert_close(values[0, layer, 0], expected, atol=1e-4, rtol=0)
+
+
+def test_one_clip_of_a_batch_is_that_clip(sfm, questions, voices):
+    context = sfm.encode(voices, layers=(1,))
+    whole = sfm.score(context, questions)
+    part = sfm.select(context, 1)
+    for a, b in zip(whole, sfm.score(part, questions), strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x[1:2], y, atol=1e-4, rtol=0)
+    torch.testing.assert_close(sfm.hidden_states(part)[1], sfm.hidden_states(context)[1][1:2])
+
+
+def test_a_prefix_is_never_modified(sfm, questions, voices):
+    context = sfm.encode(voices)
+    first = sfm.score(context, questions)
+    (prefix, *_) = context.state.prefixes.values()
+    before = [(keys.clone(), values.clone()) for keys, values in prefix.layers]
+    sfm.generate(context, questions, max_new_tokens=3)
+    sfm.score_layers(context, questions)
+    for (keys, values), (old_keys, old_values) in zip(prefix.layers, before, strict=True):
+        assert torch.equal(keys, old_keys)
+        assert torch.equal(values, old_values)
+    for a, b in zip(first, sfm.score(context, questions), strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, atol=1e-5, rtol=0)
+
+
+def test_pooled_states_do_not_depend_on_the_batch(sfm, voices):
+    layers = range(len(sfm.family.encoder_layers) + 1)
+    together = sfm.hidden_states(sfm.encode(voices, layers=layers), pooling="mean_std")
+    alone = sfm.hidden_states(sfm.encode(voices[1:2], layers=layers), pooling="mean_std")
+    assert sorted(together) == list(layers)
+    for layer in layers:
+        torch.testing.assert_close(together[layer][1:2], alone[layer])
+    assert not torch.allclose(together[0][0], together[0][1])
+
+
+def test_states_at_the_answer_position_are_the_class_s(sfm, questions, voices):
+    ours = sfm.hidden_states(sfm.encode(voices[:1]), question=questions[0])
+    with torch.no_grad():
+        out = sfm.model(**whole_inputs(sfm, voices[0], questions[0].prefix), output_hidden_states=True)
+    for layer, states in enumerate(out.hidden_states):
+        torch.testing.assert_close(ours[layer][0], states[0, -1], atol=1e-4, rtol=0)
+
+
+def test_without_audio_the_place_of_the_sound_is_empty(sfm, questions):
+    values = sfm.score(sfm.encode_without_audio(), questions[:1])[0][0]
+    prefix = tuple(token for token in questions[0].prefix if token != sfm.family.audio_token_id)
+    ids = torch.tensor([[*prefix, *questions[0].continuations[0][:-1]]])
+    with torch.no_grad():
+        logits = sfm.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].float()
+    logits = sfm.family.class_logits(logits).log_softmax(-1)
+    continuation = torch.tensor(questions[0].continuations[0])
+    expected = logits[-len(continuation) :].gather(-1, continuation[:, None])[:, 0]
+    torch.testing.assert_close(values[0], expected, atol=1e-4, rtol=0)
+
+
+def test_draws_are_repeatable_and_follow_the_distribution(tiny_llm, voices):
+    sfm = tiny_llm("qwen2_audio")
+    question = sfm.question(PROMPTS[0])
+    count = 400
+    context = sfm.encode(voices[:2])
+    seeds = [[1000 * clip + draw for clip in range(2)] for draw in range(count)]
+    drawn = sfm.generate(context, [question] * count, max_new_tokens=1, sampling=Sampling(0.7, seeds))
+    alone = sfm.generate(
+        sfm.encode(voices[1:2]), [question] * 5, max_new_tokens=1, sampling=Sampling(0.7, [s[1:] for s in seeds[:5]])
+    )
+    assert [row[1].tokens for row in drawn[:5]] == [row[0].tokens for row in alone]
+    probabilities = (sfm.logits(context, [question])[0, 0] / 0.7).softmax(-1)
+    top = int(probabilities.argmax())
+    share = sum(row[0].tokens[:1] == (top,) for row in drawn) / count
+    p = probabilities[top].item()
+    assert abs(share - p) < 4 * (p * (1 - p) / count) ** 0.5
+
+
+def test_granite_is_read_with_the_scaling_it_was_trained_with(tiny_llm, voices):
+    sfm = tiny_llm("granite_speech")
+    scaling = sfm.model.config.text_config.logits_scaling
+    assert scaling != 1
+    question = sfm.question(PROMPTS[0])
+    with torch.no_grad():
+        plain = sfm.model(**whole_inputs(sfm, voices[0], question.prefix)).logits[0, -1]
+    ours = sfm.logits(sfm.encode(voices[:1]), [question])[0, 0]
+    torch.testing.assert_close(ours, plain / scaling, atol=1e-4, rtol=0)
+
+
+def test_bfloat16_is_near_float32(tiny_path, tiny_llm, voices):
+    from emoprobe.models.load import load_audio_llm
+
+    half = load_audio_llm("tiny", path=tiny_path("qwen2_audio"), device="cpu", dtype="bfloat16")
+    full = tiny_llm("qwen2_audio")
+    question = full.question(PROMPTS[0], ["happy", "sad"])
+    near = [values.sum(-1) for values in half.score(half.encode(voices), [question])[0]]
+    exact = [values.sum(-1) for values in full.score(full.encode(voices), [question])[0]]
+    assert near[0].dtype == torch.float32
+    torch.testing.assert_close(torch.stack(near), torch.stack(exact), atol=0.5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "continuations", "message"),
+    [
+        (PromptText(context="Before."), ["sad"], "no slot for the transcript"),
+        (PromptText(instruction="Say <|im_end|>"), ["sad"], "control token"),
+        (PromptText(instruction="Which?", before="<|AUDIO|>"), ["sad"], "control token"),
+        (PromptText(instruction="Which?"), [""], "has no token"),
+        (PromptText(instruction="Which?", before="sad"), ["ness"], None),
+        (PromptText(instruction="Which?", before="sa"), ["d"], "joins the end"),
+    ],
+)
+def test_bad_prompts_are_refused(tiny_llm, prompt, continuations, message):
+    sfm = tiny_llm("qwen2_audio")
+    if message is None:
+        assert isinstance(sfm.question(prompt, continuations), Question)
+        return
+    with pytest.raises(InputError, match=message):
+        sfm.question(prompt, continuations)
+
+
+def test_a_template_without_the_sound_is_refused(tiny_llm):
+    sfm = copy.copy(tiny_llm("qwen2_audio"))
+    sfm.family = copy.copy(sfm.family)
+    sfm.family.messages = lambda prompt: [{"role": "user", "content": "Hello"}]
+    with pytest.raises(InputError, match=r"0 placeholders .* Check the chat template"):
+        sfm.question(PROMPTS[0])
+
+
+def test_a_missing_template_is_named(tiny_llm):
+    sfm = copy.copy(tiny_llm("audio_flamingo3"))
+    sfm.family = copy.copy(sfm.family)
+    sfm.family.processor = copy.copy(sfm.family.processor)
+    sfm.family.processor.chat_template = None
+    with pytest.raises(InputError, match="chat template cannot be used"):
+        sfm.question(PROMPTS[0])
+
+
+def test_too_long_a_clip_is_refused(tiny_llm):
+    sfm = tiny_llm("qwen2_audio")
+    with pytest.raises(InputError, match="longer than the 30 s"):
+        sfm.encode([torch.zeros(31 * 16_000)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float16"}, "unknown dtype"),
+        ({"attention": "flash_attention_2"}, "unknown attention"),
+        ({"quantization": "2bit"}, "unknown quantization"),
+    ],
+)
+def test_bad_options_are_refused(tiny_path, options, message):
+    from emoprobe.models.load import load_audio_llm
+
+    with pytest.raises(InputError, match=message):
+        load_audio_llm("tiny", path=tiny_path("qwen2_audio"), **options)
+
+
+def test_eager_attention_gives_the_same(tiny_path, tiny_llm, voices):
+    from emoprobe.models.load import load_audio_llm
+
+    eager = load_audio_llm("tiny", path=tiny_path("qwen2_audio"), device="cpu", attention="eager")
+    sfm = tiny_llm("qwen2_audio")
+    question = sfm.question(PROMPTS[0], ["happy"])
+    torch.testing.assert_close(
+        eager.score(eager.encode(voices), [question])[0][0],
+        sfm.score(sfm.encode(voices), [question])[0][0],
+        atol=1e-4,
+        rtol=0,
+    )
+
+
+def test_a_whisper_is_no_audio_llm(tiny_whisper_path):
+    from emoprobe.models.load import load_audio_llm
+
+    with pytest.raises(InputError, match="could not be loaded as an audio chat model"):
+        load_audio_llm("tiny", path=tiny_whisper_path)
+
+
+def test_after_written_tokens_comes_further_text(sfm, voices):
+    base = sfm.question(PROMPTS[0])
+    written = (7, 8, 9)
+    question = sfm.extend(base, written, "\nAnswer:", [" happy", " sad"])
+    assert question.prefix[: len(base.prefix) + 3] == (*base.prefix, *written)
+    scores = sfm.score(sfm.encode(voices[:1]), [question])[0]
+    for values, expected in zip(scores, plain_scores(sfm, voices[0], question), strict=True):
+        torch.testing.assert_close(values[0], expected, atol=1e-4, rtol=0)

@@ -102,7 +102,7 @@ def main() -> None:
     config = runs.compose(["prompt=whisper_all"])
     labels = LabelSet(**runs.plain(config.labels))
     # One surface form per label, so that a prompt asks exactly six continuations.
-    prompts = [prompt for prompt in make_prompts(runs.plain(config.prompt)) if len(prompt.forms) == 1]
+    prompts = [prompt for prompt in make_prompts(runs.plain(config.prompt), labels) if len(prompt.forms) == 1]
     sfm = load_whisper("openai/whisper-base", dtype=options.dtype, device="cpu")
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts[: options.prompts]]
     utterances = read_demo().utterances

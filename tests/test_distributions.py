@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 
 from emoprobe.calibration import Calibration, contextual, pmi_forms, prior_matching
 from emoprobe.distributions import (
@@ -14,11 +14,16 @@ from emoprobe.distributions import (
     Distributions,
     averaged_logits,
     ensemble,
-    generated_text,
+    known_words,
     label_likelihood,
+    layer_scores,
+    layerwise,
     pool_forms,
+    sampled_text,
+    written_text,
 )
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.labels import LabelSet
 
 LABELS = ("angry", "sad")
 
@@ -56,6 +61,22 @@ def test_leaving_out_the_end_is_refused_where_only_the_end_tells_forms_apart():
         label_likelihood(table, LABELS, "without_end")
 
 
+def test_layers_are_label_likelihoods_of_their_own():
+    # Three layers of three forms, row by row; the last layer is what label_likelihood read.
+    sums = np.random.default_rng(0).uniform(-60, -1, (4, 3, 3))
+    last = likelihood_table([[[value, 0.0] for value in row[-1]] for row in sums])
+    column = pa.chunked_array([[row.ravel().tolist() for row in part] for part in (sums[:3], sums[3:])])
+    table = last.append_column("layer_form_logprobs", column)
+    np.testing.assert_array_equal(layer_scores(table), sums)
+    for layer in range(3):
+        result = layerwise(table, LABELS, layer)
+        expected = softmax([[angry, logsumexp([sad, sadness])] for angry, sad, sadness in sums[:, layer]], axis=1)
+        np.testing.assert_allclose(result.probs, expected)
+        assert result.status == ("ok",) * 4
+    np.testing.assert_allclose(layerwise(table, LABELS, 2).log_probs, label_likelihood(last, LABELS).log_probs)
+    np.testing.assert_array_equal(layer_scores(table.take([2, 0])), sums[[2, 0]])
+
+
 def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept=(1, 2, 3)):
     normalizers = normalizers or [[10.0] * len(row) for row in logits]
     return pa.table(
@@ -83,6 +104,15 @@ def test_averaged_logits_variants_by_hand():
     first, second = np.exp([[-1.0, -2.0, -4.0], [-2.0, -8.0, -4.0]])
     expected = np.array([(first[0] + second[0]) / 2, (first[1:].mean() + second[1:].mean()) / 2])
     np.testing.assert_allclose(probs["probability_ratio"], expected / expected.sum())
+
+
+def test_the_templates_text_after_a_label_has_no_logit():
+    # "angry." and "sad.": of (1, 4, 9) and (2, 3, 4, 9) the full stop is 4 and the end is 9, which are not kept.
+    table = logits_table([[[20, 19, 17]]], form_tokens=((1, 4, 9), (2, 3, 4, 9)))
+    own = pa.array([[1, 2]])
+    table = table.set_column(table.column_names.index("form_own_tokens"), "form_own_tokens", own)
+    probs = averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio"]).probs[0]
+    np.testing.assert_allclose(probs, np.array([20, 18]) / 38)
 
 
 def test_published_example_of_ratio_against_softmax():
@@ -124,18 +154,86 @@ def test_unknown_variants_are_refused():
         AveragedLogitsVariant(values="probability", shares="softmax")
 
 
-def test_text_that_states_nothing_has_no_distribution():
-    table = pa.table(
+def text_table(texts, forms=("angry", "sad"), column="generated_text", reasoning=None):
+    return pa.table(
         {
-            "form_labels": [["angry", "sad"]] * 3,
-            "forms": [["angry", "sad"]] * 3,
-            "generated_text": [" I'm so angry about the door.", " Sad.", '{"angry": 0.25, "sad": 0.75}'],
+            "form_labels": [["angry", "sad"]] * len(texts),
+            "forms": [list(forms)] * len(texts),
+            "reasoning": pa.array(reasoning or [None] * len(texts), pa.string()),
+            column: texts,
         }
     )
-    result = generated_text(table, LABELS)
+
+
+def test_text_that_states_nothing_has_no_distribution():
+    table = text_table([" I'm so angry about the door.", " Sad.", '{"angry": 0.25, "sad": 0.75}'])
+    result = written_text(table, LABELS)
     assert result.status == ("unparsed", "single_label", "ok")
     assert np.isnan(result.log_probs[0]).all()
     np.testing.assert_allclose(result.probs[1:], [[0, 1], [0.25, 0.75]])
+
+
+def test_the_models_own_text_is_read_from_its_column():
+    table = text_table(['{"angry": 0.9, "sad": 0.1}', "I cannot tell."], column="free_text")
+    result = written_text(table, LABELS, column="free_text")
+    assert result.status == ("ok", "refused")
+    np.testing.assert_allclose(result.probs[0], [0.9, 0.1])
+
+
+def test_after_reasoning_the_text_continues_the_cue_of_an_answer():
+    text = "sad\nThe voice is low and slow."  # a label on the first line of an answer, running text without its cue
+    table = text_table([text, text, "I cannot tell."], reasoning=[None, "The voice trembles.", ""])
+    result = written_text(table, LABELS)
+    assert result.status == ("unparsed", "single_label", "refused")
+    np.testing.assert_allclose(result.probs[1], [0, 1])
+
+
+BOTH_SAD = {"angry": {"adjective": ["angry"], "noun": ["anger"]}, "sad": {"adjective": ["sad"], "noun": ["sadness"]}}
+
+
+def test_known_words_are_forms_of_all_kinds_and_aliases_but_no_letters_and_nothing_doubtful():
+    aliases = {"fury": "angry", "blue": "sad", "A": "sad", "b": "angry", "怒": "angry"}
+    labels = LabelSet("two", LABELS, BOTH_SAD, aliases)
+    words = {("angry", "angry"), ("angry", "anger"), ("sad", "sad"), ("sad", "sadness")}
+    assert set(known_words(labels)) == words | {("angry", "fury"), ("sad", "blue"), ("angry", "怒")}
+    twice = {"angry": {"adjective": ["upset"]}, "sad": {"adjective": ["sad"], "noun": ["Upset"]}}
+    assert known_words(LabelSet("two", LABELS, twice)) == [("sad", "sad")]
+
+
+def test_a_lettered_prompt_knows_words_too_and_its_own_letters_win():
+    labels = LabelSet("two", LABELS, BOTH_SAD, {"fury": "angry", "A": "angry"})
+    texts = ["A", "B", "Anger.", "fury", "(B) sadness", "a", "wrath"]
+    result = written_text(text_table(texts, forms=("B", "A")), LABELS, known_words(labels))
+    angry, sad = [1, 0], [0, 1]
+    np.testing.assert_array_equal(result.probs[:4], [sad, angry, angry, angry])
+    assert result.status[4:] == ("unparsed",) * 3
+    # A word of the row's own wins over one known from elsewhere.
+    result = written_text(text_table(["down"], forms=("angry", "down")), LABELS, [("angry", "down")])
+    np.testing.assert_array_equal(result.probs, [sad])
+
+
+def test_sampled_answers_are_averaged_over_those_that_state_something():
+    texts = [
+        ["angry", "sad", "sad", '{"angry": 0.5, "sad": 0.5}'],
+        ["hm", "sad", "I cannot tell.", "Angry"],
+        ["hm", "hm", "sad", "hm"],
+        ["hm", "I cannot tell.", "I cannot tell.", "hm"],
+        ["I cannot tell.", "hm", "hm", "hm"],
+        ["hm", "hm", "hm", "hm"],
+        ["sad", "sad", "sad", "sad"],
+    ]
+    result = sampled_text(text_table(texts, column="sampled_texts"), LABELS)
+    assert result.status == ("ok", "partial", "partial", "refused", "unparsed", "unparsed", "ok")
+    np.testing.assert_allclose(result.probs[:3], [[0.375, 0.625], [0.5, 0.5], [0, 1]])
+    assert np.isnan(result.log_probs[3:6]).all()
+    np.testing.assert_array_equal(result.log_probs[6], [-np.inf, 0])
+
+
+def test_one_drawn_answer_after_reasoning_with_known_words():
+    table = text_table([["anger\nIt is loud."]], forms=("A", "B"), column="sampled_texts", reasoning=["loud"])
+    result = sampled_text(table, LABELS, [("angry", "anger")])
+    assert result.status == ("ok",)
+    np.testing.assert_array_equal(result.probs, [[1, 0]])
 
 
 def test_ensembles_by_hand():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from emoprobe.labels import LabelSet
 
 KEYS = ("model", "prompt", "readout", "variant", "calibration")
-TRAIN = "train"
+TEXT_READOUTS = ("generated_text", "sampled_text", "constrained_text")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class AnalysisOptions:
         calibrations: Calibrations to apply, in table order.
         label_likelihood: Normalisations of the label likelihood.
         averaged_logits: Named readings of the averaged logits.
-        ensembles: Ways to combine the prompts of a run.
+        ensembles: Ways to combine the prompts of a run; a prompt asked in several label orders counts once.
         failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
             are counted either way.
     """
@@ -102,7 +103,7 @@ def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
 
 
 def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):
-    """Every cell of a score table, prompt ensembles included.
+    """Every cell of a score table, means over label orders and prompt ensembles included.
 
     Args:
         scores: The score table.
@@ -125,45 +126,108 @@ def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: 
         clips = table.filter(pc.equal(table["input"], "clip"))
         position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
         clips = clips.take([position[name] for name in ids])
-        cells += _cells_of(group, clips, table, labels, options, targets)
-    return cells + _ensembles(cells, options)
+        if group["readout"] in TEXT_READOUTS:
+            cells += _text_cells(group, clips, labels)
+        else:
+            cells += _score_cells(group, clips, table, labels.labels, options, targets)
+    return cells + _combinations(cells, options)
 
 
-def _cells_of(
-    group: dict, clips: pa.Table, table: pa.Table, labels: LabelSet, options: AnalysisOptions, targets: Targets
-) -> list[Cell]:
+def _text_cells(group: dict, clips: pa.Table, labels: LabelSet) -> list[Cell]:
+    """Cells of a readout whose answers are parsed; they are never calibrated."""
+    from emoprobe import distributions as dist
+
+    words = dist.known_words(labels)
+    if group["readout"] == "sampled_text":
+        texts = [" | ".join(drawn) for drawn in clips["sampled_texts"].to_pylist()]
+        found = {"mean": (dist.sampled_text(clips, labels.labels, words), texts)}
+    else:
+        columns = {"parsed": "generated_text"}
+        if group["readout"] == "constrained_text":
+            columns = {"constrained": "generated_text", "free": "free_text"}
+        found = {
+            variant: (dist.written_text(clips, labels.labels, words, column), clips[column].to_pylist())
+            for variant, column in columns.items()
+        }
+    return [
+        Cell(**group, variant=variant, calibration="none", fitted_on="", distributions=result, generated_text=texts)
+        for variant, (result, texts) in found.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One variant of a readout of scores.
+
+    Args:
+        variant: Its name.
+        derive: Rows -> distributions.
+        form_scores: Rows -> log-score of every surface form, ``[rows, forms]`` nats; None where forms have none.
+        label_mass: Rows -> probability that the answer is one of the forms, ``[rows]``; None where there is none.
+    """
+
+    variant: str
+    derive: Callable[[pa.Table], Distributions]
+    form_scores: Callable[[pa.Table], np.ndarray] | None = None
+    label_mass: Callable[[pa.Table], np.ndarray] | None = None
+
+
+def _readings(readout: str, clips: pa.Table, names: Sequence[str], options: AnalysisOptions) -> list[_Reading]:
     import numpy as np
+    from scipy.special import logsumexp
 
     from emoprobe import distributions as dist
 
-    names = labels.labels
-    cells = []
-    if group["readout"] == "generated_text":
-        texts = clips["generated_text"].to_pylist()
-        result = dist.generated_text(clips, names)
+    def of_layer(rows: pa.Table, layer: int) -> np.ndarray:
+        return dist.layer_scores(rows)[:, layer]
+
+    def mass_of_layer(rows: pa.Table, layer: int) -> np.ndarray:
+        return np.exp(logsumexp(of_layer(rows, layer), axis=1))
+
+    if readout == "label_likelihood":
         return [
-            Cell(
-                **group, variant="parsed", calibration="none", fitted_on="", distributions=result, generated_text=texts
+            _Reading(
+                name,
+                partial(dist.label_likelihood, labels=names, normalization=name),
+                partial(dist.form_scores, normalization=name),
+                lambda rows: np.exp(rows["log_label_mass"].to_numpy()),
             )
+            for name in options.label_likelihood
         ]
-    variants = options.label_likelihood if group["readout"] == "label_likelihood" else list(options.averaged_logits)
-    mass = np.exp(clips["log_label_mass"].to_numpy()) if group["readout"] == "label_likelihood" else None
-    for variant in variants:
+    if readout == "layerwise":
+        count = dist.layer_scores(clips).shape[1]
+        width = max(2, len(str(count - 1)))  # so that names sort as layers do
+        return [
+            _Reading(
+                f"layer_{layer:0{width}}",
+                partial(dist.layerwise, labels=names, layer=layer),
+                partial(of_layer, layer=layer),
+                partial(mass_of_layer, layer=layer),
+            )
+            for layer in range(count)
+        ]
+    return [
+        _Reading(name, partial(dist.averaged_logits, labels=names, variant=variant))
+        for name, variant in options.averaged_logits.items()
+    ]
 
-        def derive(rows: pa.Table, variant=variant) -> Distributions:
-            if group["readout"] == "label_likelihood":
-                return dist.label_likelihood(rows, names, variant)
-            return dist.averaged_logits(rows, names, options.averaged_logits[variant])
 
-        plain = derive(clips)
+def _score_cells(
+    group: dict, clips: pa.Table, table: pa.Table, names: Sequence[str], options: AnalysisOptions, targets: Targets
+) -> list[Cell]:
+    """Cells of a readout of scores, one per variant and calibration."""
+    cells = []
+    for reading in _readings(group["readout"], clips, names, options):
+        plain = reading.derive(clips)
+        mass = None if reading.label_mass is None else reading.label_mass(clips)
         for calibration in options.calibrations:
-            calibrated = _calibrate(calibration, plain, derive, clips, table, group["readout"], variant, names, targets)
+            calibrated = _calibrate(calibration, plain, reading, clips, table, names, targets)
             if calibrated is not None:
                 result, fitted_on = calibrated
                 cells.append(
                     Cell(
                         **group,
-                        variant=variant,
+                        variant=reading.variant,
                         calibration=calibration.name,
                         fitted_on=fitted_on,
                         distributions=result,
@@ -173,8 +237,11 @@ def _cells_of(
     return cells
 
 
-def _calibrate(calibration, plain, derive, clips, table, readout, variant, names, targets):
-    """``(distributions, what was fitted on)``; None where the calibration does not apply to the readout."""
+def _calibrate(calibration, plain, reading, clips, table, names, targets):
+    """``(distributions, what was fitted on)``; None where the calibration does not apply to the readout.
+
+    Where it applies and cannot be carried out, every utterance is ``undefined``.
+    """
     import numpy as np
     import pyarrow.compute as pc
     from scipy.special import log_softmax
@@ -184,10 +251,15 @@ def _calibrate(calibration, plain, derive, clips, table, readout, variant, names
 
     if calibration.kind == "none":
         return plain, ""
+    undefined = dist.Distributions(np.full_like(plain.log_probs, np.nan), ("undefined",) * len(plain.log_probs))
     if calibration.kind == "prior_matching":
         uniform = np.full(len(names), 1 / len(names))
-        matched = cal.prior_matching(plain.log_probs, uniform if calibration.prior == "uniform" else targets.prior)
         fitted_on = "evaluated inputs" + (f" + {targets.prior_source}" if calibration.prior == "votes" else "")
+        try:
+            matched = cal.prior_matching(plain.log_probs, uniform if calibration.prior == "uniform" else targets.prior)
+        except EmoprobeError:
+            # A few clips with all but certain predictions, as in single layers: the cell fails, not the analysis.
+            return undefined, fitted_on
         return replace(plain, log_probs=matched), fitted_on
     nulls = table.filter(pc.equal(table["input"], calibration.null))
     if not len(nulls):
@@ -197,40 +269,54 @@ def _calibrate(calibration, plain, derive, clips, table, readout, variant, names
             remedy=f"Run the probe with null_inputs.kinds=[{calibration.null}], or drop this calibration.",
         )
     if calibration.kind == "pmi":
-        if readout != "label_likelihood":
+        if reading.form_scores is None:
             return None
-        scores = cal.pmi_forms(dist.form_scores(clips, variant), dist.form_scores(nulls, variant))
+        scores = cal.pmi_forms(reading.form_scores(clips), reading.form_scores(nulls))
         pooled = dist.pool_forms(scores, clips["form_labels"][0].as_py(), names)
         return replace(plain, log_probs=log_softmax(pooled, axis=1)), "null inputs"
-    null = derive(nulls)
+    null = reading.derive(nulls)
     if any(status != "ok" for status in null.status):
-        failed = np.full_like(plain.log_probs, np.nan)
-        return dist.Distributions(failed, ("undefined",) * len(failed)), "null inputs"
+        return undefined, "null inputs"
     return replace(plain, log_probs=cal.contextual(plain.log_probs, null.probs)), "null inputs"
 
 
-def _ensembles(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]:
+def _combinations(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]:
+    """Means over the label orders of a prompt, then ensembles over prompts, each prompt taken once.
+
+    Text answers are averaged over orders only: most of them state one label, of which geometric means leave nothing.
+    """
+    groups: dict[tuple, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        group = groups.setdefault((cell.model, cell.readout, cell.variant, cell.calibration), {})
+        group.setdefault(cell.prompt.partition("@")[0], []).append(cell)
+    means, ensembles = [], []
+    for prompts in groups.values():
+        members = []
+        for name, orders in prompts.items():
+            if len(orders) > 1:
+                means.append(_combine(orders, "arithmetic", f"{name}@mean({len(orders)})"))
+                members.append(means[-1])
+            else:
+                members.append(orders[0])
+        if len(members) > 1 and members[0].readout not in TEXT_READOUTS:
+            ensembles += [_combine(members, kind, f"ensemble_{kind}({len(members)})") for kind in options.ensembles]
+    return means + ensembles
+
+
+def _combine(members: Sequence[Cell], kind: str, prompt: str) -> Cell:
+    """One cell out of the cells of several prompts; its label mass is the mean of theirs."""
     import numpy as np
 
     from emoprobe.distributions import ensemble
 
-    groups: dict[tuple, list[Cell]] = {}
-    for cell in cells:
-        if cell.readout != "generated_text":
-            groups.setdefault((cell.model, cell.readout, cell.variant, cell.calibration), []).append(cell)
-    combined = []
-    for members in groups.values():
-        for kind in options.ensembles if len(members) > 1 else ():
-            masses = [member.label_mass for member in members]
-            combined.append(
-                replace(
-                    members[0],
-                    prompt=f"ensemble_{kind}({len(members)})",
-                    distributions=ensemble([member.distributions for member in members], kind),
-                    label_mass=None if masses[0] is None else np.mean(masses, axis=0),
-                )
-            )
-    return combined
+    masses = [member.label_mass for member in members]
+    return replace(
+        members[0],
+        prompt=prompt,
+        distributions=ensemble([member.distributions for member in members], kind),
+        label_mass=None if masses[0] is None else np.mean(masses, axis=0),
+        generated_text=None,
+    )
 
 
 def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:

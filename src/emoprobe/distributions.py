@@ -6,15 +6,18 @@ open which positions, tokens and values are meant; every plausible reading is a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import log_softmax, logsumexp, softmax
 
-from emoprobe.answers import parse_answer
+from emoprobe.answers import STATUSES, ParsedAnswer, parse_answer
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
 
 NORMALIZATIONS = ("sum", "mean_token", "without_end")
 
@@ -117,6 +120,17 @@ def form_scores(table: pa.Table, normalization: str) -> np.ndarray:
     return np.array([[np.sum(tokens[:-1], dtype=np.float64) for tokens in forms] for forms in rows])
 
 
+def layer_scores(table: pa.Table) -> np.ndarray:
+    """Log-score of every surface form at every decoder layer, ``[rows, layers, forms]`` nats.
+
+    Args:
+        table: Rows of one cell of `layerwise`. Layer 0 is the embeddings; at the last layer the scores are those of
+            `label_likelihood`.
+    """
+    flat = pc.list_flatten(table["layer_form_logprobs"]).to_numpy()
+    return flat.reshape(len(table), -1, len(table["forms"][0].as_py()))
+
+
 def pool_forms(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """Log-score of each label: log-sum-exp over its surface forms, ``[rows, forms]`` -> ``[rows, labels]``."""
     owner = np.array([labels.index(label) for label in form_labels])
@@ -125,8 +139,17 @@ def pool_forms(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence[
 
 def label_likelihood(table: pa.Table, labels: Sequence[str], normalization: str = "sum") -> Distributions:
     """``P(label | audio, prompt, the answer is a label)``: softmax over labels of the log-sum-exp over forms."""
-    scores = pool_forms(form_scores(table, normalization), table["form_labels"][0].as_py(), labels)
-    return Distributions(log_softmax(scores, axis=1), ("ok",) * len(scores))
+    return _over_labels(form_scores(table, normalization), table, labels)
+
+
+def layerwise(table: pa.Table, labels: Sequence[str], layer: int) -> Distributions:
+    """`label_likelihood` with the normalization ``sum``, read at one decoder layer."""
+    return _over_labels(layer_scores(table)[:, layer], table, labels)
+
+
+def _over_labels(scores: np.ndarray, table: pa.Table, labels: Sequence[str]) -> Distributions:
+    pooled = pool_forms(scores, table["form_labels"][0].as_py(), labels)
+    return Distributions(log_softmax(pooled, axis=1), ("ok",) * len(pooled))
 
 
 def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLogitsVariant) -> Distributions:
@@ -183,14 +206,79 @@ def _pool(values: np.ndarray, forms: list[list[int]], kind: str) -> np.ndarray:
     return per_form.sum(axis=1) if kind == "probability" else per_form.mean(axis=1)
 
 
-def generated_text(table: pa.Table, labels: Sequence[str]) -> Distributions:
-    """The distributions that the answers state, with their parse status; a failure has no distribution."""
-    words = list(zip(table["form_labels"][0].as_py(), table["forms"][0].as_py(), strict=True))
-    parsed = [parse_answer(text, labels, words) for text in table["generated_text"].to_pylist()]
-    none = (np.nan,) * len(labels)
+def known_words(labels: LabelSet) -> list[tuple[str, str]]:
+    """``(label, word)``: what a label may be called in an answer, whatever the prompt asked for.
+
+    Surface forms of all kinds, and aliases. Left out are single letters, which options of a prompt may be called, and
+    words that stand for two labels.
+    """
+    pairs = [(label, word) for label, kinds in labels.forms.items() for words in kinds.values() for word in words]
+    pairs += [(label, alias) for alias, label in labels.aliases.items()]
+    owners: dict[str, set[str]] = {}
+    for label, word in pairs:
+        owners.setdefault(word.lower(), set()).add(label)
+    return [
+        (label, word)
+        for label, word in dict.fromkeys(pairs)
+        if len(owners[word.lower()]) == 1 and not (len(word) == 1 and word.isascii())
+    ]
+
+
+def written_text(
+    table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = (), column: str = "generated_text"
+) -> Distributions:
+    """The distributions that the answers state, with their parse status; a failure has no distribution.
+
+    Args:
+        table: Rows of one cell of `generated_text` or `constrained_text`.
+        labels: Labels in order.
+        words: ``(label, word)`` pairs known beside the rows' own surface forms, which win over them (`known_words`).
+        column: Where the answers stand: ``generated_text`` or ``free_text``.
+    """
+    answers = _parse_rows(table, labels, words, [[text] for text in table[column].to_pylist()])
+    shares = [answer.shares or (np.nan,) * len(labels) for (answer,) in answers]
+    return Distributions(_log(shares), tuple(answer.status for (answer,) in answers))
+
+
+def sampled_text(table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = ()) -> Distributions:
+    """Mean of the distributions that the drawn answers of a row state, over those that state one.
+
+    The status is ``ok`` where all answers state one, ``partial`` where some do; else it is the commonest of their
+    failures, the first in `emoprobe.answers.STATUSES` of equally common ones.
+
+    Args:
+        table: Rows of one cell of `sampled_text`.
+        labels: Labels in order.
+        words: As in `written_text`.
+    """
+    shares, status = [], []
+    for answers in _parse_rows(table, labels, words, table["sampled_texts"].to_pylist()):
+        stated = [answer.shares for answer in answers if answer.shares is not None]
+        shares.append(np.mean(stated, axis=0) if stated else (np.nan,) * len(labels))
+        if stated:
+            status.append("ok" if len(stated) == len(answers) else "partial")
+        else:
+            failures = Counter(answer.status for answer in answers)
+            status.append(max(STATUSES, key=failures.__getitem__))
+    return Distributions(_log(shares), tuple(status))
+
+
+def _parse_rows(
+    table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]], texts: Sequence[Sequence[str]]
+) -> list[list[ParsedAnswer]]:
+    """Every answer of every row, parsed; equal answers are parsed once."""
+    # Of two labels that claim a word the parser takes the later.
+    words = [*words, *zip(table["form_labels"][0].as_py(), table["forms"][0].as_py(), strict=True)]
+    # After reasoning the cue of the answer was written for the model: it stands before the text, not in it.
+    cues = ["" if reasoning is None else "Answer: " for reasoning in table["reasoning"].to_pylist()]
+    answers = [[cue + text for text in row] for cue, row in zip(cues, texts, strict=True)]
+    parsed = {answer: parse_answer(answer, labels, words) for row in answers for answer in row}
+    return [[parsed[answer] for answer in row] for row in answers]
+
+
+def _log(shares: Sequence[Sequence[float]]) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        log_probs = np.log(np.array([answer.shares or none for answer in parsed], dtype=np.float64))
-    return Distributions(log_probs, tuple(answer.status for answer in parsed))
+        return np.log(np.array(shares, dtype=np.float64))
 
 
 def ensemble(members: Sequence[Distributions], kind: str) -> Distributions:

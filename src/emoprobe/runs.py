@@ -336,6 +336,8 @@ def print_table(rows: Sequence[dict]) -> None:
 
 def print_results(analysis: Analysis, record: dict, folder: Path, figures: Sequence[Path]) -> None:
     """The summary a person reads after a run: what was measured on what, the table, where the files lie."""
+    from emoprobe.report.tables import layers_in_words, split_layers
+
     model, card = record["model"], record["corpus"]
     entropy, votes = ambiguity(analysis.targets)
     skipped = ", ".join(f"{count} {reason}" for reason, count in record["num_skipped"].items()) or "none"
@@ -344,7 +346,10 @@ def print_results(analysis: Analysis, record: dict, folder: Path, figures: Seque
     print(f"Targets  {record['soft_label_policy']['name']}; {votes}; mean entropy {entropy:.3f} bits")
     if card["synthetic"]:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")
-    print_table(analysis.rows)
+    print_table(split_layers(analysis.rows)[0])
+    layers = layers_in_words(analysis.rows)
+    if layers:
+        print(f"Layers   {layers}")
     print("Results  " + str(folder))
     for name, what in (
         (FILE_NAME, "raw scores; analyse again with python -m emoprobe.analyse " + str(folder)),

@@ -118,6 +118,10 @@ def load_audio_llm(
         WeightsError: The weights are missing or damaged.
         InputError: An option is wrong, or the checkpoint is no native audio chat model.
     """
+    if not name:
+        raise InputError(
+            "no model is named", field="model.name", remedy="Give model.name=OWNER/MODEL, or model.path=FOLDER."
+        )
     if attention not in ("sdpa", "eager"):
         raise InputError(f"unknown attention {attention!r}", field="model.attention", remedy="Use sdpa or eager.")
     if dtype == "auto":

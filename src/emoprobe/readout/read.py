@@ -346,7 +346,8 @@ def _reason(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan)
         tokens = generation.tokens
         cue = plan.prompt.answer_cue.strip()
         if cue in generation.text:
-            tokens = next(tokens[:n] for n in range(len(tokens)) if cue in sfm.decode(tokens[: n + 1]))
+            place = generation.text.index(cue)
+            tokens = next(tokens[:n] for n in range(len(tokens), -1, -1) if len(sfm.decode(tokens[:n])) <= place)
         prefix = (*plan.free.prefix, *tokens, *plan.question.prefix[len(plan.free.prefix) :])
         after = replace(plan, question=replace(plan.question, prefix=prefix), free=Question(prefix))
         results.append((sfm.decode(tokens), after))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette: told apart with any colour vision.
 HUMAN, MODEL, GREY = "#0072B2", "#D55E00", "#777777"
+PROMPTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os"  # beyond seven prompts colours come again, with another marker
+CALIBRATIONS = {"none": "-", "contextual_silence": "--"}  # of the layers, and how they are drawn
 MAX_CELLS, MAX_LINES, DPI = 12, 60, 150
 
 
@@ -200,9 +203,11 @@ def _bin_means(which: np.ndarray, pred: np.ndarray, target: np.ndarray, bins: in
 
 
 def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str = "js_divergence") -> Figure:
-    """Every cell's score, sorted, with floors and reference as vertical lines."""
+    """Every cell's score, sorted, with floors and reference as vertical lines; single layers have their own figure."""
     from emoprobe.metrics.functional import METRICS
+    from emoprobe.report.tables import split_layers
 
+    rows, of_layers = split_layers(rows)
     readouts = [row for row in rows if row["kind"] == "readout"]
     cells = [row for row in readouts if np.isfinite(row["metrics"].get(metric, np.nan))]
     undrawn = len(readouts) - len(cells)
@@ -239,12 +244,88 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     arrow = "higher" if METRICS[metric].higher_is_better else "lower"
     more = f"; the best {MAX_LINES} of {MAX_LINES + left_out} are shown" if left_out > 0 else ""
     more += f"; {undrawn} without a finite value" if undrawn else ""
+    more += "; single layers: layers.png" if of_layers else ""
     axes.set_xlabel(f"{metric} ({arrow} is better{more})")
     axes.set_ylim(-1, len(cells))
     axes.grid(axis="y", color="#eeeeee")
     _clean(axes)
     _legend(figure, axes)
     return figure
+
+
+def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
+    """Divergence from the raters and overlap with them by decoder layer, one line per prompt, beside two floors.
+
+    Lines are full without calibration and broken with ``contextual_silence``, where there is one. A prompt asked in
+    several label orders is drawn once, as their mean; ensembles are left out, and all but the first 14 prompts.
+
+    Args:
+        rows: `emoprobe.analysis.make_rows`.
+        title: First line of the title.
+        subtitle: Second line.
+    """
+    from emoprobe.report.tables import split_layers
+
+    others, cells = split_layers(rows)
+    prompts = _drawn_prompts([row for row in cells if row["calibration"] in CALIBRATIONS])
+    shown = dict(list(prompts.items())[: len(PROMPTS) * len(MARKERS)])
+    figure = _figure(9.0, 3.6 + 0.17 * (len(shown) // 3), title, subtitle)
+    panels = figure.subplots(1, 2)
+    if not shown:
+        for axes in panels:
+            _nothing(axes, f"no layer has a calibration {' or '.join(CALIBRATIONS)}")
+        return figure
+    floors = [row for row in others if row["readout"] in ("uniform", "prior")]
+    for axes, metric in zip(panels, ("js_divergence", "bhattacharyya"), strict=True):
+        _layer_lines(axes, shown, floors, metric)
+    if len(shown) < len(prompts):
+        panels[1].set_title(f"the first {len(shown)} of {len(prompts)} prompts", fontsize=9, loc="right")
+    _legend(figure, panels[0])
+    return figure
+
+
+def _layer_lines(axes: Axes, prompts: dict[tuple[str, str], list[dict]], floors: Sequence[dict], metric: str) -> None:
+    from emoprobe.metrics.functional import METRICS
+
+    several = len({model for model, _ in prompts}) > 1
+    for i, ((model, prompt), cells) in enumerate(prompts.items()):
+        look = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}
+        for calibration, style in CALIBRATIONS.items():
+            points = _by_layer([row for row in cells if row["calibration"] == calibration], metric)
+            axes.plot(*points, **look, ls=style, ms=2.5, lw=1.3)
+        name = f"{_shorten(model, 16)} · {_shorten(prompt, 18)}" if several else _shorten(prompt, 36)
+        axes.plot([], [], **look, ms=4, label=name)
+    for row in floors:
+        style = {"uniform": ":", "prior": "-."}[row["readout"]]
+        value = row["metrics"].get(metric, np.nan)
+        axes.axhline(value, color=GREY, ls=style, lw=1.4, label=f"floor: {row['readout']}")
+    for calibration, style in CALIBRATIONS.items():
+        if any(row["calibration"] == calibration for cells in prompts.values() for row in cells):
+            axes.plot([], [], color=GREY, ls=style, label=f"calibration: {calibration}")
+    arrow = "higher" if METRICS[metric].higher_is_better else "lower"
+    axes.set(xlabel="decoder layer (0: embeddings)", ylabel=f"{metric} ({arrow} is better)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color="#eeeeee")
+    _clean(axes)
+
+
+def _drawn_prompts(cells: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
+    """``(model, prompt)`` -> rows, in the order of the rows; orders of one prompt give way to their mean."""
+    prompts: dict[tuple[str, str], list[dict]] = {}
+    for row in cells:
+        prompts.setdefault((row["model"], row["prompt"]), []).append(row)
+    meant = {(model, prompt.partition("@")[0]) for model, prompt in prompts if "@mean(" in prompt}
+    return {
+        (model, prompt): points
+        for (model, prompt), points in prompts.items()
+        if not prompt.startswith("ensemble") and ("@mean(" in prompt or (model, prompt.partition("@")[0]) not in meant)
+    }
+
+
+def _by_layer(points: Sequence[dict], metric: str) -> tuple[list[int], list[float]]:
+    """Layers in order and their values; a gap where there is none."""
+    pairs = sorted((int(row["variant"].removeprefix("layer_")), row["metrics"].get(metric, np.nan)) for row in points)
+    return [layer for layer, _ in pairs], [value for _, value in pairs]
 
 
 def _names(cells: Sequence[dict], *, several: bool) -> list[str]:
@@ -263,11 +344,12 @@ def _names(cells: Sequence[dict], *, several: bool) -> list[str]:
 def save_figures(
     predictions: pd.DataFrame, rows: Sequence[dict], labels: Sequence[str], folder: Path, subtitle: str
 ) -> list[Path]:
-    """Draw the overview and, for a bounded number of cells, the four cell figures; returns their paths.
+    """Draw the overview, the layers if they were read and, for a bounded number of cells, the four cell figures.
 
     Per model and readout the first and the last calibration are drawn, for the prompt ensemble if there is one, else
-    the first prompt, in the readout's first variant: a choice that does not look at the scores. A cell without any
-    distribution is drawn where no other prompt has one.
+    the mean over a prompt's label orders, else the first prompt, in the readout's first variant: a choice that does not
+    look at the scores. A cell without any distribution is drawn where no other prompt has one. Single layers are drawn
+    together, in a figure of their own.
 
     Args:
         predictions: `emoprobe.analysis.make_predictions`.
@@ -275,9 +357,17 @@ def save_figures(
         labels: Labels in the order of the axes.
         folder: Where to write; made if it is not there.
         subtitle: Title of the corpus, shown in every figure.
+
+    Returns:
+        The files.
     """
+    from emoprobe.report.tables import split_layers
+
     folder.mkdir(parents=True, exist_ok=True)
     paths = [_save(overview(rows, "All cells beside their floors", subtitle), folder / "overview.png")]
+    cells, of_layers = split_layers(rows)
+    if of_layers:
+        paths.append(_save(layers(rows, "The label likelihood, layer by layer", subtitle), folder / "layers.png"))
     kinds = {
         "mean": mean_distribution,
         "clips": extreme_clips,
@@ -286,7 +376,7 @@ def save_figures(
     }
     several = predictions["model"].nunique() > 1
     taken: set[str] = set()
-    for row in _chosen(rows):
+    for row in _chosen(cells):
         names = {key: row[key] for key in ("model", "prompt", "readout", "variant", "calibration")}
         cell = predictions[np.logical_and.reduce([predictions[key] == value for key, value in names.items()])]
         readout = f"{names['readout']} ({names['variant']})" if names["variant"] else names["readout"]
@@ -320,13 +410,18 @@ def _chosen(rows: Sequence[dict]) -> list[dict]:
         key = (row["model"], row["readout"], row["calibration"])
         held = chosen.setdefault(key, row)
         alike = row["variant"] == held["variant"] and bool(row["num_utterances"]) == bool(held["num_utterances"])
-        if alike and row["prompt"].startswith("ensemble") and not held["prompt"].startswith("ensemble"):
+        if alike and _breadth(row["prompt"]) > _breadth(held["prompt"]):
             chosen[key] = row
     groups: dict[tuple, list[dict]] = {}
     for (model, readout, _), row in chosen.items():
         groups.setdefault((model, readout), []).append(row)
     # "as the model gives it" and the last calibration: with all of them a run would drown in pictures
     return [row for group in groups.values() for row in (group[:1] + group[1:][-1:])][:MAX_CELLS]
+
+
+def _breadth(prompt: str) -> int:
+    """2 for an ensemble of prompts, 1 for a mean over the orders of one, else 0."""
+    return 2 if prompt.startswith("ensemble") else int("@mean(" in prompt)
 
 
 def _save(figure: Figure, path: Path) -> Path:

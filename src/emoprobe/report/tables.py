@@ -46,6 +46,8 @@ FOOTNOTE = (
     "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes   n: clips scored, failed: "
     "without a distribution   bold: best readout among those that failed on no clip"
 )
+PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained")
+"""Variants that a readout's name alone stands for."""
 NARROW = 16
 """Characters to which a name may be folded before the numbers go to a further table below."""
 
@@ -67,9 +69,36 @@ def name_of(row: dict) -> tuple[str, str, str]:
     readout = row["readout"]
     if row["kind"] != "readout":
         return "", f"{row['kind']}: {readout}{mark if readout != 'one_hot_of_top_vote' else ''}", ""
-    if row["variant"] not in ("sum", "parsed", ""):
+    if row["variant"] not in PLAIN_VARIANTS:
         readout = f"{readout}.{row['variant']}"
     return row["prompt"], readout, row["calibration"] + mark
+
+
+def split_layers(rows: Sequence[dict]) -> tuple[list[dict], list[dict]]:
+    """``(all other rows, rows of single layers)``: a table or figure of cells would drown in layers."""
+    layers = [row for row in rows if row["readout"] == "layerwise"]
+    return [row for row in rows if row["readout"] != "layerwise"], layers
+
+
+def layers_in_words(rows: Sequence[dict]) -> str | None:
+    """How many layers were read, and the one with the lowest JS divergence uncalibrated; None if none was read.
+
+    Args:
+        rows: `emoprobe.analysis.make_rows`.
+    """
+    layers = split_layers(rows)[1]
+    if not layers:
+        return None
+    count = len({row["variant"] for row in layers})
+    text = f"{count} layers are in metrics.csv"
+    plain = [row for row in layers if row["calibration"] == "none"]
+    scored = [row for row in plain if math.isfinite(row["metrics"].get("js_divergence", math.nan))]
+    if not scored:
+        return text
+    best = min(scored, key=lambda row: row["metrics"]["js_divergence"])
+    lowest = format_value(best["metrics"]["js_divergence"])
+    where = f"{best['variant']} of {best['prompt']}"
+    return f"{text}; lowest JS without calibration: {lowest}, {where} (chosen on the evaluated clips)"
 
 
 def _best(rows: Sequence[dict], metric: str) -> float | None:

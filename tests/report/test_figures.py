@@ -324,3 +324,105 @@ _figure(3, 3, "t", "s").canvas.draw()
 assert "matplotlib.pyplot" not in sys.modules, "pyplot"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def layer_row(prompt="p", layer=0, calibration="none", value=0.4, model="m") -> dict:
+    row = make_row((model, prompt, "layerwise", f"layer_{layer:02}", calibration), value)
+    return row | {"metrics": {"js_divergence": value, "bhattacharyya": 1 - value}}
+
+
+def layer_floor(name: str, value: float) -> dict:
+    row = make_row(("", "", name, "", ""), kind="floor")
+    return row | {"metrics": {"js_divergence": value, "bhattacharyya": 1 - value}}
+
+
+def lines(axes, style=None) -> list[list[tuple[float, float]]]:
+    """Points of the lines along the layers, in the order of drawing."""
+    drawn = [line for line in axes.lines if len(line.get_xdata()) > 0 and line.get_marker() != "None"]
+    return [list(map(tuple, line.get_xydata())) for line in drawn if style in (None, line.get_linestyle())]
+
+
+def test_layers_are_drawn_in_order_with_floors_and_a_style_for_each_calibration():
+    values = {"none": [0.4, 0.2, 0.3], "contextual_silence": [0.35, 0.3, 0.1], "batch": [0.6, 0.6, 0.6]}
+    rows = [layer_row("p", i, name, values[name][i]) for name in values for i in (2, 0, 1)]
+    rows += [layer_floor("uniform", 0.5), layer_floor("prior", 0.25), layer_floor("majority", 0.7)]
+    rows += [make_row(value=0.9)]
+    figure = figures.layers(rows, "t", "s")
+    left, right = figure.axes
+    assert lines(left, "-") == [list(enumerate(values["none"]))]
+    assert lines(left, "--") == [list(enumerate(values["contextual_silence"]))]
+    np.testing.assert_allclose(np.array(lines(right, "-"))[0, :, 1], [0.6, 0.8, 0.7])
+    flat = [
+        sorted(set(line.get_ydata())) for line in left.lines if line.get_marker() == "None" and len(line.get_xdata())
+    ]
+    assert flat == [[0.5], [0.25]]
+    assert left.get_ylabel() == "js_divergence (lower is better)"
+    assert right.get_ylabel() == "bhattacharyya (higher is better)"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["p", "floor: uniform", "floor: prior", "calibration: none", "calibration: contextual_silence"]
+
+
+def test_layers_draw_each_prompt_once_and_no_ensemble():
+    prompts = ("a@0", "a@1", "b", "c@0", "a@mean(2)", "ensemble_arithmetic(3)")
+    rows = [layer_row(prompt, layer) for prompt in prompts for layer in range(2)]
+    figure = figures.layers(rows, "t", "s")
+    assert len(lines(figure.axes[0])) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:3] == ["b", "c@0", "a@mean(2)"]
+    assert figure.legends[0].get_texts()[3].get_text() == "calibration: none"
+
+
+def test_a_layer_without_a_metric_is_a_gap():
+    rows = [layer_row(layer=0), layer_row(layer=1) | {"metrics": {}}, layer_row(layer=2)]
+    (values,) = lines(figures.layers(rows, "t", "s").axes[0])
+    np.testing.assert_array_equal(values, [(0, 0.4), (1, NAN), (2, 0.4)])
+
+
+def test_layers_of_many_prompts_can_be_told_apart_and_the_rest_is_stated():
+    rows = [layer_row(f"prompt {i}", layer) for i in range(16) for layer in range(2)]
+    figure = figures.layers(rows, "t", "s")
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == len(drawn) == 14
+    assert "the first 14 of 16 prompts" in texts(figure)
+    assert "prompts" not in " ".join(texts(figures.layers(rows[:28], "t", "s")))
+
+
+@pytest.mark.parametrize("models", [["m"], ["openai/whisper-large-v3", "Qwen/Qwen2-Audio-7B-Instruct"]])
+def test_layers_with_long_names_stay_inside_the_figure(models):
+    rows = [layer_row(f"{i} {NASTY} {i}", layer, model=model) for model in models for i in range(9) for layer in (0, 1)]
+    rows += [layer_floor("uniform", 0.5), layer_floor("prior", 0.3)]
+    figure = figures.layers(rows, NASTY, "s")
+    figure.canvas.draw()
+    renderer, page = figure.canvas.get_renderer(), figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1
+            assert box.y0 >= -1
+            assert box.x1 <= page.x1 + 1
+            assert box.y1 <= page.y1 + 1
+    assert all(axes.get_window_extent().height > 0.4 * 3.6 * figure.dpi for axes in figure.axes)
+
+
+def test_layers_of_other_calibrations_alone_are_stated():
+    figure = figures.layers([layer_row(calibration="batch")], "t", "s")
+    assert texts(figure).count("no layer has a calibration none or contextual_silence") == 2
+    figure.canvas.draw()
+
+
+def test_single_layers_have_one_figure_and_no_place_among_the_cells(tmp_path, unrendered):
+    cells = [("m", "p", "layerwise", f"layer_{i:02}", "none") for i in range(3)]
+    rows = [layer_row(layer=i) for i in range(3)]
+    paths = save(tmp_path, [*cells, CELL], [*rows, make_row()])
+    assert [path.name for path in paths][:2] == ["overview.png", "layers.png"]
+    assert len(paths) == 2 + 4
+    (axes,) = figures.overview([*rows, make_row()], "t", "s").axes
+    assert len(ticks(axes)) == 1
+    assert axes.get_xlabel() == "js_divergence (lower is better; single layers: layers.png)"
+
+
+def test_the_mean_over_orders_is_drawn_where_there_is_no_ensemble(tmp_path, unrendered):
+    prompts = ["a@0", "a@1", "a@mean(2)"]
+    cells = [("m", prompt, readout, "sum", "none") for readout in ("r1", "r2") for prompt in prompts]
+    save(tmp_path, [*cells, ("m", "ensemble_arithmetic(2)", "r2", "sum", "none")])
+    drawn = {name for name in unrendered if name.endswith("_mean.png")}
+    assert drawn == {"r1-a_mean_2-none_mean.png", "r2-ensemble_arithmetic_2-none_mean.png"}

@@ -229,3 +229,43 @@ def test_markdown_has_one_cell_per_column_and_bold_best():
 )
 def test_markdown_names_stay_plain_text(name, safe):
     assert f"| {safe} | label_likelihood |" in tables.markdown_table([make_row(name)])
+
+
+@pytest.mark.parametrize(
+    ("readout", "variant", "shown"),
+    [
+        ("sampled_text", "mean", "sampled_text"),
+        ("constrained_text", "constrained", "constrained_text"),
+        ("constrained_text", "free", "constrained_text.free"),
+        ("label_likelihood", "mean_token", "label_likelihood.mean_token"),
+        ("layerwise", "layer_07", "layerwise.layer_07"),
+    ],
+)
+def test_a_readouts_plain_variant_needs_no_name(readout, variant, shown):
+    assert tables.name_of(make_row(readout=readout, variant=variant)) == ("p", shown, "none")
+
+
+def layer(number: int, value: float, prompt="p", calibration="none", **changes) -> dict:
+    variant = {"variant": f"layer_{number:02}", "metrics": {"js_divergence": value}}
+    return make_row(prompt, "layerwise", calibration, **variant | changes)
+
+
+def test_layers_in_words_names_the_lowest_uncalibrated_divergence():
+    rows = [layer(i, value) for i, value in enumerate([0.5, 0.31249, 0.4])]
+    rows += [layer(i, value, "q") for i, value in enumerate([0.5, math.nan, 0.32])]
+    rows += [layer(2, 0.1, calibration="contextual_silence"), make_row(), make_floor()]
+    assert tables.layers_in_words(rows) == (
+        "3 layers are in metrics.csv; lowest JS without calibration: 0.312, layer_01 of p "
+        "(chosen on the evaluated clips)"
+    )
+
+
+def test_layers_in_words_without_layers_or_without_a_value():
+    assert tables.layers_in_words([make_row(), make_floor()]) is None
+    rows = [layer(0, 0.1, calibration="batch"), layer(1, math.nan), layer(2, 0.1, metrics={})]
+    assert tables.layers_in_words(rows) == "3 layers are in metrics.csv"
+
+
+def test_split_layers_keeps_the_order():
+    rows = [layer(0, 0.1), make_row("a"), layer(1, 0.2), make_floor()]
+    assert tables.split_layers(rows) == ([rows[1], rows[3]], [rows[0], rows[2]])

@@ -329,20 +329,21 @@ def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, 
     human = targets.frame[["speaker", "split", "transcript", "num_raters"]].join(heard)
     for prefix in ("target", "votes"):
         human = human.join(targets.frame[[f"{prefix}_{label}" for label in labels.labels]])
-    frames = []
-    for cell in cells:
-        frame = human.copy()
-        for name in KEYS:
-            frame[name] = getattr(cell, name)
-        frame["fitted_on"] = cell.fitted_on
-        frame["status"] = cell.distributions.status
-        frame["generated_text"] = cell.generated_text
-        frame["label_mass"] = np.nan if cell.label_mass is None else cell.label_mass
-        frame[[f"p_{label}" for label in labels.labels]] = cell.distributions.probs
-        frames.append(frame.reset_index())
-    predictions = pd.concat(frames, ignore_index=True)
-    for name in (*KEYS, "fitted_on", "status", "speaker", "split"):
-        predictions[name] = predictions[name].astype("category")
+    for name in ("speaker", "split"):
+        human[name] = human[name].astype("category")
+    size = len(human)
+    predictions = pd.concat([human.reset_index()] * len(cells), ignore_index=True)
+    # Categories from the start: with many layers a column of texts would be most of the memory.
+    for name in (*KEYS, "fitted_on"):
+        values = pd.Categorical([getattr(cell, name) for cell in cells])
+        predictions[name] = pd.Categorical.from_codes(np.repeat(values.codes, size), dtype=values.dtype)
+    predictions["status"] = pd.Categorical([status for cell in cells for status in cell.distributions.status])
+    texts = [text for cell in cells for text in cell.generated_text or [None] * size]
+    predictions["generated_text"] = pd.Series(texts, dtype=object)
+    masses = [np.full(size, np.nan) if cell.label_mass is None else cell.label_mass for cell in cells]
+    predictions["label_mass"] = np.concatenate(masses)
+    probs = np.concatenate([cell.distributions.probs for cell in cells])
+    predictions[[f"p_{label}" for label in labels.labels]] = probs
     return predictions
 
 

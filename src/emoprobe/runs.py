@@ -222,6 +222,7 @@ def make_record(
             "name": labels.name,
             "labels": list(labels.labels),
             "forms": {label: {k: list(v) for k, v in kinds.items()} for label, kinds in labels.forms.items()},
+            "aliases": dict(labels.aliases),
             "hash": labels.hash,
         },
         "corpus": asdict(corpus.card),
@@ -285,7 +286,7 @@ def subtitle(record: dict) -> str:
 def labels_of(record: dict) -> LabelSet:
     """The label set of a run."""
     value = record["labels"]
-    return LabelSet(value["name"], tuple(value["labels"]), value["forms"])
+    return LabelSet(value["name"], tuple(value["labels"]), value["forms"], value.get("aliases", {}))
 
 
 # -- later -------------------------------------------------------------------------------------------------------------

@@ -307,6 +307,32 @@ def test_bad_options_are_refused(tiny_path, options, message):
         load_audio_llm("tiny", path=tiny_path("qwen2_audio"), **options)
 
 
+@pytest.mark.parametrize("family", ["qwen2_audio", "audio_flamingo3"])
+def test_a_model_of_the_common_form_needs_no_family(tiny_path, tiny_llm, voices, family, monkeypatch):
+    from emoprobe.models import families
+    from emoprobe.models.families.chat import ChatFamily
+    from emoprobe.models.load import load_audio_llm
+
+    monkeypatch.setattr(families, "FAMILIES", {})
+    other, sfm = load_audio_llm("tiny", path=tiny_path(family), device="cpu"), tiny_llm(family)
+    assert type(other.family) is ChatFamily
+    question = sfm.question(PROMPTS[0], ["happy"])
+    assert other.question(PROMPTS[0], ["happy"]) == question
+    scores = [one.score(one.encode(voices), [question])[0][0] for one in (other, sfm)]
+    torch.testing.assert_close(*scores)
+
+
+def test_quantization_without_bitsandbytes_names_the_remedy(tiny_path):
+    from emoprobe.models.load import load_audio_llm
+
+    pytest.importorskip("accelerate")
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="bitsandbytes"):
+            load_audio_llm("tiny", path=tiny_path("qwen2_audio"), quantization="8bit")
+
+
 def test_eager_attention_gives_the_same(tiny_path, tiny_llm, voices):
     from emoprobe.models.load import load_audio_llm
 
@@ -324,7 +350,7 @@ def test_eager_attention_gives_the_same(tiny_path, tiny_llm, voices):
 def test_a_whisper_is_no_audio_llm(tiny_whisper_path):
     from emoprobe.models.load import load_audio_llm
 
-    with pytest.raises(InputError, match="could not be loaded as an audio chat model"):
+    with pytest.raises(InputError, match="no model that hears and chats"):
         load_audio_llm("tiny", path=tiny_whisper_path)
 
 

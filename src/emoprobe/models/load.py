@@ -9,6 +9,7 @@ import transformers
 from transformers import (
     AutoConfig,
     AutoModelForMultimodalLM,
+    AutoModelForSeq2SeqLM,
     BitsAndBytesConfig,
     WhisperForConditionalGeneration,
     WhisperProcessor,
@@ -19,6 +20,7 @@ from emoprobe.errors import InputError
 from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families import family_class
+from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.whisper import Whisper
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -138,10 +140,9 @@ def load_audio_llm(
         options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
     resolved = weights.resolve(name, path=path, revision=revision)
     try:
-        model_type = AutoConfig.from_pretrained(resolved.path, local_files_only=True).model_type
-        family = family_class(model_type)
-        auto = getattr(transformers, family.model_class) if family.model_class else AutoModelForMultimodalLM
-        model = _load(auto, resolved.path, name, **options)
+        config = AutoConfig.from_pretrained(resolved.path, local_files_only=True)
+        family = family_class(config.model_type)
+        model = _load(_model_class(family, config), resolved.path, name, **options)
         processor = family.load_processor(resolved.path)
     except InputError:
         raise
@@ -155,6 +156,20 @@ def load_audio_llm(
     if device_map is None and quantization is None:
         model = model.to(resolve_device(device))
     return AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
+
+
+def _model_class(family: type[ChatFamily], config) -> type:
+    """The family's class, or for the common form the one that transformers' own tables name."""
+    if family.model_class:
+        return getattr(transformers, family.model_class)
+    for auto in (AutoModelForMultimodalLM, AutoModelForSeq2SeqLM):
+        if type(config) in auto._model_mapping:
+            return auto
+    raise InputError(
+        f"transformers has no model that hears and chats for model_type {config.model_type!r}",
+        field="model",
+        remedy="Choose a native audio chat model; conf/model/ names those that are tested.",
+    )
 
 
 def _quantization(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:

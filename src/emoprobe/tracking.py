@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
         yield None
         return
     try:
+        os.environ.setdefault("WANDB_QUIET", "true")  # the run folder and the table above hold what it would print
         logger = call(lambda: instantiate(config, _convert_="all"), "logger")
     except ImportError as error:
         raise InputError(

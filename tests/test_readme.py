@@ -67,10 +67,14 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     for name, value in places.items():
         words = [re.sub(rf"\b{name}\b", value, word) for word in words]
     sweep = words[:2] == ["probe.py", "-m"]
-    if "probe.py" in words and "--help" not in words:
+    if words[0] in ("probe.py", "train.py") and "--help" not in words:
         where = "hydra.sweep.dir" if sweep else "hydra.run.dir"
         words += [f"{where}={tmp_path}", "dataset.limit=1", "logger=none", "analysis.figures=false"]
-        words += ["null_inputs.seconds=0.2", "trainer.enable_progress_bar=false"]
+        words.append("trainer.enable_progress_bar=false")
+        if words[0] == "train.py":
+            words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
+        else:
+            words.append("null_inputs.seconds=0.2")
         if sweep:  # 22 jobs
             words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
         if not any(word.startswith("model.path=") for word in words):

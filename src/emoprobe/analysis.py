@@ -206,10 +206,13 @@ def _readings(readout: str, clips: pa.Table, names: Sequence[str], options: Anal
             )
             for layer in range(count)
         ]
-    return [
-        _Reading(name, partial(dist.averaged_logits, labels=names, variant=variant))
-        for name, variant in options.averaged_logits.items()
-    ]
+    if readout == "averaged_logits":
+        return [
+            _Reading(name, partial(dist.averaged_logits, labels=names, variant=variant))
+            for name, variant in options.averaged_logits.items()
+        ]
+    # A trained head: its labels' log-probabilities stand where the forms' would.
+    return [_Reading("trained", partial(dist.label_likelihood, labels=names, normalization="sum"))]
 
 
 def _score_cells(

@@ -49,7 +49,7 @@ def run(config: DictConfig) -> Path:
     from emoprobe.readout.read import make_readouts
     from emoprobe.readout.record import BatchRecorder, Earlier
 
-    _quiet()
+    quiet()
     L.seed_everything(settings["seed"], verbose=False)
     readouts = make_readouts(settings["readout"])
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
@@ -116,7 +116,7 @@ def run(config: DictConfig) -> Path:
     return folder
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -48,8 +48,8 @@ LIBRARIES = (
 # -- configuration -----------------------------------------------------------------------------------------------------
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose the project's configuration outside of an entry point.
+def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
+    """Compose the project's configuration (of ``probe`` or ``train``) outside of an entry point.
 
     Raises:
         InputError: The configuration folder is missing, or an override is wrong.
@@ -66,7 +66,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
         )
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra_compose("probe", overrides=list(overrides))
+            return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"the configuration cannot be composed: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -339,6 +339,43 @@ def _names(cells: Sequence[dict], *, several: bool) -> list[str]:
         parts = [*model, _shorten(prompt, 32), _shorten(readout, 36), _shorten(calibration, 24)]
         named.append("  ·  ".join(part for part in parts if part))
     return named
+
+
+def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -> Figure:
+    """Training loss and development divergence by epoch.
+
+    Args:
+        curves: Rows with ``fold``, ``member``, ``epoch``, ``train_loss`` and ``js_divergence``.
+        title: What was trained.
+        subtitle: On which corpus.
+    """
+    figure = _figure(9, 3.6, title, subtitle)
+    lines: dict[tuple[int, int], list[Mapping]] = {}
+    for row in curves:
+        lines.setdefault((row["fold"], row["member"]), []).append(row)
+    names = {"train_loss": "training loss", "js_divergence": "development JS (lower is better)"}
+    for axes, (column, name) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        for (fold, _), line in lines.items():
+            axes.plot(
+                [row["epoch"] for row in line],
+                [row[column] for row in line],
+                color=PROMPTS[fold % len(PROMPTS)],
+                linewidth=1,
+                alpha=0.8,
+                label=f"fold {fold}",
+            )
+        axes.set(xlabel="epoch", ylabel=name)
+        _clean(axes)
+    handles, texts = figure.axes[0].get_legend_handles_labels()
+    unique = dict(zip(texts, handles, strict=True))  # members of a fold share its colour and name
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def save_learning_curves(curves: Sequence[Mapping], folder: Path, title: str, subtitle: str = "") -> list[Path]:
+    """Write ``learning_curves.png`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_save(learning_curves(curves, title, subtitle), folder / "learning_curves.png")]
 
 
 def save_figures(

@@ -46,7 +46,7 @@ FOOTNOTE = (
     "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes   n: clips scored, failed: "
     "without a distribution   bold: best readout among those that failed on no clip"
 )
-PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained")
+PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained", "trained")
 """Variants that a readout's name alone stands for."""
 NARROW = 16
 """Characters to which a name may be folded before the numbers go to a further table below."""

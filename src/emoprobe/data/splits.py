@@ -1,0 +1,335 @@
+"""Who trains, who develops, who tests: clips cut into parts that share no speaker, by a named policy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from emoprobe.data.utterance import Utterance
+from emoprobe.data.votes import Item
+from emoprobe.errors import InputError
+
+PARTS = ("train", "development", "test")
+SPLITS = {"train": ("train",), "development": ("development", "dev", "validation", "valid"), "test": ("test",)}
+_PARTITION = "dataset.partition"
+_KINDS = ("official", "kfold", "leave_one_out")
+
+
+@dataclass(frozen=True)
+class SplitPolicy:
+    """How clips are divided.
+
+    Args:
+        kind: ``official`` (the corpus's own splits), ``kfold`` (folds that share no group), ``leave_one_out`` (a fold
+            per group, sorted by name, 2 before 10).
+        by: What a group is: ``speaker``, or a key of the metadata such as ``session``.
+        folds: Folds of ``kfold``, of about as many clips each.
+        fold: The fold that is tested, from 0.
+        development: Of folds: ``next`` (the next fold) or a share of the groups that are not tested, in (0, 1), rounded
+            and at least one; the groups after the tested ones, so that it moves with the fold.
+        seed: Which groups go together, where their sizes leave a choice; the fold does not change it.
+        allow_overlap: Let the parts share speakers (and of an official split groups), or leave it unknown.
+        splits: Of ``official``: part (``train``, ``development``, ``test``) -> the corpus's names for it, without case;
+            parts not named keep the names in `SPLITS`.
+    """
+
+    kind: Literal["official", "kfold", "leave_one_out"] = "kfold"
+    by: str = "speaker"
+    folds: int = 5
+    fold: int = 0
+    development: Literal["next"] | float = "next"
+    seed: int = 0
+    allow_overlap: bool = False
+    splits: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise InputError(
+                f"unknown value {self.kind!r}", field=f"{_PARTITION}.kind", remedy=f"Use one of {', '.join(_KINDS)}."
+            )
+        if not isinstance(self.by, str) or not self.by.strip():
+            raise InputError(
+                f"{self.by!r} is not the name of a fact", field=f"{_PARTITION}.by", remedy="Use speaker or session."
+            )
+        _check_whole(f"{_PARTITION}.folds", self.folds, 2)
+        _check_whole("dataset.fold", self.fold, 0)
+        _check_whole(f"{_PARTITION}.seed", self.seed, 0)
+        if not isinstance(self.allow_overlap, bool):
+            what = f"{self.allow_overlap!r} is neither true nor false"
+            raise InputError(what, field=f"{_PARTITION}.allow_overlap", remedy="Use true or false.")
+        share = isinstance(self.development, float) and 0 < self.development < 1
+        if self.development != "next" and not share:
+            raise InputError(
+                f"{self.development!r} is neither next nor a share between 0 and 1",
+                field=f"{_PARTITION}.development",
+                remedy="Use next, or a share such as 0.15.",
+            )
+        if self.kind == "official" and share:
+            raise InputError(
+                f"a share of {self.development:g} is asked for, but an official split has its own development part",
+                field=f"{_PARTITION}.development",
+                remedy=f"Use {_PARTITION}.development=next, or {_PARTITION}.kind=kfold.",
+            )
+        object.__setattr__(self, "splits", _clean_splits(self.splits))
+
+    @property
+    def hash(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of all options."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The policy in words, for tables."""
+        if self.kind == "official":
+            own = [f"{part}: {' + '.join(self.splits[part])}" for part in PARTS if self.splits[part] != SPLITS[part]]
+            parts = ["official split", *own]
+        else:
+            many = f"{self.folds} folds by {self.by}" if self.kind == "kfold" else f"leave one {self.by} out"
+            share = self.development if self.development == "next" else f"{self.development:g} of the rest"
+            parts = [many, f"fold {self.fold} tested", f"development: {share}", f"seed {self.seed}"]
+        return "; ".join(parts + (["overlap allowed"] if self.allow_overlap else []))
+
+    def count(self, items: Sequence[Item]) -> int:
+        """How many folds the clips make; an official split is one.
+
+        Raises:
+            InputError: A clip has no group, or there are more folds than groups.
+        """
+        return 1 if self.kind == "official" else len(_folds(Counter(_groups(items, self)), self))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts, each sorted by utterance id.
+
+    Args:
+        train: To fit on.
+        development: To choose by.
+        test: To report on.
+        left_out: Clips of an official split that belong to none of the three.
+        fold: The fold that is tested, from 0.
+    """
+
+    train: tuple[Item, ...]
+    development: tuple[Item, ...]
+    test: tuple[Item, ...]
+    left_out: tuple[Item, ...] = ()
+    fold: int = 0
+
+
+def split_items(items: Sequence[Item], policy: SplitPolicy) -> Split:
+    """Divide clips by a policy; the same clips in any order give the same parts.
+
+    Over all folds of ``kfold`` and ``leave_one_out``, every clip is tested exactly once.
+
+    Raises:
+        InputError: A part is empty, training has nothing to learn, the fold does not exist, there are more folds than
+            groups, a clip has no group, or the parts share speakers or groups.
+    """
+    items = sorted(items, key=lambda item: item.utterance.id)
+    if not items:
+        raise InputError("there is no clip to divide", field="dataset", remedy="Check the corpus and dataset.limit.")
+    split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy)
+    _check_parts(split, policy, items)
+    if not policy.allow_overlap:
+        _check_overlap(split, policy)
+    return split
+
+
+def speaker_overlap(split: Split) -> dict[str, set[str]]:
+    """Speakers heard in more than one part -> those parts' names; unknown speakers are not counted."""
+    return _shared(split, "speaker")
+
+
+def _check_whole(where: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{value!r} is not a whole number of at least {least}", field=where, remedy="Correct it.")
+
+
+def _clean_splits(splits: Mapping[str, str | Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """Part -> names in lower case, for all three parts."""
+    where = f"{_PARTITION}.splits"
+    given = dict(splits or {})
+    unknown = [part for part in given if part not in PARTS]
+    if unknown:
+        raise InputError(f"unknown part {unknown[0]!r}", field=where, remedy=f"Use some of {', '.join(PARTS)}.")
+    clean = dict(SPLITS)
+    for part, names in given.items():
+        names = [names] if isinstance(names, str) else list(names or [])
+        clean[part] = tuple(dict.fromkeys(str(name).strip().lower() for name in names))
+    twice = [name for name, count in Counter(name for names in clean.values() for name in names).items() if count > 1]
+    if twice:
+        raise InputError(f"the split {twice[0]!r} is in two parts", field=where, remedy="Name every split once.")
+    return clean
+
+
+def _check_fold(policy: SplitPolicy, number: int) -> None:
+    if policy.fold >= number:
+        there = f"there are {number}, counted from 0" if number > 1 else "there is one, fold 0"
+        last = f" to {number - 1}" if number > 1 else ""
+        raise InputError(
+            f"there is no fold {policy.fold} of {policy.kind}; {there}",
+            field="dataset.fold",
+            remedy=f"Use dataset.fold=0{last}.",
+        )
+
+
+def _official(items: Sequence[Item], policy: SplitPolicy) -> Split:
+    _check_fold(policy, 1)
+    part_of = {name: part for part, names in policy.splits.items() for name in names}
+    chosen: dict[str, list[Item]] = {part: [] for part in (*PARTS, "left_out")}
+    for item in items:
+        chosen[part_of.get((item.utterance.split or "").strip().lower(), "left_out")].append(item)
+    return Split(**{part: tuple(found) for part, found in chosen.items()})
+
+
+def _by_fold(items: Sequence[Item], policy: SplitPolicy) -> Split:
+    groups = _groups(items, policy)
+    folds = _folds(Counter(groups), policy)
+    _check_fold(policy, len(folds))
+    part_of = dict.fromkeys(folds[policy.fold], "test") | dict.fromkeys(_development(folds, policy), "development")
+    chosen: dict[str, list[Item]] = {part: [] for part in PARTS}
+    for item, group in zip(items, groups, strict=True):
+        chosen[part_of.get(group, "train")].append(item)
+    return Split(**{part: tuple(found) for part, found in chosen.items()}, fold=policy.fold)
+
+
+def _folds(counts: Mapping[str, int], policy: SplitPolicy) -> list[list[str]]:
+    """Groups of every fold; ``counts`` is group -> clips."""
+    if policy.kind == "leave_one_out":
+        return [[group] for group in sorted(counts, key=_by_name)]
+    if policy.folds > len(counts):
+        fewer = f"{_PARTITION}.folds={len(counts)}, " if len(counts) >= 2 else ""
+        raise InputError(
+            f"{policy.folds} folds are asked for, and the clips have {len(counts)} different values of {policy.by}",
+            field=f"{_PARTITION}.folds",
+            remedy=f"Use {fewer}another fact ({_PARTITION}.by) or more clips (dataset.limit).",
+        )
+    folds: list[list[str]] = [[] for _ in range(policy.folds)]
+    loads = [0] * policy.folds
+    for group in sorted(counts, key=lambda group: (-counts[group], _draw(group, policy.seed))):
+        lightest = loads.index(min(loads))
+        folds[lightest].append(group)
+        loads[lightest] += counts[group]
+    # By size no longer: a development share takes the first groups, and they should not be the largest.
+    return [sorted(fold, key=lambda group: _draw(group, policy.seed)) for fold in folds]
+
+
+def _development(folds: Sequence[list[str]], policy: SplitPolicy) -> list[str]:
+    """The development part's groups."""
+    after = [*folds[policy.fold + 1 :], *folds[: policy.fold]]
+    if policy.development == "next":
+        return after[0] if after else []
+    rest = [group for fold in after for group in fold]
+    number = max(1, round(policy.development * len(rest)))
+    if policy.kind == "leave_one_out" and number > 1:
+        # Neighbours by name are often alike (women before men), so several are drawn: the next in the seeded ring.
+        tested = _draw(folds[policy.fold][0], policy.seed)
+        rest.sort(key=lambda group: (_draw(group, policy.seed) < tested, _draw(group, policy.seed)))
+    return rest[:number]
+
+
+def _draw(group: str, seed: int) -> str:
+    """Where a group stands in the seeded order; a hash, because it does not change with the other groups."""
+    return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
+
+
+def _by_name(group: str) -> tuple[list[str | int], str]:
+    # Text and numbers alternate, so that like is compared with like.
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", group))], group
+
+
+def _group(utterance: Utterance, by: str) -> str | None:
+    value = utterance.speaker if by == "speaker" else utterance.metadata.get(by)
+    if value is None or value != value:
+        return None
+    # A table with gaps makes floats of whole numbers: session 1 and session 1.0 are one.
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip() or None
+
+
+def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
+    """The group of every clip."""
+    groups = [_group(item.utterance, policy.by) for item in items]
+    missing = [item.utterance for item, group in zip(items, groups, strict=True) if group is None]
+    if missing:
+        first = missing[0]
+        facts = [fact for fact in ("speaker", *sorted(first.metadata)) if _group(first, fact)]
+        remedy = (
+            f"Add it to the corpus, or divide by another fact ({_PARTITION}.by): {', '.join(facts) or 'none known'}."
+        )
+        if policy.kind == "official":
+            remedy += f" Go on without the check: {_PARTITION}.allow_overlap=true."
+        raise InputError(
+            f"{len(missing)} of {len(items)} clips have no {policy.by}; utterance {first.id} is one",
+            file=first.file,
+            row=first.row,
+            field=policy.by,
+            remedy=remedy,
+        )
+    return groups
+
+
+def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item]) -> None:
+    words = {"train": "training", "development": "development", "test": "test"}
+    for part in PARTS:
+        if getattr(split, part):
+            continue
+        if policy.kind == "official":
+            found = sorted({item.utterance.split for item in items if item.utterance.split})
+            looked = f"Looked for {' or '.join(policy.splits[part]) or 'nothing'}; the clips have {', '.join(found)}. "
+            name = f"{looked}Name it, '++{_PARTITION}.splits.{part}=NAME', or make folds"
+            remedy = f"{name if found else 'The clips have no splits; make folds'}: {_PARTITION}.kind=kfold."
+        else:
+            remedy = (
+                f"Each part needs a {policy.by} of its own: use at least three folds ({_PARTITION}.folds), a smaller "
+                f"share ({_PARTITION}.development) or another fact ({_PARTITION}.by)."
+            )
+        raise InputError(f"the {words[part]} part is empty", field=_PARTITION, remedy=remedy)
+    tops: set[int] = set()
+    for item in split.train:
+        distribution = item.target.distribution
+        tops |= set(np.flatnonzero(distribution == distribution.max()).tolist())
+    if len(tops) == 1:
+        raise InputError(
+            f"all {len(split.train)} training clips have the same top label, so there is nothing to learn",
+            field=_PARTITION,
+            remedy=f"Use more clips (dataset.limit), another label set or other parts ({_PARTITION}, dataset.fold).",
+        )
+
+
+def _check_overlap(split: Split, policy: SplitPolicy) -> None:
+    facts = ["speaker"]
+    if policy.kind == "official":
+        # Folds have groups by construction; an official split is refused where nobody can tell.
+        _groups([item for part in PARTS for item in getattr(split, part)], policy)
+        facts = list(dict.fromkeys((policy.by, "speaker")))
+    for fact in facts:
+        shared = _shared(split, fact)
+        if shared:
+            names = [f"{name} ({', '.join(sorted(parts))})" for name, parts in sorted(shared.items())]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise InputError(
+                f"the parts share the {fact} {', '.join(names[:3])}{more}",
+                field=_PARTITION,
+                remedy=f"Use {_PARTITION}.kind=kfold {_PARTITION}.by={fact}, or allow it by name: "
+                f"{_PARTITION}.allow_overlap=true.",
+            )
+
+
+def _shared(split: Split, fact: str) -> dict[str, set[str]]:
+    """Value of a fact that more than one part has -> those parts."""
+    heard: dict[str, set[str]] = {}
+    for part in PARTS:
+        for item in getattr(split, part):
+            group = _group(item.utterance, fact)
+            if group is not None:
+                heard.setdefault(group, set()).add(part)
+    return {group: parts for group, parts in heard.items() if len(parts) > 1}

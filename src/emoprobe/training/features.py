@@ -1,0 +1,485 @@
+"""The feature cache: frozen states of an SFM, computed once for every epoch, head, seed, fold and sweep job.
+
+Features lie under ``<cache>/features/<key>/``. The key is a hash of what they depend on beside the sound (`FeatureSpec`
+and `FeatureSpec.key`; ``key.json`` beside them says it in words). A clip's entry is found by the SHA-256 of its file,
+so that a clip that stands in two corpora or folds is computed once, and a changed file anew.
+
+Each batch of clips becomes one safetensors file, which appears whole or not at all; several processes may extract at
+once. Reading maps the files into memory and holds no file open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
+from emoprobe.data.datamodule import Batch, SpeechDataModule
+from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.errors import InputError
+from emoprobe.models.base import Question, SpeechFoundationModel
+from emoprobe.models.weights import cache_folder
+
+FORMAT = 1  # of the files; part of the key
+LIBRARIES = ("emoprobe", "torch", "transformers", "soundfile", "soxr")  # what a feature depends on beside the model
+STATISTICS = {
+    "mean": lambda states: states.mean(0),
+    "std": lambda states: states.std(0, correction=0),
+    "max": lambda states: states.amax(0),
+}
+STATE = "state"  # the one kind of a decoder's features: its state at the answer position
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+SAMPLED_ELEMENTS = 64  # of each tensor of the weights, for the key
+STALE_SECONDS = 24 * 3600  # after which a temporary file belongs to no living process
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What is kept of an SFM's states.
+
+    Args:
+        source: ``encoder``: states of the clip's own frames; ``decoder``: states at the answer position of a question.
+        layers: Layers to keep, in this order; 0 is the input of the first layer.
+        kinds: For pooled encoder states some of ``mean``, ``std`` (of the population) and ``max`` over the frames.
+        frames: Keep the encoder's states frame by frame instead of pooling them.
+        question: What the decoder is asked; its prefix is used, its continuations are not.
+        dtype: Of storage, ``float32`` or ``float16``; by default float16 for frames and float32 otherwise.
+
+    Raises:
+        InputError: The options do not fit together.
+    """
+
+    source: Literal["encoder", "decoder"]
+    layers: tuple[int, ...]
+    kinds: tuple[str, ...] = ()
+    frames: bool = False
+    question: Question | None = None
+    dtype: Literal["float32", "float16"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "dtype", self.dtype or ("float16" if self.frames else "float32"))
+        if self.source not in ("encoder", "decoder"):
+            raise InputError(f"unknown source {self.source!r}", field="source", remedy="Use encoder or decoder.")
+        if self.dtype not in DTYPES:
+            raise InputError(f"unknown dtype {self.dtype!r}", field="dtype", remedy=f"Use one of {', '.join(DTYPES)}.")
+        whole = all(isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0 for layer in self.layers)
+        if not self.layers or not whole or len(set(self.layers)) < len(self.layers):
+            raise InputError(
+                f"{list(self.layers)} are not layers", field="layers", remedy="Give each once, as a number from 0 on."
+            )
+        unknown = [kind for kind in self.kinds if kind not in STATISTICS]
+        if unknown or len(set(self.kinds)) < len(self.kinds):
+            raise InputError(
+                f"{list(self.kinds)} are not statistics", field="kinds", remedy=f"Use some of {', '.join(STATISTICS)}."
+            )
+        if self.source == "encoder" and (bool(self.kinds) == self.frames or self.question is not None):
+            raise InputError(
+                "encoder features take either kinds or frames, and no question",
+                field="kinds",
+                remedy="Give for example kinds=[mean, std], or frames=true.",
+            )
+        if self.source == "decoder" and (self.kinds or self.frames or self.question is None):
+            raise InputError(
+                "decoder features take a question, and neither kinds nor frames",
+                field="question",
+                remedy="Leave kinds and frames out: the state at the answer position is kept as it is.",
+            )
+
+    def key(self, sfm: SpeechFoundationModel) -> str:
+        """Hash of all that these features of a sound depend on, hexadecimal."""
+        return _hash(self.facts(sfm))
+
+    def facts(self, sfm: SpeechFoundationModel) -> dict:
+        """What goes into the key, field by field.
+
+        The weights are sampled beside the model's name and revision, since a quantised, tuned or adapted copy of a
+        model bears the same name.
+        """
+        return {
+            "format": FORMAT,
+            "source": self.source,
+            "layers": list(self.layers),
+            "kinds": list(self.kinds),
+            "frames": self.frames,
+            "question": None if self.question is None else list(self.question.prefix),
+            "stored_dtype": self.dtype,
+            "model": sfm.name,
+            "revision": sfm.revision,
+            "dtype": sfm.dtype,
+            "sampling_rate": sfm.sampling_rate,
+            "weights": _sample_of_weights(sfm.model),
+            "libraries": {name: version(name) for name in LIBRARIES},
+        }
+
+
+def _hash(facts: dict) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sample_of_weights(model: torch.nn.Module) -> str:
+    """Hash of name, shape, dtype and a few elements of every tensor of a model; independent of the device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not isinstance(tensor, Tensor):
+            continue
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if not tensor.is_meta and tensor.numel():
+            flat = tensor.detach().flatten()
+            some = flat[:: max(1, len(flat) // SAMPLED_ELEMENTS)]
+            digest.update(some.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def num_encoder_layers(sfm: SpeechFoundationModel) -> int:
+    """How many layers the audio encoder has; states exist of layers 0 (its input) to this number."""
+    family = getattr(sfm, "family", None)
+    return len(family.encoder_layers) if family is not None else sfm.model.config.encoder_layers
+
+
+class Features:
+    """Features of utterances, read from memory-mapped files.
+
+    Args:
+        spec: What they are.
+        entries: Where each utterance's features lie, by id.
+        skipped: Utterances left out.
+
+    Attributes:
+        ids: Utterances with features.
+        layers: Their layers, as the spec orders them.
+        kinds: Their kinds, likewise; empty for frames.
+        width: Number of features per layer and kind (or frame).
+        skipped: Utterances left out.
+    """
+
+    def __init__(self, spec: FeatureSpec, entries: Mapping[str, _Entry], skipped: Sequence[Skipped] = ()) -> None:
+        self.ids, self.layers = tuple(entries), spec.layers
+        self.kinds = (STATE,) if spec.source == "decoder" else spec.kinds
+        self.skipped = tuple(skipped)
+        self._entries = dict(entries)
+        self._shards: dict[Path, list[Tensor]] = {}
+        self.width = self._rows(self.ids[:1])[0].shape[-1]
+
+    def stats(self, ids: Sequence[str]) -> Tensor:
+        """Pooled (or, of a decoder, answer) states, ``[len(ids), layers, kinds, width]`` float32.
+
+        Raises:
+            InputError: The features are frames, an utterance has none, or a file is damaged.
+        """
+        if not self.kinds:
+            raise InputError("these features are frames", field="frames", remedy="Read them frame by frame.")
+        shape = (0, len(self.layers), len(self.kinds), self.width)
+        return torch.stack(self._rows(ids)).float() if len(ids) else torch.empty(shape)
+
+    def frames(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """States frame by frame.
+
+        Returns:
+            ``[len(ids), layers, time, width]`` float32, zero beyond a clip's own frames, and the numbers of those
+            ``[len(ids)]``.
+
+        Raises:
+            InputError: The features are pooled, an utterance has none, or a file is damaged.
+        """
+        if self.kinds:
+            raise InputError("these features are pooled", field="frames", remedy="Extract them with frames=true.")
+        rows = self._rows(ids)
+        lengths = torch.tensor([row.shape[1] for row in rows], dtype=torch.long)
+        longest = max(lengths.tolist(), default=0)
+        padded = torch.zeros(len(rows), len(self.layers), longest, self.width)
+        for target, row in zip(padded, rows, strict=True):
+            target[:, : row.shape[1]] = row
+        return padded, lengths
+
+    def _rows(self, ids: Sequence[str]) -> list[Tensor]:
+        unknown = [name for name in ids if name not in self._entries]
+        if unknown:
+            raise InputError(
+                f"there are no features of utterance {unknown[0]}", remedy="Use those of `ids`; others were left out."
+            )
+        entries = [self._entries[name] for name in ids]
+        return [self._shard(entry.shard)[entry.row] for entry in entries]
+
+    def _shard(self, path: Path) -> list[Tensor]:
+        if path not in self._shards:
+            self._shards[path] = _map_shard(path)
+        return self._shards[path]
+
+    def __getstate__(self) -> dict:
+        # A worker process maps the files itself: a mapped tensor would be copied on its way there.
+        return self.__dict__ | {"_shards": {}}
+
+
+def extract(
+    sfm: SpeechFoundationModel,
+    utterances: Sequence[Utterance],
+    spec: FeatureSpec,
+    limits: AudioLimits,
+    *,
+    batch_size: int = 8,
+    on_error: str = "error",
+    progress: bool = True,
+    cache_dir: str | Path | None = None,
+) -> Features:
+    """Features of utterances: those in the cache as they are, the others computed and put there batch by batch.
+
+    Args:
+        sfm: The model, in evaluation mode.
+        utterances: Whose sound to encode.
+        spec: What to keep.
+        limits: Which clips are taken; a cached clip that they refuse is refused.
+        batch_size: Clips encoded at once; results do not depend on it.
+        on_error: ``error`` to stop at a clip that cannot be used, ``skip`` to leave it out.
+        progress: Whether to show a progress bar.
+        cache_dir: Cache folder; see `emoprobe.models.weights.cache_folder`.
+
+    Raises:
+        AudioError: A clip cannot be used and ``on_error`` is ``error``.
+        InputError: No clip is left, two utterances share an id, the model has no such layer, its states cannot be
+            stored, the cache folder cannot be written, or a file in it is damaged.
+    """
+    if any(module.training for module in sfm.model.modules()):
+        raise InputError(
+            f"{sfm.name} is in training mode, in which its states are random", remedy="Call sfm.model.eval() first."
+        )
+    repeated = len(utterances) - len({utterance.id for utterance in utterances})
+    if repeated:
+        raise InputError(f"{repeated} utterances repeat the id of another", remedy="Give each utterance its own id.")
+    cache = _Cache(cache_folder(cache_dir) / "features", spec.facts(sfm))
+    with tqdm(total=len(utterances), unit="clip", desc="Features", disable=not progress, file=sys.stderr) as bar:
+        sounds: dict[str, str] = {}
+        missing = []
+        for utterance in utterances:
+            sound = _known_sound(utterance, limits, cache)
+            if sound is None:
+                missing.append(utterance)
+            else:
+                sounds[utterance.id] = sound
+                bar.update()
+        skipped: list[Skipped] = []
+        data = SpeechDataModule(missing, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error)
+        for batch in data.predict_dataloader():
+            data.on_before_batch_transfer(batch, 0)
+            sounds |= _add(sfm, batch, spec, limits, cache)
+            skipped += batch.skipped
+            bar.update(len(batch.utterances) + len(batch.skipped))
+    if not sounds:
+        raise InputError(
+            f"none of {len(utterances)} utterances has sound that can be used",
+            field="dataset",
+            remedy="Check dataset.root and dataset.audio; dataset.on_error=error names the first bad clip.",
+        )
+    kept = {utterance.id: cache.entries[sounds[utterance.id]] for utterance in utterances if utterance.id in sounds}
+    return Features(spec, kept, skipped)
+
+
+def _known_sound(utterance: Utterance, limits: AudioLimits, cache: _Cache) -> str | None:
+    """The name of an utterance's sound, if the cache has it and these limits would take it."""
+    seconds = duration_seconds(utterance.audio)  # 0 of anything but a regular file that holds sound
+    if not seconds or seconds < limits.min_seconds:
+        return None
+    if seconds > limits.max_seconds and limits.long_audio == "refuse":
+        return None
+    try:
+        with utterance.audio.open("rb") as file:
+            sound = _sound(hashlib.file_digest(file, "sha256").hexdigest(), seconds, limits)
+    except OSError:
+        return None
+    entry = cache.entries.get(sound)
+    return None if entry is None or (entry.silent and not limits.allow_silence) else sound
+
+
+def _sound(sha256: str, seconds: float, limits: AudioLimits) -> str:
+    """The name of what is heard: the file, and where it is cut."""
+    return f"{sha256}-{float(limits.max_seconds)!r}s" if seconds > limits.max_seconds else sha256
+
+
+def _add(
+    sfm: SpeechFoundationModel, batch: Batch, spec: FeatureSpec, limits: AudioLimits, cache: _Cache
+) -> dict[str, str]:
+    """Put a batch's new sounds into the cache; the name of every utterance's sound, by id."""
+    cache.refresh()  # another process may have been here meanwhile
+    names, new = {}, {}
+    for utterance, clip in zip(batch.utterances, batch.clips, strict=True):
+        sound = _sound(clip.sha256, clip.duration_seconds, limits)
+        names[utterance.id] = sound
+        if sound not in cache.entries:
+            new[sound] = (utterance, clip)
+    if new:
+        clips = [clip for _, clip in new.values()]
+        rows = _states(sfm, clips, spec)
+        for (utterance, _), row in zip(new.values(), rows, strict=True):
+            _check_finite(row, utterance, spec)
+        cache.write(rows, list(new), [not clip.waveform.any() for clip in clips])
+    return names
+
+
+def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: FeatureSpec) -> list[Tensor]:
+    """Per clip ``[layers, kinds or frames, width]`` on the CPU, in the dtype of storage."""
+    dtype = DTYPES[spec.dtype]
+    waveforms = [torch.from_numpy(clip.waveform) for clip in clips]
+    if spec.source == "decoder":
+        states = sfm.hidden_states(sfm.encode(waveforms), question=spec.question)
+        unknown = [layer for layer in spec.layers if layer not in states]
+        if unknown:
+            raise InputError(f"{sfm.name} has no decoder layer {unknown[0]}", remedy=f"Layers are 0 to {max(states)}.")
+        return list(torch.stack([states[layer] for layer in spec.layers], dim=1).unsqueeze(2).to(dtype))
+    context = sfm.encode(waveforms, layers=spec.layers)
+    rows = []
+    for clip, count in enumerate(context.frames.tolist()):
+        own = [context.hidden[layer][clip, :count].float() for layer in spec.layers]
+        if not spec.frames:
+            own = [torch.stack([STATISTICS[kind](states) for kind in spec.kinds]) for states in own]
+        rows.append(torch.stack([states.to(dtype).cpu() for states in own]))
+    return rows
+
+
+def _check_finite(row: Tensor, utterance: Utterance, spec: FeatureSpec) -> None:
+    """Refuse states that overflowed, in the model or on their way to half precision."""
+    finite = row.isfinite().flatten(1).all(1)
+    if not finite.all():
+        layer = spec.layers[int((~finite).nonzero()[0])]
+        half = spec.dtype == "float16"
+        raise InputError(
+            f"the {spec.source}'s states of utterance {utterance.id} at layer {layer} are not finite"
+            + (" or too large for float16" if half else ""),
+            file=utterance.audio,
+            field="dtype" if half else "model.dtype",
+            remedy="Store these features as float32." if half else "Load the model with model.dtype=float32.",
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a sound's features lie, and whether the sound is digital silence."""
+
+    shard: Path
+    row: int
+    silent: bool
+
+
+class _Cache:
+    """The files of one key.
+
+    Args:
+        root: Folder of all keys.
+        facts: What the key is made of.
+
+    Raises:
+        InputError: The folder cannot be written, or a file in it is damaged.
+    """
+
+    def __init__(self, root: Path, facts: dict) -> None:
+        self.folder = root / _hash(facts)
+        self.entries: dict[str, _Entry] = {}
+        self._seen: set[Path] = set()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "key.json").exists():
+                self._put("key.json", (json.dumps(facts, indent=2) + "\n").encode())
+            self._remove_stale()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.refresh()
+
+    def _remove_stale(self) -> None:
+        for leftover in self.folder.glob(".*.tmp"):
+            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink(missing_ok=True)
+
+    def refresh(self) -> None:
+        """Take in the files that have appeared since."""
+        for shard in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
+            self._take(shard, _read_index(shard))
+
+    def _take(self, shard: Path, index: Sequence[Mapping]) -> None:
+        self._seen.add(shard)
+        for row, fact in enumerate(index):
+            self.entries.setdefault(fact["sound"], _Entry(shard, row, fact["silent"]))
+
+    def write(self, rows: Sequence[Tensor], sounds: Sequence[str], silent: Sequence[bool]) -> None:
+        """Write the features of a batch of sounds as one file; it is there, whole, when this returns."""
+        index = [{"sound": sound, "silent": bool(is_silent)} for sound, is_silent in zip(sounds, silent, strict=True)]
+        tensors = {str(row): states.clone(memory_format=torch.contiguous_format) for row, states in enumerate(rows)}
+        metadata = {"index": json.dumps(index), "crc32": str(_checksum(list(tensors.values())))}
+        name = f"{uuid.uuid4().hex}.safetensors"
+        try:
+            self._put(name, save(tensors, metadata))
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._take(self.folder / name, index)
+
+    def _put(self, name: str, content: bytes) -> None:
+        """A file that appears whole or not at all."""
+        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, self.folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"features cannot be written: {error.strerror or error}",
+            file=self.folder,
+            remedy="Make room (any folder beside this one can be deleted) or choose another place with "
+            "EMOPROBE_CACHE=FOLDER, then run the same command again: finished batches are kept.",
+        )
+
+
+def _checksum(rows: Sequence[Tensor]) -> int:
+    value = 0
+    for row in rows:
+        value = zlib.crc32(memoryview(row.numpy()).cast("B"), value)
+    return value
+
+
+def _read_index(shard: Path) -> list[dict]:
+    """The sounds of a file, row by row."""
+    try:
+        with safe_open(shard, "pt") as file:
+            index = json.loads((file.metadata() or {})["index"])
+            if len(index) != len(file.keys()) or not all({"sound", "silent"} <= set(fact) for fact in index):
+                raise ValueError("its index does not fit its content")
+        return index
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(shard, error) from error
+
+
+def _map_shard(shard: Path) -> list[Tensor]:
+    """A file's rows, mapped into memory, once their checksum has been found right."""
+    try:
+        with safe_open(shard, "pt") as file:
+            rows = [file.get_tensor(str(row)) for row in range(len(file.keys()))]
+            expected = int((file.metadata() or {})["crc32"])
+        if _checksum(rows) != expected:
+            raise ValueError("its checksum is wrong")
+        return rows
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(shard, error) from error
+
+
+def _damaged(shard: Path, error: Exception) -> InputError:
+    return InputError(
+        f"this file of cached features is damaged: {error}",
+        file=shard,
+        remedy="Delete it and run the same command again: its clips are then encoded anew.",
+    )

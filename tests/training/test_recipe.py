@@ -1,0 +1,210 @@
+"""Training from configuration to files on a tiny frozen Whisper."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from emoprobe import runs
+from emoprobe.analyse import main as analyse_main
+from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.labels import LabelSet
+from emoprobe.scores import read_scores
+from emoprobe.training import recipe
+from emoprobe.training.bundle import load_head
+
+EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Path:
+    """Tones whose loudness tells the emotion: something a head can learn from any encoder."""
+    folder = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    with (folder / "manifest.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["path", "utterance_id", "speaker", "split", *(f"votes_{name}" for name in EMOTIONS)])
+        for i in range(30):
+            kind = i % 2
+            wave = np.sin(np.arange(8_000 + 200 * i) * (0.05 + 0.4 * kind)) * (0.02 + 0.5 * kind)
+            soundfile.write(folder / f"{i}.wav", wave + rng.normal(0, 0.01, len(wave)), 16_000)
+            votes = [7, 1, 0, 0, 2, 0] if kind else [0, 0, 1, 0, 3, 6]
+            split = ("train", "train", "train", "development", "test")[i // 2 % 5]
+            writer.writerow([f"{i}.wav", f"u{i}", f"s{i // 2 % 5}", split, *votes])
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
+
+
+def config(model, manifest, output, *overrides):
+    return runs.compose(
+        [
+            "model=whisper",
+            f"model.path={model}",
+            "model.device=cpu",
+            "dataset=manifest",
+            f"dataset.path={manifest}",
+            f"output_dir={output}",
+            "head.layers=[-1]",
+            "fit.max_epochs=30",
+            "fit.learning_rate=0.02",
+            "fit.batch_size=8",
+            "logger=none",
+            "analysis.figures=false",
+            "trainer.enable_progress_bar=false",
+            *overrides,
+        ],
+        "train",
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_whisper_path, manifest, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
+        output = tmp_path_factory.mktemp("train")
+        return recipe.run(config(tiny_whisper_path, manifest, output, "dataset.fold=all", "analysis.figures=true"))
+
+
+def rows_of(folder):
+    return json.loads((folder / "metrics.json").read_text())["rows"]
+
+
+def test_every_clip_is_tested_once_and_the_head_beats_the_floors(finished):
+    scores = read_scores(finished).to_pandas()
+    assert sorted(scores["utterance_id"]) == sorted(f"u{i}" for i in range(30))
+    rows = {row["readout"]: row["metrics"]["js_divergence"] for row in rows_of(finished)}
+    assert rows["linear_probe"] < 0.5 * min(rows["uniform"], rows["prior"])
+    assert (finished / "figures" / "learning_curves.png").is_file()
+    curves = pd.read_csv(finished / "learning_curves.csv")
+    assert sorted(curves["fold"].unique()) == [0, 1, 2, 3, 4]
+
+
+def test_the_reported_metrics_are_those_of_the_predictions(finished):
+    from scipy.spatial.distance import jensenshannon
+
+    predictions = pd.read_parquet(finished / "predictions.parquet")
+    p = predictions[[f"p_{name}" for name in EMOTIONS]].to_numpy()
+    q = predictions[[f"target_{name}" for name in EMOTIONS]].to_numpy()
+    row = next(row for row in rows_of(finished) if row["readout"] == "linear_probe")
+    assert row["metrics"]["js_divergence"] == pytest.approx((jensenshannon(p, q, base=2, axis=1) ** 2).mean())
+
+
+def test_a_second_run_encodes_nothing_and_gives_the_same(finished, tiny_whisper_path, manifest, tmp_path, monkeypatch):
+    from emoprobe.models.whisper import Whisper
+
+    monkeypatch.setattr(Whisper, "encode", lambda *arguments, **options: pytest.fail("the features are in the cache"))
+    again = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "dataset.fold=all"))
+    first, second = (read_scores(run).to_pandas().set_index("utterance_id").sort_index() for run in (finished, again))
+    np.testing.assert_array_equal(np.stack(first["form_logprobs"]), np.stack(second["form_logprobs"]))
+
+
+def test_other_seeds_differ_and_members_are_averaged(tiny_whisper_path, manifest, tmp_path):
+    def probabilities(folder):
+        return np.exp(np.stack(read_scores(folder).to_pandas().sort_values("utterance_id")["form_logprobs"]))
+
+    short = ["head=mlp_probe", "head.layers=[-1]", "fit.max_epochs=3", "head.hidden=8"]
+    runs_of = {
+        name: recipe.run(config(tiny_whisper_path, manifest, tmp_path / name, *short, *options))
+        for name, options in {
+            "one": ["head.members=1"],
+            "other": ["head.members=1", "seed=1"],
+            "two": ["head.members=2"],
+        }.items()
+    }
+    assert not np.allclose(probabilities(runs_of["one"]), probabilities(runs_of["other"]))
+    bundle = load_head(runs_of["two"] / "head_fold0")
+    assert len(bundle.heads) == 2
+    single = load_head(runs_of["one"] / "head_fold0")
+    for name, value in single.heads[0].state_dict().items():
+        torch.testing.assert_close(value, bundle.heads[0].state_dict()[name])
+
+
+def test_only_the_prior_of_the_training_part_is_used(tiny_whisper_path, manifest, tmp_path):
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "dataset.fold=2"))
+    prior = next(row for row in rows_of(run) if row["readout"] == "prior")
+    assert prior["fitted_on"] == "training votes"
+    utterances = pd.read_parquet(run / "utterances.parquet")
+    speakers = utterances.groupby("role")["speaker"].unique().map(set).to_dict()
+    assert not speakers["evaluated"] & speakers["training"]
+
+
+def test_analysing_again_needs_no_model(finished):
+    assert analyse_main([str(finished), "calibration=none", "analysis.figures=false"]) == 0
+    before, after = (pd.read_csv(path / "metrics.csv") for path in (finished, finished / "analysis"))
+    np.testing.assert_allclose(before["js_divergence"], after["js_divergence"])
+
+
+@pytest.mark.parametrize("loss", ["soft_ce", "js", "hard_ce", "dirichlet"])
+def test_every_loss_learns(tiny_whisper_path, manifest, tmp_path, loss):
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, f"loss={loss}"))
+    rows = {row["readout"]: row["metrics"] for row in rows_of(run)}
+    assert rows["linear_probe"]["wa"] == 1.0
+    assert rows["linear_probe"]["js_divergence"] < rows["uniform"]["js_divergence"]
+
+
+def test_a_bundle_never_loads_wrongly(finished, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    bundle = load_head(finished / "head_fold0")
+    labels = LabelSet(**runs.plain(runs.compose([]).labels))
+    facts = bundle.facts
+    bundle.check(model=facts["model"], revision=facts["revision"], labels=labels)
+    turned = LabelSet(labels.name, labels.labels[::-1], labels.forms)
+    for asked in ({"model": "another"}, {"revision": "another"}, {"labels": turned}):
+        right = {"model": facts["model"], "revision": facts["revision"], "labels": labels}
+        with pytest.raises(InputError, match="this head was trained for"):
+            bundle.check(**(right | asked))
+    weights = load_file(finished / "head_fold0" / "head.safetensors")
+    text = (finished / "head_fold0" / "head.json").read_text()
+    for change in ("missing", "unexpected", "damaged", "version"):
+        folder = tmp_path / change
+        folder.mkdir()
+        changed = dict(weights)
+        if change == "missing":
+            changed.pop(next(iter(changed)))
+        if change == "unexpected":
+            changed["0.extra"] = torch.zeros(1)
+        save_file(changed, folder / "head.safetensors")
+        (folder / "head.json").write_text(text.replace('"version": 1', '"version": 9') if change == "version" else text)
+        if change == "damaged":
+            (folder / "head.safetensors").write_bytes(b"nothing")
+        with pytest.raises(InputError, match=r"do not fit|not a readable head|has version 9"):
+            load_head(folder)
+
+
+def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest, tmp_path, monkeypatch):
+    from emoprobe.training.fit import HeadModule
+
+    monkeypatch.setattr(HeadModule, "output", lambda self, batch: self.head(batch) * torch.nan)
+    with pytest.raises(EmoprobeError, match=r"the loss is nan in epoch 0; the batch held u\d+"):
+        recipe.run(config(tiny_whisper_path, manifest, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dataset.fold=9"], "fold"),
+        (["head.layers=[7]"], "no layer 7"),
+        (["head.kinds=[median]"], "unknown pooling"),
+        (["head.hidden=3"], "hidden"),
+        (["loss.name=sharpness"], "no loss"),
+        (["fit.schedule=linear"], "unknown schedule"),
+        (["fit.monitor=beauty"], "unknown metric"),
+        (["fit.learning_rate=0"], "must be positive"),
+        (["dataset.partition.by=session"], "session"),
+    ],
+)
+def test_mistakes_are_named(tiny_whisper_path, manifest, tmp_path, overrides, message):
+    with pytest.raises(EmoprobeError, match=message):
+        recipe.run(config(tiny_whisper_path, manifest, tmp_path, *[f"+{o}" if "hidden" in o else o for o in overrides]))

@@ -13,7 +13,6 @@ from emoprobe.errors import InputError
 from emoprobe.training.heads import (
     HEADS,
     AttentivePooling,
-    Ensemble,
     Head,
     LayerMix,
     LinearProbe,
@@ -297,16 +296,6 @@ def test_the_same_seed_gives_the_same_head():
     first, second, third = (build({"name": "mlp_probe"}, seed) for seed in (0, 0, 1))
     torch.testing.assert_close(first.state_dict(), second.state_dict())
     assert not torch.equal(first.body[0].weight, third.body[0].weight)
-
-
-def test_ensemble_is_the_mean_of_the_probabilities():
-    heads, batch = [build({"name": "mlp_probe"}, seed) for seed in range(3)], make_batch(5)
-    ensemble = Ensemble(heads)
-    expected = sum(head(batch).exp() for head in heads) / 3
-    torch.testing.assert_close(ensemble(batch).exp(), expected)
-    torch.testing.assert_close(Ensemble(heads[:1])(batch), heads[0](batch))
-    with pytest.raises(InputError, match="no members"):
-        Ensemble([])
 
 
 # Configs and wrong inputs.

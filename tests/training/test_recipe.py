@@ -145,6 +145,20 @@ def test_analysing_again_needs_no_model(finished):
     np.testing.assert_allclose(before["js_divergence"], after["js_divergence"])
 
 
+def test_members_are_averaged_as_probabilities():
+    from emoprobe.training.fit import ClipFeatures, predict
+    from emoprobe.training.heads import make_head
+
+    heads = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        heads.append(make_head({"name": "mlp_probe", "hidden": 4}, layers=1, kinds=2, width=5, num_labels=3).eval())
+    stats = torch.randn(7, 1, 2, 5)
+    features = ClipFeatures([str(i) for i in range(7)], stats, torch.zeros(7, 3), torch.zeros(7, 3))
+    expected = sum(head({"stats": stats}).double().exp() for head in heads) / 3
+    torch.testing.assert_close(predict(heads, features).exp(), expected)
+
+
 @pytest.mark.parametrize("loss", ["soft_ce", "js", "hard_ce", "dirichlet"])
 def test_every_loss_learns(tiny_whisper_path, manifest, tmp_path, loss):
     run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, f"loss={loss}"))
@@ -203,6 +217,7 @@ def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest
         (["fit.monitor=beauty"], "unknown metric"),
         (["fit.learning_rate=0"], "must be positive"),
         (["dataset.partition.by=session"], "session"),
+        (["dataset.split=test"], r"dataset\.split"),
     ],
 )
 def test_mistakes_are_named(tiny_whisper_path, manifest, tmp_path, overrides, message):

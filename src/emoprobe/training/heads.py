@@ -365,28 +365,6 @@ class MLPProbe(Head):
         super().__init__(features, nn.Sequential(*blocks, nn.Linear(hidden, labels)), output)
 
 
-class Ensemble(nn.Module):
-    """Mean of the probabilities of several trained heads, for instance of several seeds.
-
-    Args:
-        members: The heads, each with its own standardisation.
-
-    Raises:
-        InputError: There are none.
-    """
-
-    def __init__(self, members: Iterable[Head]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-        if not len(self.members):
-            raise InputError("an ensemble has no members", remedy="Give at least one head.")
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Log of the mean probabilities, ``[batch, labels]``."""
-        log_probs = torch.stack([member(batch) for member in self.members])
-        return log_probs.logsumexp(dim=0) - math.log(len(self.members))
-
-
 HEADS: Mapping[str, type[Head]] = MappingProxyType({"linear_probe": LinearProbe, "mlp_probe": MLPProbe})
 """Every head by the name that a config gives it."""
 

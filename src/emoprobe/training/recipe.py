@@ -38,6 +38,12 @@ def run(config: DictConfig) -> Path:
     folder = Path(settings["output_dir"])
     labels = runs.build(LabelSet, settings["labels"], "labels")
     limits = runs.build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
+    if settings["dataset"]["split"] not in (None, "all"):
+        raise InputError(
+            "training takes a corpus as a whole and divides it itself",
+            field="dataset.split",
+            remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
+        )
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels)
     splits = make_splits(prepared.items, settings["dataset"])
@@ -93,6 +99,7 @@ def run(config: DictConfig) -> Path:
         record = runs.make_record(config, corpus, shown, shown.skipped, labels, shown_model)
         record |= {"head": settings["head"], "loss": settings["loss"], "fit": settings["fit"]}
         record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
+        record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
         runs.write_json(record, folder / runs.RUN_FILE)
         frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
         runs.write_skipped(shown.skipped, folder / runs.SKIPPED_FILE)
@@ -122,13 +129,27 @@ def make_splits(items: Sequence[Item], dataset: Mapping) -> list[Split]:
     return [split_items(items, replace(policy, fold=i)) for i in range(policy.count(items))]
 
 
+def _all_parts(splits: Sequence[Split]) -> set[str]:
+    """Ids of all utterances that some part of some fold uses."""
+    parts = [part for split in splits for part in (split.train, split.development, split.test)]
+    return {item.utterance.id for part in parts for item in part}
+
+
 def _without(split: Split, lost: set[str]) -> Split:
     """A split without the clips whose sound could not be read."""
 
     def keep(part: Sequence[Item]) -> tuple[Item, ...]:
         return tuple(item for item in part if item.utterance.id not in lost)
 
-    return replace(split, train=keep(split.train), development=keep(split.development), test=keep(split.test))
+    left = replace(split, train=keep(split.train), development=keep(split.development), test=keep(split.test))
+    for part in ("train", "development", "test"):
+        if not getattr(left, part):
+            raise InputError(
+                f"no clip of the {part} part of fold {split.fold} can be read",
+                field="dataset.root",
+                remedy="Use dataset.on_error=error to see why.",
+            )
+    return left
 
 
 def train_fold(

@@ -1,0 +1,479 @@
+"""The feature cache against the model's own hidden states of single clips."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.utterance import Utterance
+from emoprobe.errors import InputError
+from emoprobe.models.base import PromptText
+from emoprobe.training import features
+from emoprobe.training.features import Features, FeatureSpec, extract, num_encoder_layers
+
+LIMITS = AudioLimits()
+POOLED = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
+FRAMES = FeatureSpec("encoder", (1, 2), frames=True)
+SECONDS = (0.5, 1.3, 0.31, 0.9)
+
+
+def write_clip(path: Path, seconds: float, seed: int) -> Utterance:
+    noise = np.random.default_rng(seed).normal(0, 0.1, round(16_000 * seconds))
+    soundfile.write(path, noise, 16_000)
+    return Utterance(path.stem, path, {})
+
+
+@pytest.fixture
+def clips(tmp_path) -> list[Utterance]:
+    return [write_clip(tmp_path / f"clip{i}.wav", seconds, i) for i, seconds in enumerate(SECONDS)]
+
+
+@pytest.fixture
+def get(tmp_path):
+    """`extract` with a cache of its own."""
+
+    def extract_here(sfm, utterances, spec=POOLED, limits=LIMITS, **options) -> Features:
+        return extract(sfm, utterances, spec, limits, progress=False, cache_dir=tmp_path / "cache", **options)
+
+    return extract_here
+
+
+@pytest.fixture
+def encoded(tiny_whisper, monkeypatch) -> list[int]:
+    """Number of samples of every clip that tiny Whisper encodes."""
+    lengths: list[int] = []
+    encode = tiny_whisper.encode
+
+    def count(waveforms, *args, **options):
+        lengths.extend(map(len, waveforms))
+        return encode(waveforms, *args, **options)
+
+    monkeypatch.setattr(tiny_whisper, "encode", count)
+    return lengths
+
+
+def waveform(utterance: Utterance) -> torch.Tensor:
+    return torch.from_numpy(read_audio(utterance.audio).waveform)
+
+
+def shards(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "features").glob("*/*.safetensors"))
+
+
+@pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_pooled_states_are_those_of_each_clip_alone(family, batch_size, request, get, clips):
+    sfm = (
+        request.getfixturevalue("tiny_whisper") if family == "whisper" else request.getfixturevalue("tiny_llm")(family)
+    )
+    found = get(sfm, clips, batch_size=batch_size)
+    assert (found.ids, found.layers, found.kinds, found.width) == (
+        tuple(utterance.id for utterance in clips),
+        (0, 2),
+        ("mean", "std", "max"),
+        32,
+    )
+    stats = found.stats(found.ids)
+    assert stats.shape == (4, 2, 3, 32)
+    assert stats.dtype == torch.float32
+    for row, utterance in zip(stats, clips, strict=True):
+        context = sfm.encode([waveform(utterance)], layers=(0, 2))
+        mean_std, highest = (sfm.hidden_states(context, pooling=pooling) for pooling in ("mean_std", "max"))
+        for found_layer, layer in zip(row, (0, 2), strict=True):
+            expected = torch.cat([mean_std[layer][0], highest[layer][0]]).view(3, 32)
+            torch.testing.assert_close(found_layer, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_std_is_that_of_the_population_over_the_clips_own_frames(tiny_whisper, get, clips):
+    spec = FeatureSpec("encoder", (2,), ("std",))
+    with torch.no_grad():
+        mels = tiny_whisper.input_features([waveform(clips[0])])
+        states = tiny_whisper.model.model.encoder(mels).last_hidden_state[0, : round(SECONDS[0] * 50)]
+    expected = torch.from_numpy(np.std(states.numpy(), axis=0))
+    torch.testing.assert_close(get(tiny_whisper, clips, spec).stats(["clip0"])[0, 0, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
+def test_decoder_states_are_those_at_the_answer_position(family, request, get, clips):
+    if family == "whisper":
+        sfm, prompt = request.getfixturevalue("tiny_whisper"), PromptText("The voice sounds")
+    else:
+        sfm, prompt = request.getfixturevalue("tiny_llm")(family), PromptText("I am", instruction="How does it sound?")
+    question = sfm.question(prompt, [" happy", " sad"])
+    found = get(sfm, clips, FeatureSpec("decoder", (2, 0), question=question), batch_size=3)
+    assert found.kinds == ("state",)
+    for utterance in clips:
+        states = sfm.hidden_states(sfm.encode([waveform(utterance)]), question=question)
+        expected = torch.stack([states[2], states[0]], dim=1)[:, :, None]
+        torch.testing.assert_close(found.stats([utterance.id]), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
+def test_frames_are_the_clips_own(family, request, get, clips):
+    sfm = (
+        request.getfixturevalue("tiny_whisper") if family == "whisper" else request.getfixturevalue("tiny_llm")(family)
+    )
+    states, lengths = get(sfm, clips, FRAMES).frames(["clip3", "clip1"])
+    assert lengths.tolist() == [45, 65]  # 20 ms each
+    assert states.shape == (2, 2, 65, 32)
+    assert states.dtype == torch.float32
+    assert not states[0, :, 45:].any()
+    for row, length, utterance in zip(states, lengths, (clips[3], clips[1]), strict=True):
+        context = sfm.encode([waveform(utterance)], layers=(1, 2))
+        for found_layer, layer in zip(row, (1, 2), strict=True):
+            # float16 keeps three digits
+            torch.testing.assert_close(found_layer[:length], context.hidden[layer][0, :length], atol=2e-3, rtol=2e-3)
+
+
+def test_frames_take_half_precision_and_pooled_states_full(tiny_whisper, get, clips, tmp_path):
+    from safetensors.torch import load_file
+
+    get(tiny_whisper, clips, FRAMES)
+    assert {tensor.dtype for tensor in load_file(shards(tmp_path)[0]).values()} == {torch.float16}
+    shutil.rmtree(tmp_path / "cache")
+    get(tiny_whisper, clips)
+    assert {tensor.dtype for tensor in load_file(shards(tmp_path)[0]).values()} == {torch.float32}
+
+
+def test_any_order_and_repetition_of_ids(tiny_whisper, get, clips):
+    found = get(tiny_whisper, clips, batch_size=2)
+    every = found.stats(found.ids)
+    assert torch.equal(found.stats(["clip2", "clip0", "clip2"]), every[[2, 0, 2]])
+    assert found.stats([]).shape == (0, 2, 3, 32)
+    assert torch.equal(pickle.loads(pickle.dumps(found)).stats(found.ids), every)
+    with pytest.raises(InputError, match="no features of utterance other"):
+        found.stats(["other"])
+
+
+def test_reading_holds_no_file_open(tiny_whisper, get, clips):
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("needs /proc")
+    found = get(tiny_whisper, clips, batch_size=1)
+    before = len(list(folder.iterdir()))
+    found.stats(found.ids)
+    assert len(list(folder.iterdir())) == before
+
+
+def test_pooled_features_are_not_read_as_frames_nor_the_other_way_round(tiny_whisper, get, clips):
+    with pytest.raises(InputError, match="pooled"):
+        get(tiny_whisper, clips).frames(["clip0"])
+    with pytest.raises(InputError, match="are frames"):
+        get(tiny_whisper, clips, FRAMES).stats(["clip0"])
+
+
+# Reuse
+
+
+def test_a_second_extraction_encodes_nothing(tiny_whisper, get, clips, encoded):
+    first = get(tiny_whisper, clips)
+    assert len(encoded) == 4
+    second = get(tiny_whisper, clips[::-1], batch_size=1)
+    assert len(encoded) == 4
+    assert second.ids == first.ids[::-1]
+    assert torch.equal(second.stats(first.ids), first.stats(first.ids))
+
+
+def test_only_missing_and_changed_clips_are_encoded(tiny_whisper, get, clips, encoded):
+    before = get(tiny_whisper, clips[:3]).stats(["clip1"])
+    encoded.clear()
+    write_clip(clips[1].audio, 0.7, seed=9)
+    after = get(tiny_whisper, clips).stats(["clip1"])
+    assert sorted(encoded) == [11_200, 14_400]
+    assert not torch.allclose(before, after)
+
+
+def test_the_same_sound_under_other_names_is_encoded_once(tiny_whisper, get, clips, encoded, tmp_path):
+    copied = Path(shutil.copy(clips[0].audio, tmp_path / "elsewhere.wav"))
+    twins = [clips[0], Utterance("twin", copied, {}), Utterance("again", copied, {})]
+    found = get(tiny_whisper, twins, batch_size=2)
+    assert len(encoded) == 1
+    assert torch.equal(found.stats(["twin"]), found.stats(["clip0"]))
+    get(tiny_whisper, twins[1:])
+    assert len(encoded) == 1
+
+
+def test_a_cut_clip_is_another_sound(tiny_whisper, get, clips, encoded):
+    half, third = (AudioLimits(max_seconds=seconds, long_audio="truncate") for seconds in (0.5, 0.3))
+    whole = get(tiny_whisper, clips).stats(["clip1"])
+    encoded.clear()
+    cut = get(tiny_whisper, clips, limits=half).stats(["clip1"])
+    assert encoded == [8_000, 8_000]  # the two that are longer; the others are heard as before
+    get(tiny_whisper, clips, limits=half)
+    assert len(encoded) == 2
+    shorter = get(tiny_whisper, clips, limits=third).stats(["clip1"])
+    assert encoded[2:] == [4_800] * 4
+    assert not torch.allclose(whole, cut)
+    assert not torch.allclose(shorter, cut)
+
+
+def test_limits_refuse_cached_clips_too(tiny_whisper, get, clips, tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 16_000)
+    utterances = [*clips, Utterance("silence", tmp_path / "silence.wav", {})]
+    get(tiny_whisper, utterances, limits=AudioLimits(allow_silence=True))
+    strict = AudioLimits(min_seconds=0.4, max_seconds=1.0)
+    found = get(tiny_whisper, utterances, limits=strict, on_error="skip")
+    assert found.ids == ("clip0", "clip3")
+    assert {(row.id, row.reason) for row in found.skipped} == {
+        ("clip1", "too_long"),
+        ("clip2", "too_short"),
+        ("silence", "bad_audio"),
+    }
+    with pytest.raises(AudioError, match="at most 1 s"):
+        get(tiny_whisper, utterances, limits=strict)
+
+
+def test_bad_clips_are_skipped_or_end_the_run(tiny_whisper, get, clips, tmp_path):
+    clips[2].audio.write_bytes(b"no sound")
+    gone = Utterance("gone", tmp_path / "gone.wav", {})
+    found = get(tiny_whisper, [gone, *clips], on_error="skip")
+    assert found.ids == ("clip0", "clip1", "clip3")
+    assert {(row.id, row.reason) for row in found.skipped} == {("gone", "missing_audio"), ("clip2", "bad_audio")}
+    with pytest.raises(AudioError):
+        get(tiny_whisper, [gone, *clips])
+    with pytest.raises(InputError, match="none of 1 utterances"):
+        get(tiny_whisper, [gone], on_error="skip")
+
+
+def test_ids_must_be_unique(tiny_whisper, get, clips):
+    with pytest.raises(InputError, match="repeat the id"):
+        get(tiny_whisper, [clips[0], clips[0]])
+
+
+# Keys
+
+
+def test_the_key_tells_apart_all_that_features_depend_on(tiny_whisper):
+    def question(text):
+        return tiny_whisper.question(PromptText(text))
+
+    specs = [
+        POOLED,
+        replace(POOLED, layers=(0, 1)),
+        replace(POOLED, layers=(2, 0)),
+        replace(POOLED, kinds=("mean",)),
+        replace(POOLED, dtype="float16"),
+        FRAMES,
+        FeatureSpec("decoder", (0, 2), question=question("The voice sounds")),
+        FeatureSpec("decoder", (0, 2), question=question("The speaker is feeling")),
+    ]
+    keys = [spec.key(tiny_whisper) for spec in specs]
+    for name, value in {"revision": "other", "name": "other", "dtype": "bfloat16", "sampling_rate": 8_000}.items():
+        other = copy.copy(tiny_whisper)
+        setattr(other, name, value)
+        keys.append(POOLED.key(other))
+    tuned = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    assert POOLED.key(tuned) == keys[0]
+    with torch.no_grad():
+        tuned.model.model.encoder.layers[1].fc1.weight += 1e-3
+    keys.append(POOLED.key(tuned))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_key_does_not_depend_on_what_a_question_offers(tiny_whisper):
+    prompt = PromptText("The voice sounds")
+    few, many = (tiny_whisper.question(prompt, labels) for labels in ([" sad"], [" sad", " happy"]))
+    specs = [FeatureSpec("decoder", [1], question=question) for question in (few, many)]
+    assert specs[0].key(tiny_whisper) == specs[1].key(tiny_whisper)
+
+
+def test_the_key_is_written_down(tiny_whisper, get, clips, tmp_path):
+    get(tiny_whisper, clips)
+    folder = tmp_path / "cache" / "features" / POOLED.key(tiny_whisper)
+    facts = json.loads((folder / "key.json").read_text())
+    assert facts["layers"] == [0, 2]
+    assert facts["revision"] == tiny_whisper.revision
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"source": "middle", "layers": (1,)}, "source"),
+        ({"source": "encoder", "layers": (), "kinds": ("mean",)}, "layers"),
+        ({"source": "encoder", "layers": (1, 1), "kinds": ("mean",)}, "layers"),
+        ({"source": "encoder", "layers": (-1,), "kinds": ("mean",)}, "layers"),
+        ({"source": "encoder", "layers": (1,), "kinds": ("median",)}, "kinds"),
+        ({"source": "encoder", "layers": (1,)}, "kinds"),
+        ({"source": "encoder", "layers": (1,), "kinds": ("mean",), "frames": True}, "kinds"),
+        ({"source": "decoder", "layers": (1,)}, "question"),
+        ({"source": "encoder", "layers": (1,), "kinds": ("mean",), "dtype": "int8"}, "dtype"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, field):
+    with pytest.raises(InputError) as caught:
+        FeatureSpec(**options)
+    assert caught.value.field == field
+    assert caught.value.remedy
+
+
+def test_layers_that_the_model_lacks_are_refused(tiny_whisper, tiny_llm, get, clips):
+    assert num_encoder_layers(tiny_whisper) == num_encoder_layers(tiny_llm("qwen2_audio")) == 2
+    question = tiny_whisper.question(PromptText("The voice sounds"))
+    for spec in (FeatureSpec("encoder", (3,), ("mean",)), FeatureSpec("decoder", (3,), question=question)):
+        with pytest.raises(InputError, match=f"no {spec.source} layer 3"):
+            get(tiny_whisper, clips, spec)
+
+
+# What must never get into the cache
+
+
+def test_a_full_disk_leaves_finished_batches_and_nothing_else(tiny_whisper, get, clips, encoded, tmp_path, monkeypatch):
+    write_bytes, count = Path.write_bytes, 0
+
+    def fill(self, content):
+        nonlocal count
+        count += 1
+        if count < 3:  # key.json and the first batch
+            return write_bytes(self, content)
+        write_bytes(self, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill)
+        with pytest.raises(InputError, match=r"No space left on device.*EMOPROBE_CACHE") as caught:
+            get(tiny_whisper, clips, batch_size=1)
+    assert str(tmp_path / "cache") in str(caught.value.file)
+    (folder,) = (tmp_path / "cache" / "features").iterdir()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    encoded.clear()
+    found = get(tiny_whisper, clips, batch_size=1)
+    assert len(encoded) == 3
+    assert found.stats(found.ids).isfinite().all()
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(tiny_whisper, clips, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written.*EMOPROBE_CACHE"):
+        extract(tiny_whisper, clips, POOLED, LIMITS, progress=False, cache_dir=tmp_path / "file")
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "one bit", "other content"])
+def test_a_damaged_file_is_named_and_can_be_deleted(tiny_whisper, get, clips, tmp_path, damage):
+    from safetensors.torch import save_file
+
+    expected = get(tiny_whisper, clips, batch_size=2).stats(["clip0", "clip1", "clip2", "clip3"])
+    shard = shards(tmp_path)[0]
+    content = bytearray(shard.read_bytes())
+    if damage == "one bit":
+        content[-5] ^= 1
+        shard.write_bytes(content)
+    elif damage == "other content":
+        save_file({"weight": torch.zeros(2)}, shard)
+    else:
+        shard.write_bytes(content[: len(content) - 10 if damage == "cut" else 0])
+    with pytest.raises(InputError, match=r"damaged.*Delete it") as caught:
+        found = get(tiny_whisper, clips)
+        found.stats(found.ids)
+    assert caught.value.file == shard
+    shard.unlink()
+    found = get(tiny_whisper, clips)
+    torch.testing.assert_close(found.stats(found.ids), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_states_too_large_for_half_precision_are_refused(tiny_whisper, get, clips, tmp_path):
+    loud = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    with torch.no_grad():
+        loud.model.model.encoder.layer_norm.bias += 1e5
+    with pytest.raises(InputError, match=r"layer 2 .*float16.*float32") as caught:
+        get(loud, clips, FRAMES)
+    assert caught.value.file == clips[1].audio  # the longest comes first
+    assert not shards(tmp_path)
+    get(loud, clips, replace(FRAMES, dtype="float32"))
+
+
+def test_states_that_are_not_numbers_are_refused(tiny_whisper, get, clips, tmp_path):
+    broken = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    with torch.no_grad():
+        broken.model.model.encoder.layer_norm.bias[3] = torch.nan
+    with pytest.raises(InputError, match="layer 2 are not finite"):
+        get(broken, clips)
+    assert not shards(tmp_path)
+
+
+def test_a_model_in_training_mode_is_refused(tiny_whisper, get, clips):
+    training = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    training.model.model.encoder.layers[0].train()
+    with pytest.raises(InputError, match="training mode"):
+        get(training, clips)
+
+
+def test_temporary_files_of_dead_processes_go_and_those_of_living_ones_stay(tiny_whisper, get, clips, tmp_path):
+    get(tiny_whisper, clips)
+    folder = shards(tmp_path)[0].parent
+    old, new = folder / ".old.tmp", folder / ".new.tmp"
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    get(tiny_whisper, clips)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+# Several processes
+
+
+def test_what_another_process_wrote_meanwhile_is_taken_over(tiny_whisper, get, clips, encoded, monkeypatch):
+    add, calls = features._add, []
+
+    def interrupted(*args):
+        if not calls:
+            calls.append(1)
+            get(tiny_whisper, clips, batch_size=4)
+        return add(*args)
+
+    monkeypatch.setattr(features, "_add", interrupted)
+    found = get(tiny_whisper, clips, batch_size=1)
+    assert len(encoded) == 4
+    assert found.ids == ("clip0", "clip1", "clip2", "clip3")
+
+
+EXTRACT = """
+import sys
+from pathlib import Path
+import torch
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.utterance import Utterance
+from emoprobe.models.load import load_whisper
+from emoprobe.training.features import FeatureSpec, extract
+torch.set_num_threads(1)
+sfm = load_whisper("tiny", path=sys.argv[1], device="cpu")
+clips = [Utterance(path.stem, path, {}) for path in sorted(Path(sys.argv[2]).glob("*.wav"))]
+spec = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
+print("ready", flush=True)
+sys.stdin.readline()
+found = extract(sfm, clips, spec, AudioLimits(), batch_size=1, progress=False, cache_dir=sys.argv[3])
+assert found.stats(found.ids).isfinite().all()
+print(len(found.ids))
+"""
+
+
+def test_two_processes_extract_at_once(tiny_whisper, tiny_whisper_path, get, clips, encoded, tmp_path):
+    command = [sys.executable, "-c", EXTRACT, str(tiny_whisper_path), str(tmp_path), str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120)[0] for process in both] == ["4\n", "4\n"]
+    assert [process.returncode for process in both] == [0, 0]
+    found = get(tiny_whisper, clips)  # the same key from another process's copy of the model
+    assert not encoded
+    for utterance in clips:
+        context = tiny_whisper.encode([waveform(utterance)], layers=(2,))
+        expected = tiny_whisper.hidden_states(context)[2][0]
+        torch.testing.assert_close(found.stats([utterance.id])[0, 1, 0], expected, atol=1e-4, rtol=1e-4)

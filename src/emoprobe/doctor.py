@@ -75,7 +75,7 @@ def examine(
         questions: Questions with continuations.
         other_dtype: Whether to compare bfloat16 with float32, for which a copy of the model is made.
     """
-    tolerance = TOLERANCE[sfm.dtype]
+    tolerance = TOLERANCE.get(sfm.dtype, TOLERANCE["bfloat16"])
     return [
         Verdict("batch of 1 against all clips", _batch(sfm, waveforms, questions), tolerance),
         _padding(sfm, waveforms, questions, tolerance),

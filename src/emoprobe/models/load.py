@@ -155,7 +155,10 @@ def load_audio_llm(
         ) from error
     if device_map is None and quantization is None:
         model = model.to(resolve_device(device))
-    return AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
+    sfm = AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
+    if quantization is not None:
+        sfm.dtype += f"-{quantization}"  # so that no table or resumed run takes it for the model itself
+    return sfm
 
 
 def _model_class(family: type[ChatFamily], config) -> type:

@@ -11,12 +11,7 @@ once. Reading maps the files into memory and holds no file open.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import sys
-import time
-import uuid
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,8 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,6 +28,7 @@ from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.base import Question, SpeechFoundationModel
 from emoprobe.models.weights import cache_folder
+from emoprobe.training.store import Entry, FeatureStore, digest_of, map_shard
 
 FORMAT = 1  # of the files; part of the key
 LIBRARIES = ("emoprobe", "torch", "transformers", "soundfile", "soxr")  # what a feature depends on beside the model
@@ -46,7 +40,6 @@ STATISTICS = {
 STATE = "state"  # the one kind of a decoder's features: its state at the answer position
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 SAMPLED_ELEMENTS = 64  # of each tensor of the weights, for the key
-STALE_SECONDS = 24 * 3600  # after which a temporary file belongs to no living process
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ class FeatureSpec:
 
     def key(self, sfm: SpeechFoundationModel) -> str:
         """Hash of all that these features of a sound depend on, hexadecimal."""
-        return _hash(self.facts(sfm))
+        return digest_of(self.facts(sfm))
 
     def facts(self, sfm: SpeechFoundationModel) -> dict:
         """What goes into the key, field by field.
@@ -128,10 +121,6 @@ class FeatureSpec:
             "weights": _sample_of_weights(sfm.model),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
-
-
-def _hash(facts: dict) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _sample_of_weights(model: torch.nn.Module) -> str:
@@ -170,7 +159,7 @@ class Features:
         skipped: Utterances left out.
     """
 
-    def __init__(self, spec: FeatureSpec, entries: Mapping[str, _Entry], skipped: Sequence[Skipped] = ()) -> None:
+    def __init__(self, spec: FeatureSpec, entries: Mapping[str, Entry], skipped: Sequence[Skipped] = ()) -> None:
         self.ids, self.layers = tuple(entries), spec.layers
         self.kinds = (STATE,) if spec.source == "decoder" else spec.kinds
         self.skipped = tuple(skipped)
@@ -220,7 +209,7 @@ class Features:
 
     def _shard(self, path: Path) -> list[Tensor]:
         if path not in self._shards:
-            self._shards[path] = _map_shard(path)
+            self._shards[path] = map_shard(path)
         return self._shards[path]
 
     def __getstate__(self) -> dict:
@@ -263,7 +252,7 @@ def extract(
     repeated = len(utterances) - len({utterance.id for utterance in utterances})
     if repeated:
         raise InputError(f"{repeated} utterances repeat the id of another", remedy="Give each utterance its own id.")
-    cache = _Cache(cache_folder(cache_dir) / "features", spec.facts(sfm))
+    cache = FeatureStore(cache_folder(cache_dir) / "features", spec.facts(sfm))
     with tqdm(total=len(utterances), unit="clip", desc="Features", disable=not progress, file=sys.stderr) as bar:
         sounds: dict[str, str] = {}
         missing = []
@@ -291,7 +280,7 @@ def extract(
     return Features(spec, kept, skipped)
 
 
-def _known_sound(utterance: Utterance, limits: AudioLimits, cache: _Cache) -> str | None:
+def _known_sound(utterance: Utterance, limits: AudioLimits, cache: FeatureStore) -> str | None:
     """The name of an utterance's sound, if the cache has it and these limits would take it."""
     seconds = duration_seconds(utterance.audio)  # 0 of anything but a regular file that holds sound
     if not seconds or seconds < limits.min_seconds:
@@ -313,7 +302,7 @@ def _sound(sha256: str, seconds: float, limits: AudioLimits) -> str:
 
 
 def _add(
-    sfm: SpeechFoundationModel, batch: Batch, spec: FeatureSpec, limits: AudioLimits, cache: _Cache
+    sfm: SpeechFoundationModel, batch: Batch, spec: FeatureSpec, limits: AudioLimits, cache: FeatureStore
 ) -> dict[str, str]:
     """Put a batch's new sounds into the cache; the name of every utterance's sound, by id."""
     cache.refresh()  # another process may have been here meanwhile
@@ -365,121 +354,3 @@ def _check_finite(row: Tensor, utterance: Utterance, spec: FeatureSpec) -> None:
             field="dtype" if half else "model.dtype",
             remedy="Store these features as float32." if half else "Load the model with model.dtype=float32.",
         )
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """Where a sound's features lie, and whether the sound is digital silence."""
-
-    shard: Path
-    row: int
-    silent: bool
-
-
-class _Cache:
-    """The files of one key.
-
-    Args:
-        root: Folder of all keys.
-        facts: What the key is made of.
-
-    Raises:
-        InputError: The folder cannot be written, or a file in it is damaged.
-    """
-
-    def __init__(self, root: Path, facts: dict) -> None:
-        self.folder = root / _hash(facts)
-        self.entries: dict[str, _Entry] = {}
-        self._seen: set[Path] = set()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / "key.json").exists():
-                self._put("key.json", (json.dumps(facts, indent=2) + "\n").encode())
-            self._remove_stale()
-        except OSError as error:
-            raise self._unwritable(error) from error
-        self.refresh()
-
-    def _remove_stale(self) -> None:
-        for leftover in self.folder.glob(".*.tmp"):
-            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                leftover.unlink(missing_ok=True)
-
-    def refresh(self) -> None:
-        """Take in the files that have appeared since."""
-        for shard in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
-            self._take(shard, _read_index(shard))
-
-    def _take(self, shard: Path, index: Sequence[Mapping]) -> None:
-        self._seen.add(shard)
-        for row, fact in enumerate(index):
-            self.entries.setdefault(fact["sound"], _Entry(shard, row, fact["silent"]))
-
-    def write(self, rows: Sequence[Tensor], sounds: Sequence[str], silent: Sequence[bool]) -> None:
-        """Write the features of a batch of sounds as one file; it is there, whole, when this returns."""
-        index = [{"sound": sound, "silent": bool(is_silent)} for sound, is_silent in zip(sounds, silent, strict=True)]
-        tensors = {str(row): states.clone(memory_format=torch.contiguous_format) for row, states in enumerate(rows)}
-        metadata = {"index": json.dumps(index), "crc32": str(_checksum(list(tensors.values())))}
-        name = f"{uuid.uuid4().hex}.safetensors"
-        try:
-            self._put(name, save(tensors, metadata))
-        except OSError as error:
-            raise self._unwritable(error) from error
-        self._take(self.folder / name, index)
-
-    def _put(self, name: str, content: bytes) -> None:
-        """A file that appears whole or not at all."""
-        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"features cannot be written: {error.strerror or error}",
-            file=self.folder,
-            remedy="Make room (any folder beside this one can be deleted) or choose another place with "
-            "EMOPROBE_CACHE=FOLDER, then run the same command again: finished batches are kept.",
-        )
-
-
-def _checksum(rows: Sequence[Tensor]) -> int:
-    value = 0
-    for row in rows:
-        value = zlib.crc32(memoryview(row.numpy()).cast("B"), value)
-    return value
-
-
-def _read_index(shard: Path) -> list[dict]:
-    """The sounds of a file, row by row."""
-    try:
-        with safe_open(shard, "pt") as file:
-            index = json.loads((file.metadata() or {})["index"])
-            if len(index) != len(file.keys()) or not all({"sound", "silent"} <= set(fact) for fact in index):
-                raise ValueError("its index does not fit its content")
-        return index
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(shard, error) from error
-
-
-def _map_shard(shard: Path) -> list[Tensor]:
-    """A file's rows, mapped into memory, once their checksum has been found right."""
-    try:
-        with safe_open(shard, "pt") as file:
-            rows = [file.get_tensor(str(row)) for row in range(len(file.keys()))]
-            expected = int((file.metadata() or {})["crc32"])
-        if _checksum(rows) != expected:
-            raise ValueError("its checksum is wrong")
-        return rows
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(shard, error) from error
-
-
-def _damaged(shard: Path, error: Exception) -> InputError:
-    return InputError(
-        f"this file of cached features is damaged: {error}",
-        file=shard,
-        remedy="Delete it and run the same command again: its clips are then encoded anew.",
-    )

@@ -22,7 +22,7 @@ from emoprobe.data.demo import WORDS, read_demo
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_whisper
 from emoprobe.models.whisper import Whisper
-from emoprobe.training.features import FeatureSpec, extract, num_encoder_layers
+from emoprobe.training.features import FeatureSpec, extract
 
 
 def epoch(read: Callable[[Sequence[Utterance]], Tensor], batches: Sequence[Sequence[Utterance]]) -> list[float]:
@@ -73,7 +73,7 @@ def main() -> None:
         [utterances[i] for i in order[start : start + options.batch_size]]
         for start in range(0, len(order), options.batch_size)
     ]
-    layer = num_encoder_layers(sfm)
+    layer = sfm.num_encoder_layers
     spec = FeatureSpec("encoder", (layer,), ("mean", "std"))
     encode_again(sfm, batches[0][:1], layer)  # warm-up
 

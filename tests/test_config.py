@@ -23,13 +23,20 @@ OPTIONS = [
 ]
 
 
+NEEDED = {
+    "cremad": "dataset.root=DIR",
+    "manifest": "dataset.path=FILE",
+    "bundle": "head.path=DIR",
+    "emd": "loss.ordered=true",
+}
+FOR_TRAINING = ("head", "loss", "experiment")
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes(group, option):
-    overrides = [f"+experiment={option}" if group == "experiment" else f"{group}={option}", "output_dir=out"]
-    if option in ("cremad", "manifest"):
-        overrides.append("dataset.root=DIR" if option == "cremad" else "dataset.path=FILE")
-    if group in ("head", "loss"):
-        _check_training(runs.compose(overrides, "train"))
+def test_every_option_composes(group, option, tiny_whisper):
+    overrides = [f"{group}={option}", "output_dir=out", *([NEEDED[option]] if option in NEEDED else [])]
+    if group in FOR_TRAINING and option != "bundle":
+        _check_training(runs.compose(overrides, "train"), tiny_whisper)
         return
     config = runs.compose(overrides)
     runs.plain(config)
@@ -38,19 +45,19 @@ def test_every_option_composes(group, option):
     runs.make_options(config)
 
 
-def _check_training(config):
+def _check_training(config, sfm):
     from emoprobe.data.splits import SplitPolicy
     from emoprobe.training.fit import FitOptions
-    from emoprobe.training.heads import make_head
     from emoprobe.training.losses import Loss
+    from emoprobe.training.method import make_method
 
-    of_recipe = ("source", "layers", "kinds", "members")
-    head = {key: value for key, value in runs.plain(config.head).items() if key not in of_recipe}
-    make_head(head, layers=4, kinds=2, width=8, num_labels=6)
-    if config.loss.name != "emd":  # for ordered labels only, which none of the shipped sets has
-        runs.build(Loss, runs.plain(config.loss), "loss")
-    runs.build(FitOptions, runs.plain(config.fit), "fit")
-    runs.build(SplitPolicy, runs.plain(config.dataset.partition), "dataset.partition")
+    settings = runs.plain(config)
+    labels = runs.build(LabelSet, settings["labels"], "labels")
+    loss = runs.build(Loss, settings["loss"], "loss")
+    head = settings["head"] | ({"layers": [-1]} if "layers" in settings["head"] else {})  # the tiny model has two
+    make_method(sfm, head, labels, make_prompts(settings["prompt"], labels), loss)
+    runs.build(FitOptions, settings["fit"], "fit")
+    runs.build(SplitPolicy, settings["dataset"]["partition"], "dataset.partition")
 
 
 def test_there_are_options_to_test():

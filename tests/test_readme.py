@@ -28,6 +28,7 @@ MAKE_TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
 def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
     """What the README's placeholders stand for."""
     from emoprobe import probing
+    from emoprobe.training import recipe
 
     root = tmp_path_factory.mktemp("readme")
     rng = np.random.default_rng(0)
@@ -41,23 +42,23 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         soundfile.write(root / "cremad" / "AudioWAV" / f"{name}.wav", rng.normal(0, 0.1, 16_000), 16_000)
     lines = [f"cremad/AudioWAV/{name}.wav,3,2" for name in names]
     (root / "manifest.csv").write_text("path,votes_anger,votes_sad\n" + "\n".join(lines) + "\n")
-    config = runs.compose(
-        [
-            f"model.path={tiny_whisper_path}",
-            "dataset.limit=3",
-            "logger=none",
-            "trainer.enable_progress_bar=false",
-            f"output_dir={root / 'run'}",
-            "analysis.figures=false",
-        ]
-    )
-    probing.run(config)
+    shared = [
+        f"model.path={tiny_whisper_path}",
+        "logger=none",
+        "trainer.enable_progress_bar=false",
+        "analysis.figures=false",
+    ]
+    probing.run(runs.compose([*shared, "dataset.limit=3", f"output_dir={root / 'run'}"]))
+    lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
+    recipe.run(runs.compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
     return {
         "CREMAD_DIR": str(root / "cremad"),
         "MANIFEST": str(root / "manifest.csv"),
         "CHECKPOINT_DIR": str(tiny_whisper_path),
         "LLM_DIR": str(tiny_path("qwen2_audio")),
         "RUN_DIR": str(root / "run"),
+        "HEAD_DIR": str(root / "lora" / "head_fold0"),
+        "NEW_DIR": str(root / "new"),
     }
 
 
@@ -72,13 +73,23 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         words += [f"{where}={tmp_path}", "dataset.limit=1", "logger=none", "analysis.figures=false"]
         words.append("trainer.enable_progress_bar=false")
         if words[0] == "train.py":
-            words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2", "head.layers=[-1]"]
+            words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
+            words += ["head.layers=[-1]"] if any(word.startswith("head=mlp") for word in words) else []
+            if words[1].startswith("experiment="):
+                words += [
+                    "compare.seeds=[0]",
+                    "dataset.limit=20",
+                    'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+                ]
         else:
-            words.append("null_inputs.seconds=0.2")
+            words += ["null_inputs.seconds=0.2"]
+            words += ["head.seen=evaluate"] if "head=bundle" in words else []
         if sweep:  # 22 jobs
             words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
         if not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
+    if "emoprobe.export" in words:
+        words.append(f"model.path={tiny_whisper_path}")
     done = subprocess.run(
         [sys.executable, *words], cwd=runs.PROJECT, capture_output=True, text=True, timeout=300, check=False
     )
@@ -87,7 +98,9 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         jobs = [file.parent for file in tmp_path.rglob("metrics.json")]
         assert len(jobs) == 2 * len(list((runs.PROJECT / "conf" / "prompt").glob("*.yaml")))
     else:
-        shown = {"emoprobe.doctor": "passed", "emoprobe.tokens": "Prefix of"}.get(words[1], "JS")
+        shown = {"emoprobe.doctor": "passed", "emoprobe.tokens": "Prefix of", "emoprobe.export": "wrote"}.get(
+            words[1], "JS"
+        )
         assert shown in done.stdout or "--help" in words
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emoprobe.labels import LabelSet
 
 KEYS = ("model", "prompt", "readout", "variant", "calibration")
+TRAINED = "trained"  # variant of a trained head
 TEXT_READOUTS = ("generated_text", "sampled_text", "constrained_text")
 
 
@@ -212,7 +213,7 @@ def _readings(readout: str, clips: pa.Table, names: Sequence[str], options: Anal
             for name, variant in options.averaged_logits.items()
         ]
     # A trained head: its labels' log-probabilities stand where the forms' would.
-    return [_Reading("trained", partial(dist.label_likelihood, labels=names, normalization="sum"))]
+    return [_Reading(TRAINED, partial(dist.label_likelihood, labels=names, normalization="sum"))]
 
 
 def _score_cells(
@@ -264,6 +265,8 @@ def _calibrate(calibration, plain, reading, clips, table, names, targets):
             # A few clips with all but certain predictions, as in single layers: the cell fails, not the analysis.
             return undefined, fitted_on
         return replace(plain, log_probs=matched), fitted_on
+    if reading.variant == TRAINED:
+        return None  # a head was asked of clips only
     nulls = table.filter(pc.equal(table["input"], calibration.null))
     if not len(nulls):
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -51,7 +52,16 @@ def run(config: DictConfig) -> Path:
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)
-    readouts = make_readouts(settings["readout"])
+    bundle = None
+    if "head" in settings:
+        from emoprobe.training.evaluate import bundle_rows, leave_out_seen, open_bundle
+
+        bundle = open_bundle(settings["head"])
+        if settings["head"]["seen"] == "leave_out":
+            items, seen = leave_out_seen(bundle, corpus.card.name, prepared.items)
+            prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
+    asked = settings.get("readout") or {}
+    readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
     needs = frozenset().union(*(prompt.needs for prompt in prompts))
     evaluated = [item.utterance for item in prepared.items]
@@ -83,7 +93,8 @@ def run(config: DictConfig) -> Path:
             frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
             runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
             utterances = earlier.take_over(utterances, writer)
-            writer.write(probe.null_rows(earlier.missing_nulls(nulls)))
+            if readouts:
+                writer.write(probe.null_rows(earlier.missing_nulls(nulls)))
             data = SpeechDataModule(
                 utterances,
                 sfm.sampling_rate,
@@ -101,8 +112,23 @@ def run(config: DictConfig) -> Path:
                 enable_checkpointing=False,
                 enable_model_summary=False,
             )
-            if utterances:
+            if utterances and readouts:
                 trainer.predict(probe, datamodule=data, return_predictions=False)
+            if bundle is not None:
+                lost = {row.id for row in (*skipped, *recorder.skipped)}
+                items = [item for item in prepared.items if item.utterance.id not in lost]
+                rows, unread = bundle_rows(
+                    bundle,
+                    sfm,
+                    labels,
+                    items,
+                    limits,
+                    batch_size=settings["batch_size"],
+                    on_error=settings["dataset"]["on_error"],
+                    progress=settings["trainer"]["enable_progress_bar"],
+                )
+                writer.write(rows)
+                skipped += unread
         skipped += recorder.skipped
         record = runs.make_record(config, corpus, prepared, skipped, labels, model)
         record["speed"] = recorder.speed()

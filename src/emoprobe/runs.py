@@ -14,6 +14,7 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,13 +50,14 @@ LIBRARIES = (
 
 
 def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
-    """Compose the project's configuration (of ``probe`` or ``train``) outside of an entry point.
+    """Compose the project's configuration (of ``probe`` or ``train``), outside of an entry point or within one.
 
     Raises:
         InputError: The configuration folder is missing, or an override is wrong.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -65,7 +67,8 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
             "the configuration folder is missing", file=folder, remedy="Run from a checkout (pip install -e .)."
         )
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
+        within = GlobalHydra.instance().is_initialized()
+        with nullcontext() if within else initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"the configuration cannot be composed: {error}") from error

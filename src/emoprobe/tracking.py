@@ -43,6 +43,25 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
             logger.experiment.finish(exit_code=int(failed))
 
 
+def log_epoch(logger: Any, run: str, row: dict[str, float], step: int) -> None:
+    """Send a row of a learning curve to a tracker while training goes on.
+
+    Args:
+        logger: The tracker, or None.
+        run: Which fit, for example ``fold0/member1``.
+        row: Its metrics, with its ``epoch``.
+        step: Steps of all fits so far, for trackers that have one axis.
+    """
+    if logger is None:
+        return
+    values = {f"{run}/{name}": value for name, value in row.items()}
+    if _is_wandb(logger):
+        logger.experiment.define_metric(f"{run}/*", step_metric=f"{run}/epoch")
+        logger.experiment.log(values)
+    else:
+        logger.log_metrics(values, step=step)
+
+
 def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:
     """Send configuration, metrics, a predictions table and the figures to a tracker."""
     if logger is None:
@@ -58,6 +77,20 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
         table = analysis.predictions.head(MAX_TABLE_ROWS).astype(object)
         table = table.where(table.notna(), None)
         logger.experiment.log({"predictions": wandb.Table(dataframe=table)})
+        logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
+
+
+def log_comparison(logger: Any, config: dict, frame: Any, figures: Sequence[Path]) -> None:
+    """Send a comparison of several readouts to a tracker."""
+    if logger is None:
+        return
+    logger.log_hyperparams(config)
+    for row in frame.to_dict("records"):
+        logger.log_metrics({f"{row['name']}/js_divergence": row["js_divergence"]}, step=0)
+    if _is_wandb(logger):
+        import wandb
+
+        logger.experiment.log({"comparison": wandb.Table(dataframe=frame)})
         logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
 
 

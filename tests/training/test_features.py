@@ -23,7 +23,7 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.base import PromptText
 from emoprobe.training import features
-from emoprobe.training.features import Features, FeatureSpec, extract, num_encoder_layers
+from emoprobe.training.features import Features, FeatureSpec, extract
 
 LIMITS = AudioLimits()
 POOLED = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
@@ -172,7 +172,7 @@ def test_reading_holds_no_file_open(tiny_whisper, get, clips):
 def test_pooled_features_are_not_read_as_frames_nor_the_other_way_round(tiny_whisper, get, clips):
     with pytest.raises(InputError, match="pooled"):
         get(tiny_whisper, clips).frames(["clip0"])
-    with pytest.raises(InputError, match="are frames"):
+    with pytest.raises(InputError, match="are not pooled"):
         get(tiny_whisper, clips, FRAMES).stats(["clip0"])
 
 
@@ -321,7 +321,7 @@ def test_options_that_do_not_fit_are_refused(options, field):
 
 
 def test_layers_that_the_model_lacks_are_refused(tiny_whisper, tiny_llm, get, clips):
-    assert num_encoder_layers(tiny_whisper) == num_encoder_layers(tiny_llm("qwen2_audio")) == 2
+    assert tiny_whisper.num_encoder_layers == tiny_llm("qwen2_audio").num_encoder_layers == 2
     question = tiny_whisper.question(PromptText("The voice sounds"))
     for spec in (FeatureSpec("encoder", (3,), ("mean",)), FeatureSpec("decoder", (3,), question=question)):
         with pytest.raises(InputError, match=f"no {spec.source} layer 3"):

@@ -52,10 +52,7 @@ def build(config: dict, seed: int = 0) -> Head:
     if head.features.mix is not None:
         nn.init.normal_(head.features.mix.logits)
     batch = make_batch(seed)
-    if config.get("pooling") == "attentive":
-        head.fit(batch["frames"], batch["lengths"])
-    else:
-        head.fit(batch["stats"])
+    head.fit([batch])
     return head.eval()
 
 
@@ -103,7 +100,7 @@ def test_padding_does_not_matter(combine, filling):
     assert (gradient.transpose(1, 2)[padding] == 0).all()
 
     fitted = LinearProbe(LAYERS, KINDS, WIDTH, LABELS, pooling="attentive")
-    fitted.fit(frames.detach(), LENGTHS)
+    fitted.fit([{"frames": frames.detach(), "lengths": LENGTHS}])
     valid = batch["frames"].transpose(1, 2)[torch.arange(TIME) < LENGTHS[:, None]]
     torch.testing.assert_close(fitted.features.standardise.mean.squeeze(1), valid.mean(dim=0))
     torch.testing.assert_close(fitted.features.standardise.scale.squeeze(1), valid.std(dim=0, correction=0))
@@ -151,19 +148,19 @@ def test_a_constant_feature_becomes_zero(constant):
 
 def test_one_training_utterance_is_constant_and_none_is_an_error():
     head = make_head({"name": "linear_probe"}, **SIZES)
-    head.fit(make_batch()["stats"][:1])
+    head.fit([{"stats": make_batch()["stats"][:1]}])
     log_probs = head(make_batch(1))
     torch.testing.assert_close(log_probs, log_probs[:1].expand_as(log_probs))
     with pytest.raises(InputError, match="no features to standardise by"):
-        head.fit(make_batch()["stats"][:0])
+        head.fit([{"stats": make_batch()["stats"][:0]}])
 
 
-def test_fitting_in_chunks_is_fitting_at_once(monkeypatch):
+def test_fitting_in_batches_is_fitting_at_once():
     for config in ({"name": "linear_probe"}, {"name": "linear_probe", "pooling": "attentive"}):
-        whole = build(config).state_dict()
-        with monkeypatch.context() as patch:
-            patch.setattr("emoprobe.training.heads.FIT_CHUNK", 2)
-            torch.testing.assert_close(build(config).state_dict(), whole)
+        batch, cut = make_batch(), make_head(config, **SIZES)
+        cut.fit({name: values[i : i + 2] for name, values in batch.items()} for i in range(0, len(LENGTHS), 2))
+        standardise = build(config).features.standardise
+        torch.testing.assert_close(cut.features.standardise.state_dict(), standardise.state_dict())
 
 
 # Parts.
@@ -190,7 +187,7 @@ def test_weighted_head_on_one_layer_is_the_concat_head():
     for combine in ("concat", "weighted"):
         torch.manual_seed(0)
         heads.append(LinearProbe(1, KINDS, WIDTH, LABELS, combine=combine))
-        heads[-1].fit(stats)
+        heads[-1].fit([{"stats": stats}])
     torch.testing.assert_close(heads[0]({"stats": stats}), heads[1]({"stats": stats}))
 
 
@@ -347,6 +344,6 @@ def test_features_that_do_not_fit_the_head():
     with pytest.raises(InputError, match="no 'lengths'"):
         attentive({"frames": batch["frames"]})
     with pytest.raises(InputError, match="no 'lengths'"):
-        attentive.fit(batch["frames"])
+        attentive.fit([{"frames": batch["frames"]}])
     with pytest.raises(InputError, match=r"not \[batch, 3, time, 4\]"):
         attentive({"frames": batch["frames"][..., :3], "lengths": LENGTHS})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -18,7 +19,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.scores import read_scores
 from emoprobe.training import recipe
-from emoprobe.training.bundle import load_head
+from emoprobe.training.bundle import load_bundle
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
 
@@ -103,7 +104,7 @@ def test_the_reported_metrics_are_those_of_the_predictions(finished):
 def test_a_second_run_encodes_nothing_and_gives_the_same(finished, tiny_whisper_path, manifest, tmp_path, monkeypatch):
     from emoprobe.models.whisper import Whisper
 
-    monkeypatch.setattr(Whisper, "encode", lambda *arguments, **options: pytest.fail("the features are in the cache"))
+    monkeypatch.setattr(Whisper, "hear", lambda *arguments, **options: pytest.fail("the features are in the cache"))
     again = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "dataset.fold=all"))
     first, second = (read_scores(run).to_pandas().set_index("utterance_id").sort_index() for run in (finished, again))
     np.testing.assert_array_equal(np.stack(first["form_logprobs"]), np.stack(second["form_logprobs"]))
@@ -123,11 +124,9 @@ def test_other_seeds_differ_and_members_are_averaged(tiny_whisper_path, manifest
         }.items()
     }
     assert not np.allclose(probabilities(runs_of["one"]), probabilities(runs_of["other"]))
-    bundle = load_head(runs_of["two"] / "head_fold0")
-    assert len(bundle.heads) == 2
-    single = load_head(runs_of["one"] / "head_fold0")
-    for name, value in single.heads[0].state_dict().items():
-        torch.testing.assert_close(value, bundle.heads[0].state_dict()[name])
+    bundle = load_bundle(runs_of["two"] / "head_fold0")
+    assert len(bundle.weights) == 2
+    torch.testing.assert_close(load_bundle(runs_of["one"] / "head_fold0").weights[0], bundle.weights[0])
 
 
 def test_only_the_prior_of_the_training_part_is_used(tiny_whisper_path, manifest, tmp_path):
@@ -146,7 +145,7 @@ def test_analysing_again_needs_no_model(finished):
 
 
 def test_members_are_averaged_as_probabilities():
-    from emoprobe.training.fit import ClipFeatures, predict
+    from emoprobe.training.fit import Clips, predict
     from emoprobe.training.heads import make_head
 
     heads = []
@@ -154,9 +153,10 @@ def test_members_are_averaged_as_probabilities():
         torch.manual_seed(seed)
         heads.append(make_head({"name": "mlp_probe", "hidden": 4}, layers=1, kinds=2, width=5, num_labels=3).eval())
     stats = torch.randn(7, 1, 2, 5)
-    features = ClipFeatures([str(i) for i in range(7)], stats, torch.zeros(7, 3), torch.zeros(7, 3))
+    ids = [str(i) for i in range(7)]
+    clips = Clips(ids, lambda some: {"stats": stats[[int(i) for i in some]]}, torch.zeros(7, 3), torch.zeros(7, 3))
     expected = sum(head({"stats": stats}).double().exp() for head in heads) / 3
-    torch.testing.assert_close(predict(heads, features).exp(), expected)
+    torch.testing.assert_close(predict(heads, clips, 4).exp(), expected)
 
 
 @pytest.mark.parametrize("loss", ["soft_ce", "js", "hard_ce", "dirichlet"])
@@ -167,40 +167,56 @@ def test_every_loss_learns(tiny_whisper_path, manifest, tmp_path, loss):
     assert rows["linear_probe"]["js_divergence"] < rows["uniform"]["js_divergence"]
 
 
-def test_a_bundle_never_loads_wrongly(finished, tmp_path):
+def test_a_bundle_never_loads_wrongly(finished, tiny_whisper_path, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    bundle = load_head(finished / "head_fold0")
+    from emoprobe.models.load import load_whisper
+
+    bundle = load_bundle(finished / "head_fold0")
     labels = LabelSet(**runs.plain(runs.compose([]).labels))
-    facts = bundle.facts
-    bundle.check(model=facts["model"], revision=facts["revision"], labels=labels)
-    turned = LabelSet(labels.name, labels.labels[::-1], labels.forms)
-    for asked in ({"model": "another"}, {"revision": "another"}, {"labels": turned}):
-        right = {"model": facts["model"], "revision": facts["revision"], "labels": labels}
-        with pytest.raises(InputError, match="this head was trained for"):
-            bundle.check(**(right | asked))
+    sfm = load_whisper(str(tiny_whisper_path), path=tiny_whisper_path, device="cpu")
+    sfm.name, sfm.revision = bundle.facts["model"], bundle.facts["revision"]
+    bundle.method(sfm, labels).restore(bundle.weights[0])
+    with pytest.raises(InputError, match="trained for labels"):
+        bundle.method(sfm, LabelSet(labels.name, labels.labels[::-1], labels.forms))
+    for name in ("name", "revision"):
+        other = copy.copy(sfm)
+        setattr(other, name, "another")
+        with pytest.raises(InputError, match=r"trained for (model|revision)"):
+            bundle.method(other, labels)
+    changed = copy.copy(sfm)
+    changed.model = copy.deepcopy(sfm.model)
+    with torch.no_grad():
+        changed.model.proj_out.weight += 1
+    with pytest.raises(InputError, match="trained for model_weights"):
+        bundle.method(changed, labels)
+
     weights = load_file(finished / "head_fold0" / "head.safetensors")
     text = (finished / "head_fold0" / "head.json").read_text()
-    for change in ("missing", "unexpected", "damaged", "version"):
+    for change in ("missing", "unexpected", "stray", "shape", "damaged", "version"):
         folder = tmp_path / change
         folder.mkdir()
-        changed = dict(weights)
+        edited = dict(weights)
         if change == "missing":
-            changed.pop(next(iter(changed)))
+            edited.pop("0.body.bias")
         if change == "unexpected":
-            changed["0.extra"] = torch.zeros(1)
-        save_file(changed, folder / "head.safetensors")
-        (folder / "head.json").write_text(text.replace('"version": 1', '"version": 9') if change == "version" else text)
+            edited["0.extra"] = torch.zeros(1)
+        if change == "stray":
+            edited["7.body.bias"] = torch.zeros(1)
+        if change == "shape":
+            edited["0.body.bias"] = torch.zeros(1)
+        save_file(edited, folder / "head.safetensors")
+        (folder / "head.json").write_text(text.replace('"version": 2', '"version": 9') if change == "version" else text)
         if change == "damaged":
             (folder / "head.safetensors").write_bytes(b"nothing")
         with pytest.raises(InputError, match=r"do not fit|not a readable head|has version 9"):
-            load_head(folder)
+            load_bundle(folder).method(sfm, labels).restore(load_bundle(folder).weights[0])
 
 
 def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest, tmp_path, monkeypatch):
-    from emoprobe.training.fit import HeadModule
+    from emoprobe.training.fit import ReaderModule
 
-    monkeypatch.setattr(HeadModule, "output", lambda self, batch: self.head(batch) * torch.nan)
+    monkeypatch.setattr(ReaderModule, "output", lambda self, batch: self.reader(batch) * torch.nan)
     with pytest.raises(EmoprobeError, match=r"the loss is nan in epoch 0; the batch held u\d+"):
         recipe.run(config(tiny_whisper_path, manifest, tmp_path))
 
@@ -213,7 +229,7 @@ def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest
         (["head.kinds=[median]"], "unknown pooling"),
         (["head.hidden=3"], "hidden"),
         (["loss.name=sharpness"], "no loss"),
-        (["fit.schedule=linear"], "unknown schedule"),
+        (["fit.schedule=steps"], "unknown schedule"),
         (["fit.monitor=beauty"], "unknown metric"),
         (["fit.learning_rate=0"], "must be positive"),
         (["dataset.partition.by=session"], "session"),

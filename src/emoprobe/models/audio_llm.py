@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import (
     AudioContext,
     Generation,
+    Heard,
     PromptText,
     Question,
     Sampling,
@@ -129,17 +131,30 @@ class AudioLLM(SpeechFoundationModel):
 
     # Sound
 
-    @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+    def save_processor(self, folder: Path) -> None:
+        """Write the family's processor."""
+        self.family.processor.save_pretrained(folder)
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The part of the model that reads tokens."""
+        return self.family.decoder
+
+    @property
+    def num_encoder_layers(self) -> int:
+        """Layers of the audio encoder."""
+        return len(self.family.encoder_layers)
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """Layers of the text decoder."""
+        return len(self.family.decoder.layers)
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
         """The decoder's input embeddings of every clip.
 
         Clips go through the encoder one by one: some encoders let padding leak into a clip's own frames, and a batch
         must not change a result.
-
-        Args:
-            waveforms: float32 mono waveforms at ``sampling_rate``.
-            layers: Encoder layers to keep.
-            padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
         """
         embeddings, hidden = [], []
         for i, waveform in enumerate(waveforms):
@@ -154,7 +169,19 @@ class AudioLLM(SpeechFoundationModel):
             hidden.append(states)
         frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
         stacked, counts = _stack(hidden, layers, frames)
-        return AudioContext(len(waveforms), SoundState(embeddings, padding), counts, stacked)
+        return Heard(embeddings, counts, stacked)
+
+    @torch.no_grad()
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+        """The decoder's input embeddings of every clip.
+
+        Args:
+            waveforms: float32 mono waveforms at ``sampling_rate``.
+            layers: Encoder layers to keep.
+            padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
+        """
+        heard = self.hear(waveforms, layers)
+        return AudioContext(len(waveforms), SoundState(heard.sounds, padding), heard.frames, heard.hidden)
 
     def _hear(self, waveform: Tensor) -> Tensor:
         inputs = move(self.family.audio_inputs(waveform), self.model.device, self.model.dtype)
@@ -233,26 +260,34 @@ class AudioLLM(SpeechFoundationModel):
     def _embed(self, tokens: Tensor) -> Tensor:
         return self._embedding(tokens.to(self._embedding.weight.device))
 
+    def _assemble(
+        self, tokens: Sequence[int], sounds: Sequence[Tensor], padding: str = "right"
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedded tokens with each clip's sound in its place.
+
+        Returns:
+            ``[clips, positions, width]``, padded with zeros; the clips' own lengths and first positions ``[clips]``.
+        """
+        place = tokens.index(self.family.audio_token_id)
+        embedded = self._embed(torch.tensor(tokens))
+        rows = [torch.cat([embedded[:place], sound.to(embedded), embedded[place + 1 :]]) for sound in sounds]
+        lengths = torch.tensor([len(row) for row in rows])
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side=padding)
+        starts = padded.shape[1] - lengths if padding == "left" else torch.zeros_like(lengths)
+        return padded, lengths, starts
+
     def _prefill(self, context: AudioContext, tokens: tuple[int, ...]) -> Prefix:
         """Keys and values of a prefix with each clip's sound in its place; computed once per context and prefix."""
         state: SoundState = context.state
         if tokens not in state.prefixes:
-            place = tokens.index(self.family.audio_token_id)
-            embedded = self._embed(torch.tensor(tokens))
-            rows = [torch.cat([embedded[:place], sound, embedded[place + 1 :]]) for sound in state.embeddings]
-            lengths = torch.tensor([len(row) for row in rows])
-            longest = int(lengths.max())
-            starts = longest - lengths if state.padding == "left" else torch.zeros_like(lengths)
-            padded = torch.zeros(len(rows), longest, rows[0].shape[1], dtype=rows[0].dtype, device=rows[0].device)
-            mask = torch.zeros(len(rows), longest, dtype=torch.long)
-            for i, row in enumerate(rows):
-                padded[i, starts[i] : starts[i] + len(row)] = row
-                mask[i, starts[i] : starts[i] + len(row)] = 1
+            padded, lengths, starts = self._assemble(tokens, state.embeddings, state.padding)
+            places = torch.arange(padded.shape[1])
+            mask = (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
             cache = DynamicCache()
             self.family.decoder(
                 inputs_embeds=padded,
-                attention_mask=mask.to(padded.device),
-                position_ids=(torch.arange(longest) - starts[:, None]).clamp_min(0).to(padded.device),
+                attention_mask=mask.long().to(padded.device),
+                position_ids=(places - starts[:, None]).clamp_min(0).to(padded.device),
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -328,6 +363,33 @@ class AudioLLM(SpeechFoundationModel):
         return cache, out
 
     # Answers
+
+    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
+        """One pass over sound, prefix and token tree, with gradients and without a cache."""
+        cut = len(question.prefix) - 1  # the tree begins with the token whose state answers
+        tree = build_tree([Question(question.prefix[cut:], question.continuations)])
+        targets = make_targets([Question(question.prefix[cut:], question.continuations)], tree)
+        prefix, lengths, _ = self._assemble(question.prefix[:cut], sounds)
+        nodes = self._embed(torch.tensor(tree.tokens)).expand(len(sounds), -1, -1)
+        embedded = torch.cat([prefix, nodes], dim=1)
+        ahead, new = prefix.shape[1], nodes.shape[1]
+        places = torch.arange(ahead)
+        own = places < lengths[:, None]
+        seen = torch.zeros(len(sounds), ahead + new, ahead + new, dtype=torch.bool)
+        seen[:, :ahead, :ahead] = places <= places[:, None]
+        seen[:, ahead:, :ahead] = own[:, None]
+        seen[:, ahead:, ahead:] = tree.ancestors()
+        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
+        positions = torch.cat([places.expand(len(sounds), -1), lengths[:, None] + torch.tensor(tree.depths)], dim=1)
+        out = self.family.decoder(
+            inputs_embeds=embedded,
+            attention_mask=mask[:, None].to(embedded.device),
+            position_ids=positions.to(embedded.device),
+            use_cache=False,
+        )
+        states = out.last_hidden_state[:, ahead:]
+        values = self.family.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted)
+        return targets.likelihoods(values), states[:, tree.ends[0]]
 
     @torch.no_grad()
     def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:

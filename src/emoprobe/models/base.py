@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emoprobe.errors import InputError
 
@@ -91,6 +92,21 @@ class Sampling:
 
 
 @dataclass
+class Heard:
+    """What comes of the sound before anything is asked: what the decoder is given of each clip.
+
+    Args:
+        sounds: Per clip ``[positions, width]``: the encoder's states, or the input embeddings of an audio LLM.
+        frames: Number of encoder frames that hold sound, per clip ``[clips]``.
+        hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
+    """
+
+    sounds: list[Tensor]
+    frames: Tensor
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass
 class AudioContext:
     """A batch of clips after the audio part of the work; readers never modify it.
 
@@ -118,11 +134,13 @@ class SpeechFoundationModel(ABC):
         max_seconds: Longest clip that the model hears whole.
         pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
         instructed: Whether the model follows instructions.
+        model: The torch module.
     """
 
     pads = False
     instructed = False
 
+    model: nn.Module
     name: str
     revision: str
     dtype: str
@@ -152,6 +170,43 @@ class SpeechFoundationModel(ABC):
             written: Generated token ids.
             text: What is added after them.
             continuations: Texts that continue ``text``.
+        """
+
+    @abstractmethod
+    def save_processor(self, folder: Path) -> None:
+        """Write what turns sound and text into the model's inputs, beside a saved model."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> nn.Module:
+        """The part of ``model`` that reads tokens."""
+
+    @property
+    @abstractmethod
+    def num_encoder_layers(self) -> int:
+        """Layers of the audio encoder; states exist of layers 0 (its input) to this number."""
+
+    @property
+    @abstractmethod
+    def num_decoder_layers(self) -> int:
+        """Layers of ``decoder``; states exist of layers 0 (the embeddings) to this number."""
+
+    @abstractmethod
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+        """The encoder's work, through which gradients flow where they are switched on; see `encode`."""
+
+    @abstractmethod
+    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
+        """One pass over prefix and continuations, nothing cached, through which gradients flow: what training uses.
+
+        Args:
+            sounds: Of `hear`.
+            question: Asked of every clip.
+
+        Returns:
+            Log-likelihood of every continuation, end token included, float32 nats ``[clips, continuations]``, and the
+            decoder's last normalised state at the answer position ``[clips, width]``. They equal those of `score` and
+            `hidden_states`.
         """
 
     @abstractmethod

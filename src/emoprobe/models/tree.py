@@ -97,6 +97,13 @@ class Targets:
             picked.append([values[..., row, column] for row, column in columns])
         return picked
 
+    def likelihoods(self, values: Tensor) -> Tensor:
+        """Of the only question, summed over the tokens of each continuation: ``[..., continuations]``."""
+        (picked,) = self.pick(values)
+        return (
+            torch.stack([tokens.sum(-1) for tokens in picked], dim=-1) if picked else values.new_zeros(len(values), 0)
+        )
+
 
 def make_targets(questions: Sequence[Question], tree: TokenTree) -> Targets:
     """Which node scores which tokens; a token that several continuations share is computed once."""

@@ -33,16 +33,23 @@ class VocabularyHead:
     def log_probabilities(self, states: Tensor, wanted: Tensor) -> Tensor:
         """Log-softmax over the whole vocabulary, in float32, of a few tokens per row.
 
-        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
-        first touching it for every row costs as much as the arithmetic.
+        Without gradients only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used
+        again: allocating and first touching it for every row costs as much as the arithmetic.
 
         Args:
             states: ``[clips, rows, width]``.
             wanted: Token ids ``[rows, tokens]``.
 
         Returns:
-            ``[clips, rows, tokens]`` on the CPU.
+            ``[clips, rows, tokens]`` on the CPU, or with gradients where the states are.
         """
+        if not wanted.numel():
+            return states.new_zeros(*states.shape[:2], 0)
+        if torch.is_grad_enabled():
+            logits = self.logits(states)
+            return logits.gather(-1, wanted.to(logits.device).expand(*logits.shape[:2], -1)) - logits.logsumexp(
+                -1, keepdim=True
+            )
         matrix = self.linear.weight
         flat = states.reshape(-1, states.shape[-1]).to(matrix.device)
         ids = wanted.to(flat.device).repeat(states.shape[0], 1)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.cache_utils import DynamicLayer
 
@@ -19,6 +20,7 @@ from emoprobe.errors import InputError
 from emoprobe.models.base import (
     AudioContext,
     Generation,
+    Heard,
     PromptText,
     Question,
     Sampling,
@@ -145,20 +147,59 @@ class Whisper(SpeechFoundationModel):
         )
         return features.input_features.to(self.model.device, self.model.dtype)
 
-    @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
-        """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
-        features = self.input_features(waveforms)
-        out = self.model.model.encoder(features, output_hidden_states=bool(layers))
-        depth = self.model.config.encoder_layers
+    def save_processor(self, folder: Path) -> None:
+        """Write feature extractor and tokenizer."""
+        self.processor.save_pretrained(folder)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The part of the model that reads tokens."""
+        return self.model.model.decoder
+
+    @property
+    def num_encoder_layers(self) -> int:
+        """Layers of the audio encoder."""
+        return self.model.config.encoder_layers
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """Layers of the text decoder."""
+        return self.model.config.decoder_layers
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+        """Encoder states, of the 30 s that every clip is padded to."""
+        depth = self.num_encoder_layers
         unknown = [layer for layer in layers if not 0 <= layer <= depth]
         if unknown:
             raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
-        hidden = {layer: out.hidden_states[layer] for layer in layers}
-        context = self.context_of(out.last_hidden_state)
+        out = self.model.model.encoder(self.input_features(waveforms), output_hidden_states=bool(layers))
         most = out.last_hidden_state.shape[1]
-        context.frames = torch.tensor([min(-(-len(wave) // SAMPLES_PER_FRAME), most) for wave in waveforms])
-        context.hidden = hidden
+        frames = torch.tensor([min(-(-len(wave) // SAMPLES_PER_FRAME), most) for wave in waveforms])
+        return Heard(list(out.last_hidden_state), frames, {layer: out.hidden_states[layer] for layer in layers})
+
+    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
+        """One pass of the decoder over the token tree of a question, with gradients."""
+        tree = build_tree([question])
+        targets = make_targets([question], tree)
+        device, dtype = self.model.device, self.model.dtype
+        visible = tree.ancestors()
+        mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
+        states = self.decoder(
+            input_ids=torch.tensor(tree.tokens, device=device).expand(len(sounds), -1),
+            attention_mask=mask[None, None].to(device),
+            position_ids=torch.tensor(tree.depths, device=device)[None],
+            encoder_hidden_states=torch.stack(list(sounds)).to(device, dtype),
+            use_cache=False,
+        ).last_hidden_state
+        values = self.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted)
+        return targets.likelihoods(values), states[:, tree.ends[0]]
+
+    @torch.no_grad()
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
+        """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
+        heard = self.hear(waveforms, layers)
+        context = self.context_of(torch.stack(heard.sounds))
+        context.frames, context.hidden = heard.frames, heard.hidden
         return context
 
     @torch.no_grad()

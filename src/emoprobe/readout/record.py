@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.module import NullInput, ZeroShotProbe
+from emoprobe.readout.read import READOUTS
 from emoprobe.scores import CLIP, FILE_NAME, PARTS_NAME, ScoreWriter, read_scores
 
 
@@ -85,6 +89,8 @@ class Earlier:
         if source is None:
             return
         table = read_scores(source)
+        with_heads, table = len(table), _zero_shot(table)
+        whole = len(table)
         sfm = probe.sfm
         constants = {
             "model": sfm.name,
@@ -101,16 +107,15 @@ class Earlier:
         }
         self.tokens = {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
         self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted]
-        if self.same_folder and len(self.rows) != len(read_scores(source)):
+        if self.same_folder and len(self.rows) != whole:
             raise InputError(
                 "this output folder holds scores of another configuration",
                 file=folder,
                 field="hydra.run.dir",
                 remedy="Choose another output folder.",
             )
-        if self.same_folder and (folder / FILE_NAME).exists():  # finished before: its table becomes the first part
-            (folder / PARTS_NAME).mkdir(exist_ok=True)
-            (folder / FILE_NAME).replace(folder / PARTS_NAME / "part-000000.parquet")
+        if self.same_folder and ((folder / FILE_NAME).exists() or whole < with_heads):
+            keep_zero_shot(folder)  # the rows of trained heads are made anew
 
     def take_over(self, utterances: Sequence[Utterance], writer: ScoreWriter) -> list[Utterance]:
         """Write the usable rows of other runs and return the utterances still to be scored."""
@@ -174,3 +179,18 @@ def _digest(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _zero_shot(table: pa.Table) -> pa.Table:
+    """Rows that a model was asked for, without those of trained heads."""
+    return table.filter(pc.is_in(table["readout"], pa.array(sorted(READOUTS))))
+
+
+def keep_zero_shot(folder: Path) -> None:
+    """Make one part of a folder's zero-shot rows. At every moment the folder holds a whole table."""
+    temporary, parts = folder / f"{FILE_NAME}.tmp", folder / PARTS_NAME
+    pq.write_table(_zero_shot(read_scores(folder)), temporary)
+    temporary.replace(folder / FILE_NAME)
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    (folder / FILE_NAME).replace(parts / "part-000000.parquet")

@@ -1,1 +1,3 @@
-"""Heads trained on frozen features: what they compute and what they are trained to minimise."""
+"""Heads on frozen features and LoRA on the SFM: how they are made, fitted, kept on disk and compared."""
+
+import emoprobe.models  # noqa: F401  # its guard against a foreign torchaudio comes before peft

@@ -47,8 +47,9 @@ class FeatureSpec:
     """What is kept of an SFM's states.
 
     Args:
-        source: ``encoder``: states of the clip's own frames; ``decoder``: states at the answer position of a question.
-        layers: Layers to keep, in this order; 0 is the input of the first layer.
+        source: ``encoder``: states of the clip's own frames; ``decoder``: states at the answer position of a question;
+            ``sound``: what the decoder is given of the clip (`SpeechFoundationModel.hear`).
+        layers: Layers to keep, in this order; 0 is the input of the first layer. A sound has none.
         kinds: For pooled encoder states some of ``mean``, ``std`` (of the population) and ``max`` over the frames.
         frames: Keep the encoder's states frame by frame instead of pooling them.
         question: What the decoder is asked; its prefix is used, its continuations are not.
@@ -58,8 +59,8 @@ class FeatureSpec:
         InputError: The options do not fit together.
     """
 
-    source: Literal["encoder", "decoder"]
-    layers: tuple[int, ...]
+    source: Literal["encoder", "decoder", "sound"]
+    layers: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
     frames: bool = False
     question: Question | None = None
@@ -69,10 +70,16 @@ class FeatureSpec:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "kinds", tuple(self.kinds))
         object.__setattr__(self, "dtype", self.dtype or ("float16" if self.frames else "float32"))
-        if self.source not in ("encoder", "decoder"):
-            raise InputError(f"unknown source {self.source!r}", field="source", remedy="Use encoder or decoder.")
+        if self.source not in ("encoder", "decoder", "sound"):
+            raise InputError(f"unknown source {self.source!r}", field="source", remedy="Use encoder, decoder or sound.")
         if self.dtype not in DTYPES:
             raise InputError(f"unknown dtype {self.dtype!r}", field="dtype", remedy=f"Use one of {', '.join(DTYPES)}.")
+        if self.source == "sound":
+            if self.layers or self.kinds or self.frames or self.question is not None:
+                raise InputError(
+                    "what the decoder hears has neither layers, kinds, frames nor question", field="source"
+                )
+            return
         whole = all(isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0 for layer in self.layers)
         if not self.layers or not whole or len(set(self.layers)) < len(self.layers):
             raise InputError(
@@ -118,12 +125,12 @@ class FeatureSpec:
             "revision": sfm.revision,
             "dtype": sfm.dtype,
             "sampling_rate": sfm.sampling_rate,
-            "weights": _sample_of_weights(sfm.model),
+            "weights": sample_of_weights(sfm.model),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
 
 
-def _sample_of_weights(model: torch.nn.Module) -> str:
+def sample_of_weights(model: torch.nn.Module) -> str:
     """Hash of name, shape, dtype and a few elements of every tensor of a model; independent of the device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -135,12 +142,6 @@ def _sample_of_weights(model: torch.nn.Module) -> str:
             some = flat[:: max(1, len(flat) // SAMPLED_ELEMENTS)]
             digest.update(some.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def num_encoder_layers(sfm: SpeechFoundationModel) -> int:
-    """How many layers the audio encoder has; states exist of layers 0 (its input) to this number."""
-    family = getattr(sfm, "family", None)
-    return len(family.encoder_layers) if family is not None else sfm.model.config.encoder_layers
 
 
 class Features:
@@ -161,6 +162,7 @@ class Features:
 
     def __init__(self, spec: FeatureSpec, entries: Mapping[str, Entry], skipped: Sequence[Skipped] = ()) -> None:
         self.ids, self.layers = tuple(entries), spec.layers
+        self.source = spec.source
         self.kinds = (STATE,) if spec.source == "decoder" else spec.kinds
         self.skipped = tuple(skipped)
         self._entries = dict(entries)
@@ -174,7 +176,7 @@ class Features:
             InputError: The features are frames, an utterance has none, or a file is damaged.
         """
         if not self.kinds:
-            raise InputError("these features are frames", field="frames", remedy="Read them frame by frame.")
+            raise InputError("these features are not pooled", field="frames", remedy="Read them frame by frame.")
         shape = (0, len(self.layers), len(self.kinds), self.width)
         return torch.stack(self._rows(ids)).float() if len(ids) else torch.empty(shape)
 
@@ -188,8 +190,9 @@ class Features:
         Raises:
             InputError: The features are pooled, an utterance has none, or a file is damaged.
         """
-        if self.kinds:
-            raise InputError("these features are pooled", field="frames", remedy="Extract them with frames=true.")
+        if self.kinds or self.source == "sound":
+            what = "pooled" if self.kinds else "what the decoder hears"
+            raise InputError(f"these features are {what}", field="frames", remedy="Extract them with frames=true.")
         rows = self._rows(ids)
         lengths = torch.tensor([row.shape[1] for row in rows], dtype=torch.long)
         longest = max(lengths.tolist(), default=0)
@@ -197,6 +200,18 @@ class Features:
         for target, row in zip(padded, rows, strict=True):
             target[:, : row.shape[1]] = row
         return padded, lengths
+
+    def sounds(self, ids: Sequence[str]) -> list[Tensor]:
+        """What the decoder is given of each clip, ``[positions, width]``.
+
+        Raises:
+            InputError: The features are others, an utterance has none, or a file is damaged.
+        """
+        if self.source != "sound":
+            raise InputError(
+                "these features are not what the decoder hears", field="source", remedy="Use source=sound."
+            )
+        return [row[0] for row in self._rows(ids)]
 
     def _rows(self, ids: Sequence[str]) -> list[Tensor]:
         unknown = [name for name in ids if name not in self._entries]
@@ -325,6 +340,9 @@ def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: Featur
     """Per clip ``[layers, kinds or frames, width]`` on the CPU, in the dtype of storage."""
     dtype = DTYPES[spec.dtype]
     waveforms = [torch.from_numpy(clip.waveform) for clip in clips]
+    if spec.source == "sound":
+        with torch.no_grad():
+            return [sound[None].to(dtype).cpu() for sound in sfm.hear(waveforms).sounds]
     if spec.source == "decoder":
         states = sfm.hidden_states(sfm.encode(waveforms), question=spec.question)
         unknown = [layer for layer in spec.layers if layer not in states]
@@ -345,7 +363,7 @@ def _check_finite(row: Tensor, utterance: Utterance, spec: FeatureSpec) -> None:
     """Refuse states that overflowed, in the model or on their way to half precision."""
     finite = row.isfinite().flatten(1).all(1)
     if not finite.all():
-        layer = spec.layers[int((~finite).nonzero()[0])]
+        layer = (spec.layers or ("last",))[int((~finite).nonzero()[0])]
         half = spec.dtype == "float16"
         raise InputError(
             f"the {spec.source}'s states of utterance {utterance.id} at layer {layer} are not finite"

@@ -1,35 +1,50 @@
-"""Fit a head on frozen features with Lightning: early stopping on a development metric, the best epoch kept."""
+"""Fit a reader of emotion distributions with Lightning: early stopping on a development metric, the best epoch kept.
+
+A *reader* is a module that gives log-probabilities of the labels for a batch of clips: a head on frozen features
+(`emoprobe.training.heads`) or a tuned SFM (`emoprobe.training.lora`). Only its parameters that require a gradient are
+fitted, kept and written. Results depend neither on the number of processes nor on interruptions: the order of the clips
+and the random numbers of every step come from the seed, the epoch and the step alone.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.training.losses import Loss
 
+LAST = "last.ckpt"
+
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a head is fitted.
+    """How a reader is fitted.
 
     Args:
         max_epochs: Most epochs.
-        batch_size: Utterances per step.
+        batch_size: Utterances per step, over all processes.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
-        schedule: ``cosine`` (to zero over ``max_epochs``) or ``constant``.
+        schedule: ``cosine`` (to zero over ``max_epochs``), ``linear`` (likewise) or ``constant``.
+        warmup: Share of all steps in which the learning rate rises from zero.
         patience: Epochs without a better development score before fitting stops.
         monitor: The development metric.
         gradient_clip: Largest gradient norm; 0 for none.
         accumulate: Batches per optimiser step.
+        l2: Penalty ``l2 / 2`` times the sum of squares of all weight matrices, added to the loss. Unlike the decoupled
+            ``weight_decay`` it is scaled by AdamW as the loss is, and holds a probe on thousands of features back.
+        checkpoint_seconds: Least time between two checkpoints to resume from; they are written at the end of an epoch.
     """
 
     max_epochs: int = 100
@@ -37,15 +52,18 @@ class FitOptions:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     schedule: str = "cosine"
+    warmup: float = 0.0
     patience: int = 15
     monitor: str = "js_divergence"
     gradient_clip: float = 1.0
     accumulate: int = 1
+    l2: float = 0.0
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.schedule not in ("cosine", "constant"):
+        if self.schedule not in ("cosine", "linear", "constant"):
             raise InputError(
-                f"unknown schedule {self.schedule!r}", field="fit.schedule", remedy="Use cosine or constant."
+                f"unknown schedule {self.schedule!r}", field="fit.schedule", remedy="Use cosine, linear or constant."
             )
         if self.monitor not in METRICS:
             raise InputError(
@@ -54,161 +72,351 @@ class FitOptions:
         for name in ("max_epochs", "batch_size", "patience", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1", field=f"fit.{name}")
-        if self.learning_rate <= 0 or self.weight_decay < 0 or self.gradient_clip < 0:
-            raise InputError("learning_rate must be positive, weight_decay and gradient_clip not negative", field="fit")
+        if self.learning_rate <= 0 or min(self.weight_decay, self.gradient_clip, self.l2) < 0:
+            raise InputError(
+                "learning_rate must be positive, weight_decay, gradient_clip and l2 not negative", field="fit"
+            )
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is a share of all steps, not {self.warmup}", field="fit.warmup")
+
+    def factor(self, step: int, steps: int) -> float:
+        """Learning rate of a step, as a share of the highest."""
+        rise = self.warmup * steps
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        if self.schedule == "constant":
+            return 1.0
+        done = (step - rise) / max(1.0, steps - rise)
+        return 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
-class ClipFeatures(Dataset):
-    """Pooled features of utterances beside their targets.
+class Clips(Dataset):
+    """Utterances with their targets, and where a reader's inputs come from.
 
     Args:
         ids: Utterance ids.
-        stats: ``[utterances, layers, kinds, width]``.
+        inputs: Ids -> what the reader is given beside ids, targets and votes.
         target: Soft labels ``[utterances, labels]``.
         votes: Vote counts ``[utterances, labels]``.
     """
 
-    def __init__(self, ids: Sequence[str], stats: Tensor, target: Tensor, votes: Tensor) -> None:
-        self.ids, self.stats, self.target, self.votes = list(ids), stats, target, votes
+    def __init__(
+        self, ids: Sequence[str], inputs: Callable[[Sequence[str]], Mapping], target: Tensor, votes: Tensor
+    ) -> None:
+        self.ids, self.inputs, self.target, self.votes = list(ids), inputs, target, votes
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> int:
-        return index
+    def __getitem__(self, place: tuple[int, float]) -> tuple[int, float]:
+        return place
 
-    def collate(self, indices: Sequence[int]) -> dict:
-        """One batch, gathered at once."""
-        chosen = torch.tensor(indices)
+    def collate(self, places: Sequence[tuple[int, float]]) -> dict:
+        """One batch, gathered at once; ``share`` is the weight of each clip in the step's loss."""
+        indices = [index for index, _ in places]
+        ids = [self.ids[i] for i in indices]
         return {
-            "ids": [self.ids[i] for i in indices],
-            "stats": self.stats[chosen],
-            "target": self.target[chosen],
-            "votes": self.votes[chosen],
+            **self.inputs(ids),
+            "ids": ids,
+            "indices": torch.tensor(indices),
+            "target": self.target[indices],
+            "votes": self.votes[indices],
+            "share": torch.tensor([share for _, share in places]),
         }
 
-    def loader(self, batch_size: int, generator: torch.Generator | None = None) -> DataLoader:
-        """Batches, shuffled where a generator is given."""
-        return DataLoader(
-            self, batch_size=batch_size, shuffle=generator is not None, generator=generator, collate_fn=self.collate
-        )
+    def loader(self, batches: Sampler, num_workers: int = 0) -> DataLoader:
+        """Batches as a sampler cuts them."""
+        return DataLoader(self, batch_sampler=batches, collate_fn=self.collate, num_workers=num_workers)
+
+    def in_order(self, batch_size: int) -> Iterator[dict]:
+        """All clips once, in their order."""
+        for start in range(0, len(self), batch_size):
+            yield self.collate([(i, 1.0) for i in range(start, min(start + batch_size, len(self)))])
 
 
-class HeadModule(L.LightningModule):
-    """A head on frozen features.
+class EpochBatches(Sampler):
+    """The batches of an epoch; every process gets its part of each.
+
+    The order depends on seed and epoch only. A part is filled up with clips of weight 0 where a batch does not divide,
+    so that the processes' mean gradient is that of the whole batch.
 
     Args:
-        head: The head.
-        loss: What is minimised.
-        options: How.
+        size: Number of clips.
+        batch_size: Clips per batch, over all processes.
+        seed: Of the order.
+        epoch: Says which epoch it is.
+        rank: Number of this process.
+        world: Number of processes.
     """
 
-    def __init__(self, head: nn.Module, loss: Loss, options: FitOptions) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seed: int, epoch: Callable[[], int], rank: int = 0, world: int = 1
+    ) -> None:
+        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, epoch
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, float]]]:
+        generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch()))
+        order = torch.randperm(self.size, generator=generator).tolist()
+        for start in range(0, self.size, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            each = -(-len(batch) // self.world)
+            own = batch[self.rank * each : (self.rank + 1) * each]
+            filler = [(batch[0], 0.0)] * (each - len(own))
+            yield [(index, self.world / len(batch)) for index in own] + filler
+
+
+class OwnPart(Sampler):
+    """Every ``world``-th clip in order, so that no clip is evaluated twice."""
+
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.indices, self.batch_size = range(rank, size, world), batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, float]]]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield [(index, 1.0) for index in self.indices[start : start + self.batch_size]]
+
+
+class ReaderModule(L.LightningModule):
+    """Fits a reader.
+
+    Args:
+        reader: Gives log-probabilities ``[batch, labels]``, and a Dirichlet's ``concentration`` if the loss wants it.
+        loss: What is minimised.
+        train: Fitted on these.
+        development: Evaluated after every epoch.
+        options: How.
+        seed: Of everything random.
+        eval_batch_size: Utterances evaluated at once.
+
+    Attributes:
+        curve: One row per epoch.
+        best: The trainable parameters of the best epoch.
+    """
+
+    strict_loading = False  # frozen weights are in no checkpoint
+
+    def __init__(
+        self,
+        reader: nn.Module,
+        loss: Loss,
+        train: Clips,
+        development: Clips,
+        options: FitOptions,
+        *,
+        seed: int,
+        eval_batch_size: int = 1024,
+    ) -> None:
         super().__init__()
-        self.head, self.loss, self.options = head, loss, options
+        self.reader, self.loss, self.options, self.seed = reader, loss, options, seed
+        self.train_clips, self.development, self.eval_batch_size = train, development, eval_batch_size
         self.curve: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_score = float("nan")
         self.stale = 0
+        self.finished = False
         self._sum = self._count = 0.0
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def output(self, batch: dict) -> Tensor:
         """What the loss wants: log-probabilities or a Dirichlet concentration, ``[batch, labels]``."""
-        return self.head.concentration(batch) if self.loss.of_head == "concentration" else self.head(batch)
+        return self.reader.concentration(batch) if self.loss.of_head == "concentration" else self.reader(batch)
+
+    def trainable(self) -> dict[str, Tensor]:
+        """Parameters that are fitted, by name."""
+        return {name: value for name, value in self.reader.named_parameters() if value.requires_grad}
+
+    def train_dataloader(self) -> DataLoader:
+        """This process's part of every batch."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        clips = self.train_clips
+        return clips.loader(
+            EpochBatches(len(clips), self.options.batch_size, self.seed, lambda: self.current_epoch, rank, world)
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """This process's part of the development clips."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        return self.development.loader(OwnPart(len(self.development), self.eval_batch_size, rank, world))
 
     def training_step(self, batch: dict, index: int) -> Tensor:
-        value = self.loss(self.output(batch), batch["target"], batch["votes"])
+        torch.manual_seed(_seed_of(self.seed, self.current_epoch, index, self.global_rank))  # dropout
+        losses = self.loss.per_utterance(self.output(batch), batch["target"], batch["votes"])
+        value = (losses * batch["share"]).sum()
+        if self.options.l2:
+            matrices = (weight for weight in self.trainable().values() if weight.ndim > 1)
+            value = value + self.options.l2 / 2 * sum(weight.square().sum() for weight in matrices)
         if not torch.isfinite(value):
             raise EmoprobeError(
                 f"the loss is {value.item()} in epoch {self.current_epoch}; the batch held {', '.join(batch['ids'])}. "
                 "Lower fit.learning_rate, or look at these clips."
             )
-        self._sum += float(value.detach()) * len(batch["ids"])
-        self._count += len(batch["ids"])
+        real = batch["share"] > 0
+        self._sum += float(losses.detach()[real].sum())
+        self._count += int(real.sum())
         return value
 
     def validation_step(self, batch: dict, index: int) -> None:
-        self._seen.append((self.head(batch), batch["target"], batch["votes"]))
+        self._seen.append((batch["indices"].cpu(), self.reader(batch).detach().float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        log_probs, target, votes = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        indices, log_probs = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        if self.trainer.sanity_checking:
-            return
-        metrics = evaluate(log_probs.double().exp().numpy(), target.numpy(), votes.numpy())
-        row = {"epoch": float(self.current_epoch), "train_loss": self._sum / max(self._count, 1)}
-        row |= {name: float(metrics[name]) for name in ("js_divergence", "kl_target_pred", "wa", self.options.monitor)}
+        parts = _gather((indices, log_probs, self._sum, self._count))
+        indices, log_probs = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+        order = indices.argsort()
+        loss = sum(part[2] for part in parts) / max(1.0, sum(part[3] for part in parts))
         self._sum = self._count = 0.0
+        clips = self.development
+        metrics = evaluate(log_probs[order].double().exp().numpy(), clips.target.numpy(), clips.votes.numpy())
+        row = {"epoch": float(self.current_epoch), "train_loss": loss, "clips": float(len(order))}
+        row |= {name: float(metrics[name]) for name in ("js_divergence", "kl_target_pred", "wa", self.options.monitor)}
         self.curve.append(row)
-        self.log_dict({f"development/{k}": v for k, v in row.items() if k != "epoch"})
         score = row[self.options.monitor]
         score = score if METRICS[self.options.monitor].higher_is_better else -score
         if not self.best or score > self.best_score:
-            self.best, self.best_score, self.stale = copy.deepcopy(self.head.state_dict()), score, 0
+            self.best = {name: value.detach().cpu().clone() for name, value in self.trainable().items()}
+            self.best_score, self.stale = score, 0
         else:
             self.stale += 1
-            if self.stale >= self.options.patience:
-                self.trainer.should_stop = True
+        self.finished = self.stale >= self.options.patience or self.current_epoch + 1 >= self.options.max_epochs
+        self.trainer.should_stop = self.finished
 
     def configure_optimizers(self):
         options = self.options
         optimizer = torch.optim.AdamW(
-            self.head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            self.trainable().values(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        if options.schedule == "constant":
-            return optimizer
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.max_epochs)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: options.factor(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def state_dict(self, *args, **kwargs) -> dict:
+        """The fitted parameters only."""
+        return {f"reader.{name}": value.detach() for name, value in self.trainable().items()}
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        names = ("curve", "best", "best_score", "stale", "finished")
+        checkpoint["fit"] = {name: getattr(self, name) for name in names}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        for name, value in checkpoint["fit"].items():
+            setattr(self, name, value)
 
 
-def fit_head(
-    head: nn.Module,
+class _Checkpoint(L.Callback):
+    """Writes a checkpoint at the end of an epoch, at most every so many seconds, and a last one."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds, self.last = folder, seconds, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: ReaderModule) -> None:
+        due = trainer.strategy.broadcast(time.monotonic() - self.last >= self.seconds)
+        if due and not module.finished:
+            trainer.save_checkpoint(self.folder / LAST)
+            self.last = time.monotonic()
+
+
+class _Epochs(L.Callback):
+    """Tells a progress bar and a tracker how far a fit is."""
+
+    def __init__(self, on_step: Callable[[], None], on_epoch: Callable[[dict], None]) -> None:
+        self.on_step, self.on_epoch = on_step, on_epoch
+
+    def on_train_batch_end(self, *_) -> None:
+        self.on_step()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: ReaderModule) -> None:
+        self.on_epoch(module.curve[-1])
+
+
+def fit_reader(
+    reader: nn.Module,
     loss: Loss,
-    train: ClipFeatures,
-    development: ClipFeatures,
+    train: Clips,
+    development: Clips,
     options: FitOptions,
     *,
     seed: int,
-    logger=None,
-) -> HeadModule:
-    """Fit a head; it ends with the weights of its best development epoch.
+    trainer: Mapping | None = None,
+    eval_batch_size: int = 1024,
+    checkpoints: Path | None = None,
+    resume: Path | None = None,
+    on_step: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[dict], None] = lambda row: None,
+) -> ReaderModule:
+    """Fit a reader; it ends with the parameters of its best development epoch.
 
     Args:
-        head: A fresh head.
+        reader: A fresh reader.
         loss: What is minimised.
         train: Fitted on these.
         development: These choose the epoch.
         options: How.
         seed: Of the order of batches and of dropout.
-        logger: Lightning logger, or None.
+        trainer: Arguments of `lightning.Trainer` (accelerator, devices, strategy, precision); by default one CPU.
+        eval_batch_size: Utterances evaluated at once.
+        checkpoints: Where to write what a later run resumes from.
+        resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
+        on_step: Called after every batch.
+        on_epoch: Called with the row of the learning curve after every epoch.
     """
+    device = next(reader.parameters()).device
     torch.manual_seed(seed)
-    module = HeadModule(head, loss, options)
-    trainer = L.Trainer(
-        accelerator="cpu",
+    module = ReaderModule(reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size)
+    callbacks: list[L.Callback] = [_Epochs(on_step, on_epoch)]
+    if checkpoints is not None:
+        callbacks.append(_Checkpoint(checkpoints, options.checkpoint_seconds))
+    arguments = {"accelerator": "cpu", "devices": 1} | dict(trainer or {}) | {"enable_progress_bar": False}
+    engine = L.Trainer(
+        **arguments,
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
         accumulate_grad_batches=options.accumulate,
-        enable_progress_bar=False,
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_model_summary=False,
-        logger=logger or False,
-        log_every_n_steps=1,
+        logger=False,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # `EpochBatches` and `OwnPart` know the processes
+        default_root_dir=checkpoints,
     )
-    generator = torch.Generator().manual_seed(seed)
-    trainer.fit(module, train.loader(options.batch_size, generator), development.loader(1024))
-    head.load_state_dict(module.best)
-    head.eval()
+    last = None if resume is None else resume / LAST
+    engine.fit(
+        module,
+        ckpt_path=last if last is not None and last.is_file() else None,
+        weights_only=True,
+    )
+    reader.load_state_dict(module.best, strict=False)
+    reader.to(device).eval()  # Lightning leaves everything on the CPU
     return module
 
 
 @torch.no_grad()
-def predict(heads: Sequence[nn.Module], features: ClipFeatures) -> Tensor:
-    """Log of the members' mean probabilities, ``[utterances, labels]`` float64."""
+def predict(readers: Sequence[nn.Module], clips: Clips, batch_size: int = 1024) -> Tensor:
+    """Log of the readers' mean probabilities, ``[utterances, labels]`` float64."""
     members = []
-    for head in heads:
-        head.eval()
-        members.append(torch.cat([head(batch).double() for batch in features.loader(1024)]))
-    return torch.stack(members).logsumexp(0) - torch.tensor(float(len(heads)), dtype=torch.float64).log()
+    for reader in readers:
+        reader.eval()
+        members.append(torch.cat([reader(batch).double().cpu() for batch in clips.in_order(batch_size)]))
+    return torch.stack(members).logsumexp(0) - torch.tensor(float(len(readers)), dtype=torch.float64).log()
+
+
+def _seed_of(*numbers: int) -> int:
+    """A seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _gather(value: tuple) -> list[tuple]:
+    """What every process has, in the order of their ranks."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [value]
+    parts: list = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, value)
+    return parts

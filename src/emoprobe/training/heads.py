@@ -30,9 +30,6 @@ COMBINE = ("concat", "weighted")
 OUTPUTS = ("log_probs", "dirichlet")
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"gelu": nn.GELU, "relu": nn.ReLU})
 
-FIT_CHUNK = 256
-"""Utterances standardised by at a time: their features are held once more, in float64."""
-
 
 class Standardise(nn.Module):
     """Each feature minus its training mean, divided by its training standard deviation (population, as scikit-learn).
@@ -188,27 +185,23 @@ class FeatureReader(nn.Module):
             self.pool = None
             self.out_features = blocks * kinds * width
 
-    def fit(self, features: Tensor, lengths: Tensor | None = None) -> None:
-        """Standardise by these training features; padding does not count.
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Standardise by the training features, read once, batch by batch; padding does not count.
 
         Args:
-            features: ``[utterances, layers, kinds, width]``, or frames ``[utterances, layers, time, width]``.
-            lengths: Valid frames of each utterance, ``[utterances]``; for frames only.
+            batches: Batches as :meth:`forward` takes them.
 
         Raises:
             InputError: The features are missing, none, or not those that the head was built for.
         """
-        chunks = range(0, len(features), FIT_CHUNK)
+        self.standardise.fit(self._observations(batch) for batch in batches)
+
+    def _observations(self, batch: Batch) -> Tensor:
+        self._check(batch)
         if self.pool is None:
-            self._check({"stats": features})
-            self.standardise.fit(features[start : start + FIT_CHUNK] for start in chunks)
-            return
-        self._check({"frames": features} if lengths is None else {"frames": features, "lengths": lengths})
-        valid = valid_frames(features.shape[2], lengths)
-        frames = features.transpose(1, 2)
-        self.standardise.fit(
-            frames[start : start + FIT_CHUNK][valid[start : start + FIT_CHUNK]].unsqueeze(2) for start in chunks
-        )
+            return batch["stats"]
+        frames = batch["frames"].transpose(1, 2)
+        return frames[valid_frames(frames.shape[1], batch["lengths"])].unsqueeze(2)
 
     def forward(self, batch: Batch) -> Tensor:
         """One vector per utterance, ``[batch, out_features]``.
@@ -263,9 +256,9 @@ class Head(nn.Module):
         _check_choice(output, OUTPUTS, field="head.output")
         self.features, self.body, self.output = features, body, output
 
-    def fit(self, features: Tensor, lengths: Tensor | None = None) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Set the standardisation (the weights are an optimiser's work); see :meth:`FeatureReader.fit`."""
-        self.features.fit(features, lengths)
+        self.features.fit(batches)
 
     def forward(self, batch: Batch) -> Tensor:
         """Log-probabilities of the labels (natural logarithm), of a Dirichlet its mean's, ``[batch, labels]``.

@@ -286,7 +286,11 @@ class Loss:
         return weights / self.mean_weight
 
     def __call__(self, output: Tensor, target: Tensor, votes: Tensor | None = None) -> Tensor:
-        """The weighted mean over the utterances of a batch, a scalar.
+        """The weighted mean over the utterances of a batch, a scalar; see `per_utterance`."""
+        return self.per_utterance(output, target, votes).mean()
+
+    def per_utterance(self, output: Tensor, target: Tensor, votes: Tensor | None = None) -> Tensor:
+        """The weighted losses ``w_i loss_i``, ``[batch]``.
 
         Args:
             output: What :attr:`of_head` names, ``[batch, labels]``.
@@ -306,7 +310,7 @@ class Loss:
             losses = soft_ce(output, self._smoothed(top_votes(target)))
         else:
             losses = LOSSES[self.name](output, self._smoothed(self._tempered(target)))
-        return (weights * losses).mean()
+        return weights * losses
 
     def _tempered(self, target: Tensor) -> Tensor:
         return target if self.temperature == 1 else (target.log() / self.temperature).softmax(dim=-1)

@@ -1,0 +1,125 @@
+"""Several ways of reading one corpus in one table and one picture, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from emoprobe.metrics import functional
+from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.intervals import cluster_bootstrap
+from emoprobe.report.figures import _clean, _figure, _save
+
+INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
+POINTS = ("r2_within_clip", "wa", "uar")
+SHORT = {"js_divergence": "JS", "bhattacharyya": "BC", "brier": "Brier", "r2_within_clip": "R2 clip", "wa": "WA"}
+
+
+def compare(
+    predictions: Mapping[str, Sequence[np.ndarray]],
+    target: np.ndarray,
+    votes: np.ndarray,
+    clusters: Sequence[str],
+    kinds: Mapping[str, str],
+) -> pd.DataFrame:
+    """One row per way of reading.
+
+    Args:
+        predictions: Name -> distributions of the same utterances per seed, ``[utterances, labels]`` each.
+        target: Soft labels ``[utterances, labels]``.
+        votes: Vote counts ``[utterances, labels]``.
+        clusters: Speaker of each utterance.
+        kinds: Name -> ``zero-shot``, ``trained``, ``floor`` or ``reference``.
+
+    Returns:
+        Columns ``name``, ``kind``, ``num_seeds``, ``num_utterances``; per metric its mean over the seeds; for
+        `INTERVALS` also ``_low`` and ``_high``, the 95 % interval by speakers (of each utterance's mean over the
+        seeds); ``js_divergence_sd``, the standard deviation over the seeds. An utterance without a distribution is
+        counted in ``num_failed`` and scored as uniform, so that all rows speak of the same utterances.
+    """
+    rows = []
+    for name, seeds in predictions.items():
+        failed = [~np.isfinite(pred).all(axis=1) for pred in seeds]
+        filled = [np.where(bad[:, None], 1 / target.shape[1], p) for bad, p in zip(failed, seeds, strict=True)]
+        metrics = [evaluate(pred, target, votes) for pred in filled]
+        row = {"name": name, "kind": kinds[name], "num_seeds": len(seeds), "num_utterances": len(target)}
+        row["num_failed"] = int(np.max([bad.sum() for bad in failed]))
+        for metric in (*INTERVALS, *POINTS):
+            row[metric] = float(np.mean([found[metric] for found in metrics]))
+        for metric in INTERVALS:
+            of = getattr(functional, metric)
+            values = np.mean([of(pred, target, reduction="none").numpy() for pred in filled], axis=0)
+            row[f"{metric}_low"], row[f"{metric}_high"] = cluster_bootstrap(values, clusters)
+        scores = [found["js_divergence"] for found in metrics]
+        row["js_divergence_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def cells_of(row: Mapping) -> list[str]:
+    """A row as texts, numbers with their intervals."""
+    texts = [f"{row[m]:.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in INTERVALS]
+    spread = "-" if np.isnan(row["js_divergence_sd"]) else f"{row['js_divergence_sd']:.3f}"
+    return [*texts, *(f"{row[m]:.3f}" for m in POINTS), str(row["num_seeds"]), spread, str(row["num_failed"])]
+
+
+def headers() -> list[str]:
+    """Names of the columns, with the direction that is better."""
+    arrows = [f"{SHORT.get(m, m.upper())} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in (*INTERVALS, *POINTS)]
+    return [*arrows, "seeds", "sd(JS)", "failed"]
+
+
+def comparison_table(frame: pd.DataFrame) -> Table:
+    """For the terminal."""
+    table = Table(box=None, show_edge=False)
+    table.add_column("")
+    for header in headers():
+        table.add_column(header, justify="right", no_wrap=True)
+    previous = None
+    for row in frame.to_dict("records"):
+        if previous is not None and row["kind"] != previous:
+            table.add_section()
+        table.add_row(f"{row['name']}", *cells_of(row))
+        previous = row["kind"]
+    return table
+
+
+def comparison_markdown(frame: pd.DataFrame) -> str:
+    """For a paper's draft."""
+    lines = ["| | " + " | ".join(headers()) + " |", "|---|" + "---:|" * len(headers())]
+    for row in frame.to_dict("records"):
+        name = row["name"].replace("|", "\\|")
+        lines.append(f"| {name} | " + " | ".join(cells_of(row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
+    """Points with their intervals; floors and the reference as lines."""
+    shown = frame[frame["kind"].isin(["zero-shot", "trained"])]
+    figure = _figure(7.5, 1.6 + 0.32 * len(shown), title, subtitle)
+    axes = figure.subplots()
+    colours = {"zero-shot": "#0072B2", "trained": "#D55E00"}
+    for kind, rows in shown.groupby("kind", sort=False):
+        places = [len(shown) - 1 - shown.index.get_loc(i) for i in rows.index]
+        low, high = rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]
+        error = np.clip(np.stack([low, high]), 0, None)
+        axes.errorbar(rows[metric], places, xerr=error, fmt="o", color=colours[kind], capsize=3, label=kind)
+    for style, (_, row) in zip((":", "--", "-.", "-"), frame[frame["kind"] == "floor"].iterrows(), strict=False):
+        axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
+    axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
+    axes.set_xlabel(f"{METRICS[metric].definition} (mean, 95 % interval by speakers)")
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    _clean(axes)
+    return figure
+
+
+def save_comparison(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> list[Path]:
+    """Write ``comparison.csv``, ``comparison.md`` and ``comparison.png``; returns the figure."""
+    frame.to_csv(folder / "comparison.csv", index=False)
+    (folder / "comparison.md").write_text(comparison_markdown(frame), encoding="utf-8")
+    return [_save(comparison_figure(frame, title, subtitle), folder / "comparison.png")]

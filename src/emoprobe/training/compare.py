@@ -1,0 +1,148 @@
+"""Zero-shot, calibrated zero-shot and trained readouts on the same folds, over seeds, in one table.
+
+Every part is an ordinary run in a folder of its own. A part that is finished is not run again, so that an interrupted
+comparison goes on when the same command is given the same folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from emoprobe import probing, runs, tracking
+from emoprobe.analysis import analyse
+from emoprobe.data.votes import Prepared
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.scores import FILE_NAME
+from emoprobe.training import recipe
+
+OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
+ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
+ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
+
+
+def run(config: DictConfig, overrides: Sequence[str]) -> Path:
+    """Run every part, then write and print the comparison; returns the folder.
+
+    Args:
+        config: The composed configuration of train.py with its ``compare`` section.
+        overrides: The command line, which every part is given too.
+    """
+    settings = runs.plain(config)
+    folder, plan = Path(settings["output_dir"]), settings["compare"]
+    seeds = plan["seeds"]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"{seeds} are not distinct seeds", field="compare.seeds", remedy="Give for example [0, 1, 2].")
+    shared = [*plan["shared"], *(o for o in overrides if not _names(o, OWN))]
+    for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
+    for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
+
+    zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
+    trained = {}
+    for name, own in plan["trained"].items():
+        parts = [
+            _part(f"{name}, seed {seed}", [*for_training, *own, f"seed={seed}"], folder / name / f"seed{seed}", "train")
+            for seed in seeds
+        ]
+        trained[name] = parts
+
+    predictions, kinds, human = _gather(config, zero_shot, plan, trained)
+    import numpy as np
+    from rich.console import Console
+
+    from emoprobe.report.comparison import compare, comparison_table, save_comparison
+
+    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds)
+    _, _, record = runs.read_run(zero_shot)
+    speakers = len(np.unique(human["speakers"]))
+    title = f"{record['model']['name']}: zero-shot and trained readouts"
+    figures = save_comparison(frame, folder, title, runs.subtitle(record))
+    with tracking.open_logger(config.logger) as logger:
+        tracking.log_comparison(logger, settings, frame, figures)
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(comparison_table(frame))
+    size = len(human["target"])
+    print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
+    print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png, and a run folder per part")
+    return folder
+
+
+def _names(override: str, groups: Sequence[str]) -> bool:
+    """Whether an override belongs to one of these groups."""
+    key = override.lstrip("+~").partition("=")[0]
+    return any(key == group or key.startswith((f"{group}.", f"{group}@", f"{group}/")) for group in groups)
+
+
+def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
+    """Run one part unless it is finished."""
+    if (folder / FILE_NAME).exists():
+        print(f"-- {name}: finished before")
+        return folder
+    print(f"-- {name}")
+    own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
+    if kind == "probe":
+        return probing.run(runs.compose(own))
+    if (folder / recipe.TRAINING_FILE).exists():
+        own.append(f"ckpt={folder}")
+    return recipe.run(runs.compose(own, "train"))
+
+
+def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]]):
+    """Distributions of all parts on the clips that all have scored.
+
+    Zero-shot scores are calibrated fold by fold: what a calibration learns it learns from the fold's own training part
+    or from the fold's unlabelled test clips.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from emoprobe.metrics.floors import FLOORS, floors
+
+    settings = runs.plain(config)
+    labels = runs.build(LabelSet, settings["labels"], "labels")
+    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    scores, _, _ = runs.read_run(zero_shot)
+    columns = [f"p_{label}" for label in labels.labels]
+    tables = {
+        (name, i): pd.read_parquet(part / "predictions.parquet").set_index("utterance_id")
+        for name, parts in trained.items()
+        for i, part in enumerate(parts)
+    }
+    scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
+    options = runs.make_options(runs.compose([o for o in plan["zero_shot"] if _names(o, ("calibration",))]))
+    kept, folds, of_floors = [], [], []
+    for split in recipe.make_splits(prepared.items, settings["dataset"]):
+        test = [item for item in split.test if item.utterance.id in scored]
+        if not test:
+            continue
+        frame = runs.utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels)
+        analysis = analyse(scores, frame, labels, options)
+        folds.append(analysis.predictions)
+        human = analysis.targets
+        floor = floors(human.distribution, human.votes, prior=human.prior)
+        of_floors.append(floor)
+        kept.append((human.frame.index, human.distribution, human.votes, human.frame["speaker"]))
+    ids = np.concatenate([part[0] for part in kept])
+    speakers = np.concatenate([part[3].fillna("").to_numpy(str) for part in kept])
+    speakers = np.where(speakers == "", ids, speakers)  # a clip of nobody known stands for itself
+    predictions: dict[str, list[np.ndarray]] = {}
+    kinds: dict[str, str] = {}
+    whole = pd.concat(folds)
+    for key, cell in whole.groupby(["readout", "prompt", "variant", "calibration"], observed=True, sort=False):
+        readout, prompt, variant, calibration = key
+        detail = "" if variant in ("sum", "parsed") else f" {variant}"
+        name = f"zero-shot {readout}{detail}, {prompt}, {'uncalibrated' if calibration == 'none' else calibration}"
+        predictions[name] = [cell.set_index("utterance_id").loc[ids, columns].to_numpy()]
+        kinds[name] = "zero-shot"
+    for name, parts in trained.items():
+        predictions[name] = [tables[name, i].loc[ids, columns].to_numpy() for i in range(len(parts))]
+        kinds[name] = "trained"
+    for name in FLOORS:
+        shown = f"{'reference' if name == 'one_hot_of_top_vote' else 'floor'}: {name.replace('_', ' ')}"
+        predictions[shown] = [np.concatenate([floor[name] for floor in of_floors])]
+        kinds[shown] = shown.partition(":")[0]
+    human = {"target": np.concatenate([p[1] for p in kept]), "votes": np.concatenate([p[2] for p in kept])}
+    return predictions, kinds, human | {"speakers": speakers}

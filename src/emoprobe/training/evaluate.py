@@ -1,0 +1,93 @@
+"""A bundle as one more readout of a zero-shot run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.utterance import Skipped
+from emoprobe.data.votes import Item
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.training.bundle import Bundle, load_bundle
+from emoprobe.training.method import score_rows
+
+SEEN = "seen_in_training"
+
+
+def open_bundle(config: Mapping) -> Bundle:
+    """The bundle that a ``head`` config of probe.py names.
+
+    Raises:
+        InputError: The config names none, or it cannot be read.
+    """
+    if config.get("name") != "bundle":
+        raise InputError(
+            f"probe.py trains nothing, and {config.get('name')!r} is a head to be trained",
+            field="head",
+            remedy="Use python train.py, then python probe.py head=bundle head.path=RUN_DIR/head_fold0.",
+        )
+    if config["seen"] not in ("leave_out", "evaluate"):
+        raise InputError(f"unknown rule {config['seen']!r}", field="head.seen", remedy="Use leave_out or evaluate.")
+    return load_bundle(config["path"])
+
+
+def seen_before(bundle: Bundle, corpus: str, item: Item) -> bool:
+    """Whether a bundle was trained on this clip, or on another of its speaker."""
+    utterance, facts = item.utterance, bundle.facts["seen"]
+    if facts["corpus"] != corpus:
+        return False
+    return utterance.speaker in facts["speakers"] if utterance.speaker else utterance.id in facts["utterances"]
+
+
+def leave_out_seen(bundle: Bundle, corpus: str, items: Sequence[Item]) -> tuple[list[Item], list[Skipped]]:
+    """Clips that a bundle may be judged on, and the others.
+
+    Raises:
+        InputError: It was trained on all of them.
+    """
+    seen = [item for item in items if seen_before(bundle, corpus, item)]
+    if len(seen) == len(items):
+        raise InputError(
+            f"the head was trained on the speakers of all {len(items)} clips",
+            field="head.path",
+            remedy="Evaluate other clips, or use head.seen=evaluate and say so.",
+        )
+    names = {item.utterance.id for item in seen}
+    skipped = [
+        Skipped(
+            item.utterance.id,
+            SEEN,
+            "the head was trained on this speaker",
+            str(item.utterance.file or ""),
+            item.utterance.row,
+        )
+        for item in seen
+    ]
+    return [item for item in items if item.utterance.id not in names], skipped
+
+
+def bundle_rows(
+    bundle: Bundle, sfm: SpeechFoundationModel, labels: LabelSet, items: Sequence[Item], limits: AudioLimits, **options
+) -> tuple[list[dict], list[Skipped]]:
+    """Rows of the score table, the bundle's distribution of every clip, and the clips left out.
+
+    Args:
+        bundle: The bundle.
+        sfm: Its base model.
+        labels: Its label set.
+        items: The clips.
+        limits: Which clips are taken.
+        options: ``batch_size``, ``on_error`` and ``progress``.
+
+    Raises:
+        InputError: The bundle is for another model, label order or prompt.
+    """
+    method = bundle.method(sfm, labels)
+    skipped = method.prepare([item.utterance for item in items], limits, keep=False, **options)
+    lost = {row.id for row in skipped}
+    items = [item for item in items if item.utterance.id not in lost]
+    log_probs = bundle.predict(method, method.clips(items), options["batch_size"])
+    trained = {name: bundle.facts[name] for name in ("head", "loss", "fit", "seed")}
+    return score_rows(method, items, log_probs.tolist(), trained), skipped

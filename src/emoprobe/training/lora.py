@@ -1,0 +1,257 @@
+"""LoRA on the SFM itself, read through the label likelihoods of a prompt or through a head on its states.
+
+A frozen encoder's output is computed once per clip and kept on disk, as features are; an adapted encoder hears every
+clip in every epoch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.errors import InputError
+from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
+from emoprobe.training.fit import Clips
+from emoprobe.training.heads import Head, make_head
+from emoprobe.training.method import Method, chosen_layers
+from emoprobe.training.probes import check_names
+
+LORA_HEADS = ("lora", "lora_probe")
+ADAPTER, HEAD = "adapter.", "head."  # beginnings of the names of a bundle's weights
+EVALUATE_BY = 16  # clips at a time
+
+
+class TunedReader(nn.Module):
+    """A tuned SFM as a reader.
+
+    Args:
+        method: Whose SFM is adapted.
+        head: Reads the distribution out of states; without one it is that of the label likelihoods.
+    """
+
+    def __init__(self, method: LoraMethod, head: Head | None = None) -> None:
+        super().__init__()
+        self.method, self.model, self.head = [method], method.sfm.model, head  # a list hides it from torch
+
+    def stats(self, batch: Mapping) -> Tensor:
+        """States for the head, ``[batch, layers, kinds, width]``."""
+        (method,) = self.method
+        if method.plan is None:
+            heard = method.sfm.hear(batch_waveforms(batch), method.layers)
+            rows = []
+            for clip, count in enumerate(heard.frames.tolist()):
+                own = [heard.hidden[layer][clip, :count].float() for layer in method.layers]
+                rows.append(torch.stack([torch.stack([STATISTICS[k](x) for k in method.kinds]) for x in own]))
+            return torch.stack(rows)
+        return method.sfm.answer(self.sounds(batch), method.plan.free)[1].float()[:, None, None]
+
+    def sounds(self, batch: Mapping) -> Sequence[Tensor]:
+        """What the decoder is given of each clip."""
+        if "sounds" in batch:
+            return batch["sounds"]
+        (method,) = self.method
+        return method.sfm.hear(batch_waveforms(batch)).sounds
+
+    def forward(self, batch: Mapping) -> Tensor:
+        """Log-probabilities of the labels, ``[batch, labels]`` float32."""
+        if self.head is not None:
+            return self.head({"stats": self.stats(batch)})
+        (method,) = self.method
+        likelihoods, _ = method.sfm.answer(self.sounds(batch), method.plan.question)
+        forms = [[i for i, own in enumerate(method.plan.labels) if own == label] for label in method.labels.labels]
+        pooled = torch.stack([likelihoods[:, own].logsumexp(-1) for own in forms], dim=-1)
+        return pooled.log_softmax(-1)
+
+    def concentration(self, batch: Mapping) -> Tensor:
+        """Of a head with the Dirichlet output."""
+        return self.head.concentration({"stats": self.stats(batch)})
+
+
+def batch_waveforms(batch: Mapping) -> list[Tensor]:
+    """The clips of a batch; they stay on the CPU until the SFM's own features are made of them."""
+    return [torch.from_numpy(waveform) for waveform in batch["waveforms"]]
+
+
+class LoraMethod(Method):
+    """``lora``: adapters, read through label likelihoods; ``lora_probe``: adapters and a head."""
+
+    def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
+        super().__init__(sfm, config, labels, prompt, loss)
+        self.with_head = self.name == "lora_probe"
+        if self.loss.of_head == "concentration" and not self.with_head:
+            raise InputError(
+                "label likelihoods have no concentration for the dirichlet loss",
+                field="loss",
+                remedy="Use head=lora_probe, or another loss.",
+            )
+        self.targets = self._targets()
+        decoder = {id(module) for module in sfm.decoder.modules()}
+        modules = dict(sfm.model.named_modules())
+        self.frozen_encoder = all(id(modules[name]) in decoder for name in self.targets)
+        self.layers: tuple[int, ...] = ()
+        self.kinds: tuple[str, ...] = ("state",)
+        if self.with_head and not self.asks:
+            self.layers = chosen_layers(self.config["layers"], sfm.num_encoder_layers, "encoder")
+            self.config["layers"] = list(self.layers)
+            self.kinds = tuple(self.config["kinds"])
+            if self.frozen_encoder:
+                raise InputError(
+                    "only decoder modules are adapted, and the head reads the encoder",
+                    field="head.target_modules",
+                    remedy="Adapt encoder modules too, use head.source=decoder, or head=linear_probe.",
+                )
+        self.lora = LoraConfig(
+            r=self.config["rank"],
+            lora_alpha=self.config["alpha"],
+            lora_dropout=self.config["dropout"],
+            use_rslora=self.config["rslora"],
+            use_dora=self.config["dora"],
+            target_modules=self.targets,
+        )
+        self.utterances: dict[str, Utterance] = {}
+        self.features: Features | None = None
+        self.tuner: LoraModel | None = None
+        self.limits = AudioLimits()
+
+    @property
+    def asks(self) -> bool:
+        return self.name == "lora" or self.config.get("source") == "decoder"
+
+    def _targets(self) -> list[str]:
+        """Names of the adapted modules: linear ones that the expression finds in the chosen part."""
+        pattern, part = self.config["target_modules"], self.config["part"]
+        if part not in ("decoder", "encoder", "all"):
+            raise InputError(f"unknown part {part!r}", field="head.part", remedy="Use decoder, encoder or all.")
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"{pattern!r} is no regular expression: {error}", field="head.target_modules") from error
+        inside = {id(module) for module in self.sfm.decoder.modules()}
+        output = self.sfm.model.get_output_embeddings()
+        linear = {
+            name: module
+            for name, module in self.sfm.model.named_modules()
+            if isinstance(module, nn.Linear) and module is not output
+        }
+        if part != "all":
+            linear = {name: module for name, module in linear.items() if (id(module) in inside) == (part == "decoder")}
+        found = [name for name in linear if expression.search(name)]
+        if not found:
+            kinds = sorted({name.rpartition(".")[2] for name in linear})
+            raise InputError(
+                f"no linear module of the {part} matches {pattern!r}",
+                field="head.target_modules",
+                remedy=f"Their names end in {', '.join(kinds)}.",
+            )
+        return found
+
+    def prepare(
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+    ) -> list[Skipped]:
+        self.limits = limits
+        self.utterances = {utterance.id: utterance for utterance in utterances}
+        if not (keep and self.frozen_encoder and self.config["cache_sound"]):
+            return self._unreadable(**options)
+        spec = FeatureSpec(source="sound", dtype=self.config["sound_dtype"])
+        self.features = extract(self.sfm, utterances, spec, limits, **options)
+        return list(self.features.skipped)
+
+    def _unreadable(self, *, batch_size: int, on_error: str = "error", progress: bool = True) -> list[Skipped]:
+        """Clips that cannot be used, found out before the first epoch rather than within it."""
+        skipped = []
+        for utterance in list(self.utterances.values()):
+            try:
+                read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
+            except AudioError as error:
+                if on_error == "error":
+                    raise
+                reason = error.reason
+                skipped.append(Skipped(utterance.id, reason, str(error), str(utterance.audio), utterance.row))
+                del self.utterances[utterance.id]
+        return skipped
+
+    def inputs(self, ids: Sequence[str]) -> Mapping:
+        if self.features is not None:
+            return {"sounds": [sound.to(self.sfm.model.dtype) for sound in self.features.sounds(ids)]}
+        waveforms = [read_audio(self.utterances[i].audio, self.sfm.sampling_rate, self.limits).waveform for i in ids]
+        return {"waveforms": waveforms}
+
+    def _adapt(self) -> None:
+        self.tuner = LoraModel(self.sfm.model, self.lora, "default")
+        if self.config["gradient_checkpointing"]:
+            self.sfm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def _head(self, width: int) -> Head:
+        output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
+        layers = len(self.layers) or 1
+        config = {"name": "linear_probe", "output": output}
+        return make_head(config, layers=layers, kinds=len(self.kinds), width=width, num_labels=len(self.labels))
+
+    def new(self, train: Clips) -> nn.Module:
+        self._adapt()
+        reader = TunedReader(self)
+        if self.with_head:
+            # Fresh adapters change nothing yet: these are the states of the untuned model.
+            self.sfm.model.eval()
+            with torch.no_grad():
+                batches = [{"stats": reader.stats(batch)} for batch in train.in_order(EVALUATE_BY)]
+            reader.head = self._head(batches[0]["stats"].shape[-1])
+            reader.head.fit(batches)
+        # With gradient checkpointing the layers themselves must be in training mode, and elsewhere dropout is wanted.
+        return reader.train()
+
+    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+        state = get_peft_model_state_dict(self.sfm.model, adapter_name="default", save_embedding_layers=False)
+        weights = {ADAPTER + name: value.detach().cpu().contiguous() for name, value in state.items()}
+        if reader.head is not None:
+            weights |= {HEAD + name: value.cpu().contiguous() for name, value in reader.head.state_dict().items()}
+        return weights
+
+    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        self._adapt()
+        reader = TunedReader(self)
+        if self.with_head:
+            mean = weights.get(HEAD + "features.standardise.mean")
+            reader.head = self._head(mean.shape[-1] if mean is not None else 1)
+        try:
+            check_names(weights, self.weights(reader))
+        except InputError:
+            self.release(reader)
+            raise
+        adapter = {name.removeprefix(ADAPTER): value for name, value in weights.items() if name.startswith(ADAPTER)}
+        set_peft_model_state_dict(self.sfm.model, adapter, adapter_name="default")
+        if reader.head is not None:
+            own = {name.removeprefix(HEAD): value for name, value in weights.items() if name.startswith(HEAD)}
+            reader.head.load_state_dict(own)
+        return reader.eval()
+
+    def release(self, reader: nn.Module) -> None:
+        if self.config["gradient_checkpointing"]:
+            self.sfm.model.gradient_checkpointing_disable()
+        self.tuner.unload()
+        self.tuner = None
+        self.sfm.model.requires_grad_(False)
+        self.sfm.model.eval()
+
+    def merge(self) -> nn.Module:
+        """The SFM's model with the adapters of the present reader added to its weights for good."""
+        model, self.tuner = self.tuner.merge_and_unload(), None
+        return model
+
+    def facts(self) -> dict:
+        return super().facts() | {"adapted_modules": self.targets}
+
+    def describe(self, reader: nn.Module) -> str:
+        ends: dict[str, int] = {}
+        for name in self.targets:
+            end = name.rpartition(".")[2]
+            ends[end] = ends.get(end, 0) + 1
+        where = ", ".join(f"{count} {end}" for end, count in ends.items())
+        heard = "the encoder's output is kept" if self.features is not None else "every epoch hears every clip"
+        return f"{super().describe(reader)}; adapted: {where}; {heard}"

@@ -1,0 +1,225 @@
+"""What a trained readout is, whichever way it is trained: a method makes readers of an SFM and takes them apart again.
+
+`emoprobe.training.probes` puts heads on frozen features, `emoprobe.training.lora` tunes the SFM itself. Recipe, bundle
+and evaluation know only what stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from emoprobe.data.audio import AudioLimits, duration_seconds
+from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.data.votes import Item
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.prompts import Prompt
+from emoprobe.readout.module import library_versions
+from emoprobe.readout.plan import PromptPlan, make_plan
+from emoprobe.scores import CLIP
+from emoprobe.training.fit import Clips
+from emoprobe.training.losses import Loss
+
+NO_PROMPT = "-"  # a head on the encoder's states is asked nothing
+
+
+class Method(ABC):
+    """Makes readers: modules that give log-probabilities of the labels for a batch of clips.
+
+    Args:
+        sfm: The model.
+        config: The head's configuration.
+        labels: The label set.
+        prompt: What the model is asked, where the method asks something.
+        loss: What readers are trained with.
+
+    Attributes:
+        name: Name of the head, the readout's in all tables.
+        plan: The tokenised prompt; None where nothing is asked.
+        members: How many readers are averaged.
+    """
+
+    def __init__(
+        self,
+        sfm: SpeechFoundationModel,
+        config: Mapping,
+        labels: LabelSet,
+        prompt: Prompt | None = None,
+        loss: Loss | None = None,
+    ) -> None:
+        self.sfm, self.config, self.labels, self.loss = sfm, dict(config), labels, loss or Loss()
+        self.name: str = self.config["name"]
+        self.members: int = self.config.get("members", 1)
+        if not isinstance(self.members, int) or isinstance(self.members, bool) or self.members < 1:
+            raise InputError(f"{self.members!r} members", field="head.members", remedy="Give a whole number from 1.")
+        self.plan: PromptPlan | None = None
+        if self.asks:
+            if prompt is None or prompt.needs or prompt.reasoning_tokens:
+                raise InputError(
+                    "a head is trained with one prompt that is the same for every clip",
+                    field="prompt",
+                    remedy="Choose one without transcript, dialogue, acoustic facts or reasoning.",
+                )
+            self.plan = make_plan(sfm, prompt, labels)
+
+    @property
+    @abstractmethod
+    def asks(self) -> bool:
+        """Whether the model is asked a prompt."""
+
+    @property
+    def prompt_name(self) -> str:
+        """Name of the prompt for tables."""
+        return self.plan.prompt.name if self.plan else NO_PROMPT
+
+    @abstractmethod
+    def prepare(
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+    ) -> list[Skipped]:
+        """Do what is done once per clip; `clips` can be made of these utterances afterwards.
+
+        Args:
+            utterances: All that will be trained or tested on.
+            limits: Which clips are taken.
+            keep: Whether what is large may be kept on disk for later epochs.
+            options: Of `emoprobe.training.features.extract`: batch_size, on_error, progress.
+
+        Returns:
+            Utterances left out.
+        """
+
+    @abstractmethod
+    def inputs(self, ids: Sequence[str]) -> Mapping:
+        """What a reader is given of these clips."""
+
+    def clips(self, items: Sequence[Item]) -> Clips:
+        """Prepared utterances with their targets."""
+        target = torch.tensor([item.target.distribution.tolist() for item in items], dtype=torch.float32)
+        votes = torch.tensor([item.target.votes.tolist() for item in items], dtype=torch.float32)
+        return Clips([item.utterance.id for item in items], self.inputs, target, votes)
+
+    @abstractmethod
+    def new(self, train: Clips) -> nn.Module:
+        """A fresh reader, its weights from torch's generator; `release` it before the next one is made."""
+
+    @abstractmethod
+    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+        """All that a reader adds to the SFM."""
+
+    @abstractmethod
+    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """A reader with these weights.
+
+        Raises:
+            InputError: Weights are missing or unexpected.
+        """
+
+    def release(self, reader: nn.Module) -> None:  # noqa: B027  # most readers do not touch the SFM
+        """Leave the SFM as it was."""
+
+    def facts(self) -> dict:
+        """What a bundle must say beside the weights, JSON values."""
+        asked = {}
+        if self.plan:
+            prompt = self.plan.prompt
+            asked = {"prompt": prompt.name, "prompt_hash": prompt.hash, "question_hash": self.plan.question_hash}
+        return {"head": self.config, **asked}
+
+    def describe(self, reader: nn.Module) -> str:
+        """What is trained, in words."""
+        trained = sum(value.numel() for value in reader.parameters() if value.requires_grad)
+        frozen = sum(value.numel() for value in self.sfm.model.parameters() if not value.requires_grad)
+        return f"{trained:,} trained parameters; {frozen:,} frozen"
+
+
+def make_method(
+    sfm: SpeechFoundationModel, config: Mapping, labels: LabelSet, prompts: Sequence[Prompt], loss: Loss | None = None
+) -> Method:
+    """The method that a ``head`` config names.
+
+    Raises:
+        InputError: There is none of this name, an option is wrong, or several prompts are given.
+    """
+    from emoprobe.training.heads import HEADS
+    from emoprobe.training.lora import LORA_HEADS, LoraMethod
+    from emoprobe.training.probes import ProbeMethod
+
+    name = config.get("name")
+    known = {**dict.fromkeys(HEADS, ProbeMethod), **dict.fromkeys(LORA_HEADS, LoraMethod)}
+    if name not in known:
+        raise InputError(f"{name!r} cannot be trained", field="head.name", remedy=f"Choose one of {', '.join(known)}.")
+    sfm.model.requires_grad_(False)
+    method = known[name](sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
+    return method
+
+
+def score_rows(
+    method: Method, items: Sequence[Item], log_probs: Sequence[Sequence[float]], trained: Mapping
+) -> list[dict]:
+    """Rows of the score table; the labels themselves stand where a prompt's surface forms would.
+
+    Args:
+        method: What was trained.
+        items: The scored utterances.
+        log_probs: Their log-probabilities, ``[utterances, labels]``.
+        trained: What tells this readout from others of its name.
+    """
+    sfm, plan = method.sfm, method.plan
+    shared = {
+        "input": CLIP,
+        "draw": 0,
+        "truncated": False,
+        "model": sfm.name,
+        "model_revision": sfm.revision,
+        "dtype": sfm.dtype,
+        "prompt": method.prompt_name,
+        "prompt_hash": plan.prompt.hash if plan else "",
+        "question_hash": plan.question_hash if plan else "",
+        "label_set_hash": method.labels.hash,
+        "readout": method.name,
+        "readout_options": json.dumps(trained, sort_keys=True),
+        "library_versions": library_versions(),
+        "form_labels": list(method.labels.labels),
+        "forms": list(method.labels.labels),
+        "log_label_mass": 0.0,
+    }
+    return [
+        {
+            **shared,
+            "utterance_id": item.utterance.id,
+            "duration_seconds": duration_seconds(item.utterance.audio),
+            "form_logprobs": list(row),
+        }
+        for item, row in zip(items, log_probs, strict=True)
+    ]
+
+
+def chosen_layers(layers: Sequence[int] | int | str, depth: int, part: str) -> tuple[int, ...]:
+    """Numbers of the chosen layers; negative ones count from the last.
+
+    Args:
+        layers: ``all``, or one or several numbers or names: ``first``, ``middle``, ``last``.
+        depth: The last layer's number.
+        part: ``encoder`` or ``decoder``, for the error.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    count = depth + 1
+    asked = list(range(count)) if layers == "all" else [layers] if isinstance(layers, int | str) else list(layers)
+    names = {"first": min(1, depth), "middle": (depth + 1) // 2, "last": depth}
+    asked = [names.get(layer, layer) if isinstance(layer, str) else layer for layer in asked]
+    wrong = [layer for layer in asked if not isinstance(layer, int) or not -count <= layer < count]
+    if wrong or not asked:
+        raise InputError(
+            f"the {part} has no layer {wrong[0] if wrong else '(none given)'}",
+            field="head.layers",
+            remedy=f"Layers are 0 to {depth}, -1 for the last, or first, middle, last.",
+        )
+    return tuple(layer % count for layer in asked)

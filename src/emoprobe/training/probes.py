@@ -1,0 +1,120 @@
+"""Heads on frozen features: every clip goes through the SFM once, whatever is trained on it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.errors import InputError
+from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
+from emoprobe.training.fit import Clips
+from emoprobe.training.heads import make_head
+from emoprobe.training.method import Method, chosen_layers
+
+READING = ("source", "layers", "kinds", "members")  # options that are not the head's own
+STANDARDISE_BY = 256  # clips at a time
+
+
+class ProbeMethod(Method):
+    """Linear and MLP probes on pooled encoder states, on encoder frames, or on the decoder's answer state."""
+
+    def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
+        super().__init__(sfm, config, labels, prompt, loss)
+        source, self.attentive = self.config.get("source"), self.config.get("pooling") == "attentive"
+        if source not in ("encoder", "decoder"):
+            raise InputError(f"unknown source {source!r}", field="head.source", remedy="Use encoder or decoder.")
+        if self.attentive and source == "decoder":
+            raise InputError(
+                "there are no frames to attend to at the decoder's answer position",
+                field="head.pooling",
+                remedy="Use head.source=encoder, or head.pooling=stats.",
+            )
+        depth = sfm.num_encoder_layers if source == "encoder" else sfm.num_decoder_layers
+        self.layers = chosen_layers(self.config.get("layers", "all"), depth, source)
+        self.config["layers"] = list(self.layers)
+        self.kinds: tuple[str, ...] = (STATE,)
+        if source == "encoder":
+            self.kinds = tuple(self.config.get("kinds", ()))
+            unknown = [kind for kind in self.kinds if kind not in STATISTICS]
+            if unknown or not (self.kinds or self.attentive):
+                raise InputError(
+                    f"unknown pooling {(unknown or ['(none)'])[0]!r}",
+                    field="head.kinds",
+                    remedy=f"Use some of {list(STATISTICS)}.",
+                )
+        # Pooled states are small: all layers and statistics are kept at once, so that every head finds its own.
+        everything = tuple(range(depth + 1))
+        if self.attentive:
+            self.spec = FeatureSpec(source="encoder", layers=self.layers, frames=True)
+        elif source == "encoder":
+            self.spec = FeatureSpec(source="encoder", layers=everything, kinds=tuple(STATISTICS))
+        else:
+            self.spec = FeatureSpec(source="decoder", layers=everything, question=self.plan.question)
+        self.features: Features | None = None
+        self.loaded: dict[str, Tensor] = {}
+
+    @property
+    def asks(self) -> bool:
+        return self.config.get("source") == "decoder"
+
+    def prepare(
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+    ) -> list[Skipped]:
+        self.features = extract(self.sfm, utterances, self.spec, limits, **options)
+        if not self.attentive:
+            columns = [self.features.kinds.index(kind) for kind in self.kinds]
+            stats = self.features.stats(self.features.ids)[:, list(self.layers)][:, :, columns]
+            self.loaded = dict(zip(self.features.ids, stats, strict=True))
+        return list(self.features.skipped)
+
+    def inputs(self, ids: Sequence[str]) -> Mapping:
+        if self.attentive:
+            frames, lengths = self.features.frames(ids)
+            return {"frames": frames, "lengths": lengths}
+        return {"stats": torch.stack([self.loaded[name] for name in ids])}
+
+    def _build(self, width: int) -> nn.Module:
+        options = {name: value for name, value in self.config.items() if name not in READING}
+        output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
+        return make_head(
+            options | {"output": output},
+            layers=len(self.layers),
+            kinds=len(self.kinds),
+            width=width,
+            num_labels=len(self.labels),
+        )
+
+    def new(self, train: Clips) -> nn.Module:
+        head = self._build(self.features.width)
+        head.fit(train.in_order(STANDARDISE_BY))
+        return head
+
+    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().contiguous() for name, value in reader.state_dict().items()}
+
+    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        mean = weights.get("features.standardise.mean")
+        head = self._build(mean.shape[-1] if mean is not None else 1)
+        check_names(weights, head.state_dict())
+        head.load_state_dict(dict(weights))
+        return head.eval()
+
+
+def check_names(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse weights of other names or shapes.
+
+    Raises:
+        InputError: Weights are missing, unexpected or of another shape.
+    """
+    missing, unexpected = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
+    shapes = [name for name in set(expected) & set(weights) if expected[name].shape != weights[name].shape]
+    if missing or unexpected or shapes:
+        raise InputError(
+            f"the head's weights do not fit: missing {missing}, unexpected {unexpected}, of another shape {shapes}",
+            field="head.path",
+            remedy="Train the head again.",
+        )

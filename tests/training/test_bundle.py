@@ -1,0 +1,236 @@
+"""Trained readouts used again: beside zero-shot in probe.py, merged into a checkpoint, taken up after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoprobe import probing, runs
+from emoprobe.errors import InputError
+from emoprobe.export import main as export_main
+from emoprobe.scores import read_scores
+from emoprobe.training import recipe
+from emoprobe.training.fit import ReaderModule
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
+        yield
+
+
+def train(model, output, *overrides):
+    common = ["model=whisper", f"model.path={model}", "model.device=cpu", f"output_dir={output}", "logger=none"]
+    quick = ["fit.max_epochs=3", "fit.learning_rate=0.01", "analysis.figures=false", "fit.checkpoint_seconds=0"]
+    layers = [] if "head=lora" in overrides else ["head.layers=[-1]"]
+    options = [*common, *overrides, *layers, *quick, "trainer.enable_progress_bar=false"]
+    return recipe.run(runs.compose(options, "train"))
+
+
+def probe(model, output, *overrides):
+    common = ["model=whisper", f"model.path={model}", "model.device=cpu", f"output_dir={output}", "logger=none"]
+    quick = ["readout=[]", "calibration=standard", "analysis.figures=false", "trainer.enable_progress_bar=false"]
+    return probing.run(runs.compose([*common, *quick, "null_inputs.seconds=0.2", *overrides]))
+
+
+def log_probs(run, readout):
+    frame = read_scores(run).to_pandas()
+    frame = frame[frame["readout"] == readout].set_index("utterance_id").sort_index()
+    return frame.index.tolist(), np.stack(frame["form_logprobs"])
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_whisper_path, tmp_path_factory):
+    """A run per kind of head, on one fold of the demo corpus."""
+    root = tmp_path_factory.mktemp("trained")
+    heads = {
+        "linear_probe": [],
+        "lora": ["head=lora", "head.rank=2"],
+        "lora_probe": ["head=lora_probe", "head.rank=2", "head.members=2"],
+        "decoder": ["head.source=decoder"],
+        "attentive": ["head=mlp_probe", "head.pooling=attentive", "head.members=1", "head.attention=4"],
+    }
+    return {name: train(tiny_whisper_path, root / name, *options) for name, options in heads.items()}
+
+
+@pytest.mark.parametrize("kind", ["linear_probe", "lora", "lora_probe", "decoder", "attentive"])
+def test_a_bundle_gives_what_training_reported(trained, tiny_whisper_path, tmp_path, kind):
+    run = trained[kind]
+    name = json.loads((run / "run.json").read_text())["head"]["name"]
+    again = probe(tiny_whisper_path, tmp_path, "head=bundle", f"head.path={run / 'head_fold0'}")
+    (ids, first), (names, second) = log_probs(run, name), log_probs(again, name)
+    assert ids == names  # the clips that it was trained and developed on are left out
+    np.testing.assert_allclose(first, second, atol=2e-4)
+    assert json.loads((again / "run.json").read_text())["num_skipped"] == {"seen_in_training": 36}
+    prompts = set(read_scores(again).to_pandas()["prompt"])
+    assert prompts == ({"-"} if kind in ("linear_probe", "attentive") else {"speaker_feeling"})
+
+
+def test_head_and_zero_shot_stand_in_one_table_and_the_run_can_be_repeated(trained, tiny_whisper_path, tmp_path):
+    options = [
+        "readout=label_likelihood",
+        "calibration=standard",
+        "head=bundle",
+        f"head.path={trained['lora'] / 'head_fold0'}",
+        "head.seen=evaluate",
+        "dataset.limit=6",
+    ]
+    for _ in range(2):  # the second time into the same folder: scores are taken over, the head is read again
+        run = probe(tiny_whisper_path, tmp_path, *options)
+        rows = pd.read_csv(run / "metrics.csv")
+        found = set(zip(rows["readout"], rows["calibration"].fillna("none"), strict=True))
+        assert {("lora", "none"), ("label_likelihood", "none"), ("label_likelihood", "contextual_silence")} <= found
+        assert ("lora", "contextual_silence") not in found
+        assert len(read_scores(run).filter(read_scores(run)["readout"].to_numpy() == "lora")) == 6
+
+
+def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_path, capsys):
+    bundle = str(trained["lora"] / "head_fold0")
+    model = ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"]
+    assert export_main([bundle, str(tmp_path / "merged"), *model]) == 0
+    plain = ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
+    run = probe(tmp_path / "merged", tmp_path / "run", *plain)
+    predictions = pd.read_parquet(run / "predictions.parquet").set_index("utterance_id")
+    ids, expected = log_probs(trained["lora"], "lora")
+    labels = json.loads((run / "run.json").read_text())["labels"]["labels"]
+    found = predictions.loc[ids, [f"p_{label}" for label in labels]].to_numpy()
+    np.testing.assert_allclose(found, np.exp(expected), atol=1e-4)
+    capsys.readouterr()
+    for arguments, message in (
+        ([bundle, str(tmp_path / "merged"), *model], "not empty"),
+        ([str(trained["linear_probe"] / "head_fold0"), str(tmp_path / "x"), *model], "cannot be merged"),
+        ([bundle, str(tmp_path / "x"), *model, "labels=basic4"], "trained for labels"),
+    ):
+        assert export_main(arguments) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["head=linear_probe"], "probe.py trains nothing"),
+        (["head=bundle", "head.path=nowhere"], "not a readable head"),
+        (["head=bundle", "head.path={path}", "head.seen=perhaps"], "unknown rule"),
+        (["head=bundle", "head.path={path}", "labels=basic4", "dataset.soft_label.outside=drop"], "trained for labels"),
+        ([], "no readout was chosen"),
+    ],
+)
+def test_mistakes_are_named(trained, tiny_whisper_path, tmp_path, options, message):
+    path = trained["linear_probe"] / "head_fold0"
+    with pytest.raises(InputError, match=message):
+        probe(tiny_whisper_path, tmp_path, *[option.format(path=path) for option in options])
+
+
+# Interrupted runs.
+
+
+class _StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("head", ["mlp_probe", "lora"])
+def test_an_interrupted_run_ends_with_the_same_numbers(tiny_whisper_path, tmp_path, monkeypatch, head):
+    options = ["head=mlp_probe", "head.members=2", "head.hidden=8"] if head == "mlp_probe" else ["head=lora"]
+    options += ["dataset.fold=all", "dataset.partition.folds=3"]
+    whole = train(tiny_whisper_path, tmp_path / "whole", *options)
+    validated = ReaderModule.on_validation_epoch_end
+    # in the second epoch of a fit; between two folds; in a later member
+    for stop_after in ({"mlp_probe": (2, 6, 10)} | {"lora": (2, 6)})[head]:
+        calls = 0
+
+        def stop(self, stop_after=stop_after):
+            nonlocal calls
+            calls += 1
+            if calls > stop_after:
+                raise _StopError
+            validated(self)
+
+        monkeypatch.setattr(ReaderModule, "on_validation_epoch_end", stop)
+        place = tmp_path / f"stopped{stop_after}"
+        with pytest.raises(_StopError):
+            train(tiny_whisper_path, place, *options)
+        monkeypatch.setattr(ReaderModule, "on_validation_epoch_end", validated)
+        with pytest.raises(InputError, match="holds another training run"):
+            train(tiny_whisper_path, place, *options)
+        there = stop_after != 6  # in its own folder, or in a new one beside it
+        resumed = train(tiny_whisper_path, place if there else tmp_path / "resumed", *options, "ckpt=last")
+        (ids, first), (names, second) = log_probs(whole, head), log_probs(resumed, head)
+        assert ids == names
+        np.testing.assert_array_equal(first, second)
+        curves = [pd.read_csv(run / "learning_curves.csv") for run in (whole, resumed)]
+        pd.testing.assert_frame_equal(*curves)
+        assert not (resumed / "checkpoints").exists()
+
+
+def test_nothing_to_go_on_from(tiny_whisper_path, tmp_path):
+    for ckpt in ("last", str(tmp_path)):
+        with pytest.raises(InputError, match="no training run with the same settings"):
+            train(tiny_whisper_path, tmp_path / "a" / "b" / "new", f"ckpt={ckpt}")
+
+
+# Two processes.
+
+
+@pytest.mark.parametrize("head", ["linear_probe", "lora"])
+def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head):
+    """48 training clips minus fold and development leave batches that do not divide by two."""
+    shared = [
+        "head=" + head,
+        "model=whisper",
+        f"model.path={tiny_whisper_path}",
+        "model.device=cpu",
+        "fit.max_epochs=3",
+        "fit.batch_size=7",
+        "logger=none",
+        "dataset.limit=41",
+        "analysis.figures=false",
+        "trainer.accelerator=cpu",
+        "trainer.enable_progress_bar=false",
+        *(["head.layers=[-1]"] if head == "linear_probe" else ["head.dropout=0", "head.rank=2"]),
+    ]
+    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
+        command = [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"]
+        done = subprocess.run(
+            command,
+            cwd=runs.PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert done.stdout.count("JS ↓") == 1  # one process speaks
+    (ids, first), (names, second) = (log_probs(tmp_path / name, head) for name in ("one", "two"))
+    assert ids == names
+    assert len(ids) == len(set(ids))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    one, two = (pd.read_csv(tmp_path / name / "learning_curves.csv") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two, atol=1e-5)
+    development = json.loads((tmp_path / "two" / "head_fold0" / "head.json").read_text())["development"][0]
+    assert development["clips"] == one["clips"][0] > 0  # every development clip once
+
+
+def test_epoch_batches_are_the_parts_of_one_epoch():
+    from emoprobe.training.fit import EpochBatches, OwnPart
+
+    whole = EpochBatches(23, 7, 3, lambda: 5)
+    parts = [EpochBatches(23, 7, 3, lambda: 5, rank=rank, world=2) for rank in range(2)]
+    batches = list(whole)
+    assert sorted(i for batch in batches for i, _ in batch) == list(range(23))
+    for batch, *own in zip(batches, *parts, strict=True):
+        together = [(i, share / 2) for part in own for i, share in part if share]
+        assert sorted(i for i, _ in together) == sorted(i for i, _ in batch)
+        assert [share for _, share in together] == pytest.approx([share for _, share in batch])
+        assert len({len(part) for part in own}) == 1
+    assert sorted(i for rank in range(2) for batch in OwnPart(23, 4, rank, 2) for i, _ in batch) == list(range(23))
+    first = list(EpochBatches(23, 7, 3, lambda: 0))
+    assert first != batches
+    assert first == list(EpochBatches(23, 7, 3, lambda: 0))

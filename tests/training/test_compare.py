@@ -1,0 +1,99 @@
+"""The comparison of readouts: ordinary runs as parts, their numbers, intervals by speakers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap
+
+from emoprobe import runs
+from emoprobe.errors import InputError
+from emoprobe.metrics.intervals import cluster_bootstrap
+
+
+def test_intervals_of_single_clips_are_scipys():
+    values = np.random.default_rng(0).gamma(2, size=200)
+    low, high = cluster_bootstrap(values, range(200), resamples=20_000)
+    expected = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.01)
+
+
+def test_intervals_resample_whole_speakers():
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 12, 300)
+    values = rng.normal(size=12)[clusters] + rng.normal(0, 0.1, 300)
+    means = []
+    for _ in range(4000):
+        chosen = rng.integers(0, 12, 12)
+        means.append(np.concatenate([values[clusters == c] for c in chosen]).mean())
+    expected = np.quantile(means, [0.025, 0.975])
+    assert cluster_bootstrap(values, clusters, resamples=20_000) == pytest.approx(tuple(expected), abs=0.05)
+    naive = cluster_bootstrap(values, range(300))
+    assert np.ptp(cluster_bootstrap(values, clusters)) > 2 * np.ptp(naive)
+    assert cluster_bootstrap(values, clusters) == cluster_bootstrap(values, clusters)
+    assert np.isnan(cluster_bootstrap(values, ["one"] * 300)).all()
+    with pytest.raises(InputError):
+        cluster_bootstrap(values, range(3))
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_whisper_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    command = [
+        sys.executable,
+        "train.py",
+        "experiment=compare_finetuning",
+        "model=whisper",
+        f"model.path={tiny_whisper_path}",
+        "model.device=cpu",
+        "dataset.limit=24",
+        "compare.seeds=[0,1]",
+        "fit.max_epochs=2",
+        "head.members=1",
+        "logger=csv",
+        "trainer.enable_progress_bar=false",
+        f"hydra.run.dir={folder}",
+        'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+        "~compare.trained.linear_probe_middle",
+    ]
+    environment = os.environ | {"EMOPROBE_CACHE": str(tmp_path_factory.getbasetemp() / "features")}
+
+    def run():
+        options = {"cwd": runs.PROJECT, "capture_output": True, "text": True, "timeout": 500, "env": environment}
+        return subprocess.run(command, check=False, **options)
+
+    return folder, run(), run
+
+
+def test_one_table_of_all_parts(compared):
+    folder, done, run = compared
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    frame = pd.read_csv(folder / "comparison.csv").set_index("name")
+    assert list(frame["kind"].unique()) == ["zero-shot", "trained", "floor", "reference"]
+    assert {"linear_probe_first", "linear_probe_last", "mlp_probe", "lora"} == set(frame.index[frame.kind == "trained"])
+    assert len(frame[frame.kind == "zero-shot"]) == 4
+    for name in ("linear_probe_first", "lora"):
+        found = []
+        for seed in (0, 1):
+            rows = pd.read_csv(folder / name / f"seed{seed}" / "metrics.csv")
+            found.append(rows.loc[rows["kind"] == "readout", "js_divergence"].item())
+        row = frame.loc[name]
+        assert row["js_divergence"] == pytest.approx(np.mean(found))
+        assert row["js_divergence_sd"] == pytest.approx(np.std(found, ddof=1))
+        assert row["js_divergence_low"] <= row["js_divergence"] <= row["js_divergence_high"]
+    zero_shot = pd.read_csv(folder / "zero_shot" / "metrics.csv")
+    plain = zero_shot[(zero_shot["readout"] == "label_likelihood") & (zero_shot["calibration"] == "none")]
+    uncalibrated = frame[frame.index.str.contains("uncalibrated")]["js_divergence"].item()
+    assert uncalibrated == pytest.approx(plain["js_divergence"].item())
+    assert (folder / "comparison.png").stat().st_size > 10_000
+    assert "| lora |" in (folder / "comparison.md").read_text()
+    (folder / "lora" / "seed1" / "scores.parquet").unlink()  # as if it had been interrupted there
+    again = run()
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-4000:]
+    assert again.stdout.count("finished before") == 8
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)

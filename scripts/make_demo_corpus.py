@@ -251,16 +251,20 @@ class Rater:
     favourite: str
 
 
-def make_design() -> list[Design]:
-    """The 48 utterances: each of the 12 speakers says one of each kind, each kind has every prosody emotion twice."""
-    sentences = {emotion: iter(lines) for emotion, lines in SENTENCES.items()}
+def make_design(rounds: int = 1) -> list[Design]:
+    """48 utterances a round: each of the 12 speakers says one of each kind, each kind has every prosody emotion twice.
+
+    In further rounds, which are not bundled, every speaker goes on to the next emotion, and sentences come again.
+    """
+    sentences = {emotion: itertools.cycle(lines) for emotion, lines in SENTENCES.items()}
     rows = []
-    for number, ((voice, gender, level), split) in enumerate(zip(VOICES, SPLITS, strict=True)):
+    voices = enumerate(zip(VOICES, SPLITS, strict=True))
+    for turn, (number, ((voice, gender, level), split)) in itertools.product(range(rounds), voices):
         # The shifts put all six emotions into any even-odd pair of speakers, so that every split has them all; the
         # variant changes every two speakers, so that each emotion occurs in both.
-        variant = number // 2 % 2
+        variant = (number // 2 + turn // 6) % 2
         for kind, shift in zip(STRENGTHS, (0, 2, 4, 1), strict=True):
-            prosody = EMOTIONS[(number + shift) % 6]
+            prosody = EMOTIONS[(number + shift + turn) % 6]
             blend, blend_weight, wording, strength = prosody, 0.0, prosody, STRENGTHS[kind][variant]
             if kind == "conflict":
                 wording = CONFLICTS[prosody][variant]
@@ -270,7 +274,7 @@ def make_design() -> list[Design]:
             speaker = f"spk{number + 1:02d}"
             rows.append(
                 Design(
-                    id=f"{speaker}_{kind}",
+                    id=f"{speaker}_{kind}" + (f"_{turn + 1}" if turn else ""),
                     voice=voice,
                     level=level,
                     speaker=speaker,
@@ -353,7 +357,7 @@ def to_csv(rows: list[list[object]]) -> str:
     return text.getvalue()
 
 
-def make_tables(seed: int) -> dict[str, str]:
+def make_tables(seed: int, rounds: int = 1) -> dict[str, str]:
     """The text of `manifest.csv` and `ratings.csv`; no sound is needed or made."""
     rng = random.Random(seed)
     manifest: list[list[object]] = [
@@ -364,7 +368,7 @@ def make_tables(seed: int) -> dict[str, str]:
         + ["num_raters"]
     ]
     table: list[list[object]] = [["utterance_id", "rater", "label"]]
-    for row in make_design():
+    for row in make_design(rounds):
         ratings = draw_ratings(row, rng)
         votes = Counter(label for _, label in ratings)
         manifest.append(
@@ -480,15 +484,20 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=SEED, help="seed of the raters' choice and votes (default %(default)s)"
     )
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="times 48 utterances, for studies of the size (default %(default)s)"
+    )
     options = parser.parse_args()
     if espeak_version() is None:
         sys.exit("espeak-ng is not on PATH; install it (for example: apt-get install espeak-ng).")
     check_voices()
     (options.output / "audio").mkdir(parents=True, exist_ok=True)
-    for row in make_design():
+    for row in make_design(options.rounds):
         write_audio(row, options.output / "audio" / f"{row.id}.flac")
-    for name, text in make_tables(options.seed).items():
+    for name, text in make_tables(options.seed, options.rounds).items():
         (options.output / name).write_text(text, encoding="utf-8", newline="\n")
+    if options.rounds > 1:
+        return  # the card describes the bundled corpus
     card = make_card(options.seed, tool_versions())
     (options.output / "README.md").write_text(card, encoding="utf-8", newline="\n")
 

@@ -226,6 +226,15 @@ def test_the_script_makes_the_committed_tables_and_card(script):
     assert script.make_tables(seed + 1)["ratings.csv"] != tables["ratings.csv"]
 
 
+def test_further_rounds_move_every_speaker_on(script):
+    once, thrice = script.make_design(), script.make_design(3)
+    assert thrice[:48] == once
+    assert len({row.id for row in thrice}) == 144
+    for kind in script.STRENGTHS:
+        assert len({row.prosody for row in thrice if row.speaker == "spk01" and row.kind == kind}) == 3
+    assert len(script.make_tables(1, rounds=3)["manifest.csv"].splitlines()) == 145
+
+
 def test_a_true_distribution_worked_by_hand(script):
     """A conflict at full strength: neutral voice, angry words, two raters' parameters written out from the card."""
     row = next(row for row in script.make_design() if row.id == "spk01_conflict")

@@ -71,7 +71,7 @@ def test_sound_that_is_dropped_inside(broken, voices, family):
     # The placeholders' own embeddings instead of the sound's.
     sfm = broken(family)
     hear = sfm._hear
-    sfm._hear = lambda waveform: torch.ones_like(hear(waveform)) * 0.01
+    sfm._hear = lambda *sound: (torch.ones_like(hear(*sound)[0]) * 0.01, {})
     names = failed(examine(sfm, voices))
     assert "shared prefix against a full forward pass" in names
     assert "the clip against silence" in names
@@ -80,7 +80,7 @@ def test_sound_that_is_dropped_inside(broken, voices, family):
 def test_one_sound_too_few(broken, voices):
     sfm = broken()
     hear = sfm._hear
-    sfm._hear = lambda waveform: hear(waveform)[:-1]
+    sfm._hear = lambda *sound: (hear(*sound)[0][:-1], {})
     names = failed(examine(sfm, voices))
     assert {"placeholders of the sound", "shared prefix against a full forward pass"} <= names
 
@@ -171,7 +171,7 @@ def test_reported_logits_that_were_processed(broken, voices):
 def test_not_a_number_fails(broken, voices):
     sfm = broken()
     hear = sfm._hear
-    sfm._hear = lambda waveform: hear(waveform) * torch.nan
+    sfm._hear = lambda *sound: (hear(*sound)[0] * torch.nan, {})
     assert "batch of 1 against all clips" in failed(examine(sfm, voices, other_dtype=False))
 
 

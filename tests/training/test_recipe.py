@@ -239,3 +239,12 @@ def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest
 def test_mistakes_are_named(tiny_whisper_path, manifest, tmp_path, overrides, message):
     with pytest.raises(EmoprobeError, match=message):
         recipe.run(config(tiny_whisper_path, manifest, tmp_path, *[f"+{o}" if "hidden" in o else o for o in overrides]))
+
+
+def test_one_label_alone_cannot_be_learned(tiny_whisper_path, manifest, tmp_path):
+    lines = manifest.read_text().splitlines()
+    only = [line.rsplit(",", 6)[0] + ",9,0,0,0,0,0" for line in lines[1:]]
+    other = manifest.with_name("one_label.csv")
+    other.write_text("\n".join([lines[0], *only]) + "\n")
+    with pytest.raises(InputError, match="all votes of the training part of fold 0 are for one label"):
+        recipe.run(config(tiny_whisper_path, other, tmp_path))

@@ -1,15 +1,13 @@
 """Decoder-only audio LLMs: the sound is embedded once, the shared prefix is prefilled once, questions form one tree.
 
-The sound's embeddings come out of the true model class: its own forward pass is run on the sound's placeholders and
-stopped where the text decoder would begin. All questions that share a prefix up to the sound are then asked of that
-prefix's key/value cache as one token tree (`emoprobe.models.tree`), with explicit positions and masks, so that neither
-padding nor the batch can change a result.
+The sound's embeddings come out of the true model class (`emoprobe.models.sound`). All questions that share a prefix up
+to the sound are then asked of that prefix's key/value cache as one token tree (`emoprobe.models.tree`), with explicit
+positions and masks, so that neither padding nor the batch can change a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.errors import InputError
 from emoprobe.models.base import (
     AudioContext,
     Generation,
@@ -32,6 +30,7 @@ from emoprobe.models.base import (
 from emoprobe.models.families.chat import ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefix import Prefix
+from emoprobe.models.sound import hear_clip, stack_layers
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 
 SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
@@ -53,10 +52,6 @@ class SoundState:
     embeddings: list[Tensor]
     padding: str = "right"
     prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
-
-
-class _StopError(Exception):
-    """Raised where the text decoder would begin."""
 
 
 class AudioLLM(SpeechFoundationModel):
@@ -164,11 +159,11 @@ class AudioLLM(SpeechFoundationModel):
                     field="dataset.audio.max_seconds",
                     remedy="Truncate or refuse long audio when reading it.",
                 )
-            with self._kept_layers(layers) as states:
-                embeddings.append(self._hear(waveform))
+            embedding, states = self._hear(waveform, layers)
+            embeddings.append(embedding)
             hidden.append(states)
         frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
-        stacked, counts = _stack(hidden, layers, frames)
+        stacked, counts = stack_layers(hidden, layers, frames)
         return Heard(embeddings, counts, stacked)
 
     @torch.no_grad()
@@ -183,58 +178,8 @@ class AudioLLM(SpeechFoundationModel):
         heard = self.hear(waveforms, layers)
         return AudioContext(len(waveforms), SoundState(heard.sounds, padding), heard.frames, heard.hidden)
 
-    def _hear(self, waveform: Tensor) -> Tensor:
-        inputs = move(self.family.audio_inputs(waveform), self.model.device, self.model.dtype)
-        places = inputs["input_ids"][0] == self.family.audio_token_id
-        embeddings = self._merged(inputs)[0, places]
-        if len(inputs) < 3 or not len(embeddings):
-            raise EmoprobeError(f"the processor of {self.name} dropped the sound")
-        return embeddings
-
-    def _merged(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``."""
-        caught: dict = {}
-
-        def catch(module, args, kwargs):
-            caught.update(kwargs)
-            raise _StopError
-
-        handle = self.family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
-        try:
-            self.model(**inputs, use_cache=False)
-        except _StopError:
-            pass
-        finally:
-            handle.remove()
-        return caught["inputs_embeds"]
-
-    @contextmanager
-    def _kept_layers(self, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-        """Encoder states of chosen layers of the next pass; 0 is the input of the first layer."""
-        states: dict[int, Tensor] = {}
-        modules = self.family.encoder_layers if layers else []
-        unknown = [layer for layer in layers if not 0 <= layer <= len(modules)]
-        if unknown:
-            raise InputError(
-                f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {len(modules)}."
-            )
-
-        def keep_input(module, args, kwargs):
-            states[0] = _flat(args[0] if args else kwargs["hidden_states"])
-
-        def keep(layer):
-            def hook(module, args, output):
-                states[layer] = _flat(output[0] if isinstance(output, tuple) else output)
-
-            return hook
-
-        handles = [modules[0].register_forward_pre_hook(keep_input, with_kwargs=True)] if 0 in layers else []
-        handles += [modules[layer - 1].register_forward_hook(keep(layer)) for layer in layers if layer]
-        try:
-            yield states
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        return hear_clip(self.model, self.family, waveform, layers, self.name)
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
@@ -527,18 +472,3 @@ def _common(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     first, last = min(sequences), max(sequences)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
-
-
-def _flat(states: Tensor) -> Tensor:
-    """States of the one clip that was encoded, ``[frames, width]``."""
-    return states.reshape(-1, states.shape[-1])
-
-
-def _stack(
-    hidden: Sequence[dict[int, Tensor]], layers: Sequence[int], frames: Sequence[int]
-) -> tuple[dict[int, Tensor], Tensor]:
-    """Layer -> ``[clips, frames, width]``, padded, and the number of each clip's own frames."""
-    counts = [min([count, *map(len, states.values())]) for count, states in zip(frames, hidden, strict=True)]
-    pad = torch.nn.utils.rnn.pad_sequence
-    stacked = {layer: pad([states[layer] for states in hidden], batch_first=True) for layer in layers}
-    return stacked, torch.tensor(counts)

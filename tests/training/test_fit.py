@@ -1,0 +1,108 @@
+"""The fitting loop against a loop written out in plain PyTorch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.training.fit import Clips, EpochBatches, FitOptions, fit_reader
+from emoprobe.training.heads import make_head
+from emoprobe.training.losses import Loss
+
+SIZE, WIDTH, LABELS = 22, 6, 4
+
+
+@pytest.fixture
+def clips():
+    generator = torch.Generator().manual_seed(0)
+    stats = torch.randn(SIZE, 2, 1, WIDTH, generator=generator) * 3 + 1
+    target = torch.randn(SIZE, LABELS, generator=generator).softmax(-1)
+    return Clips(
+        [f"u{i}" for i in range(SIZE)], lambda ids: {"stats": stats[[int(i[1:]) for i in ids]]}, target, target * 10
+    )
+
+
+def head_of(clips, seed=0):
+    torch.manual_seed(seed)
+    head = make_head({"name": "linear_probe"}, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
+    head.fit(clips.in_order(5))
+    return head
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_training_is_a_plain_loop(clips, schedule, accumulate):
+    options = FitOptions(
+        max_epochs=3,
+        batch_size=5,
+        learning_rate=0.05,
+        weight_decay=0.1,
+        l2=0.02,
+        schedule=schedule,
+        warmup=0.25,
+        gradient_clip=0.5,
+        accumulate=accumulate,
+        patience=9,
+    )
+    head = head_of(clips)
+    module = fit_reader(head, Loss(), clips, clips, options, seed=3)
+
+    stats = clips.inputs(clips.ids)["stats"].flatten(1)
+    features = (stats - stats.mean(0)) / stats.std(0, correction=0)
+    start = head_of(clips).body
+    weight, bias = (value.detach().clone().requires_grad_() for value in (start.weight, start.bias))
+    optimizer = torch.optim.AdamW([weight, bias], lr=0.05, weight_decay=0.1)
+    steps = 3 * math.ceil(5 / accumulate)
+    best, scores, step = None, [], 0
+    for epoch in range(3):
+        batches = list(EpochBatches(SIZE, 5, 3, lambda epoch=epoch: epoch))
+        for number, batch in enumerate(batches):
+            rows = [i for i, _ in batch]
+            log_probs = functional.linear(features[rows], weight, bias).log_softmax(-1)
+            loss = functional.kl_div(log_probs, clips.target[rows], reduction="batchmean")
+            ((loss + 0.01 * weight.square().sum()) / accumulate).backward()
+            if (number + 1) % accumulate and number + 1 < len(batches):
+                continue
+            torch.nn.utils.clip_grad_norm_([weight, bias], 0.5)
+            rise = 0.25 * steps
+            done = (step - rise) / (steps - rise)
+            factor = {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}[schedule]
+            optimizer.param_groups[0]["lr"] = 0.05 * ((step + 1) / (rise + 1) if step < rise else factor)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+        p = functional.linear(features, weight, bias).detach().softmax(-1).double()
+        middle, target = (p + clips.target) / 2, clips.target.double()
+        scores.append(float(((p * (p / middle).log2() + target * (target / middle).log2()).sum(-1) / 2).mean()))
+        if scores[-1] == min(scores):
+            best = weight.detach().clone(), bias.detach().clone()
+    assert step == steps
+    assert [row["js_divergence"] for row in module.curve] == pytest.approx(scores, abs=1e-6)
+    torch.testing.assert_close(head.body.weight.detach(), best[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(head.body.bias.detach(), best[1], atol=1e-5, rtol=1e-4)
+
+
+def test_it_stops_early_and_keeps_the_best_epoch(clips):
+    options = FitOptions(max_epochs=50, batch_size=5, learning_rate=5.0, patience=3, schedule="constant")
+    module = fit_reader(head_of(clips), Loss(), clips, clips, options, seed=0)
+    scores = [row["js_divergence"] for row in module.curve]
+    assert len(scores) < 50
+    assert len(scores) - 1 - scores.index(min(scores)) == 3
+
+
+def test_a_loss_that_is_not_a_number_names_the_batch(clips):
+    head = head_of(clips)
+    with torch.no_grad():
+        head.body.bias += torch.nan
+    with pytest.raises(EmoprobeError, match=r"the loss is nan in epoch 0; the batch held u\d+, u"):
+        fit_reader(head, Loss(), clips, clips, FitOptions(), seed=0)
+
+
+@pytest.mark.parametrize("options", [{"warmup": 1.0}, {"l2": -1.0}, {"accumulate": 0}, {"schedule": "steps"}])
+def test_options_out_of_range(options):
+    with pytest.raises(InputError, match="fit"):
+        FitOptions(**options)

@@ -312,13 +312,6 @@ class Job:
 
         method, settings = self.method, self.settings
         train, development = method.clips(split.train), method.clips(split.development)
-        voted = int((train.target.sum(0) > 0).sum())
-        if voted < 2:
-            raise InputError(
-                f"all votes of the training part of fold {split.fold} are for one label",
-                field="dataset.partition",
-                remedy="Divide the corpus otherwise, or check the labels.",
-            )
         fitted = self.loss.fit(train.target, train.votes)
         members, curves = [], []
         for member in range(method.members):

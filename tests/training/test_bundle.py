@@ -219,7 +219,7 @@ def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head)
 
 
 def test_epoch_batches_are_the_parts_of_one_epoch():
-    from emoprobe.training.fit import EpochBatches, OwnPart
+    from emoprobe.training.batches import EpochBatches, OwnPart
 
     whole = EpochBatches(23, 7, 3, lambda: 5)
     parts = [EpochBatches(23, 7, 3, lambda: 5, rank=rank, world=2) for rank in range(2)]

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.training.fit import Clips, EpochBatches, FitOptions, fit_reader
+from emoprobe.training.batches import Clips, EpochBatches
+from emoprobe.training.fit import FitOptions, fit_reader
 from emoprobe.training.heads import make_head
 from emoprobe.training.losses import Loss
 

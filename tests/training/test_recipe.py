@@ -145,7 +145,8 @@ def test_analysing_again_needs_no_model(finished):
 
 
 def test_members_are_averaged_as_probabilities():
-    from emoprobe.training.fit import Clips, predict
+    from emoprobe.training.batches import Clips
+    from emoprobe.training.fit import predict
     from emoprobe.training.heads import make_head
 
     heads = []

@@ -19,8 +19,9 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts import make_prompts
+from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
-from emoprobe.training.fit import Clips, predict
+from emoprobe.training.fit import predict
 from emoprobe.training.losses import Loss
 from emoprobe.training.method import Method, make_method
 

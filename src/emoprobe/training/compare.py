@@ -18,6 +18,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.scores import FILE_NAME
 from emoprobe.training import recipe
+from emoprobe.training.resume import TRAINING_FILE
 
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
@@ -85,7 +86,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
     if kind == "probe":
         return probing.run(runs.compose(own))
-    if (folder / recipe.TRAINING_FILE).exists():
+    if (folder / TRAINING_FILE).exists():
         own.append(f"ckpt={folder}")
     return recipe.run(runs.compose(own, "train"))
 

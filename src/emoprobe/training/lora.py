@@ -6,6 +6,8 @@ clip in every epoch.
 
 from __future__ import annotations
 
+import emoprobe.models  # isort: skip  # noqa: F401  # its guard against a foreign torchaudio comes before peft
+
 import re
 from collections.abc import Mapping, Sequence
 
@@ -16,8 +18,8 @@ from torch import Tensor, nn
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.training.batches import Clips
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
-from emoprobe.training.fit import Clips
 from emoprobe.training.heads import Head, make_head
 from emoprobe.training.method import Method, chosen_layers
 from emoprobe.training.probes import check_names

@@ -23,7 +23,7 @@ from emoprobe.prompts import Prompt
 from emoprobe.readout.module import library_versions
 from emoprobe.readout.plan import PromptPlan, make_plan
 from emoprobe.scores import CLIP
-from emoprobe.training.fit import Clips
+from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss
 
 NO_PROMPT = "-"  # a head on the encoder's states is asked nothing

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.training.batches import Clips
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
-from emoprobe.training.fit import Clips
 from emoprobe.training.heads import make_head
 from emoprobe.training.method import Method, chosen_layers
 

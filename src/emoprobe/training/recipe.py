@@ -5,12 +5,10 @@ With several processes (trainer.strategy=ddp) each runs this recipe; the first a
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -25,8 +23,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
-
-TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
+from emoprobe.training.resume import CHECKPOINTS, claim, is_main
 
 
 def main(config: DictConfig) -> None:
@@ -69,6 +66,7 @@ def run(config: DictConfig) -> Path:
     from emoprobe.probing import quiet
     from emoprobe.report.figures import save_learning_curves
     from emoprobe.training.fit import FitOptions
+    from emoprobe.training.folds import FoldTraining
     from emoprobe.training.losses import Loss
     from emoprobe.training.method import make_method, score_rows
 
@@ -78,13 +76,13 @@ def run(config: DictConfig) -> Path:
     loss = runs.build(Loss, settings["loss"], "loss")
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
     method = make_method(sfm, settings["head"], labels, prompts, loss)
-    resume = _claim(folder, settings)
+    resume = claim(folder, settings)
     lost = method.prepare(
         [item.utterance for item in prepared.items],
         limits,
         batch_size=settings["batch_size"],
         on_error=settings["dataset"]["on_error"],
-        progress=settings["trainer"]["enable_progress_bar"] and _is_main(),
+        progress=settings["trainer"]["enable_progress_bar"] and is_main(),
     )
     splits = [_without(split, {row.id for row in lost}) for split in splits]
     tested = {item.utterance.id for split in splits for item in split.test}
@@ -96,12 +94,12 @@ def run(config: DictConfig) -> Path:
     frame = runs.utterances_frame(shown, labels)
     model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
 
-    with tracking.open_logger(config.logger if _is_main() else {}) as logger:
-        job = Job(settings, method, options, loss, corpus.card.name, folder, resume, logger)
+    with tracking.open_logger(config.logger if is_main() else {}) as logger:
+        job = FoldTraining(settings, method, options, loss, corpus.card.name, folder, resume, logger)
         job.start(splits)
         results = [job.train_fold(split) for split in splits]
         job.close()
-        if not _is_main():
+        if not is_main():
             return folder
         with ScoreWriter(folder) as writer:
             for split, log_probs in zip(splits, results, strict=True):
@@ -126,79 +124,9 @@ def run(config: DictConfig) -> Path:
     return folder
 
 
-def _is_main() -> bool:
-    """Whether this is the only or the first process; Lightning numbers those that it starts."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-
-
 def _trained(settings: Mapping) -> dict:
     """What tells one trained readout from another."""
     return {name: settings[name] for name in ("head", "loss", "fit", "seed")}
-
-
-# -- interrupted runs --------------------------------------------------------------------------------------------------
-
-
-def _identity(settings: Mapping) -> dict:
-    """All that the numbers of a run depend on, as JSON gives it back."""
-    fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
-    names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
-    return json.loads(json.dumps({name: settings[name] for name in names} | {"fit": fit}, default=str))
-
-
-def _claim(folder: Path, settings: Mapping) -> Path | None:
-    """Make the run folder this run's own; returns the folder of the interrupted run to go on from.
-
-    Raises:
-        InputError: The folder belongs to another run, or there is no run to go on from.
-    """
-    file = folder / TRAINING_FILE
-    if not _is_main():
-        found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
-        return None if found is None else Path(found)
-    identity, ckpt = _identity(settings), settings["ckpt"]
-    resume = None
-    if ckpt is not None:
-        places = [folder, *_newest(folder)] if ckpt == "last" else [Path(ckpt)]
-        resume = next((place for place in places if _settings_of(place) == identity), None)
-        if resume is None:
-            raise InputError(
-                f"no training run with the same settings in {folder.parent}"
-                if ckpt == "last"
-                else "this folder holds no training run with the same settings",
-                file=None if ckpt == "last" else Path(ckpt),
-                field="ckpt",
-                remedy="Repeat the whole command of the interrupted run and add ckpt=last or ckpt=ITS_FOLDER.",
-            )
-        print(f"going on from {resume}")
-    elif file.exists():
-        raise InputError(
-            "this folder holds another training run",
-            file=folder,
-            field="hydra.run.dir",
-            remedy="Choose another folder, or ckpt=last to go on with that run.",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    runs.write_json({"settings": identity, "resumed_from": None if resume is None else str(resume.resolve())}, file)
-    if resume == folder:
-        shutil.rmtree(folder / "scores_parts", ignore_errors=True)
-    return resume
-
-
-def _newest(folder: Path) -> list[Path]:
-    """Neighbouring run folders, the newest first."""
-    found = {*folder.parent.glob(f"*/{TRAINING_FILE}"), *folder.parent.parent.glob(f"*/*/{TRAINING_FILE}")}
-    return [file.parent for file in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)]
-
-
-def _settings_of(folder: Path) -> dict | None:
-    try:
-        return json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-# -- the corpus's parts ------------------------------------------------------------------------------------------------
 
 
 def make_splits(items: Sequence[Item], dataset: Mapping) -> list[Split]:
@@ -237,157 +165,6 @@ def _without(split: Split, lost: set[str]) -> Split:
                 remedy="Use dataset.on_error=error to see why.",
             )
     return left
-
-
-# -- folds and members -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Job:
-    """Trains readers fold by fold; what an interrupted run has finished is taken from its folder.
-
-    Args:
-        settings: The whole configuration.
-        method: Makes the readers.
-        options: How they are fitted.
-        loss: What they minimise.
-        corpus: The corpus's name.
-        folder: The run folder.
-        resume: Folder of the interrupted run, or None.
-        logger: The tracker, or None.
-    """
-
-    settings: Mapping
-    method: object
-    options: object
-    loss: object
-    corpus: str
-    folder: Path
-    resume: Path | None
-    logger: object
-
-    def start(self, splits: Sequence[Split]) -> None:
-        """Open the progress bar."""
-        from tqdm import tqdm
-
-        batches = [-(-len(split.train) // self.options.batch_size) for split in splits]
-        self.curves: list[dict] = []
-        self.steps = self.told = 0
-        shown = self.settings["trainer"]["enable_progress_bar"] and _is_main()
-        total = sum(batches) * self.method.members * self.options.max_epochs
-        self.bar = tqdm(total=total, unit="step", desc="Training", disable=not shown, file=sys.stderr)
-
-    def close(self) -> None:
-        """Close the progress bar."""
-        self.bar.total = self.bar.n  # early stopping leaves the rest undone
-        self.bar.close()
-
-    def train_fold(self, split: Split):
-        """Fit the members of a fold, write them and score the fold's test clips.
-
-        Returns:
-            Log-probabilities ``[test clips, labels]`` float64; None in the processes that do not write.
-        """
-        from emoprobe.training.bundle import load_bundle, save_bundle
-
-        name = f"head_fold{split.fold}"
-        if self.resume is not None and (self.resume / name / "head.json").is_file():
-            bundle = load_bundle(self.resume / name)
-            weights, curves = list(bundle.weights), bundle.facts["curves"]
-        else:
-            weights, curves = self._members(split)
-        if not _is_main():
-            return None
-        self.curves += [{"fold": split.fold, **row} for row in curves]
-        facts = self._facts(split, curves)
-        save_bundle(self.folder / name, weights, facts)
-        test = self.method.clips(split.test)
-        return load_bundle(self.folder / name).predict(self.method, test, self.settings["eval_batch_size"])
-
-    def _members(self, split: Split) -> tuple[list, list[dict]]:
-        import torch
-
-        from emoprobe.training.bundle import load_bundle, save_bundle
-        from emoprobe.training.fit import fit_reader
-
-        method, settings = self.method, self.settings
-        train, development = method.clips(split.train), method.clips(split.development)
-        fitted = self.loss.fit(train.target, train.votes)
-        members, curves = [], []
-        for member in range(method.members):
-            place = Path(CHECKPOINTS) / f"fold{split.fold}_member{member}"
-            earlier = None if self.resume is None else self.resume / place
-            if earlier is not None and (earlier / "head.json").is_file():
-                bundle = load_bundle(earlier)
-                weights, curve = bundle.weights[0], bundle.facts["curves"]
-            else:
-                seed = settings["seed"] * 1000 + member
-                torch.manual_seed(seed)
-                reader = method.new(train)
-                if not self.told and _is_main():
-                    print(f"Head     {method.name}: {method.describe(reader)}")
-                self.told = 1
-                module = fit_reader(
-                    reader,
-                    fitted,
-                    train,
-                    development,
-                    self.options,
-                    seed=seed,
-                    trainer=settings["trainer"],
-                    eval_batch_size=settings["eval_batch_size"],
-                    checkpoints=self.folder / place,
-                    resume=earlier,
-                    on_step=self._step,
-                    on_epoch=lambda row, run=f"fold{split.fold}/member{member}": self._epoch(run, row),
-                )
-                weights, curve = method.weights(reader), [{"member": member, **row} for row in module.curve]
-                method.release(reader)
-            members.append(weights)
-            curves += curve
-            if _is_main() and method.members > 1:
-                save_bundle(self.folder / place, [weights], self._facts(split, curve))
-        return members, curves
-
-    def _step(self) -> None:
-        self.steps += 1
-        self.bar.update()
-
-    def _epoch(self, run: str, row: dict) -> None:
-        self.bar.set_postfix_str(f"{run} epoch {row['epoch']:.0f}, development JS {row['js_divergence']:.4f}")
-        tracking.log_epoch(self.logger, run, row, self.steps)
-
-    def _facts(self, split: Split, curves: Sequence[Mapping]) -> dict:
-        """What a bundle says about itself."""
-        from emoprobe.training.features import sample_of_weights
-
-        sfm, labels = self.method.sfm, self.method.labels
-        best = {row["member"]: row for row in sorted(curves, key=lambda row: -row["js_divergence"])}
-        return {
-            "model": sfm.name,
-            "revision": sfm.revision,
-            "dtype": sfm.dtype,
-            "model_weights": sample_of_weights(sfm.model),
-            "labels": list(labels.labels),
-            "label_set_hash": labels.hash,
-            **self.method.facts(),
-            **{name: self.settings[name] for name in ("loss", "fit", "seed")},
-            "prompt_config": self.settings["prompt"],
-            "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},
-            "seen": self._seen(split),
-            "development": list(best.values()),
-            "curves": list(curves),
-            "versions": runs.versions(),
-        }
-
-    def _seen(self, split: Split) -> dict:
-        """What a bundle must not be judged on."""
-        known = [item.utterance for item in (*split.train, *split.development)]
-        return {
-            "corpus": self.corpus,
-            "speakers": sorted({utterance.speaker for utterance in known if utterance.speaker}),
-            "utterances": sorted(utterance.id for utterance in known if not utterance.speaker),
-        }
 
 
 def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:

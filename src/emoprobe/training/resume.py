@@ -1,0 +1,79 @@
+"""Training runs that go on where an interrupted one stopped, and runs in several processes that share a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from emoprobe import runs
+from emoprobe.errors import InputError
+from emoprobe.scores import PARTS_NAME
+
+TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
+
+
+def is_main() -> bool:
+    """Whether this is the only or the first process; Lightning numbers those that it starts."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def _identity(settings: Mapping) -> dict:
+    """All that the numbers of a run depend on, as JSON gives it back."""
+    fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
+    names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
+    return json.loads(json.dumps({name: settings[name] for name in names} | {"fit": fit}, default=str))
+
+
+def claim(folder: Path, settings: Mapping) -> Path | None:
+    """Make the run folder this run's own; returns the folder of the interrupted run to go on from.
+
+    Raises:
+        InputError: The folder belongs to another run, or there is no run to go on from.
+    """
+    file = folder / TRAINING_FILE
+    if not is_main():
+        found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
+        return None if found is None else Path(found)
+    identity, ckpt = _identity(settings), settings["ckpt"]
+    resume = None
+    if ckpt is not None:
+        places = [folder, *_newest(folder)] if ckpt == "last" else [Path(ckpt)]
+        resume = next((place for place in places if _settings_of(place) == identity), None)
+        if resume is None:
+            raise InputError(
+                f"no training run with the same settings in {folder.parent}"
+                if ckpt == "last"
+                else "this folder holds no training run with the same settings",
+                file=None if ckpt == "last" else Path(ckpt),
+                field="ckpt",
+                remedy="Repeat the whole command of the interrupted run and add ckpt=last or ckpt=ITS_FOLDER.",
+            )
+        print(f"going on from {resume}")
+    elif file.exists():
+        raise InputError(
+            "this folder holds another training run",
+            file=folder,
+            field="hydra.run.dir",
+            remedy="Choose another folder, or ckpt=last to go on with that run.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_json({"settings": identity, "resumed_from": None if resume is None else str(resume.resolve())}, file)
+    if resume == folder:
+        shutil.rmtree(folder / PARTS_NAME, ignore_errors=True)
+    return resume
+
+
+def _newest(folder: Path) -> list[Path]:
+    """Neighbouring run folders, the newest first."""
+    found = {*folder.parent.glob(f"*/{TRAINING_FILE}"), *folder.parent.parent.glob(f"*/*/{TRAINING_FILE}")}
+    return [file.parent for file in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)]
+
+
+def _settings_of(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError):
+        return None

@@ -19,6 +19,7 @@ from emoprobe.errors import InputError
 
 SCHEMA_VERSION = 2
 CLIP = "clip"
+NO_PROMPT = "-"  # of a trained head on the encoder's states, which is asked nothing
 FILE_NAME = "scores.parquet"
 PARTS_NAME = "scores_parts"
 

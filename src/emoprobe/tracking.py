@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from emoprobe.analysis import Analysis
 from emoprobe.errors import InputError
+from emoprobe.scores import NO_PROMPT
 
 MAX_TABLE_ROWS = 10_000  # trackers choke on more; the whole table is in predictions.parquet
 
@@ -69,7 +70,7 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
     logger.log_hyperparams(config)
     for row in analysis.rows:
         parts = [row["prompt"], row["readout"], row["variant"], row["calibration"]]
-        prefix = "/".join(part for part in parts if part)
+        prefix = "/".join(part for part in parts if part not in ("", NO_PROMPT))
         logger.log_metrics({f"{prefix}/{name}": value for name, value in row["metrics"].items()}, step=0)
     if _is_wandb(logger):
         import wandb

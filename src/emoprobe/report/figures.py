@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.scores import NO_PROMPT
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -365,6 +367,7 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
                 label=f"fold {fold}",
             )
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _clean(axes)
     handles, texts = figure.axes[0].get_legend_handles_labels()
     unique = dict(zip(texts, handles, strict=True))  # members of a fold share its colour and name
@@ -418,8 +421,9 @@ def save_figures(
         cell = predictions[np.logical_and.reduce([predictions[key] == value for key, value in names.items()])]
         readout = f"{names['readout']} ({names['variant']})" if names["variant"] else names["readout"]
         model = [names["model"]] * several
-        slug = _unique("-".join(map(_slug, [*model, names["readout"], names["prompt"], names["calibration"]])), taken)
-        title = ", ".join([*model, readout, names["prompt"], f"calibration: {names['calibration']}"])
+        prompt = [names["prompt"]] * (names["prompt"] != NO_PROMPT)
+        slug = _unique("-".join(map(_slug, [*model, names["readout"], *prompt, names["calibration"]])), taken)
+        title = ", ".join([*model, readout, *prompt, f"calibration: {names['calibration']}"])
         for kind, draw in kinds.items():
             paths.append(_save(draw(cell, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
     return paths

@@ -22,11 +22,9 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts import Prompt
 from emoprobe.readout.module import library_versions
 from emoprobe.readout.plan import PromptPlan, make_plan
-from emoprobe.scores import CLIP
+from emoprobe.scores import CLIP, NO_PROMPT
 from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss
-
-NO_PROMPT = "-"  # a head on the encoder's states is asked nothing
 
 
 class Method(ABC):

@@ -121,6 +121,8 @@ def run(config: DictConfig) -> Path:
         tracking.log_results(logger, settings, analysis, figures)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     runs.print_results(analysis, record, folder, figures)
+    print("  learning_curves.csv  training loss and development metrics of every epoch")
+    print("  head_fold*/          what was trained; python probe.py head=bundle head.path=FOLDER reads it elsewhere")
     return folder
 
 

@@ -56,7 +56,7 @@ def config(model, manifest, output, *overrides):
             "dataset=manifest",
             f"dataset.path={manifest}",
             f"output_dir={output}",
-            "head.layers=[-1]",
+            *([] if "head=lora" in overrides else ["head.layers=[-1]"]),
             "fit.max_epochs=30",
             "fit.learning_rate=0.02",
             "fit.batch_size=8",
@@ -249,3 +249,18 @@ def test_one_label_alone_cannot_be_learned(tiny_whisper_path, manifest, tmp_path
     other.write_text("\n".join([lines[0], *only]) + "\n")
     with pytest.raises(InputError, match="all 18 training clips have the same top label"):
         recipe.run(config(tiny_whisper_path, other, tmp_path))
+
+
+def test_learning_curves_reach_the_tracker(tiny_whisper_path, manifest, tmp_path):
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "logger=csv", "fit.max_epochs=4"))
+    (file,) = run.glob("csv/**/metrics.csv")
+    logged = pd.read_csv(file)["fold0/member0/js_divergence"].dropna()
+    np.testing.assert_allclose(logged, pd.read_csv(run / "learning_curves.csv")["js_divergence"])
+
+
+@pytest.mark.parametrize("head", ["linear_probe", "lora"])
+def test_mixed_precision_learns(tiny_whisper_path, manifest, tmp_path, head):
+    options = [f"head={head}", "trainer.precision=bf16-mixed", "fit.max_epochs=3"]
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, *options))
+    losses = pd.read_csv(run / "learning_curves.csv")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]

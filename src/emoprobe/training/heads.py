@@ -269,7 +269,8 @@ class Head(nn.Module):
         if self.output == "dirichlet":
             concentration = self.concentration(batch)
             return concentration.log() - concentration.sum(dim=-1, keepdim=True).log()
-        return self.body(self.features(batch)).log_softmax(dim=-1)
+        # In at least float32, also where mixed precision computes the body in half precision.
+        return _full(self.body(self.features(batch))).log_softmax(dim=-1)
 
     def concentration(self, batch: Batch) -> Tensor:
         """Parameters of the Dirichlet, at least 1, ``[batch, labels]``.
@@ -283,7 +284,7 @@ class Head(nn.Module):
                 field="head.output",
                 remedy="Build it with output=dirichlet.",
             )
-        return 1 + nn.functional.softplus(self.body(self.features(batch)))
+        return 1 + nn.functional.softplus(_full(self.body(self.features(batch))))
 
 
 class LinearProbe(Head):
@@ -389,6 +390,10 @@ def make_head(config: Mapping[str, object], *, layers: int, kinds: int, width: i
                 remedy=f"Its options are {known}.",
             )
     return head(layers, kinds, width, num_labels, **options)
+
+
+def _full(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def valid_frames(time: int, lengths: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ def _identity(settings: Mapping) -> dict:
     """All that the numbers of a run depend on, as JSON gives it back."""
     fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
     names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
-    return json.loads(json.dumps({name: settings[name] for name in names} | {"fit": fit}, default=str))
+    more = {"fit": fit, "precision": settings["trainer"]["precision"]}
+    return json.loads(json.dumps({name: settings[name] for name in names} | more, default=str))
 
 
 def claim(folder: Path, settings: Mapping) -> Path | None:
@@ -52,7 +53,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
                 remedy="Repeat the whole command of the interrupted run and add ckpt=last or ckpt=ITS_FOLDER.",
             )
         print(f"going on from {resume}")
-    elif file.exists():
+    elif any(folder.glob("head_fold*")) or (folder / CHECKPOINTS).exists():
         raise InputError(
             "this folder holds another training run",
             file=folder,

@@ -6,9 +6,16 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    from emoprobe.training.recipe import main as train
+    if config.compare is not None:
+        from hydra.core.hydra_config import HydraConfig
 
-    train(config)
+        from emoprobe.training.compare import main as compare
+
+        compare(config, list(HydraConfig.get().overrides.task))
+    else:
+        from emoprobe.training.recipe import main as train
+
+        train(config)
 
 
 if __name__ == "__main__":

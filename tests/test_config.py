@@ -49,7 +49,7 @@ def _check_training(config, sfm):
     from emoprobe.data.splits import SplitPolicy
     from emoprobe.training.fit import FitOptions
     from emoprobe.training.losses import Loss
-    from emoprobe.training.method import make_method
+    from emoprobe.training.methods import make_method
 
     settings = runs.plain(config)
     labels = runs.build(LabelSet, settings["labels"], "labels")

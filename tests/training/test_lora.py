@@ -18,7 +18,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.training.fit import FitOptions, fit_reader, predict
 from emoprobe.training.losses import Loss
-from emoprobe.training.method import make_method
+from emoprobe.training.methods import make_method
 
 MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
 

@@ -23,7 +23,8 @@ from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import predict
 from emoprobe.training.losses import Loss
-from emoprobe.training.method import Method, make_method
+from emoprobe.training.method import Method
+from emoprobe.training.methods import make_method
 
 VERSION = 2
 NEEDED = ("model", "revision", "dtype", "model_weights", "labels", "head", "loss", "prompt_config", "seen")

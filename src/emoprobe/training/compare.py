@@ -6,6 +6,7 @@ comparison goes on when the same command is given the same folder.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 from emoprobe import probing, runs, tracking
 from emoprobe.analysis import analyse
 from emoprobe.data.votes import Prepared
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.scores import FILE_NAME
 from emoprobe.training import recipe
@@ -23,6 +24,15 @@ from emoprobe.training.resume import TRAINING_FILE
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
 ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
+
+
+def main(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Run the comparison; the user's mistakes end in one line, not in a traceback."""
+    try:
+        run(config, overrides)
+    except EmoprobeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def run(config: DictConfig, overrides: Sequence[str]) -> Path:

@@ -136,27 +136,6 @@ class Method(ABC):
         return f"{trained:,} trained parameters; {frozen:,} frozen"
 
 
-def make_method(
-    sfm: SpeechFoundationModel, config: Mapping, labels: LabelSet, prompts: Sequence[Prompt], loss: Loss | None = None
-) -> Method:
-    """The method that a ``head`` config names.
-
-    Raises:
-        InputError: There is none of this name, an option is wrong, or several prompts are given.
-    """
-    from emoprobe.training.heads import HEADS
-    from emoprobe.training.lora import LORA_HEADS, LoraMethod
-    from emoprobe.training.probes import ProbeMethod
-
-    name = config.get("name")
-    known = {**dict.fromkeys(HEADS, ProbeMethod), **dict.fromkeys(LORA_HEADS, LoraMethod)}
-    if name not in known:
-        raise InputError(f"{name!r} cannot be trained", field="head.name", remedy=f"Choose one of {', '.join(known)}.")
-    sfm.model.requires_grad_(False)
-    method = known[name](sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
-    return method
-
-
 def score_rows(
     method: Method, items: Sequence[Item], log_probs: Sequence[Sequence[float]], trained: Mapping
 ) -> list[dict]:

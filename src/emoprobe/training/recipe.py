@@ -29,14 +29,7 @@ from emoprobe.training.resume import CHECKPOINTS, claim, is_main
 def main(config: DictConfig) -> None:
     """Run the recipe; the user's mistakes end in one line, not in a traceback."""
     try:
-        if config.compare is not None:
-            from hydra.core.hydra_config import HydraConfig
-
-            from emoprobe.training import compare
-
-            compare.run(config, list(HydraConfig.get().overrides.task))
-        else:
-            run(config)
+        run(config)
     except EmoprobeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -68,7 +61,8 @@ def run(config: DictConfig) -> Path:
     from emoprobe.training.fit import FitOptions
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.losses import Loss
-    from emoprobe.training.method import make_method, score_rows
+    from emoprobe.training.method import score_rows
+    from emoprobe.training.methods import make_method
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)

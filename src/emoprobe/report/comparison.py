@@ -13,7 +13,7 @@ from rich.table import Table
 from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import cluster_bootstrap
-from emoprobe.report.figures import _clean, _figure, _save
+from emoprobe.report.figures import _clean, _figure, _legend, _save
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")
@@ -101,7 +101,7 @@ def comparison_markdown(frame: pd.DataFrame) -> str:
 def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
     """Points with their intervals; floors and the reference as lines."""
     shown = frame[frame["kind"].isin(["zero-shot", "trained"])]
-    figure = _figure(7.5, 1.6 + 0.32 * len(shown), title, subtitle)
+    figure = _figure(9, 1.8 + 0.32 * len(shown), title, subtitle)
     axes = figure.subplots()
     colours = {"zero-shot": "#0072B2", "trained": "#D55E00"}
     for kind, rows in shown.groupby("kind", sort=False):
@@ -112,8 +112,8 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
     for style, (_, row) in zip((":", "--", "-.", "-"), frame[frame["kind"] == "floor"].iterrows(), strict=False):
         axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
     axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
-    axes.set_xlabel(f"{METRICS[metric].definition} (mean, 95 % interval by speakers)")
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.set_xlabel(f"{SHORT[metric]}: mean, and its 95 % interval by speakers")
+    _legend(figure, axes)
     _clean(axes)
     return figure
 

@@ -76,6 +76,7 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     console = Console(width=None if Console().is_terminal else 200)
     console.print(comparison_table(frame))
     size = len(human["target"])
+    print(runs.subtitle(record))
     print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
     print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png, and a run folder per part")
     return folder

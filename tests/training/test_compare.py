@@ -95,5 +95,5 @@ def test_one_table_of_all_parts(compared):
     (folder / "lora" / "seed1" / "scores.parquet").unlink()  # as if it had been interrupted there
     again = run()
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-4000:]
-    assert again.stdout.count("finished before") == 8
+    assert again.stdout.count("going on from") == 8
     pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)

@@ -1,7 +1,7 @@
 """Zero-shot, calibrated zero-shot and trained readouts on the same folds, over seeds, in one table.
 
-Every part is an ordinary run in a folder of its own. A part that is finished is not run again, so that an interrupted
-comparison goes on when the same command is given the same folder.
+Every part is an ordinary run in a folder of its own. An interrupted comparison goes on when the same command is given
+the same folder: each part then takes over what it has finished, and refuses what other settings have made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from emoprobe.analysis import analyse
 from emoprobe.data.votes import Prepared
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.scores import FILE_NAME
 from emoprobe.training import recipe
 from emoprobe.training.resume import TRAINING_FILE
 
@@ -89,10 +88,7 @@ def _names(override: str, groups: Sequence[str]) -> bool:
 
 
 def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
-    """Run one part unless it is finished."""
-    if (folder / FILE_NAME).exists():
-        print(f"-- {name}: finished before")
-        return folder
+    """Run one part; what its folder already holds of the same settings is taken over, of others refused."""
     print(f"-- {name}")
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
     if kind == "probe":

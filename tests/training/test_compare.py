@@ -63,9 +63,9 @@ def compared(tiny_whisper_path, tmp_path_factory):
     ]
     environment = os.environ | {"EMOPROBE_CACHE": str(tmp_path_factory.getbasetemp() / "features")}
 
-    def run():
+    def run(*more):
         options = {"cwd": runs.PROJECT, "capture_output": True, "text": True, "timeout": 500, "env": environment}
-        return subprocess.run(command, check=False, **options)
+        return subprocess.run([*command, *more], check=False, **options)
 
     return folder, run(), run
 
@@ -97,3 +97,6 @@ def test_one_table_of_all_parts(compared):
     assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-4000:]
     assert again.stdout.count("going on from") == 8
     pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)
+    other = run("fit.learning_rate=0.5")
+    assert other.returncode == 1
+    assert "no training run with the same settings" in other.stderr

@@ -6,9 +6,10 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="probe")
 def main(config: DictConfig) -> None:
-    from emoprobe.probing import main as probe
+    from emoprobe.errors import run_or_exit
+    from emoprobe.probing import run
 
-    probe(config)
+    run_or_exit(run, config)
 
 
 if __name__ == "__main__":

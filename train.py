@@ -6,16 +6,18 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
+    from emoprobe.errors import run_or_exit
+
     if config.compare is not None:
         from hydra.core.hydra_config import HydraConfig
 
-        from emoprobe.training.compare import main as compare
+        from emoprobe.training.compare import run as compare
 
-        compare(config, list(HydraConfig.get().overrides.task))
+        run_or_exit(compare, config, list(HydraConfig.get().overrides.task))
     else:
-        from emoprobe.training.recipe import main as train
+        from emoprobe.training.recipe import run as train
 
-        train(config)
+        run_or_exit(train, config)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from emoprobe.data.audio import AudioLimits, read_audio
-from emoprobe.data.demo import WORDS, read_demo
+from emoprobe.data.corpora.demo import WORDS, read_demo
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_whisper
 from emoprobe.models.whisper import Whisper

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from emoprobe import runs
 from emoprobe.data.audio import read_audio
-from emoprobe.data.demo import read_demo
+from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
 from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM

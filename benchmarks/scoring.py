@@ -19,7 +19,7 @@ import torch
 
 from emoprobe import runs
 from emoprobe.data.audio import read_audio
-from emoprobe.data.demo import read_demo
+from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import Question
 from emoprobe.models.load import load_whisper

@@ -1,6 +1,6 @@
-"""Make the bundled demo corpus: 48 synthetic utterances, rater votes and the distributions the votes were drawn from.
+"""Make the bundled demo corpus: 192 synthetic utterances, rater votes and the distributions the votes were drawn from.
 
-    python scripts/make_demo_corpus.py src/emoprobe/data/demo_corpus
+    python scripts/make_demo_corpus.py src/emoprobe/data/corpora/demo_corpus
 
 The tables (`make_tables`) need only Python; the sound needs espeak-ng on PATH. The same seed and the same versions of
 espeak-ng, soxr and libsndfile give the same bytes.
@@ -48,7 +48,7 @@ VOICES = (
 )
 SPLITS = ("train",) * 6 + ("development",) * 2 + ("test",) * 4  # by speaker
 
-# What the words say; each sentence is spoken once, so no split shares a sentence with another.
+# What the words say; each sentence is spoken once in a round, and so by several speakers in all.
 SENTENCES = {
     "anger": (
         "How dare you go behind my back!",
@@ -144,6 +144,7 @@ CONFUSION = {
 }
 
 NUM_RATERS_IN_POOL = 24
+ROUNDS = 4  # 48 utterances each; enough to train a probe on
 HABIT = 0.03  # probability that a rater gives the favourite label whatever was said
 
 CARD = """# demo_synthetic: a SYNTHETIC speech emotion corpus for demonstrations and tests
@@ -157,9 +158,10 @@ Made by `scripts/make_demo_corpus.py`, which is the full description, with
 The same seed and versions give the same bytes.
 
 ## Contents
-48 utterances, 12 espeak-ng voices of 4 utterances each (6 female, 6 male, several accents and timbres), 6 emotions,
-FLAC 16 kHz 16-bit mono. Speaker-disjoint splits: train 24 utterances (6 speakers), development 8 (2), test 16 (4);
-every emotion is intended in every split, every sentence is spoken once. Each speaker says one utterance of each kind:
+192 utterances, 12 espeak-ng voices of 16 utterances each (6 female, 6 male, several accents and timbres), 6 emotions,
+MP3 16 kHz mono (about 32 kbit/s). Speaker-disjoint splits: train 96 utterances (6 speakers), development 32 (2), test 64 (4);
+every emotion is intended in every split. There are 48 sentences, each spoken by three to five speakers, so that splits
+share sentences. Each speaker says four utterances of each kind:
 
 | kind | voice | words | strength s |
 |---|---|---|---|
@@ -251,12 +253,23 @@ class Rater:
     favourite: str
 
 
-def make_design(rounds: int = 1) -> list[Design]:
+def make_design(rounds: int = ROUNDS) -> list[Design]:
     """48 utterances a round: each of the 12 speakers says one of each kind, each kind has every prosody emotion twice.
 
-    In further rounds, which are not bundled, every speaker goes on to the next emotion, and sentences come again.
+    In every further round every speaker goes on to the next emotion, and the sentences come again, if possible from
+    speakers who have not said them yet.
     """
-    sentences = {emotion: itertools.cycle(lines) for emotion, lines in SENTENCES.items()}
+    sentences = {emotion: list(lines) for emotion, lines in SENTENCES.items()}
+    said: set[tuple[str, str]] = set()
+
+    def next_sentence(speaker: str, emotion: str) -> str:
+        lines = sentences[emotion]
+        line = next((line for line in lines if (speaker, line) not in said), lines[0])
+        lines.remove(line)
+        lines.append(line)
+        said.add((speaker, line))
+        return line
+
     rows = []
     voices = enumerate(zip(VOICES, SPLITS, strict=True))
     for turn, (number, ((voice, gender, level), split)) in itertools.product(range(rounds), voices):
@@ -286,7 +299,7 @@ def make_design(rounds: int = 1) -> list[Design]:
                     blend_weight=blend_weight,
                     wording=wording,
                     strength=strength,
-                    transcript=next(sentences[wording]),
+                    transcript=next_sentence(speaker, wording),
                 )
             )
     return rows
@@ -357,7 +370,7 @@ def to_csv(rows: list[list[object]]) -> str:
     return text.getvalue()
 
 
-def make_tables(seed: int, rounds: int = 1) -> dict[str, str]:
+def make_tables(seed: int, rounds: int = ROUNDS) -> dict[str, str]:
     """The text of `manifest.csv` and `ratings.csv`; no sound is needed or made."""
     rng = random.Random(seed)
     manifest: list[list[object]] = [
@@ -372,7 +385,7 @@ def make_tables(seed: int, rounds: int = 1) -> dict[str, str]:
         ratings = draw_ratings(row, rng)
         votes = Counter(label for _, label in ratings)
         manifest.append(
-            [row.id, f"audio/{row.id}.flac", row.speaker, row.gender, row.voice, row.split, row.transcript, row.kind]
+            [row.id, f"audio/{row.id}.mp3", row.speaker, row.gender, row.voice, row.split, row.transcript, row.kind]
             + [row.prosody, row.blend, f"{row.blend_weight:.2f}", row.wording, f"{row.strength:.2f}"]
             + [votes[label] for label in EMOTIONS]
             + [f"{probability:.8f}" for probability in true_distribution(row)]
@@ -393,7 +406,7 @@ def prosody_of(row: Design) -> tuple[float, float, float, float]:
 
 
 def write_audio(row: Design, path: Path) -> None:
-    """Speak one utterance and write it as 16-bit FLAC, 16 kHz mono, with 50 ms of silence at either end."""
+    """Speak one utterance and write it as MP3, 16 kHz mono, with 50 ms of silence at either end."""
     import numpy as np
     import soundfile
     import soxr
@@ -412,7 +425,10 @@ def write_audio(row: Design, path: Path) -> None:
     loud = np.flatnonzero(np.abs(samples) > 0.003)
     silence = np.zeros(SAMPLE_RATE // 20)
     samples = np.concatenate([silence, samples[loud[0] : loud[-1] + 1], silence])
-    soundfile.write(path, np.round(samples * 32767).astype(np.int16), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # MP3 of libsndfile has the same bytes every time and keeps the length, and 192 clips stay below 2 MB.
+    samples = np.round(samples * 32767).astype(np.int16)
+    how = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.8, "bitrate_mode": "VARIABLE"}
+    soundfile.write(path, samples, SAMPLE_RATE, **how)
 
 
 def espeak_version() -> str | None:
@@ -485,7 +501,7 @@ def main() -> None:
         "--seed", type=int, default=SEED, help="seed of the raters' choice and votes (default %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=1, help="times 48 utterances, for studies of the size (default %(default)s)"
+        "--rounds", type=int, default=ROUNDS, help="times 48 utterances, for studies of the size (default %(default)s)"
     )
     options = parser.parse_args()
     if espeak_version() is None:
@@ -493,10 +509,10 @@ def main() -> None:
     check_voices()
     (options.output / "audio").mkdir(parents=True, exist_ok=True)
     for row in make_design(options.rounds):
-        write_audio(row, options.output / "audio" / f"{row.id}.flac")
+        write_audio(row, options.output / "audio" / f"{row.id}.mp3")
     for name, text in make_tables(options.seed, options.rounds).items():
         (options.output / name).write_text(text, encoding="utf-8", newline="\n")
-    if options.rounds > 1:
+    if options.rounds != ROUNDS:
         return  # the card describes the bundled corpus
     card = make_card(options.seed, tool_versions())
     (options.output / "README.md").write_text(card, encoding="utf-8", newline="\n")

@@ -137,7 +137,7 @@ def voices():
     import torch
 
     from emoprobe.data.audio import read_audio
-    from emoprobe.data.demo import read_demo
+    from emoprobe.data.corpora.demo import read_demo
 
     utterances = read_demo().utterances
     waves = [torch.from_numpy(read_audio(utterances[i].audio).waveform) for i in (0, 17, 40)]

@@ -23,18 +23,18 @@ OPTIONS = [
 ]
 
 
-NEEDED = {
-    "cremad": "dataset.root=DIR",
-    "manifest": "dataset.path=FILE",
-    "bundle": "head.path=DIR",
-    "emd": "loss.ordered=true",
-}
+WITHOUT_ROOT = ("demo", "huggingface", "manifest")
+NEEDED = {(g, name): ["dataset.root=DIR"] for g, name in OPTIONS if g == "dataset" and name not in WITHOUT_ROOT}
+NEEDED["dataset", "emobox"].append("dataset.corpus=cremad")
+NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
+NEEDED["head", "bundle"] = ["head.path=DIR"]
+NEEDED["loss", "emd"] = ["loss.ordered=true"]
 FOR_TRAINING = ("head", "loss", "experiment")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option, tiny_whisper):
-    overrides = [f"{group}={option}", "output_dir=out", *([NEEDED[option]] if option in NEEDED else [])]
+    overrides = [f"{group}={option}", "output_dir=out", *NEEDED.get((group, option), [])]
     if group in FOR_TRAINING and option != "bundle":
         _check_training(runs.compose(overrides, "train"), tiny_whisper)
         return
@@ -152,3 +152,32 @@ def test_unknown_readings_of_the_averaged_logits_are_named():
 
 def test_entry_point_is_where_the_readme_says():
     assert (Path(runs.PROJECT) / "probe.py").is_file()
+
+
+def test_every_corpus_has_a_reader_a_card_and_a_config():
+    from importlib import import_module
+
+    from emoprobe.data.corpora import NAMES
+
+    readers = {runs.compose([f"dataset={option}"]).dataset.reader._target_ for g, option in OPTIONS if g == "dataset"}
+    assert readers == {f"emoprobe.data.corpora.{name}.read_{name}" for name in NAMES}
+    sets = {option for group, option in OPTIONS if group == "labels"}
+    for name in NAMES:
+        card = import_module(f"emoprobe.data.corpora.{name}").CARD
+        assert name in (card.name, card.name.removesuffix("_synthetic"))
+        assert set(card.label_sets) <= sets
+        assert all((card.title, card.licence, card.access, card.citation, card.raters))
+
+
+def test_a_corpus_brings_its_label_set_unless_another_is_asked_for():
+    asked = {
+        "iemocap": "iemocap4",
+        "iemocap4": "iemocap4",
+        "msp_podcast": "msp8",
+        "ravdess": "ravdess8",
+        "demo": "basic6",
+    }
+    for name in ("probe", "train"):
+        for corpus, labels in asked.items():
+            assert runs.compose([f"dataset={corpus}"], name).labels.name == labels
+        assert runs.compose(["dataset=iemocap", "labels=iemocap9"], name).labels.name == "iemocap9"

@@ -12,7 +12,7 @@ import pytest
 
 from emoprobe import probing, runs
 from emoprobe.analyse import main as analyse_main
-from emoprobe.data.demo import read_demo
+from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 from emoprobe.scores import read_scores
 
@@ -29,9 +29,9 @@ def manifest(tmp_path_factory) -> Path:
         names = ["path", "utterance_id", "speaker", "transcript", "dialogue", *(f"votes_{name}" for name in EMOTIONS)]
         writer.writerow(names)
         for i, utterance in enumerate(read_demo().utterances[:4]):
-            (folder / f"{i}.flac").write_bytes(utterance.audio.read_bytes())
+            (folder / f"{i}.mp3").write_bytes(utterance.audio.read_bytes())
             dialogue = "" if i == 3 else f"A: the {i}th turn {{labels}}"
-            writer.writerow([f"{i}.flac", f"u{i}", "s", f"words {i}", dialogue, *np.roll([5, 2, 1, 0, 0, 0], i)])
+            writer.writerow([f"{i}.mp3", f"u{i}", "s", f"words {i}", dialogue, *np.roll([5, 2, 1, 0, 0, 0], i)])
     return folder / "manifest.csv"
 
 

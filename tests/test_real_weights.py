@@ -21,7 +21,7 @@ def whisper_base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def waves():
     from emoprobe.data.audio import read_audio
-    from emoprobe.data.demo import read_demo
+    from emoprobe.data.corpora.demo import read_demo
 
     return [torch.from_numpy(read_audio(utterance.audio).waveform) for utterance in read_demo().utterances[:2]]
 

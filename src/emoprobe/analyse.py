@@ -95,7 +95,7 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels, missing_audio="ignore")
-    targets = make_targets(runs.utterances_frame(prepared, labels), labels)
+    targets = make_targets(runs.utterances_frame(prepared, labels, runs.soft_label_policy(config)), labels)
     rows = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
     entropy, votes = runs.ambiguity(targets)
     print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")

@@ -267,7 +267,7 @@ def run(overrides: Sequence[str]) -> bool:
 
     from emoprobe import runs
     from emoprobe.data.audio import read_audio
-    from emoprobe.data.demo import read_demo
+    from emoprobe.data.corpora.demo import read_demo
     from emoprobe.labels import LabelSet
     from emoprobe.prompts import make_prompts
     from emoprobe.readout.plan import Plans

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -39,3 +41,12 @@ class InputError(EmoprobeError, ValueError):
 
 class WeightsError(EmoprobeError):
     """A model's weights are missing, damaged or not what they claim to be."""
+
+
+def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
+    """Call a command; the user's mistakes end it in one line and exit status 1, not in a traceback."""
+    try:
+        run(*arguments)
+    except EmoprobeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,9 @@ from emoprobe import runs, tracking
 from emoprobe.analysis import analyse
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.facts import gather_facts
-from emoprobe.errors import EmoprobeError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
-
-
-def main(config: DictConfig) -> None:
-    """Run the recipe; the user's mistakes end in one line, not in a traceback."""
-    try:
-        run(config)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(config: DictConfig) -> Path:
@@ -82,7 +71,7 @@ def run(config: DictConfig) -> Path:
     nulls = make_null_inputs(sfm.sampling_rate, **settings["null_inputs"], seed=settings["seed"])
     utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
     skipped = [*prepared.skipped, *unknown.values()]
-    frame = runs.utterances_frame(prepared, labels)
+    frame = runs.utterances_frame(prepared, labels, runs.soft_label_policy(config))
 
     with tracking.open_logger(config.logger) as logger:
         probe = ZeroShotProbe(sfm, plans, readouts)

@@ -24,8 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.analysis import Analysis, AnalysisOptions, Targets
 from emoprobe.calibration import Calibration
-from emoprobe.data.utterance import Corpus, Skipped
-from emoprobe.data.votes import Prepared, SoftLabelPolicy, prepare
+from emoprobe.data.prepare import Prepared, prepare
+from emoprobe.data.utterance import Corpus, Skipped, Utterance
+from emoprobe.data.votes import SoftLabelPolicy, rater_votes
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
@@ -142,15 +143,20 @@ def call(make: Any, where: str) -> Any:
         raise InputError(f"the {where} config cannot be carried out: {error}", field=where) from error
 
 
+def soft_label_policy(config: DictConfig) -> SoftLabelPolicy:
+    """How a configuration makes soft labels of votes."""
+    return build(SoftLabelPolicy, plain(config.dataset.soft_label), "dataset.soft_label")
+
+
 def prepare_run(config: DictConfig, corpus: Corpus, labels: LabelSet, missing_audio: str | None = None) -> Prepared:
     """The utterances and targets a configuration asks for."""
     dataset = config.dataset
-    policy = build(SoftLabelPolicy, plain(dataset.soft_label), "dataset.soft_label")
     return prepare(
         corpus,
         labels,
-        policy,
+        soft_label_policy(config),
         split=dataset.split,
+        keep=plain(dataset.keep),
         limit=dataset.limit,
         missing_audio=missing_audio or dataset.missing_audio,
         on_error=dataset.on_error,
@@ -160,8 +166,12 @@ def prepare_run(config: DictConfig, corpus: Corpus, labels: LabelSet, missing_au
 # -- what a run folder holds -------------------------------------------------------------------------------------------
 
 
-def utterances_frame(prepared: Prepared, labels: LabelSet):
-    """The human side as a data frame, one row per utterance; ``role`` is ``evaluated`` or ``training``."""
+def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPolicy):
+    """The human side as a data frame, one row per utterance.
+
+    ``role`` is ``evaluated`` or ``training``; ``rater_votes`` is JSON, rater -> votes by label, or missing where nobody
+    knows who said what.
+    """
     import pandas as pd
 
     rows = []
@@ -177,6 +187,7 @@ def utterances_frame(prepared: Prepared, labels: LabelSet):
                 "transcript": utterance.transcript,
                 "num_raters": target.num_raters,
                 "outside_votes": target.outside_votes,
+                "rater_votes": _rater_votes(utterance, labels, policy),
                 "metadata": json.dumps(dict(utterance.metadata), sort_keys=True),
             }
             row |= {f"votes_{label}": target.votes[i] for i, label in enumerate(labels.labels)}
@@ -185,6 +196,16 @@ def utterances_frame(prepared: Prepared, labels: LabelSet):
     frame = pd.DataFrame(rows)
     frame["num_raters"] = frame["num_raters"].astype("Float64")
     return frame
+
+
+def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
+    if not utterance.ratings:
+        return None
+    votes = {
+        rater: {label: float(v) for label, v in zip(labels.labels, ballot, strict=True) if v}
+        for rater, ballot in rater_votes(utterance, labels, policy).items()
+    }
+    return json.dumps(votes, ensure_ascii=False)
 
 
 def write_skipped(skipped: Sequence[Skipped], file: Path) -> None:
@@ -219,7 +240,7 @@ def make_record(
     config: DictConfig, corpus: Corpus, prepared: Prepared, skipped: Sequence[Skipped], labels: LabelSet, model: dict
 ) -> dict:
     """``run.json``: what a reader of the tables must know."""
-    policy = build(SoftLabelPolicy, plain(config.dataset.soft_label), "dataset.soft_label")
+    policy = soft_label_policy(config)
     return {
         "labels": {
             "name": labels.name,
@@ -268,8 +289,10 @@ def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bo
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
         for name, m in METRICS.items()
     }
-    write_json({"run": record, "metrics": definitions, "rows": analysis.rows}, folder / "metrics.json")
-    write_csv(analysis.rows, folder / "metrics.csv")
+    policy = record["soft_label_policy"]
+    rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
+    write_json({"run": record, "metrics": definitions, "rows": rows}, folder / "metrics.json")
+    write_csv(rows, folder / "metrics.csv")
     if not figures:
         return []
     from emoprobe.report.figures import save_figures

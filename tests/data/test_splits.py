@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
 from emoprobe import runs
-from emoprobe.data.demo import read_demo
+from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.prepare import Item, prepare
 from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_items
 from emoprobe.data.utterance import Utterance
-from emoprobe.data.votes import Item, SoftLabelPolicy, Target, prepare
+from emoprobe.data.votes import SoftLabelPolicy, Target
 
 TABLE = Path("/corpus/votes.csv")
 PARTITION = "dataset.partition"
@@ -255,9 +256,18 @@ def test_official_split_with_unknown_speakers(refused):
         file=TABLE,
         row=2,
         field="speaker",
-        remedy="allow_overlap=true",
+        remedy="unknown_speakers=allow",
     )
     assert len(split_items(items, SplitPolicy("official", allow_overlap=True)).train) == 2
+    assert len(split_items(items, SplitPolicy("official", unknown_speakers="allow")).train) == 2
+    known = [*items, clip(4, "x", "train"), clip(5, "x", "test")]
+    refused(
+        lambda: split_items(known, SplitPolicy("official", unknown_speakers="allow")),
+        "share the speaker x (test, train)",
+        file=None,
+        field=PARTITION,
+        remedy="allow_overlap=true",
+    )
 
 
 def test_official_split_without_development(refused):
@@ -415,3 +425,15 @@ def test_hash():
     assert len({policy.hash for policy in policies}) == len(policies)
     assert SplitPolicy(splits={"test": "Test"}).hash == SplitPolicy().hash
     assert len(SplitPolicy().hash) == 16
+
+
+def test_rotating_development_folds():
+    """Six speakers in three folds: member 0 and 2 develop on the next fold, member 1 on the one after."""
+    items = [clip(i, f"s{i // 2}") for i in range(12)]
+    policy = SplitPolicy(folds=3, development="rotate")
+    splits = [split_items(items, policy, member) for member in range(3)]
+    assert splits[0] == split_items(items, replace(policy, development="next")) == splits[2]
+    assert splits[0].test == splits[1].test
+    assert splits[0].development == splits[1].train
+    assert splits[1].development == splits[0].train
+    assert "development: rotate" in policy.name

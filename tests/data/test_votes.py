@@ -13,8 +13,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, VoteError, ambiguity, prepare, soft_label
+from emoprobe.data.prepare import prepare
+from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Utterance
+from emoprobe.data.votes import SoftLabelPolicy, VoteError, ambiguity, rater_votes, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 
@@ -208,6 +209,15 @@ def test_always_a_distribution(six: LabelSet, counts: list[int], smoothing: floa
         ({"min_raters": 2.5}, "min_raters"),
         ({"min_raters": None}, "min_raters"),
         ({"merge": {"Excited": "happy", "excited": "sad"}}, "merge"),
+        ({"several": "both"}, "several"),
+        ({"secondary": 1.5}, "secondary"),
+        ({"secondary": math.nan}, "secondary"),
+        ({"self_reports": "no"}, "self_reports"),
+        ({"repeated_raters": "mean"}, "repeated_raters"),
+        ({"agreement": "none"}, "agreement"),
+        ({"min_entropy": -1}, "min_entropy"),
+        ({"min_entropy": None}, "min_entropy"),
+        ({"max_entropy": "1"}, "max_entropy"),
     ],
 )
 def test_wrong_policy(options: dict, field: str):
@@ -226,6 +236,13 @@ def test_hash_names_the_policy_and_nothing_else():
     assert len({policy.hash for policy in same}) == 1
     different = [
         SoftLabelPolicy(),
+        SoftLabelPolicy(several="each"),
+        SoftLabelPolicy(secondary=0.5),
+        SoftLabelPolicy(self_reports=True),
+        SoftLabelPolicy(repeated_raters="last"),
+        SoftLabelPolicy(agreement="tied"),
+        SoftLabelPolicy(min_entropy=1.0),
+        SoftLabelPolicy(max_entropy=1.0),
         SoftLabelPolicy(smoothing=0.1),
         SoftLabelPolicy(merge={"a": "sad"}),
         *(SoftLabelPolicy(outside=outside) for outside in ("drop", "other", "drop_clip")),
@@ -487,3 +504,148 @@ def test_limit_counts_only_usable_utterances(six: LabelSet):
     chosen = corpus(*(make(number, {} if number % 2 else None) for number in range(10)))
     prepared = prepare(chosen, six, SoftLabelPolicy(no_votes="skip"), limit=5, missing_audio="ignore")
     assert ids(prepared.items) == ["u0", "u2", "u4", "u6", "u8"]
+
+
+# ------------------------------------------------------------------------------------------------------------- ratings
+
+# Three raters, of whom one chose two words and one named two more beside the choice; the speaker; and one rater twice.
+RATED = Utterance(
+    id="u1",
+    audio=Path("u1.wav"),
+    ratings=(
+        Rating("r1", ("anger",)),
+        Rating("r2", ("anger", "sad")),
+        Rating("r3", ("sad",), secondary=("fear", "Sad", "disgust")),
+        Rating("me", ("happy",), self_report=True),
+        Rating("r1", ("neutral",)),
+        Rating("r4", ()),
+    ),
+    votes={"fear": 100.0},  # where there are ratings, these are counted
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "raters"),
+    [
+        ({}, {"anger": 1.5, "sad": 1.5}, 3),
+        ({"several": "each"}, {"anger": 2, "sad": 2}, 3),
+        ({"secondary": 0.5}, {"anger": 1.5, "sad": 0.5 + 2 / 3, "fear": 1 / 6, "disgust": 1 / 6}, 3),
+        ({"secondary": 1.0}, {"anger": 1.5, "sad": 1.0, "fear": 0.25, "disgust": 0.25}, 3),
+        ({"several": "each", "secondary": 0.5}, {"anger": 2, "sad": 2, "fear": 0.5, "disgust": 0.5}, 3),
+        ({"self_reports": True}, {"anger": 1.5, "sad": 1.5, "happy": 1}, 4),
+        ({"repeated_raters": "last"}, {"anger": 0.5, "sad": 1.5, "neutral": 1}, 3),
+        ({"repeated_raters": "all"}, {"anger": 1.5, "sad": 1.5, "neutral": 1}, 4),
+    ],
+)
+def test_ratings_under_every_policy(six: LabelSet, options: dict, expected: dict, raters: int):
+    policy = SoftLabelPolicy(**options)
+    target = soft_label(RATED, six, policy)
+    votes = [expected.get(label, 0) for label in six.labels]
+    np.testing.assert_allclose(target.votes, votes, atol=1e-12)
+    np.testing.assert_allclose(target.distribution, np.array(votes) / sum(votes), atol=1e-12)
+    assert target.num_raters == raters
+    by_rater = rater_votes(RATED, six, policy)
+    np.testing.assert_allclose(sum(by_rater.values()), votes, atol=1e-12)
+    assert ("me" in by_rater) == policy.self_reports
+
+
+def test_thirds_of_three_raters_make_one_whole_vote(six: LabelSet):
+    ratings = tuple(Rating(f"r{i}", ("anger", "sad", "fear")) for i in range(3))
+    target = soft_label(replace(RATED, ratings=ratings), six, SoftLabelPolicy())
+    assert target.votes.tolist() == [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+
+
+def test_ratings_outside_the_label_set(six: LabelSet):
+    ratings = (Rating("r1", ("bored", "sad")), Rating("r2", ("bored",)), Rating("r3", ("sad",)))
+    rated = replace(RATED, ratings=ratings)
+    target = soft_label(rated, six, SoftLabelPolicy(outside="drop"))
+    assert (target.votes[5], target.outside_votes, target.num_raters) == (1.5, 1.5, 3)
+    assert set(rater_votes(rated, six, SoftLabelPolicy(outside="drop"))) == {"r1", "r3"}
+    # Two raters chose a label of the set, one of them among others.
+    assert soft_label(rated, six, SoftLabelPolicy(outside="drop", min_raters=2)).votes[5] == 1.5
+    with pytest.raises(VoteError, match="2 raters chose a label of the set, and 3 are needed"):
+        soft_label(rated, six, SoftLabelPolicy(outside="drop", min_raters=3))
+    merged = soft_label(rated, six, SoftLabelPolicy(merge={"bored": "neutral"}))
+    assert (merged.votes[4], merged.votes[5]) == (1.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "kinds", "bits"),
+    [
+        ((4, 0, 0, 0, 0, 0), {"majority"}, 0.0),
+        ((3, 1, 0, 0, 0, 0), {"majority"}, 0.8112781244591328),
+        ((2, 1, 1, 0, 0, 0), {"no_majority"}, 1.5),
+        ((2, 2, 0, 0, 0, 0), {"no_majority", "tied"}, 1.0),
+    ],
+)
+def test_subsets_by_agreement_and_entropy(six: LabelSet, counts: tuple, kinds: set, bits: float):
+    clip = utterance(dict(zip(six.labels, counts, strict=True)))
+    for agreement in ("majority", "no_majority", "tied"):
+        policy = SoftLabelPolicy(agreement=agreement)
+        if agreement in kinds:
+            assert soft_label(clip, six, policy).votes.tolist() == list(counts)
+            continue
+        with pytest.raises(VoteError) as caught:
+            soft_label(clip, six, policy)
+        assert caught.value.reason == "not_in_subset"
+    for bounds, kept in (((0, bits), True), ((bits, None), True), ((bits + 0.01, None), False)):
+        policy = SoftLabelPolicy(min_entropy=bounds[0], max_entropy=bounds[1])
+        if kept:
+            soft_label(clip, six, policy)
+        else:
+            with pytest.raises(VoteError):
+                soft_label(clip, six, policy)
+
+
+def test_prepare_lists_what_is_not_in_the_subset(six: LabelSet, tmp_path: Path):
+    clear, split = utterance({"anger": 3}), replace(utterance({"anger": 1, "sad": 1}), id="u2")
+    corpus = Corpus(CARD, (clear, split))
+    prepared = prepare(corpus, six, SoftLabelPolicy(agreement="no_majority"), missing_audio="ignore")
+    assert [item.utterance.id for item in prepared.items] == ["u2"]
+    assert [(row.id, row.reason) for row in prepared.skipped] == [(clear.id, "not_in_subset")]
+
+
+def test_prepare_keeps_by_fact(six: LabelSet, refused):
+    clips = [
+        replace(utterance({"anger": 1}), id=f"u{i}", speaker=f"s{i}", metadata={"consensus": word, "session": i})
+        for i, word in enumerate(("anger", "sad", "no_agreement"))
+    ]
+    corpus = Corpus(CARD, tuple(clips))
+
+    def kept(keep: dict) -> list[str]:
+        prepared = prepare(corpus, six, SoftLabelPolicy(), keep=keep, missing_audio="ignore")
+        return [item.utterance.id for item in prepared.items]
+
+    assert kept({"consensus": ["Anger", "sad", "fear"]}) == ["u0", "u1"]
+    assert kept({"consensus": ["anger", "sad"], "session": 1}) == ["u1"]
+    assert kept({"speaker": "s2"}) == ["u2"]
+    refused(
+        lambda: kept({"consensus": "joy"}),
+        "no utterance has one of ['joy'] as its consensus",
+        file=None,
+        field="dataset.keep.consensus",
+        remedy="There are anger, no_agreement, sad.",
+    )
+    refused(
+        lambda: kept({"dialect": "x"}),
+        "as its dialect",
+        file=None,
+        field="dataset.keep.dialect",
+        remedy="The corpus does not tell this fact.",
+    )
+
+
+def test_words_that_the_corpus_does_not_know_are_never_dropped(six: LabelSet):
+    card = replace(CARD, words=("anger", "sad", "bored"))
+    ratings = (Rating("r1", ("anger",), secondary=("gloom",)), Rating("r2", ("bored",)))
+    known, unknown = replace(RATED, ratings=ratings), replace(RATED, id="u2", votes={"angr": 1}, ratings=())
+    policy = SoftLabelPolicy(outside="drop")
+    assert len(prepare(Corpus(card, (known,)), six, policy, missing_audio="ignore").items) == 1
+    with pytest.raises(VoteError, match="'angr' is none of the corpus's emotion words"):
+        prepare(Corpus(card, (known, unknown)), six, policy, missing_audio="ignore")
+    with pytest.raises(VoteError, match="'gloom'"):
+        prepare(Corpus(card, (known,)), six, replace(policy, secondary=0.5), missing_audio="ignore")
+    mapped = replace(policy, merge={"angr": "anger"})
+    assert len(prepare(Corpus(card, (known, unknown)), six, mapped, missing_audio="ignore").items) == 2
+    skipped = prepare(Corpus(card, (known, unknown)), six, policy, missing_audio="ignore", on_error="skip").skipped
+    assert [(row.id, row.reason) for row in skipped] == [("u2", "bad_votes")]

@@ -319,8 +319,8 @@ def test_importing_is_light_and_drawing_leaves_no_global_state():
 import sys
 import emoprobe.report.figures, emoprobe.report.tables
 assert not {"torch", "matplotlib", "pandas", "scipy", "transformers"} & set(sys.modules), "heavy import"
-from emoprobe.report.figures import _figure
-_figure(3, 3, "t", "s").canvas.draw()
+from emoprobe.report.style import new_figure
+new_figure(3, 3, "t", "s").canvas.draw()
 assert "matplotlib.pyplot" not in sys.modules, "pyplot"
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,9 @@ import torch
 
 from emoprobe import runs
 from emoprobe.data.audio import AudioLimits
-from emoprobe.data.demo import read_demo
-from emoprobe.data.votes import SoftLabelPolicy, prepare
+from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.prepare import prepare
+from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.distributions import pool_forms
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

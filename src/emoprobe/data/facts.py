@@ -50,6 +50,8 @@ def gather_facts(
         }
         # Sound that cannot be read is reported where it is read.
         missing = [name for name in sorted(needs - {"acoustics"}) if not (known[name] or "").strip()]
+        if known["dialogue"] == "":  # the first turn of a dialogue; None where nothing is known of it
+            missing = [name for name in missing if name != "dialogue"]
         if missing:
             error = InputError(
                 f"utterance {utterance.id!r} has no {missing[0]}, which a prompt needs",

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Utterance
-from emoprobe.data.votes import Item
 from emoprobe.errors import InputError
 
 PARTS = ("train", "development", "test")
@@ -32,10 +32,12 @@ class SplitPolicy:
         by: What a group is: ``speaker``, or a key of the metadata such as ``session``.
         folds: Folds of ``kfold``, of about as many clips each.
         fold: The fold that is tested, from 0.
-        development: Of folds: ``next`` (the next fold) or a share of the groups that are not tested, in (0, 1), rounded
-            and at least one; the groups after the tested ones, so that it moves with the fold.
+        development: Of folds: ``next`` (the next fold); ``rotate`` (another fold for every averaged member, so that all
+            that is not tested is trained on by some); or a share of the groups that are not tested, in (0, 1), rounded
+            and at least one: the groups after the tested ones, so that it moves with the fold.
         seed: Which groups go together, where their sizes leave a choice; the fold does not change it.
         allow_overlap: Let the parts share speakers (and of an official split groups), or leave it unknown.
+        unknown_speakers: Of an official split, ``error``, or ``allow`` to check the overlap of known speakers alone.
         splits: Of ``official``: part (``train``, ``development``, ``test``) -> the corpus's names for it, without case;
             parts not named keep the names in `SPLITS`.
     """
@@ -44,9 +46,10 @@ class SplitPolicy:
     by: str = "speaker"
     folds: int = 5
     fold: int = 0
-    development: Literal["next"] | float = "next"
+    development: Literal["next", "rotate"] | float = "next"
     seed: int = 0
     allow_overlap: bool = False
+    unknown_speakers: Literal["error", "allow"] = "error"
     splits: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,12 +67,15 @@ class SplitPolicy:
         if not isinstance(self.allow_overlap, bool):
             what = f"{self.allow_overlap!r} is neither true nor false"
             raise InputError(what, field=f"{_PARTITION}.allow_overlap", remedy="Use true or false.")
+        if self.unknown_speakers not in ("error", "allow"):
+            what = f"unknown value {self.unknown_speakers!r}"
+            raise InputError(what, field=f"{_PARTITION}.unknown_speakers", remedy="Use error or allow.")
         share = isinstance(self.development, float) and 0 < self.development < 1
-        if self.development != "next" and not share:
+        if self.development not in ("next", "rotate") and not share:
             raise InputError(
-                f"{self.development!r} is neither next nor a share between 0 and 1",
+                f"{self.development!r} is neither next, rotate nor a share between 0 and 1",
                 field=f"{_PARTITION}.development",
-                remedy="Use next, or a share such as 0.15.",
+                remedy="Use next, rotate, or a share such as 0.15.",
             )
         if self.kind == "official" and share:
             raise InputError(
@@ -92,9 +98,11 @@ class SplitPolicy:
             parts = ["official split", *own]
         else:
             many = f"{self.folds} folds by {self.by}" if self.kind == "kfold" else f"leave one {self.by} out"
-            share = self.development if self.development == "next" else f"{self.development:g} of the rest"
+            share = self.development if isinstance(self.development, str) else f"{self.development:g} of the rest"
             parts = [many, f"fold {self.fold} tested", f"development: {share}", f"seed {self.seed}"]
-        return "; ".join(parts + (["overlap allowed"] if self.allow_overlap else []))
+        parts += ["overlap allowed"] if self.allow_overlap else []
+        parts += ["unknown speakers allowed"] if self.unknown_speakers == "allow" else []
+        return "; ".join(parts)
 
     def count(self, items: Sequence[Item]) -> int:
         """How many folds the clips make; an official split is one.
@@ -124,8 +132,13 @@ class Split:
     fold: int = 0
 
 
-def split_items(items: Sequence[Item], policy: SplitPolicy) -> Split:
+def split_items(items: Sequence[Item], policy: SplitPolicy, member: int = 0) -> Split:
     """Divide clips by a policy; the same clips in any order give the same parts.
+
+    Args:
+        items: The clips.
+        policy: How they are divided.
+        member: Number of the averaged member that trains on the split; the test part is the same for all.
 
     Over all folds of ``kfold`` and ``leave_one_out``, every clip is tested exactly once.
 
@@ -136,7 +149,7 @@ def split_items(items: Sequence[Item], policy: SplitPolicy) -> Split:
     items = sorted(items, key=lambda item: item.utterance.id)
     if not items:
         raise InputError("there is no clip to divide", field="dataset", remedy="Check the corpus and dataset.limit.")
-    split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy)
+    split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy, member)
     _check_parts(split, policy, items)
     if not policy.allow_overlap:
         _check_overlap(split, policy)
@@ -190,11 +203,13 @@ def _official(items: Sequence[Item], policy: SplitPolicy) -> Split:
     return Split(**{part: tuple(found) for part, found in chosen.items()})
 
 
-def _by_fold(items: Sequence[Item], policy: SplitPolicy) -> Split:
+def _by_fold(items: Sequence[Item], policy: SplitPolicy, member: int) -> Split:
     groups = _groups(items, policy)
     folds = _folds(Counter(groups), policy)
     _check_fold(policy, len(folds))
-    part_of = dict.fromkeys(folds[policy.fold], "test") | dict.fromkeys(_development(folds, policy), "development")
+    part_of = dict.fromkeys(folds[policy.fold], "test") | dict.fromkeys(
+        _development(folds, policy, member), "development"
+    )
     chosen: dict[str, list[Item]] = {part: [] for part in PARTS}
     for item, group in zip(items, groups, strict=True):
         chosen[part_of.get(group, "train")].append(item)
@@ -222,11 +237,11 @@ def _folds(counts: Mapping[str, int], policy: SplitPolicy) -> list[list[str]]:
     return [sorted(fold, key=lambda group: _draw(group, policy.seed)) for fold in folds]
 
 
-def _development(folds: Sequence[list[str]], policy: SplitPolicy) -> list[str]:
+def _development(folds: Sequence[list[str]], policy: SplitPolicy, member: int) -> list[str]:
     """The development part's groups."""
     after = [*folds[policy.fold + 1 :], *folds[: policy.fold]]
-    if policy.development == "next":
-        return after[0] if after else []
+    if isinstance(policy.development, str):
+        return after[member % len(after) if policy.development == "rotate" else 0] if after else []
     rest = [group for fold in after for group in fold]
     number = max(1, round(policy.development * len(rest)))
     if policy.kind == "leave_one_out" and number > 1:
@@ -266,7 +281,7 @@ def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
             f"Add it to the corpus, or divide by another fact ({_PARTITION}.by): {', '.join(facts) or 'none known'}."
         )
         if policy.kind == "official":
-            remedy += f" Go on without the check: {_PARTITION}.allow_overlap=true."
+            remedy += f" Check only the speakers that are known: {_PARTITION}.unknown_speakers=allow."
         raise InputError(
             f"{len(missing)} of {len(items)} clips have no {policy.by}; utterance {first.id} is one",
             file=first.file,
@@ -309,7 +324,8 @@ def _check_overlap(split: Split, policy: SplitPolicy) -> None:
     facts = ["speaker"]
     if policy.kind == "official":
         # Folds have groups by construction; an official split is refused where nobody can tell.
-        _groups([item for part in PARTS for item in getattr(split, part)], policy)
+        if policy.unknown_speakers == "error":
+            _groups([item for part in PARTS for item in getattr(split, part)], policy)
         facts = list(dict.fromkeys((policy.by, "speaker")))
     for fact in facts:
         shared = _shared(split, fact)

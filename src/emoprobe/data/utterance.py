@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
+class Rating(NamedTuple):
+    """What one rater said about one clip.
+
+    Args:
+        rater: Rater id; the same person has the same id in every clip, as far as the corpus tells.
+        labels: The words chosen, one or several.
+        secondary: Words named beside the main choice.
+        self_report: Whether the rater is the speaker.
+    """
+
+    rater: str
+    labels: tuple[str, ...]
+    secondary: tuple[str, ...] = ()
+    self_report: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One clip and what people said about it; nothing is decoded yet.
 
     Args:
         id: Unique within the corpus.
         audio: Absolute path of the sound file (it need not exist: votes can be studied without sound).
-        votes: The corpus's own emotion word -> number of raters who chose it, or its share where only shares are known.
+        votes: The corpus's own emotion word -> number of raters who chose it, or its share where only shares are known;
+            where there are ratings, these are counted instead (`emoprobe.data.votes`).
         num_raters: How many raters voted; None where the corpus gives shares only.
         speaker: Speaker id.
         split: The corpus's split name (``train``, ``development``, ``test``, ...).
         transcript: Words spoken.
         dialogue: Text of the previous turns, as it should be shown to a model.
-        ratings: ``(rater, word)`` pairs where the corpus knows who said what.
+        ratings: Who said what, where the corpus knows it.
         metadata: Further facts (gender, age, acted emotion, ...), strings or numbers.
         file: File the votes came from, for error messages.
         row: Its row, as a person counts (the header is row 1).
@@ -28,13 +46,13 @@ class Utterance:
 
     id: str
     audio: Path
-    votes: Mapping[str, float]
+    votes: Mapping[str, float] = field(default_factory=dict)
     num_raters: int | None = None
     speaker: str | None = None
     split: str | None = None
     transcript: str | None = None
     dialogue: str | None = None
-    ratings: tuple[tuple[str, str], ...] = ()
+    ratings: tuple[Rating, ...] = ()
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     file: Path | None = None
     row: int | None = None
@@ -47,8 +65,8 @@ class Skipped:
     Args:
         id: Utterance id, empty where the row had none.
         reason: Short machine-readable reason: ``missing_audio``, ``bad_audio``, ``bad_votes``, ``no_votes``,
-            ``outside_label_set``, ``too_few_raters``, ``too_short``, ``too_long``, ``bad_row``, ``duplicate_id``,
-            ``missing_fact``.
+            ``outside_label_set``, ``too_few_raters``, ``not_in_subset``, ``too_short``, ``too_long``, ``bad_row``,
+            ``duplicate_id``, ``missing_fact``.
         message: The full error message.
         file: The file concerned.
         row: The row concerned.
@@ -63,7 +81,22 @@ class Skipped:
 
 @dataclass(frozen=True)
 class CorpusCard:
-    """What one must know of a corpus before believing a number measured on it."""
+    """What one must know of a corpus before believing a number measured on it.
+
+    Args:
+        name: Short name, as in ``dataset=NAME``.
+        title: Name for tables.
+        synthetic: Whether nobody said or heard it.
+        licence: What one may do with it.
+        access: Where to get it.
+        citation: What to cite.
+        raters: Who judged, and how many per clip.
+        notes: What else matters, such as published defects.
+        label_sets: Label sets (``labels=NAME``) that fit it, the usual one first.
+        words: The corpus's own emotion words.
+        splits: Its official splits and usual protocols.
+        defects: Utterance id -> published defect of it.
+    """
 
     name: str
     title: str
@@ -73,6 +106,10 @@ class CorpusCard:
     citation: str
     raters: str
     notes: str = ""
+    label_sets: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    splits: str = "none"
+    defects: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,3 +119,30 @@ class Corpus:
     card: CorpusCard
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class Total:
+    """A published number that a whole copy of a corpus must show.
+
+    Args:
+        what: What is counted.
+        expected: The published number.
+        count: Counts it; None where the number does not speak of this corpus as it was read.
+        source: Where it is published.
+    """
+
+    what: str
+    expected: int
+    count: Callable[[Corpus], int | None]
+    source: str = ""
+
+
+def clip_totals(titles: Mapping[str, int], source: str) -> tuple[Total, ...]:
+    """Totals of clips for readers of several corpora: card title -> clips; others than the corpus read say nothing."""
+
+    def total(title: str, expected: int) -> Total:
+        clips = f"clips of {title}"
+        return Total(clips, expected, lambda read: len(read.utterances) if read.card.title == title else None, source)
+
+    return tuple(total(title, expected) for title, expected in titles.items())

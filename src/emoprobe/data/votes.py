@@ -1,31 +1,36 @@
-"""From rater votes to soft labels, by a named policy; from a corpus to what a run works on."""
+"""From rater votes to soft labels, by a named policy."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
 from typing import Literal
 
 import numpy as np
 
-from emoprobe.data.utterance import Corpus, Skipped, Utterance
+from emoprobe.data.utterance import Rating, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 
 _POLICY = "dataset.soft_label"
+_CHOICES = {
+    "outside": ("error", "drop", "other", "drop_clip"),
+    "no_votes": ("error", "skip"),
+    "several": ("split", "each"),
+    "repeated_raters": ("first", "last", "all"),
+    "agreement": ("any", "majority", "no_majority", "tied"),
+}
 
 
 class VoteError(InputError):
     """Votes that give no soft label.
 
     Attributes:
-        reason: ``bad_votes``, ``no_votes``, ``outside_label_set`` or ``too_few_raters``.
+        reason: ``bad_votes``, ``no_votes``, ``outside_label_set``, ``too_few_raters`` or ``not_in_subset``.
     """
 
     def __init__(self, what: str, *, reason: str, utterance: Utterance, remedy: str) -> None:
@@ -37,7 +42,7 @@ class VoteError(InputError):
 
 @dataclass(frozen=True)
 class SoftLabelPolicy:
-    """How votes become a distribution.
+    """How votes become a distribution, and which clips take part.
 
     Args:
         smoothing: ``p <- (1 - smoothing) * p + smoothing / K`` over the K labels.
@@ -46,8 +51,17 @@ class SoftLabelPolicy:
         outside: Votes for no label of the set: ``error``; ``drop`` (renormalise the rest); ``other`` (count them for
             the label named ``other``); ``drop_clip`` (leave the clip out).
         no_votes: Clips without votes for any label: ``error`` or ``skip`` (leave out and list).
-        min_raters: Clips with fewer votes inside the label set are left out and listed; clips of which only shares are
-            known cannot be judged by it and stay.
+        min_raters: Clips of which fewer raters chose a label of the set are left out and listed; clips of which only
+            shares are known cannot be judged by it and stay.
+        several: Several labels by one rater: ``split`` the one vote evenly, or count ``each``.
+        secondary: Weight of a rater's secondary words beside the main choice, which weighs 1; with ``split`` the
+            rater's vote still sums to one. Words chosen already do not count again.
+        self_reports: Whether the speaker's own ratings count.
+        repeated_raters: Of a rater's several ratings of one clip, count the ``first``, the ``last`` or ``all``.
+        agreement: Clips that take part: ``any``; ``majority`` (one label has more than half of the votes);
+            ``no_majority``; ``tied`` (several labels share the top).
+        min_entropy: Clips whose votes have a smaller entropy in bits are left out.
+        max_entropy: Clips whose votes have a larger entropy in bits are left out; null for no bound.
     """
 
     smoothing: float = 0.0
@@ -55,21 +69,40 @@ class SoftLabelPolicy:
     outside: Literal["error", "drop", "other", "drop_clip"] = "error"
     no_votes: Literal["error", "skip"] = "error"
     min_raters: int = 1
+    several: Literal["split", "each"] = "split"
+    secondary: float = 0.0
+    self_reports: bool = False
+    repeated_raters: Literal["first", "last", "all"] = "first"
+    agreement: Literal["any", "majority", "no_majority", "tied"] = "any"
+    min_entropy: float = 0.0
+    max_entropy: float | None = None
 
     def __post_init__(self) -> None:
         # Written so that a NaN fails too.
         if not _is_number(self.smoothing) or not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing {self.smoothing!r} is not a number in [0, 1)", field=f"{_POLICY}.smoothing")
-        _check_choice(f"{_POLICY}.outside", self.outside, ("error", "drop", "other", "drop_clip"))
-        _check_choice(f"{_POLICY}.no_votes", self.no_votes, ("error", "skip"))
-        _check_positive(f"{_POLICY}.min_raters", self.min_raters)
+        for name, allowed in _CHOICES.items():
+            check_choice(f"{_POLICY}.{name}", getattr(self, name), allowed)
+        check_positive(f"{_POLICY}.min_raters", self.min_raters)
+        if not _is_number(self.secondary) or not 0 <= self.secondary <= 1:
+            raise InputError(f"secondary {self.secondary!r} is not a weight in [0, 1]", field=f"{_POLICY}.secondary")
+        if not isinstance(self.self_reports, bool):
+            what = f"{self.self_reports!r} is neither true nor false"
+            raise InputError(what, field=f"{_POLICY}.self_reports", remedy="Use true or false.")
+        for name in ("min_entropy", "max_entropy"):
+            bound = getattr(self, name)
+            if not (bound is None and name == "max_entropy") and not (_is_number(bound) and bound >= 0):
+                raise InputError(f"{bound!r} is not an entropy in bits", field=f"{_POLICY}.{name}")
         object.__setattr__(self, "smoothing", float(self.smoothing))
+        object.__setattr__(self, "secondary", float(self.secondary))
         object.__setattr__(self, "merge", _clean_merge(self.merge))
 
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all options."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        # Options that came later count where they are set, so that stored results keep their hash.
+        options = {name: v for name, v in asdict(self).items() if name in _FIRST or v != _DEFAULTS[name]}
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -78,10 +111,21 @@ class SoftLabelPolicy:
         parts += [f"smoothing {self.smoothing:g}"] if self.smoothing else []
         parts += [f"{word} counts as {label}" for word, label in sorted(self.merge.items())]
         parts += [f"at least {self.min_raters} raters"] if self.min_raters > 1 else []
+        parts += ["each of a rater's labels counts"] if self.several == "each" else []
+        parts += [f"secondary words weigh {self.secondary:g}"] if self.secondary else []
+        parts += ["self-reports count"] if self.self_reports else []
+        parts += [f"repeated raters: {self.repeated_raters}"] if self.repeated_raters != "first" else []
+        parts += [f"agreement: {self.agreement}"] if self.agreement != "any" else []
+        parts += [f"entropy from {self.min_entropy:g} bits"] if self.min_entropy else []
+        parts += [f"entropy to {self.max_entropy:g} bits"] if self.max_entropy is not None else []
         return "; ".join(parts)
 
 
-@dataclass(frozen=True)
+_FIRST = ("smoothing", "merge", "outside", "no_votes", "min_raters")
+_DEFAULTS = {option.name: option.default for option in fields(SoftLabelPolicy)}
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What the raters of one clip say about a label set.
 
@@ -105,16 +149,8 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
         VoteError: The votes are not usable under the policy.
         InputError: The policy does not fit the label set.
     """
-    votes = np.zeros(len(labels))
-    outside = 0.0
-    for word, count in utterance.votes.items():
-        _check_count(utterance, word, count)
-        label = _resolve(word, labels, policy)
-        if label is None and count > 0:
-            outside += float(count)
-            label = _outside(utterance, word, labels, policy)
-        if label is not None:
-            votes[labels.labels.index(label)] += float(count)
+    counts, num_raters = count_votes(utterance, policy)
+    votes, outside = _over_labels(utterance, counts, labels, policy)
     total = float(votes.sum())
     if total <= 0:
         dropped = f"; the {outside:g} outside it are dropped" if outside else ""
@@ -124,9 +160,12 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
             utterance=utterance,
             remedy=f"Leave such clips out: {_POLICY}.no_votes=skip.",
         )
-    # Of shares with a known number of raters, the raters inside the label set are a share of them.
-    everything = total + (outside if policy.outside == "drop" else 0.0)
-    inside = math.inf if utterance.num_raters is None else utterance.num_raters * total / everything
+    if utterance.ratings:
+        inside = len(rater_votes(utterance, labels, policy)) if policy.min_raters > 1 else 1
+    else:
+        # Of shares with a known number of raters, the raters inside the label set are a share of them.
+        everything = total + (outside if policy.outside == "drop" else 0.0)
+        inside = math.inf if num_raters is None else num_raters * total / everything
     if inside < policy.min_raters - 1e-6:
         raise VoteError(
             f"{inside:.4g} raters chose a label of the set, and {policy.min_raters} are needed",
@@ -134,8 +173,102 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
             utterance=utterance,
             remedy=f"Lower {_POLICY}.min_raters.",
         )
+    _check_subset(utterance, votes / total, policy)
     distribution = (1 - policy.smoothing) * (votes / total) + policy.smoothing / len(labels)
-    return Target(votes, distribution, utterance.num_raters, outside)
+    return Target(votes, distribution, num_raters, outside)
+
+
+def count_votes(utterance: Utterance, policy: SoftLabelPolicy) -> tuple[Mapping[str, float], float | None]:
+    """The corpus's words with their votes, and the number of raters; None where only shares are known."""
+    if not utterance.ratings:
+        return utterance.votes, utterance.num_raters
+    ballots = [_ballot(rating, policy) for rating in counted_ratings(utterance, policy)]
+    counts: dict[str, float] = {}
+    for ballot in ballots:
+        for word, weight in ballot.items():
+            counts[word] = counts.get(word, 0.0) + weight
+    # Thirds that make a whole must make it exactly.
+    whole = {word: round(count) if abs(count - round(count)) < 1e-9 else count for word, count in counts.items()}
+    return {word: float(count) for word, count in whole.items()}, len(ballots)
+
+
+def counted_ratings(utterance: Utterance, policy: SoftLabelPolicy) -> list[Rating]:
+    """The ratings that count under a policy, by rater in the corpus's order."""
+    heard = [r for r in utterance.ratings if r.labels and (policy.self_reports or not r.self_report)]
+    if policy.repeated_raters == "all":
+        return heard
+    order = heard if policy.repeated_raters == "first" else reversed(heard)
+    kept: dict[str, Rating] = {}
+    for rating in order:
+        kept.setdefault(rating.rater, rating)
+    return [kept[rater] for rater in dict.fromkeys(rating.rater for rating in heard)]
+
+
+def rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> dict[str, np.ndarray]:
+    """What every rater said of a label set, where the corpus knows who said what; its sum is `Target.votes`.
+
+    Returns:
+        Rater -> votes ``[labels]``; raters without a vote for any label are missing. With repeated raters of whom all
+        ratings count, their votes are added.
+    """
+    result: dict[str, np.ndarray] = {}
+    for rating in counted_ratings(utterance, policy):
+        votes, _ = _over_labels(utterance, _ballot(rating, policy), labels, policy)
+        if votes.any():
+            result[rating.rater] = result.get(rating.rater, 0.0) + votes
+    return result
+
+
+def _ballot(rating: Rating, policy: SoftLabelPolicy) -> dict[str, float]:
+    """Word -> weight of one rating."""
+    main = dict.fromkeys(word.strip() for word in rating.labels)
+    known = {word.lower() for word in main}
+    beside = dict.fromkeys(word.strip() for word in rating.secondary if word.strip().lower() not in known)
+    if not policy.secondary:
+        beside = {}
+    if policy.several == "each":
+        return dict.fromkeys(main, 1.0) | dict.fromkeys(beside, policy.secondary)
+    whole = 1 + (policy.secondary if beside else 0.0)
+    ballot = dict.fromkeys(main, 1 / len(main) / whole)
+    return ballot | {word: policy.secondary / len(beside) / whole for word in beside}
+
+
+def _over_labels(
+    utterance: Utterance, counts: Mapping[str, float], labels: LabelSet, policy: SoftLabelPolicy
+) -> tuple[np.ndarray, float]:
+    """Votes per label, and those for no label of the set."""
+    votes = np.zeros(len(labels))
+    outside = 0.0
+    for word, count in counts.items():
+        _check_count(utterance, word, count)
+        label = resolve(word, labels, policy)
+        if label is None and count > 0:
+            outside += float(count)
+            label = _outside(utterance, word, labels, policy)
+        if label is not None:
+            votes[labels.labels.index(label)] += float(count)
+    return votes, outside
+
+
+def _check_subset(utterance: Utterance, shares: np.ndarray, policy: SoftLabelPolicy) -> None:
+    """Refuse clips that are not of the subset which the policy keeps."""
+    top = float(shares.max())
+    tied = int((shares > top - 1e-9).sum()) > 1
+    kept = {
+        "any": True,
+        "majority": top > 0.5 + 1e-9,
+        "no_majority": top <= 0.5 + 1e-9,
+        "tied": tied,
+    }[policy.agreement]
+    bits = ambiguity(shares)
+    if kept and policy.min_entropy - 1e-9 <= bits and (policy.max_entropy is None or bits <= policy.max_entropy + 1e-9):
+        return
+    raise VoteError(
+        f"the top label has a share of {top:.3g}{' in a tie' if tied else ''}, the votes an entropy of {bits:.3g} bits",
+        reason="not_in_subset",
+        utterance=utterance,
+        remedy=f"Change {_POLICY}.agreement, min_entropy or max_entropy.",
+    )
 
 
 def ambiguity(distribution: np.ndarray) -> float | np.ndarray:
@@ -154,88 +287,16 @@ def ambiguity(distribution: np.ndarray) -> float | np.ndarray:
     return float(entropy) if p.ndim == 1 else entropy
 
 
-@dataclass(frozen=True)
-class Item:
-    """An utterance with its target."""
-
-    utterance: Utterance
-    target: Target
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run works on.
-
-    Args:
-        items: Utterances to evaluate, in the corpus's order.
-        others: Utterances of the training split where another split is evaluated; their votes may serve as a prior.
-            Clips that the policy leaves out are missing here too, but are not listed.
-        skipped: What was left out of the corpus and of the chosen split, and why.
-    """
-
-    items: tuple[Item, ...]
-    others: tuple[Item, ...]
-    skipped: tuple[Skipped, ...]
-
-
-def prepare(
-    corpus: Corpus,
-    labels: LabelSet,
-    policy: SoftLabelPolicy,
-    *,
-    split: str | None = None,
-    limit: int | None = None,
-    missing_audio: Literal["error", "skip", "ignore"] = "error",
-    on_error: Literal["error", "skip"] = "error",
-) -> Prepared:
-    """Choose a corpus's utterances and give them targets.
-
-    Args:
-        corpus: The corpus.
-        labels: Label set of the targets.
-        policy: How votes become a distribution.
-        split: A split's name; None or ``all`` for every utterance.
-        limit: At most so many of the usable utterances, always the same ones: each speaker gets a share in proportion,
-            but at least one (where the limit allows), evenly spaced over the speaker's utterances.
-        missing_audio: ``error``, ``skip`` (list and go on) or ``ignore`` (votes are studied without sound).
-        on_error: ``error`` or ``skip``: what to do about an utterance with unusable votes.
-
-    Raises:
-        InputError: An option is wrong, audio is missing, votes are unusable, or nothing is left.
-    """
-    _check_choice("dataset.missing_audio", missing_audio, ("error", "skip", "ignore"))
-    _check_choice("dataset.on_error", on_error, ("error", "skip"))
-    if limit is not None:
-        _check_positive("dataset.limit", limit)
-    for word in policy.merge:
-        _resolve(word, labels, policy)
-    skipped = list(corpus.skipped)
-    items = _with_targets(_choose_split(corpus, split), labels, policy, on_error, skipped)
-    if missing_audio != "ignore":
-        items = _with_audio(items, missing_audio, skipped)
-    if not items:
-        counts = Counter(row.reason for row in skipped)
-        raise InputError(
-            f"no utterance of {corpus.card.name} is left; left out: {dict(counts) or 'none, it has none'}",
-            field="dataset",
-            remedy=f"The first was left out because: {skipped[0].message}" if skipped else "Check the corpus folder.",
-        )
-    # A prior called that of the training split must not be drawn from any other.
-    train = [] if split in (None, "all", "train") else [u for u in corpus.utterances if u.split == "train"]
-    others = _with_targets(train, labels, policy, on_error, [])
-    return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _check_choice(where: str, value: object, allowed: tuple[str, ...]) -> None:
+def check_choice(where: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"unknown value {value!r}", field=where, remedy=f"Use one of {', '.join(allowed)}.")
 
 
-def _check_positive(where: str, value: object) -> None:
+def check_positive(where: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"{value!r} is not a whole number of at least 1", field=where)
 
@@ -249,7 +310,7 @@ def _clean_merge(merge: Mapping[str, str] | None) -> dict[str, str]:
     return clean
 
 
-def _resolve(word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
+def resolve(word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
     """The label that a corpus's word stands for; None if there is none."""
     target = policy.merge.get(word.strip().lower())
     label = labels.resolve(word if target is None else target)
@@ -292,75 +353,3 @@ def _outside(utterance: Utterance, word: str, labels: LabelSet, policy: SoftLabe
         remedy=f"Map the word, '++{_POLICY}.merge.{word}=LABEL', or say what becomes of such votes: "
         f"{_POLICY}.outside=drop (other, drop_clip).",
     )
-
-
-def _choose_split(corpus: Corpus, split: str | None) -> Sequence[Utterance]:
-    if split in (None, "all"):
-        return corpus.utterances
-    chosen = [utterance for utterance in corpus.utterances if utterance.split == split]
-    if not chosen:
-        found = sorted({utterance.split for utterance in corpus.utterances if utterance.split})
-        raise InputError(
-            f"{corpus.card.name} has no split {split!r}; it has {', '.join(found) or 'none'}",
-            field="dataset.split",
-            remedy=f"Use one of {', '.join(('all', *found))}.",
-        )
-    return chosen
-
-
-def _with_targets(
-    utterances: Sequence[Utterance], labels: LabelSet, policy: SoftLabelPolicy, on_error: str, skipped: list[Skipped]
-) -> list[Item]:
-    by_policy = {
-        "no_votes": policy.no_votes == "skip",
-        "outside_label_set": policy.outside == "drop_clip",
-        "too_few_raters": True,
-    }
-    items = []
-    for utterance in utterances:
-        try:
-            items.append(Item(utterance, soft_label(utterance, labels, policy)))
-        except VoteError as error:
-            if not by_policy.get(error.reason, False) and on_error != "skip":
-                raise
-            skipped.append(Skipped(utterance.id, error.reason, str(error), str(utterance.file or ""), utterance.row))
-    return items
-
-
-def _with_audio(items: list[Item], missing_audio: str, skipped: list[Skipped]) -> list[Item]:
-    # os.path.exists, unlike Path.exists, does not raise on a folder that may not be searched.
-    there = [os.path.exists(item.utterance.audio) for item in items]
-    missing = [item.utterance for item, found in zip(items, there, strict=True) if not found]
-    if missing and missing_audio == "error":
-        names = ", ".join(utterance.audio.name for utterance in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise InputError(
-            f"the sound of {len(missing)} of {len(items)} utterances is missing ({names})",
-            file=missing[0].audio,
-            field="dataset.missing_audio",
-            remedy="Check dataset.root, or go on without them: dataset.missing_audio=skip.",
-        )
-    skipped += [Skipped(u.id, "missing_audio", "the sound file is missing", str(u.audio)) for u in missing]
-    return [item for item, found in zip(items, there, strict=True) if found]
-
-
-def _spread(items: list[Item], limit: int | None) -> list[Item]:
-    """At most ``limit`` items, spread over speakers and, within a speaker, over the corpus's order."""
-    if limit is None or limit >= len(items):
-        return items
-    speakers: dict[str | None, list[int]] = {}
-    for index, item in enumerate(items):
-        speakers.setdefault(item.utterance.speaker, []).append(index)
-    groups = list(speakers.values())
-    heard = min(limit, len(groups))
-    groups = [groups[i * len(groups) // heard] for i in range(heard)]
-    # One each, and the rest in proportion to what the speakers have beyond one.
-    spare, rest = limit - heard, sum(map(len, groups)) - heard
-    chosen, passed = [], 0
-    for number, group in enumerate(groups):
-        before = passed * spare // max(rest, 1)
-        passed += len(group) - 1
-        quota = 1 + passed * spare // max(rest, 1) - before
-        # Each speaker starts at another phase, or a corpus in a fixed order would always give the same sentences.
-        phase = (2 * number + 1) / (2 * heard)
-        chosen += [group[int((k + phase) * len(group) / quota)] for k in range(quota)]
-    return [items[index] for index in sorted(chosen)]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emoprobe.cache import cache_folder
 from emoprobe.errors import WeightsError
 
 SOURCES = ("path", "cache", "hub", "package")
@@ -119,15 +120,6 @@ PACKAGES = (
 
 class _NotFoundError(Exception):
     """A source does not have the weights; the next one is tried."""
-
-
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """``cache_dir``, else ``$EMOPROBE_CACHE``, else ``$XDG_CACHE_HOME/emoprobe``, else ``~/.cache/emoprobe``."""
-    if cache_dir is not None:
-        return Path(cache_dir)
-    if os.environ.get("EMOPROBE_CACHE"):
-        return Path(os.environ["EMOPROBE_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "emoprobe"
 
 
 def resolve(

@@ -13,7 +13,7 @@ from rich.table import Table
 from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import cluster_bootstrap
-from emoprobe.report.figures import _clean, _figure, _legend, _save
+from emoprobe.report.style import add_legend, new_figure, save, tidy
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")
@@ -101,7 +101,7 @@ def comparison_markdown(frame: pd.DataFrame) -> str:
 def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
     """Points with their intervals; floors and the reference as lines."""
     shown = frame[frame["kind"].isin(["zero-shot", "trained"])]
-    figure = _figure(9, 1.8 + 0.32 * len(shown), title, subtitle)
+    figure = new_figure(9, 1.8 + 0.32 * len(shown), title, subtitle)
     axes = figure.subplots()
     colours = {"zero-shot": "#0072B2", "trained": "#D55E00"}
     for kind, rows in shown.groupby("kind", sort=False):
@@ -113,8 +113,8 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
         axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
     axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
     axes.set_xlabel(f"{SHORT[metric]}: mean, and its 95 % interval by speakers")
-    _legend(figure, axes)
-    _clean(axes)
+    add_legend(figure, axes)
+    tidy(axes)
     return figure
 
 
@@ -122,4 +122,4 @@ def save_comparison(frame: pd.DataFrame, folder: Path, title: str, subtitle: str
     """Write ``comparison.csv``, ``comparison.md`` and ``comparison.png``; returns the figure."""
     frame.to_csv(folder / "comparison.csv", index=False)
     (folder / "comparison.md").write_text(comparison_markdown(frame), encoding="utf-8")
-    return [_save(comparison_figure(frame, title, subtitle), folder / "comparison.png")]
+    return [save(comparison_figure(frame, title, subtitle), folder / "comparison.png")]

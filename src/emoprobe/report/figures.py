@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
 from emoprobe.scores import NO_PROMPT
 
 if TYPE_CHECKING:
@@ -17,50 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart with any colour vision.
-HUMAN, MODEL, GREY = "#0072B2", "#D55E00", "#777777"
 PROMPTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os"  # beyond seven prompts colours come again, with another marker
 CALIBRATIONS = {"none": "-", "contextual_silence": "--"}  # of the layers, and how they are drawn
-MAX_CELLS, MAX_LINES, DPI = 12, 60, 150
-
-
-def _figure(width: float, height: float, title: str, subtitle: str) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Thirteen characters of 9 points fill an inch; a title is wrapped and the figure grows, so that none is cut off.
-    lines = [line for text in (title, subtitle) for line in textwrap.wrap(text, int(13 * width))]
-    figure = Figure(figsize=(width, height + 0.15 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("\n".join(lines), fontsize=9, parse_math=False)
-    return figure
+MAX_CELLS, MAX_LINES = 12, 60
 
 
 def _shorten(text: str, length: int) -> str:
     """Cut out the middle: names of one study mostly differ at an end."""
     half = (length - 1) // 2
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """A legend below the axes, where no datum can lie."""
-    legend = figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def _clean(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-        text.set_parse_math(False)
-
-
-def _nothing(axes: Axes, statement: str = "no utterance has a distribution here") -> None:
-    axes.text(0.5, 0.5, statement, ha="center", va="center", transform=axes.transAxes, parse_math=False)
-    axes.set_axis_off()
 
 
 def _arrays(cell: pd.DataFrame, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,20 +52,20 @@ def _bars(axes: Axes, target: np.ndarray, pred: np.ndarray, labels: Sequence[str
     axes.bar(x - 0.2, target, 0.4, color=HUMAN, label="raters")
     axes.bar(x + 0.2, pred, 0.4, color=MODEL, label="model")
     axes.set_xticks(x, labels, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
-    _clean(axes)
+    tidy(axes)
 
 
 def mean_distribution(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "") -> Figure:
     """Mean share per label of the raters and of the model."""
-    figure = _figure(max(4.4, 1.2 + 0.7 * len(labels)), 3.6, title, subtitle)
+    figure = new_figure(max(4.4, 1.2 + 0.7 * len(labels)), 3.6, title, subtitle)
     axes = figure.subplots()
     pred, target = _arrays(cell, labels)
     if not len(pred):
-        _nothing(axes)
+        say_nothing(axes)
         return figure
     _bars(axes, target.mean(axis=0), pred.mean(axis=0), labels)
     axes.set_ylabel(f"mean share, n = {len(pred):,}")
-    _legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -113,12 +79,12 @@ def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitl
     columns = max(1, min(count, (len(order) + 1) // 2))
     least, most = order[:columns], order[columns:][-columns:]
     rows = 2 if len(most) else 1
-    figure = _figure(max(6.0, 2.6 * columns), 0.6 + 2.2 * rows, title, subtitle)
+    figure = new_figure(max(6.0, 2.6 * columns), 0.6 + 2.2 * rows, title, subtitle)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     if not len(order):
-        _nothing(grid[0, 0])
+        say_nothing(grid[0, 0])
         return figure
     for row, chosen, name in zip(grid, (least, most), ("least ambiguous", "most ambiguous"), strict=False):
         row[0].set_ylabel(name)
@@ -129,7 +95,7 @@ def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitl
             name = _shorten(str(scored["utterance_id"].iloc[i]), 34)
             axes.set_title(f"{name}\n{entropy[i]:.2f} bits", fontsize=8, parse_math=False)
     grid[0, 0].set_ylim(0, 1.02)
-    _legend(figure, grid[0, 0])
+    add_legend(figure, grid[0, 0])
     return figure
 
 
@@ -137,11 +103,11 @@ def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subti
     """Entropy of the raters against that of the model, one point per utterance."""
     from emoprobe.metrics.functional import METRICS
 
-    figure = _figure(4.4, 4.5, title, subtitle)
+    figure = new_figure(4.4, 4.5, title, subtitle)
     axes = figure.subplots()
     pred, target = _arrays(cell, labels)
     if not len(pred):
-        _nothing(axes)
+        say_nothing(axes)
         return figure
     top = np.log2(len(labels))
     axes.plot([0, top], [0, top], color=GREY, lw=1, ls="--")
@@ -160,7 +126,7 @@ def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subti
     axes.set_title(f"Spearman's rho {text}, n = {len(pred):,}", fontsize=9, loc="right")
     axes.set(xlabel="entropy of the raters (bits)", ylabel="entropy of the model (bits)")
     axes.set(xlim=(0, top), ylim=(0, top), box_aspect=1)
-    _clean(axes)
+    tidy(axes)
     return figure
 
 
@@ -168,11 +134,11 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
     """Predicted probability of a label against the raters' share of it, over all utterances and labels."""
     from emoprobe.metrics.functional import TIE_TOLERANCE, classwise_ece
 
-    figure = _figure(4.4, 5.2, title, subtitle)
+    figure = new_figure(4.4, 5.2, title, subtitle)
     upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     pred, target = _arrays(cell, labels)
     if not len(pred):
-        _nothing(upper)
+        say_nothing(upper)
         lower.set_axis_off()
         return figure
     # The bins of `classwise_ece`, (b / B, (b + 1) / B], with its tolerance: in floating point 0.1 + 0.2 is above 0.3.
@@ -188,12 +154,12 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
     error = float(classwise_ece(pred, target, bins=bins))
     upper.set_title(f"class-wise calibration error {error:.3f}", fontsize=9, loc="right")
     upper.set(ylabel="raters' share", xlim=(0, 1), ylim=(0, 1))
-    _legend(figure, upper)
+    add_legend(figure, upper)
     lower.bar((np.arange(bins) + 0.5) / bins, counts, 0.9 / bins, color=GREY)
     lower.set(xlabel="predicted probability", ylabel="clips x labels")
     lower.yaxis.label.set_fontsize(8)
     for axes in (upper, lower):
-        _clean(axes)
+        tidy(axes)
     return figure
 
 
@@ -217,10 +183,10 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     cells.sort(key=lambda row: sign * row["metrics"][metric])
     left_out = len(cells) - MAX_LINES
     cells = cells[:MAX_LINES]
-    figure = _figure(9.0, 1.9 + 0.19 * max(4, len(cells)), title, subtitle)
+    figure = new_figure(9.0, 1.9 + 0.19 * max(4, len(cells)), title, subtitle)
     axes = figure.subplots()
     if not cells:
-        _nothing(axes, f"no cell has a finite {metric}")
+        say_nothing(axes, f"no cell has a finite {metric}")
         return figure
     y = np.arange(len(cells))[::-1]
     partial = np.array([row["num_failed"] > 0 for row in cells])
@@ -250,8 +216,8 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     axes.set_xlabel(f"{metric} ({arrow} is better{more})")
     axes.set_ylim(-1, len(cells))
     axes.grid(axis="y", color="#eeeeee")
-    _clean(axes)
-    _legend(figure, axes)
+    tidy(axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -271,18 +237,18 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
     others, cells = split_layers(rows)
     prompts = _drawn_prompts([row for row in cells if row["calibration"] in CALIBRATIONS])
     shown = dict(list(prompts.items())[: len(PROMPTS) * len(MARKERS)])
-    figure = _figure(9.0, 3.6 + 0.17 * (len(shown) // 3), title, subtitle)
+    figure = new_figure(9.0, 3.6 + 0.17 * (len(shown) // 3), title, subtitle)
     panels = figure.subplots(1, 2)
     if not shown:
         for axes in panels:
-            _nothing(axes, f"no layer has a calibration {' or '.join(CALIBRATIONS)}")
+            say_nothing(axes, f"no layer has a calibration {' or '.join(CALIBRATIONS)}")
         return figure
     floors = [row for row in others if row["readout"] in ("uniform", "prior")]
     for axes, metric in zip(panels, ("js_divergence", "bhattacharyya"), strict=True):
         _layer_lines(axes, shown, floors, metric)
     if len(shown) < len(prompts):
         panels[1].set_title(f"the first {len(shown)} of {len(prompts)} prompts", fontsize=9, loc="right")
-    _legend(figure, panels[0])
+    add_legend(figure, panels[0])
     return figure
 
 
@@ -308,7 +274,7 @@ def _layer_lines(axes: Axes, prompts: dict[tuple[str, str], list[dict]], floors:
     axes.set(xlabel="decoder layer (0: embeddings)", ylabel=f"{metric} ({arrow} is better)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color="#eeeeee")
-    _clean(axes)
+    tidy(axes)
 
 
 def _drawn_prompts(cells: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
@@ -351,7 +317,7 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
         title: What was trained.
         subtitle: On which corpus.
     """
-    figure = _figure(9, 3.6, title, subtitle)
+    figure = new_figure(9, 3.6, title, subtitle)
     lines: dict[tuple[int, int], list[Mapping]] = {}
     for row in curves:
         lines.setdefault((row["fold"], row["member"]), []).append(row)
@@ -368,7 +334,7 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
             )
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _clean(axes)
+        tidy(axes)
     handles, texts = figure.axes[0].get_legend_handles_labels()
     unique = dict(zip(texts, handles, strict=True))  # members of a fold share its colour and name
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
@@ -378,7 +344,7 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
 def save_learning_curves(curves: Sequence[Mapping], folder: Path, title: str, subtitle: str = "") -> list[Path]:
     """Write ``learning_curves.png`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(learning_curves(curves, title, subtitle), folder / "learning_curves.png")]
+    return [save(learning_curves(curves, title, subtitle), folder / "learning_curves.png")]
 
 
 def save_figures(
@@ -404,10 +370,10 @@ def save_figures(
     from emoprobe.report.tables import split_layers
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [_save(overview(rows, "All cells beside their floors", subtitle), folder / "overview.png")]
+    paths = [save(overview(rows, "All cells beside their floors", subtitle), folder / "overview.png")]
     cells, of_layers = split_layers(rows)
     if of_layers:
-        paths.append(_save(layers(rows, "The label likelihood, layer by layer", subtitle), folder / "layers.png"))
+        paths.append(save(layers(rows, "The label likelihood, layer by layer", subtitle), folder / "layers.png"))
     kinds = {
         "mean": mean_distribution,
         "clips": extreme_clips,
@@ -425,7 +391,7 @@ def save_figures(
         slug = _unique("-".join(map(_slug, [*model, names["readout"], *prompt, names["calibration"]])), taken)
         title = ", ".join([*model, readout, *prompt, f"calibration: {names['calibration']}"])
         for kind, draw in kinds.items():
-            paths.append(_save(draw(cell, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
+            paths.append(save(draw(cell, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
     return paths
 
 
@@ -463,8 +429,3 @@ def _chosen(rows: Sequence[dict]) -> list[dict]:
 def _breadth(prompt: str) -> int:
     """2 for an ensemble of prompts, 1 for a mean over the orders of one, else 0."""
     return 2 if prompt.startswith("ensemble") else int("@mean(" in prompt)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=DPI)
-    return path

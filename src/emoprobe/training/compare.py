@@ -6,7 +6,6 @@ the same folder: each part then takes over what it has finished, and refuses wha
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from omegaconf import DictConfig
 
 from emoprobe import probing, runs, tracking
 from emoprobe.analysis import analyse
-from emoprobe.data.votes import Prepared
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.data.prepare import Prepared
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.training import recipe
 from emoprobe.training.resume import TRAINING_FILE
@@ -23,15 +22,6 @@ from emoprobe.training.resume import TRAINING_FILE
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
 ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
-
-
-def main(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Run the comparison; the user's mistakes end in one line, not in a traceback."""
-    try:
-        run(config, overrides)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(config: DictConfig, overrides: Sequence[str]) -> Path:
@@ -121,12 +111,13 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
     }
     scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
     options = runs.make_options(runs.compose([o for o in plan["zero_shot"] if _names(o, ("calibration",))]))
+    policy = runs.soft_label_policy(config)
     kept, folds, of_floors = [], [], []
-    for split in recipe.make_splits(prepared.items, settings["dataset"]):
+    for (split,) in recipe.make_splits(prepared.items, settings["dataset"]):
         test = [item for item in split.test if item.utterance.id in scored]
         if not test:
             continue
-        frame = runs.utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels)
+        frame = runs.utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels, policy)
         analysis = analyse(scores, frame, labels, options)
         folds.append(analysis.predictions)
         human = analysis.targets

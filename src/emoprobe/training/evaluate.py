@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emoprobe.data.audio import AudioLimits
+from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped
-from emoprobe.data.votes import Item
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel

@@ -58,18 +58,22 @@ class FoldTraining:
         self.bar.total = self.bar.n  # early stopping leaves the rest undone
         self.bar.close()
 
-    def train_fold(self, split: Split):
+    def train_fold(self, splits: Sequence[Split]):
         """Fit the members of a fold, write them and score the fold's test clips.
+
+        Args:
+            splits: The fold as each member sees it, in turn; all test the same clips.
 
         Returns:
             Log-probabilities ``[test clips, labels]`` float64; None in the processes that do not write.
         """
+        split = splits[0]
         name = f"head_fold{split.fold}"
         if self.resume is not None and (self.resume / name / "head.json").is_file():
             bundle = load_bundle(self.resume / name)
             weights, curves = list(bundle.weights), bundle.facts["curves"]
         else:
-            weights, curves = self._members(split)
+            weights, curves = self._members(splits)
         if not is_main():
             return None
         self.curves += [{"fold": split.fold, **row} for row in curves]
@@ -78,12 +82,13 @@ class FoldTraining:
         test = self.method.clips(split.test)
         return load_bundle(self.folder / name).predict(self.method, test, self.settings["eval_batch_size"])
 
-    def _members(self, split: Split) -> tuple[list, list[dict]]:
+    def _members(self, splits: Sequence[Split]) -> tuple[list, list[dict]]:
         method, settings = self.method, self.settings
-        train, development = method.clips(split.train), method.clips(split.development)
-        fitted = self.loss.fit(train.target, train.votes)
         members, curves = [], []
         for member in range(method.members):
+            split = splits[member % len(splits)]
+            train, development = method.clips(split.train), method.clips(split.development)
+            fitted = self.loss.fit(train.target, train.votes)
             place = Path(CHECKPOINTS) / f"fold{split.fold}_member{member}"
             earlier = None if self.resume is None else self.resume / place
             if earlier is not None and (earlier / "head.json").is_file():

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from emoprobe.data.audio import AudioLimits, duration_seconds
+from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped, Utterance
-from emoprobe.data.votes import Item
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel

@@ -6,7 +6,6 @@ With several processes (trainer.strategy=ddp) each runs this recipe; the first a
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,22 +16,13 @@ from emoprobe import runs, tracking
 from emoprobe.analysis import AnalysisOptions, analyse
 from emoprobe.calibration import Calibration
 from emoprobe.data.audio import AudioLimits
+from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
-from emoprobe.data.votes import Item, Prepared
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
 from emoprobe.training.resume import CHECKPOINTS, claim, is_main
-
-
-def main(config: DictConfig) -> None:
-    """Run the recipe; the user's mistakes end in one line, not in a traceback."""
-    try:
-        run(config)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(config: DictConfig) -> Path:
@@ -50,7 +40,7 @@ def run(config: DictConfig) -> Path:
         )
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels)
-    splits = make_splits(prepared.items, settings["dataset"])
+    folds = make_splits(prepared.items, settings["dataset"], settings["head"].get("members", 1))
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
@@ -78,20 +68,21 @@ def run(config: DictConfig) -> Path:
         on_error=settings["dataset"]["on_error"],
         progress=settings["trainer"]["enable_progress_bar"] and is_main(),
     )
-    splits = [_without(split, {row.id for row in lost}) for split in splits]
+    folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
+    splits = [members[0] for members in folds]
     tested = {item.utterance.id for split in splits for item in split.test}
     shown = Prepared(
         tuple(item for item in prepared.items if item.utterance.id in tested),
         tuple(splits[0].train) if len(splits) == 1 else (),
         (*prepared.skipped, *lost),
     )
-    frame = runs.utterances_frame(shown, labels)
+    frame = runs.utterances_frame(shown, labels, runs.soft_label_policy(config))
     model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
 
     with tracking.open_logger(config.logger if is_main() else {}) as logger:
         job = FoldTraining(settings, method, options, loss, corpus.card.name, folder, resume, logger)
         job.start(splits)
-        results = [job.train_fold(split) for split in splits]
+        results = [job.train_fold(members) for members in folds]
         job.close()
         if not is_main():
             return folder
@@ -125,19 +116,18 @@ def _trained(settings: Mapping) -> dict:
     return {name: settings[name] for name in ("head", "loss", "fit", "seed")}
 
 
-def make_splits(items: Sequence[Item], dataset: Mapping) -> list[Split]:
-    """The fold that is asked for, or all of them; every clip is then tested once.
+def make_splits(items: Sequence[Item], dataset: Mapping, members: int = 1) -> list[list[Split]]:
+    """The fold that is asked for, or all of them, with a split for every averaged member; every clip is tested once.
 
     Raises:
         InputError: The partition cannot be made.
     """
     policy = runs.build(SplitPolicy, dict(dataset["partition"]), "dataset.partition")
     fold = dataset["fold"]
-    if fold != "all":
-        return [split_items(items, replace(policy, fold=fold))]
-    if policy.kind == "official":
-        return [split_items(items, policy)]
-    return [split_items(items, replace(policy, fold=i)) for i in range(policy.count(items))]
+    folds = [fold] if fold != "all" else range(policy.count(items))
+    policies = [policy if policy.kind == "official" and fold == "all" else replace(policy, fold=i) for i in folds]
+    many = members if isinstance(members, int) and policy.development == "rotate" else 1
+    return [[split_items(items, policy, i) for i in range(many)] for policy in policies]
 
 
 def _all_parts(splits: Sequence[Split]) -> set[str]:

@@ -1,0 +1,296 @@
+"""The vote shares that EMO-SUPERB published of six corpora (Wu et al. 2024), with its folds."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
+from emoprobe.data.utterance import Corpus, CorpusCard, Utterance, clip_totals
+from emoprobe.errors import InputError
+
+WORDS = {
+    "amused": "amused",
+    "angry": "anger",
+    "annoyed": "annoyed",
+    "concerned": "concerned",
+    "confused": "confused",
+    "contempt": "contempt",
+    "depressed": "depressed",
+    "disappointed": "disappointed",
+    "disgust": "disgust",
+    "excited": "excited",
+    "fear": "fear",
+    "frustrated": "frustration",
+    "happy": "happy",
+    "joy": "joy",
+    "neutral": "neutral",
+    "relax": "relaxed",
+    "sad": "sad",
+    "surprise": "surprise",
+}
+CARD = CorpusCard(
+    name="emosuperb",
+    title="EMO-SUPERB",
+    synthetic=False,
+    licence="none stated; tables of IEMOCAP, MSP-IMPROV, NNIME and the podcast corpora come from restricted corpora",
+    access="https://github.com/EMOsuperb/EMO-SUPERB-submission; the sound from each corpus's owner",
+    citation="Wu, Chou, Chang, Goncalves, Du, Busso, Lee: EMO-SUPERB: An In-depth Look at Speech Emotion Recognition. "
+    "arXiv:2402.13018, 2024",
+    raters="those of each corpus; only their shares are published, so the number of raters is unknown",
+    notes="The tables hold smoothed shares; the smoothing of 0.05 is undone here. Some shares of CREMA-D differ from "
+    "its official vote table. The speaker column of IEMOCAP and MSP-IMPROV holds the session: speakers of IEMOCAP are "
+    "told apart by gender, those of MSP-IMPROV are not.",
+    label_sets=("basic6", "iemocap9", "basic4", "msp8"),
+    words=tuple(sorted(WORDS.values())),
+    splits="train, development and test of 5 folds (MSP-IMPROV: 6) that share no speaker",
+)
+TOTALS = clip_totals(
+    {"EMO-SUPERB CREMA-D": 7442, "EMO-SUPERB IEMOCAP": 10039, "EMO-SUPERB NNIME": 5028, "EMO-SUPERB IMPROV": 8385},
+    "the published label files",
+)
+SMOOTHING = 0.05
+EMOTIONS = ("Primary", "Secondary")
+SOUND_FOLDERS = ("Audios", "Audio", "AudioWAV", "audio", "wavs", "wav")
+_CONFIG = "config.json"
+_PARTS = {"train": "train", "dev": "development", "test": "test"}
+_ATTRIBUTES = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
+_BY_SESSION = ("iemocap", "improv")
+_NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,20})?([eE]-?\d{1,3})?", re.ASCII)
+
+
+def read_emosuperb(
+    root: str | Path,
+    corpus: str = "CREMA-D",
+    emotions: Literal["Primary", "Secondary"] | None = None,
+    fold: int = 1,
+    audio_root: str | Path | None = None,
+    on_error: Literal["error", "skip"] = "error",
+) -> Corpus:
+    """Read one fold of one corpus; sound is not decoded and may be missing.
+
+    The tables' shares ``y = (1 - s) p + s / (K - 1) (1 - p)``, with ``s = 0.05`` and K classes, are turned back to the
+    shares ``p`` of the raters.
+
+    Args:
+        root: The repository, or its ``data`` folder.
+        corpus: A corpus's folder, without case: ``CREMA-D``, ``IEMOCAP``, ``IMPROV``, ``NNIME``, ``PODCAST``, ...
+        emotions: ``Primary`` or ``Secondary`` emotions; the primary ones where there are any if None.
+        fold: From 1.
+        audio_root: Folder below which the sound lies, in any subfolder; ``root/<corpus>/Audios`` and the like if None.
+        on_error: ``error``, or ``skip`` to list bad rows and go on.
+
+    Returns:
+        Corpus in the table's order; votes are shares, splits ``train``, ``development``, ``test``. ``metadata`` holds
+        gender, arousal, valence and dominance on the corpus's scale, and session, where the table tells them.
+
+    Raises:
+        InputError: The folder is not EMO-SUPERB, a file is damaged, or a row is malformed.
+    """
+    if emotions is not None and emotions not in EMOTIONS:
+        raise InputError(f"unknown value {emotions!r}", field="dataset.emotions", remedy="Use Primary or Secondary.")
+    if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
+        what = f"{fold!r} is not a whole number of at least 1"
+        raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
+    folder = _corpus_folder(open_root(root, CARD), str(corpus))
+    harvest = Harvest(replace(CARD, title=f"EMO-SUPERB {folder.name}"), on_error)
+    tables = _tables_folder(folder, emotions)
+    settings = _read_config(tables / _CONFIG)
+    table = tables / f"labels_consensus_{fold}.csv"
+    if not os.path.isfile(table):
+        there = sorted(int(name) for name in re.findall(r"labels_consensus_(\d+)\.csv", " ".join(_names(tables))))
+        raise InputError(
+            f"{folder.name} has no fold {fold} of {tables.name.lower()} emotions",
+            file=table,
+            field="dataset.official_fold",
+            remedy=f"Use one of {', '.join(map(str, there))}." if there else f"{RESTORE}.",
+        )
+    sounds = _Sounds(_sound_folder(folder, audio_root))
+    needed = ("FileName", *settings.classes, "SpkrID", "Gender", "Split_Set")
+    for row, fields in table_rows(table, needed, aliases={"": "FileName"}):
+        name = "" if isinstance(fields, RowError) else fields["FileName"].strip()
+        with harvest.row(os.path.splitext(name)[0]):
+            if isinstance(fields, RowError):
+                raise fields
+            harvest.add(_utterance(table, row, fields, settings, sounds, folder.name.lower()), field="FileName")
+    return harvest.corpus(table)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a ``config.json`` says: column -> canonical word, and split name -> part."""
+
+    classes: Mapping[str, str]
+    parts: Mapping[str, str]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+
+
+def _corpus_folder(root: Path, corpus: str) -> Path:
+    """``root/<corpus>`` or ``root/data/<corpus>``, whatever the case."""
+    found = {}
+    for data in (root / "data", root):
+        for name in _names(data):
+            if any(os.path.isdir(data / name / emotions) for emotions in EMOTIONS):
+                found[name.lower()] = data / name
+    if not found:
+        open_root(root, CARD, f"data/{corpus}/Primary", f"{corpus}/Primary", f"{corpus}/Secondary")
+    if corpus.strip().lower() not in found:
+        raise InputError(
+            f"there is no corpus {corpus!r:.80}",
+            file=root,
+            field="dataset.corpus",
+            remedy=f"Use one of {', '.join(sorted(path.name for path in found.values()))}.",
+        )
+    return found[corpus.strip().lower()]
+
+
+def _tables_folder(folder: Path, emotions: str | None) -> Path:
+    there = [name for name in EMOTIONS if os.path.isdir(folder / name)]
+    if emotions is not None and emotions not in there:
+        raise InputError(
+            f"{folder.name} has no {emotions.lower()} emotions",
+            file=folder / emotions,
+            field="dataset.emotions",
+            remedy=f"Use {' or '.join(there)}.",
+        )
+    return folder / (emotions or there[0])
+
+
+def _read_config(file: Path) -> _Settings:
+    text = "\n".join(line for _, line in text_lines(file))
+    try:
+        value = parse_object(text)
+        names = value["data_split_type"]
+        parts = {_text(names[key]).lower(): part for key, part in _PARTS.items()}
+        classes = {_text(name): _word(name) for name in value["categorical"]["emo_type"]}
+        if len(parts) < len(_PARTS):
+            raise ValueError("two parts of data_split_type have the same name")
+        if len(classes) < 2 or len(set(classes.values())) < len(value["categorical"]["emo_type"]):
+            raise ValueError("emo_type is not a list of two or more different emotions")
+    except KeyError as error:
+        raise InputError(f"{error} is missing", file=file, field=str(error.args[0]), remedy=f"{RESTORE}.") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"the file is damaged: {error!s:.200}", file=file, remedy=f"{RESTORE}.") from None
+    return _Settings(classes, parts)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r:.80} is not a name")
+    return value.strip()
+
+
+def _word(name: str) -> str:
+    return WORDS.get(name.strip().lower(), name.strip().lower())
+
+
+def _sound_folder(folder: Path, audio_root: str | Path | None) -> Path:
+    if audio_root is None:
+        return next((folder / name for name in SOUND_FOLDERS if os.path.isdir(folder / name)), folder / "Audios")
+    sound = Path(os.path.expanduser(audio_root)).absolute()
+    if not os.path.isdir(sound):
+        raise InputError("the folder does not exist", file=sound, field="dataset.audio_root", remedy="Correct it.")
+    return sound
+
+
+class _Sounds:
+    """Finds sound files by name anywhere below a folder; the subfolders are listed once, when they are needed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder = root, SoundFolder(root)
+        self._below: dict[str, list[str]] | None = None
+
+    def find(self, name: str, file: Path, row: int) -> Path:
+        direct = self.folder.find(name, file=file, row=row, field="FileName")
+        if os.path.exists(direct):
+            return direct
+        if self._below is None:
+            self._below = {}
+            for path, folders, names in os.walk(self.root):
+                folders.sort()
+                for found in names:
+                    self._below.setdefault(found.lower(), []).append(os.path.join(path, found))
+        places = self._below.get(name.lower(), [])
+        if len(places) > 1:
+            raise RowError(
+                f"the sound {name!r} is in more than one place, {places[0]} and {places[1]}",
+                file=file,
+                row=row,
+                field="FileName",
+                remedy="Set dataset.audio_root to the folder that holds the right one.",
+            )
+        return (
+            direct
+            if not places
+            else self.folder.find(os.path.relpath(places[0], self.root), file=file, row=row, field="FileName")
+        )
+
+
+def _utterance(
+    table: Path, row: int, fields: Mapping[str, str], settings: _Settings, sounds: _Sounds, corpus: str
+) -> Utterance:
+    name = fields["FileName"].strip()
+    identity = os.path.splitext(name)[0]
+    if not identity or "/" in name or "\\" in name:
+        raise RowError(f"{name!r:.80} is not the name of a file", file=table, row=row, field="FileName")
+    split = settings.parts.get(fields["Split_Set"].strip().lower())
+    if split is None:
+        what = f"{fields['Split_Set']!r:.80} is none of {', '.join(settings.parts)}"
+        raise RowError(what, file=table, row=row, field="Split_Set")
+    smoothed = [_number(fields, column, table, row) for column in settings.classes]
+    shares = _shares(smoothed, table, row)
+    gender = fields["Gender"].strip().lower()
+    speaker: str | None = fields["SpkrID"].strip()
+    if not speaker or speaker.lower() == "unknown":
+        speaker = None
+    facts: dict[str, str | float] = {"gender": gender} if gender in ("female", "male") else {}
+    for column, fact in _ATTRIBUTES.items():
+        if fields.get(column, "").strip():
+            facts[fact] = _number(fields, column, table, row)
+    if corpus in _BY_SESSION and speaker is not None:
+        facts["session"] = speaker
+        if corpus == "iemocap":
+            speaker = speaker + gender[0].upper() if "gender" in facts else None
+    return Utterance(
+        id=identity,
+        audio=sounds.find(name, table, row),
+        votes=dict(zip(settings.classes.values(), shares, strict=True)),
+        speaker=speaker,
+        split=split,
+        metadata=facts,
+        file=table,
+        row=row,
+    )
+
+
+def _shares(smoothed: Sequence[float], table: Path, row: int) -> list[float]:
+    """The raters' shares behind smoothed ones."""
+    total = sum(smoothed)
+    if abs(total - 1) > 1e-4:
+        what = f"the shares sum to {total:.6g}, not to 1"
+        raise RowError(what, file=table, row=row, field="votes", reason="bad_votes")
+    floor = SMOOTHING / (len(smoothed) - 1)
+    shares = [(value - floor) / (1 - SMOOTHING - floor) for value in smoothed]
+    if min(shares) < -1e-6:
+        what = f"a share of {min(smoothed):.6g} is less than the smoothing of {floor:.6g} that every class has"
+        raise RowError(what, file=table, row=row, field="votes", reason="bad_votes")
+    # Six decimals are written: what they leave beside nought is nobody's vote.
+    clean = [share if share > 2e-6 else 0.0 for share in shares]
+    return [share / sum(clean) for share in clean]
+
+
+def _number(fields: Mapping[str, str], column: str, table: Path, row: int) -> float:
+    text = fields[column].strip()
+    if not _NUMBER.fullmatch(text):
+        raise RowError(f"{fields[column]!r:.80} is not a number", file=table, row=row, field=column, reason="bad_votes")
+    return float(text)

@@ -1,0 +1,206 @@
+"""From a corpus to what a run works on: chosen utterances with their targets, and what was left out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from emoprobe.data.utterance import Corpus, Skipped, Utterance
+from emoprobe.data.votes import SoftLabelPolicy, Target, VoteError, check_choice, check_positive, resolve, soft_label
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Item:
+    """An utterance with its target."""
+
+    utterance: Utterance
+    target: Target
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run works on.
+
+    Args:
+        items: Utterances to evaluate, in the corpus's order.
+        others: Utterances of the training split where another split is evaluated; their votes may serve as a prior.
+            Clips that the policy leaves out are missing here too, but are not listed.
+        skipped: What was left out of the corpus and of the chosen split, and why.
+    """
+
+    items: tuple[Item, ...]
+    others: tuple[Item, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def prepare(
+    corpus: Corpus,
+    labels: LabelSet,
+    policy: SoftLabelPolicy,
+    *,
+    split: str | None = None,
+    keep: Mapping[str, str | Sequence[str]] | None = None,
+    limit: int | None = None,
+    missing_audio: Literal["error", "skip", "ignore"] = "error",
+    on_error: Literal["error", "skip"] = "error",
+) -> Prepared:
+    """Choose a corpus's utterances and give them targets.
+
+    Args:
+        corpus: The corpus.
+        labels: Label set of the targets.
+        policy: How votes become a distribution.
+        split: A split's name, without case; None or ``all`` for every utterance.
+        keep: Fact (``speaker`` or a key of the metadata) -> values; only utterances with one of them take part, such as
+            the consensus labels of a published protocol.
+        limit: At most so many of the usable utterances, always the same ones: each speaker gets a share in proportion,
+            but at least one (where the limit allows), evenly spaced over the speaker's utterances.
+        missing_audio: ``error``, ``skip`` (list and go on) or ``ignore`` (votes are studied without sound).
+        on_error: ``error`` or ``skip``: what to do about an utterance with unusable votes.
+
+    Raises:
+        InputError: An option is wrong, audio is missing, votes are unusable, or nothing is left.
+    """
+    check_choice("dataset.missing_audio", missing_audio, ("error", "skip", "ignore"))
+    check_choice("dataset.on_error", on_error, ("error", "skip"))
+    if limit is not None:
+        check_positive("dataset.limit", limit)
+    for word in policy.merge:
+        resolve(word, labels, policy)
+    skipped = list(corpus.skipped)
+    kept = _choose_facts(corpus, keep or {})
+    words = corpus.card.words
+    items = _with_targets(_choose_split(corpus, kept, split), words, labels, policy, on_error, skipped)
+    if missing_audio != "ignore":
+        items = _with_audio(items, missing_audio, skipped)
+    if not items:
+        counts = Counter(row.reason for row in skipped)
+        raise InputError(
+            f"no utterance of {corpus.card.name} is left; left out: {dict(counts) or 'none, it has none'}",
+            field="dataset",
+            remedy=f"The first was left out because: {skipped[0].message}" if skipped else "Check the corpus folder.",
+        )
+    # A prior called that of the training split must not be drawn from any other.
+    train = [] if split in (None, "all", "train") else [u for u in kept if u.split == "train"]
+    others = _with_targets(train, words, labels, policy, on_error, [])
+    return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
+
+
+def _choose_facts(corpus: Corpus, keep: Mapping[str, str | Sequence[str]]) -> Sequence[Utterance]:
+    kept: Sequence[Utterance] = corpus.utterances
+    for fact, values in keep.items():
+        wanted = {str(value).lower() for value in ([values] if isinstance(values, str | int | float) else values)}
+        found = {str(_fact(utterance, fact)).lower() for utterance in kept}
+        if not wanted & found:
+            some = sorted(found)[:10]
+            raise InputError(
+                f"no utterance has one of {sorted(wanted)} as its {fact}",
+                field=f"dataset.keep.{fact}",
+                remedy=f"There are {', '.join(some)}." if found - {"none"} else "The corpus does not tell this fact.",
+            )
+        kept = [utterance for utterance in kept if str(_fact(utterance, fact)).lower() in wanted]
+    return kept
+
+
+def _fact(utterance: Utterance, name: str) -> object:
+    return utterance.speaker if name == "speaker" else utterance.metadata.get(name)
+
+
+def _choose_split(corpus: Corpus, utterances: Sequence[Utterance], split: str | None) -> Sequence[Utterance]:
+    if split in (None, "all"):
+        return utterances
+    chosen = [utterance for utterance in utterances if (utterance.split or "").lower() == split.lower()]
+    if not chosen:
+        found = sorted({utterance.split for utterance in utterances if utterance.split})
+        raise InputError(
+            f"{corpus.card.name} has no split {split!r}; it has {', '.join(found) or 'none'}",
+            field="dataset.split",
+            remedy=f"Use one of {', '.join(('all', *found))}.",
+        )
+    return chosen
+
+
+def _with_targets(
+    utterances: Sequence[Utterance],
+    known: Collection[str],
+    labels: LabelSet,
+    policy: SoftLabelPolicy,
+    on_error: str,
+    skipped: list[Skipped],
+) -> list[Item]:
+    by_policy = {
+        "no_votes": policy.no_votes == "skip",
+        "outside_label_set": policy.outside == "drop_clip",
+        "too_few_raters": True,
+        "not_in_subset": True,
+    }
+    items = []
+    for utterance in utterances:
+        try:
+            _check_words(utterance, known, labels, policy)
+            items.append(Item(utterance, soft_label(utterance, labels, policy)))
+        except VoteError as error:
+            if not by_policy.get(error.reason, False) and on_error != "skip":
+                raise
+            skipped.append(Skipped(utterance.id, error.reason, str(error), str(utterance.file or ""), utterance.row))
+    return items
+
+
+def _check_words(utterance: Utterance, known: Collection[str], labels: LabelSet, policy: SoftLabelPolicy) -> None:
+    """Refuse words that are neither the corpus's own nor mapped: a misspelling must not count as an outside vote."""
+    words = {word for rating in utterance.ratings for word in rating.labels} or utterance.votes
+    if policy.secondary:
+        words = {*words, *(word for rating in utterance.ratings for word in rating.secondary)}
+    for word in words if known else ():
+        if word not in known and resolve(word, labels, policy) is None:
+            raise VoteError(
+                f"{word!r:.80} is none of the corpus's emotion words, {', '.join(known)}",
+                reason="bad_votes",
+                utterance=utterance,
+                remedy=f"Map it, '++dataset.soft_label.merge.{word}=LABEL', or leave such clips out: "
+                "dataset.on_error=skip.",
+            )
+
+
+def _with_audio(items: list[Item], missing_audio: str, skipped: list[Skipped]) -> list[Item]:
+    # os.path.exists, unlike Path.exists, does not raise on a folder that may not be searched.
+    there = [os.path.exists(item.utterance.audio) for item in items]
+    missing = [item.utterance for item, found in zip(items, there, strict=True) if not found]
+    if missing and missing_audio == "error":
+        names = ", ".join(utterance.audio.name for utterance in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"the sound of {len(missing)} of {len(items)} utterances is missing ({names})",
+            file=missing[0].audio,
+            field="dataset.missing_audio",
+            remedy="Check dataset.root, or go on without them: dataset.missing_audio=skip.",
+        )
+    skipped += [Skipped(u.id, "missing_audio", "the sound file is missing", str(u.audio)) for u in missing]
+    return [item for item, found in zip(items, there, strict=True) if found]
+
+
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    """At most ``limit`` items, spread over speakers and, within a speaker, over the corpus's order."""
+    if limit is None or limit >= len(items):
+        return items
+    speakers: dict[str | None, list[int]] = {}
+    for index, item in enumerate(items):
+        speakers.setdefault(item.utterance.speaker, []).append(index)
+    groups = list(speakers.values())
+    heard = min(limit, len(groups))
+    groups = [groups[i * len(groups) // heard] for i in range(heard)]
+    # One each, and the rest in proportion to what the speakers have beyond one.
+    spare, rest = limit - heard, sum(map(len, groups)) - heard
+    chosen, passed = [], 0
+    for number, group in enumerate(groups):
+        before = passed * spare // max(rest, 1)
+        passed += len(group) - 1
+        quota = 1 + passed * spare // max(rest, 1) - before
+        # Each speaker starts at another phase, or a corpus in a fixed order would always give the same sentences.
+        phase = (2 * number + 1) / (2 * heard)
+        chosen += [group[int((k + phase) * len(group) / quota)] for k in range(quota)]
+    return [items[index] for index in sorted(chosen)]

@@ -1,0 +1,56 @@
+"""The common look of all figures, drawn without pyplot's global state."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with any colour vision.
+HUMAN, MODEL, GREY = "#0072B2", "#D55E00", "#777777"
+DPI = 150
+
+
+def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure:
+    """An empty figure of about this size in inches, its title wrapped."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Thirteen characters of 9 points fill an inch; a title is wrapped and the figure grows, so that none is cut off.
+    lines = [line for text in (title, subtitle) for line in textwrap.wrap(text, int(13 * width))]
+    figure = Figure(figsize=(width, height + 0.15 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("\n".join(lines), fontsize=9, parse_math=False)
+    return figure
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """A legend below the axes, where no datum can lie."""
+    legend = figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def tidy(axes: Axes) -> None:
+    """Leave out the frame's upper and right lines; take texts as they are, not as formulas."""
+    axes.spines[["top", "right"]].set_visible(False)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_parse_math(False)
+
+
+def say_nothing(axes: Axes, statement: str = "no utterance has a distribution here") -> None:
+    """Say why axes are empty."""
+    axes.text(0.5, 0.5, statement, ha="center", va="center", transform=axes.transAxes, parse_math=False)
+    axes.set_axis_off()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format of the path's suffix; returns the path."""
+    figure.savefig(path, dpi=DPI)
+    return path

@@ -1,0 +1,1 @@
+"""Small made-up copies of corpora in exactly their real formats."""

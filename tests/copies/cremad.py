@@ -1,0 +1,110 @@
+"""A made-up copy of CREMA-D with the answers of single raters: four actors, two clips each."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from emoprobe.data.corpora.cremad import read_cremad
+from emoprobe.data.utterance import Corpus
+
+# Clip -> answers to voice, face and both; rater i gives answer i.
+ANSWERS = {
+    "1001_IEO_NEU_XX": ("NNNH", "NN", "DNN"),
+    "1001_IEO_HAP_LO": ("FFHN", "HH", "HHN"),
+    "1002_DFA_ANG_XX": ("AAAA", "AD", "AAA"),
+    "1002_TIE_SAD_XX": ("SNSN", "SS", "SSN"),
+    "1003_ITS_FEA_XX": ("FFS", "FD", "FF"),
+    "1003_WSI_DIS_XX": ("DDA", "DD", "DDD"),
+    "1004_IOM_HAP_XX": ("HHN", "HH", "HH"),
+    "1004_TAI_NEU_XX": ("NNS", "NN", "NNN"),
+}
+# The first click of these took over 10 s: (clip, mode, answer); they are not in the vote table.
+SLOW = [("1001_IEO_NEU_XX", 1, "A"), ("1001_IEO_NEU_XX", 3, "A"), ("1002_DFA_ANG_XX", 1, "D")]
+SAME_RATER = ("1003_ITS_FEA_XX", 1)  # the first rater answers twice
+WITHOUT_LEVEL = ("1003_WSI_DIS_XX", 1)
+MORE_VOTES = ("1004_IOM_HAP_XX", 1)  # the vote table counts one sad voice vote that nobody gave
+LABEL_FILES = (
+    "processedResults/tabulatedVotes.csv",
+    "finishedResponses.csv",
+    "finishedEmoResponses.csv",
+    "VideoDemographics.csv",
+)
+LETTERS = "ADFHNS"
+MEANS = ["meanEmoResp", *(f"mean{e}Resp" for e in ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"))]
+MEANS += ["medianEmoResp"]
+VOTES_HEADER = ["", *LETTERS, "fileName", "numResponses", "agreement", "emoVote", *MEANS, *(f"{m}Norm" for m in MEANS)]
+RESPONSES_HEADER = (
+    ",localid,pos,ans,ttr,queryType,numTries,clipNum,questNum,subType,clipName,sessionNums,respEmo,respLevel,dispEmo,"
+    "dispVal,dispLevel"
+)
+FIRST_CLICKS_HEADER = ",localid,sessionNums,queryType,questNum,pos,ttr,numTries,clipNum,clipName"
+ACTORS = [
+    ["ActorID", "Age", "Sex", "Race", "Ethnicity"],
+    [1001, 51, "Male", "Caucasian", "Not Hispanic"],
+    [1002, 21, "Female", "Caucasian", "Not Hispanic"],
+    [1003, 37, "Female", "African American", "Hispanic"],
+]
+
+
+def write(root: Path) -> None:
+    """Write the copy below a folder."""
+    (root / "AudioWAV").mkdir(parents=True, exist_ok=True)
+    (root / "processedResults").mkdir(exist_ok=True)
+    for number, name in enumerate(ANSWERS):
+        suffix = ".WAV" if name == "1002_TIE_SAD_XX" else ".wav"
+        samples = np.random.default_rng(number).normal(0, 0.05, 3_200)
+        soundfile.write(root / "AudioWAV" / (name + suffix), samples, 16_000, format="WAV")
+    responses, first_clicks = _answers()
+    _write_table(root / "processedResults" / "tabulatedVotes.csv", [VOTES_HEADER, *_votes()])
+    _write_table(root / "finishedResponses.csv", [RESPONSES_HEADER.split(","), *responses])
+    _write_table(root / "finishedEmoResponses.csv", [FIRST_CLICKS_HEADER.split(","), *first_clicks])
+    _write_table(root / "VideoDemographics.csv", ACTORS)
+
+
+def read(root: Path) -> Corpus:
+    """Read it."""
+    return read_cremad(root)
+
+
+def _votes() -> list[list[object]]:
+    rows = []
+    for mode in (1, 2, 3):
+        for number, (name, answers) in enumerate(ANSWERS.items(), start=1):
+            answer = answers[mode - 1] + ("S" if (name, mode) == MORE_VOTES else "")
+            counts = [answer.count(letter) for letter in LETTERS]
+            top = ":".join(letter for letter in LETTERS if answer.count(letter) == max(counts))
+            means = [50 if answer.count(letter) else -1 for letter in LETTERS]
+            means = [50, *means, 50]
+            share = max(counts) / len(answer)
+            rows.append([f"{mode}{number:05}", *counts, name, len(answer), share, top, *means, *means])
+    return rows
+
+
+def _answers() -> tuple[list[list[object]], list[list[object]]]:
+    """Rows of the final answers and of the first clicks, rater by rater as the official files have them."""
+    given = []  # rater, clip, mode, answer, ms to the first click
+    for name, answers in ANSWERS.items():
+        for mode, letters in enumerate(answers, start=1):
+            raters = [1, 1, 2] if (name, mode) == SAME_RATER else range(1, 9)
+            given += [(rater, name, mode, letter, 2_345) for rater, letter in zip(raters, letters, strict=False)]
+    given += [(9, name, mode, letter, 12_345) for name, mode, letter in SLOW]
+    names = list(ANSWERS)
+    responses, first_clicks = [], []
+    for index, (rater, name, mode, letter, time) in enumerate(sorted(given), start=1):
+        clip, acted, shown = names.index(name) + 1, name[9], name[13]
+        level = letter if (name, mode) == WITHOUT_LEVEL else "50"
+        answer = letter if level == letter else f"{letter}_{level}"
+        row = [str(3 * index), f"SSI_11320{rater:05}", index, answer, str(time + 900), mode, 0, clip, index, 4, name]
+        responses.append([*row, 3_000 + rater, letter, level, acted, 50, shown])
+        first_clicks.append([str(index), row[1], 3_000 + rater, mode, index, index, str(time), 0, clip, name])
+    return responses, first_clicks
+
+
+def _write_table(file: Path, rows: list[list[object]]) -> None:
+    """As R writes it: text is quoted, numbers are not."""
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(rows)

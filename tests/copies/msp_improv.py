@@ -1,0 +1,67 @@
+"""A made-up copy of MSP-IMPROV: six sessions of two actors; the first clips have all that occurs in its label file."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from emoprobe.data.corpora.msp_improv import read_msp_improv
+from emoprobe.data.utterance import Corpus
+
+VARIANTS = """\
+UTD-IMPROV-S01A-F01-S-FM01.avi; A; A:3.600000; V:1.800000; D:3.400000 ; N:4.000000;
+W01; Anger; Anger,Frustrated; A:4.000000; V:2.000000; D:3.000000; N:4.000000;
+W02; Angry; Anger, ; A:4.000000; V:2.000000; D:3.000000; N:4.000000;
+W03; Neutral state; Neutral; A:2.000000; V:3.000000; D:NaN; N:4.000000;
+W01; Sadness; Depressed; A:4.000000; V:2.000000; D:3.000000; N:4.000000;
+
+UTD-IMPROV-S01A-M01-T-MF02.avi; X; A:NaN; V:2.500000; D:3.000000;
+W01; Happiness; Excited,Happiness; A:4.000000; V:4.000000; D:3.000000;
+W02; Other-annoyed; but, not; Frustrated,Other-bit cross, bored; A:4.000000; V:2.000000; D:3.000000;
+W04; Sad
+W05; Other (tr\xe8s las); Sadness; A:2.000000; V:2.000000; D:2.000000;
+
+UTD-IMPROV-S02H-F01-R-FM03.avi; O; A:3.000000; V:3.000000; D:3.000000 ; N:NaN;
+W01; Other; ; A:3.000000; V:3.000000; D:3.000000; N:3.000000;
+W02; Happy; Happy; A:3.000000; V:3.000000; D:3.000000; N:3.000000;
+
+"""
+
+
+def _plain(session: int) -> str:
+    """Eight clips of two actors, two of each class."""
+    text = ""
+    for number, (letter, word) in enumerate((("A", "Anger"), ("H", "Happiness"), ("S", "Sadness"), ("N", "Neutral"))):
+        for actor in "FM":
+            name = f"UTD-IMPROV-S{number + 3:02}{letter}-{actor}0{session}-{'SRPT'[number]}-FM01.avi"
+            text += f"{name}; {letter}; A:3.000000; V:3.500000; D:3.000000 ; N:4.000000;\n"
+            for rater, choice in enumerate((word, word, ("Anger", "Happiness", "Sadness", "Neutral")[session % 4])):
+                text += f"W1{rater}; {choice}; {choice}; A:3.000000; V:3.000000; D:3.000000; N:4.000000;\n"
+            text += "\n"
+    return text
+
+
+LABELS = VARIANTS + "".join(map(_plain, range(1, 7)))
+LABEL_FILES = ("Evalution.txt",)
+
+
+def write(root: Path) -> None:
+    """Write the copy, with a fifth of a second of noise per clip."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / LABEL_FILES[0]).write_bytes(LABELS.encode("latin-1"))
+    for line in LABELS.split("\n"):
+        if line.startswith("UTD-IMPROV-"):
+            name = line.split(".")[0].replace("UTD", "MSP")
+            _, _, scenario, actor, condition, _ = name.split("-")
+            sound = root / "Audio" / f"session{actor[2]}" / scenario / condition / f"{name}.wav"
+            sound.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(zlib.crc32(name.encode())).normal(0, 0.1, 3200)
+            soundfile.write(sound, noise.clip(-1, 1), 16000)
+
+
+def read(root: Path) -> Corpus:
+    """Call the reader."""
+    return read_msp_improv(root)

@@ -1,0 +1,636 @@
+"""CREMA-D: the official layout, read from a made-up copy of it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from copies import cremad as copy
+from copies.damage import damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emoprobe import runs
+from emoprobe.data.corpora.cremad import CARD, TOTALS, read_cremad
+from emoprobe.data.corpora.cremad_checksums import CLIPS, DIGESTS, FEWER_CLIPS, check_sound
+from emoprobe.data.prepare import prepare
+from emoprobe.data.utterance import Corpus, Rating, Utterance
+from emoprobe.data.votes import SoftLabelPolicy, soft_label
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+
+EMOTIONS = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
+MEANS = ["meanEmoResp", *(f"mean{emotion}Resp" for emotion in EMOTIONS), "medianEmoResp"]
+HEADER = ["", *"ADFHNS", "fileName", "numResponses", "agreement", "emoVote", *MEANS, *(f"{name}Norm" for name in MEANS)]
+REMEDY = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
+
+
+def line(row_id: str, name: str, counts: str, responses: int | str | None = None) -> list[object]:
+    """A row of the vote table; ``counts`` are the votes for A, D, F, H, N, S, separated by spaces."""
+    votes = [int(count) for count in counts.split()]
+    top = ":".join(letter for letter, count in zip("ADFHNS", votes, strict=True) if count == max(votes))
+    total = sum(votes) if responses is None else responses
+    return [row_id, *votes, name, total, max(votes) / max(sum(votes), 1), top, *[-1.0] * 16]
+
+
+ROWS = [
+    line("100001", "1001_IEO_NEU_XX", "0 0 0 1 10 0"),
+    line("100002", "1001_IEO_HAP_LO", "0 0 2 3 3 1"),
+    line("100003", "1006_TIE_HAP_XX", "1 0 0 8 0 0"),
+    line("100004", "1076_MTI_SAD_XX", "1 1 0 0 6 2"),
+    line("200001", "1001_IEO_NEU_XX", "0 0 0 0 9 0"),
+    line("300001", "1001_IEO_NEU_XX", "0 1 0 0 9 0"),
+]
+ACTORS = (
+    '"ActorID","Age","Sex","Race","Ethnicity"\n'
+    '1001,51,"Male","Caucasian","Not Hispanic"\n'
+    '1006,58,"Female","African American","Hispanic"\n'
+)
+
+
+def table(rows: list[list[object]]) -> str:
+    """As R writes it: text is quoted, numbers are not."""
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+@pytest.fixture
+def cremad(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a corpus folder."""
+
+    def make(votes: str | bytes | None = None, actors: str | None = ACTORS) -> Path:
+        for name in ("AudioWAV", "processedResults"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        votes = table(ROWS) if votes is None else votes
+        votes_file = tmp_path / "processedResults" / "tabulatedVotes.csv"
+        votes_file.write_bytes(votes if isinstance(votes, bytes) else votes.encode())
+        if actors is not None:
+            (tmp_path / "VideoDemographics.csv").write_text(actors)
+        return tmp_path
+
+    return make
+
+
+def votes_file(root: Path) -> Path:
+    return root / "processedResults" / "tabulatedVotes.csv"
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_the_header_is_the_official_one():
+    assert len(HEADER) == 27
+    assert HEADER[11:19] == [
+        "meanEmoResp",
+        "meanAngerResp",
+        "meanDisgustResp",
+        "meanFearResp",
+        "meanHappyResp",
+        "meanNeutralResp",
+        "meanSadResp",
+        "medianEmoResp",
+    ]
+
+
+def test_a_clip_and_its_voice_votes(cremad):
+    root = cremad()
+    corpus = read_cremad(root)
+    first, second = corpus.utterances[:2]
+    assert (first.id, first.speaker, first.split, first.num_raters) == ("1001_IEO_NEU_XX", "1001", None, 11)
+    assert first.votes == {"anger": 0, "disgust": 0, "fear": 0, "happy": 1, "neutral": 10, "sad": 0}
+    assert first.audio == root / "AudioWAV" / "1001_IEO_NEU_XX.wav"
+    assert first.metadata == {
+        "votes_from": "voice",
+        "acted_emotion": "neutral",
+        "level": "XX",
+        "sentence": "IEO",
+        "gender": "male",
+        "age": 51,
+        "race": "Caucasian",
+        "ethnicity": "Not Hispanic",
+    }
+    assert (first.file, first.row, second.row) == (votes_file(root), 2, 3)
+    assert second.votes == {"anger": 0, "disgust": 0, "fear": 2, "happy": 3, "neutral": 3, "sad": 1}
+    assert (second.metadata["acted_emotion"], second.metadata["level"]) == ("happy", "LO")
+    assert (len(corpus.utterances), corpus.skipped, corpus.card) == (4, (), CARD)
+
+
+@pytest.mark.parametrize(("votes", "raters", "clips"), [("voice", 11, 4), ("face", 9, 1), ("audiovisual", 10, 1)])
+def test_modes(cremad, votes: str, raters: int, clips: int):
+    corpus = read_cremad(cremad(), votes=votes)
+    assert len(corpus.utterances) == clips
+    assert corpus.utterances[0].num_raters == raters
+    assert {utterance.metadata["votes_from"] for utterance in corpus.utterances} == {votes}
+
+
+def test_actors_without_demographics(cremad):
+    facts = read_cremad(cremad()).utterances[3].metadata
+    assert set(facts) == {"votes_from", "acted_emotion", "level", "sentence", "known_defect"}
+
+
+def test_no_demographics_at_all(cremad):
+    root = cremad(actors=None)
+    assert not (root / "VideoDemographics.csv").exists()
+    facts = {"votes_from": "voice", "acted_emotion": "neutral", "level": "XX", "sentence": "IEO"}
+    assert read_cremad(root).utterances[0].metadata == facts
+
+
+def test_known_defects(cremad):
+    defects = {u.id: u.metadata.get("known_defect") for u in read_cremad(cremad()).utterances}
+    assert defects == {
+        "1001_IEO_NEU_XX": None,
+        "1001_IEO_HAP_LO": None,
+        "1006_TIE_HAP_XX": "same sound as 1006_TIE_NEU_XX",
+        "1076_MTI_SAD_XX": "silent",
+    }
+    clips = (
+        "1006_TIE_HAP_XX",
+        "1006_TIE_NEU_XX",
+        "1013_WSI_DIS_XX",
+        "1013_WSI_SAD_XX",
+        "1017_IWW_ANG_XX",
+        "1017_IWW_FEA_XX",
+        "1076_MTI_SAD_XX",
+    )
+    assert set(CARD.defects) == set(clips)
+    for clip in clips:
+        assert clip in CARD.notes
+
+
+def test_card():
+    assert not CARD.synthetic
+    assert "10.1109/TAFFC.2014.2336244" in CARD.citation
+    assert "ODbL 1.0" in CARD.licence
+    assert "DbCL 1.0" in CARD.licence
+    assert CARD.words == ("anger", "disgust", "fear", "happy", "neutral", "sad")
+    assert CARD.label_sets == ("basic6",)
+
+
+def test_suffix_of_the_sound_in_any_case(cremad):
+    root = cremad()
+    for name in ("1001_IEO_NEU_XX.WAV", "1001_IEO_HAP_LO.wav", "1006_TIE_HAP_XX.mp3"):
+        (root / "AudioWAV" / name).touch()
+    names = [utterance.audio.name for utterance in read_cremad(root).utterances]
+    assert names[:3] == ["1001_IEO_NEU_XX.WAV", "1001_IEO_HAP_LO.wav", "1006_TIE_HAP_XX.wav"]
+
+
+def test_a_partial_copy_says_how_much_is_missing(cremad, six: LabelSet):
+    root = cremad()
+    (root / "AudioWAV" / "1001_IEO_NEU_XX.wav").touch()
+    with pytest.raises(InputError, match="3 of 4 utterances"):
+        prepare(read_cremad(root), six, SoftLabelPolicy())
+    prepared = prepare(read_cremad(root), six, SoftLabelPolicy(), missing_audio="skip")
+    assert [item.utterance.id for item in prepared.items] == ["1001_IEO_NEU_XX"]
+
+
+@pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\n"])
+def test_other_line_ends_byte_order_mark_and_blank_lines(cremad, change: Callable[[str], str]):
+    assert len(read_cremad(cremad(change(table(ROWS)))).utterances) == 4
+
+
+# -------------------------------------------------------------------------------------------------------------- refused
+
+
+def test_another_folder(tmp_path: Path, refused):
+    refused(
+        lambda: read_cremad(tmp_path),
+        "not CREMA-D: it has no processedResults/tabulatedVotes.csv",
+        file=votes_file(tmp_path),
+        field="dataset.root",
+        remedy="https://github.com/CheyneyComputerScience/CREMA-D",
+    )
+
+
+@pytest.mark.parametrize("root", ["~no-such-user/corpus", "a" * 5000, "a\0b"])
+def test_root_that_is_no_folder(refused, root: str):
+    file = votes_file(Path(root).absolute())
+    refused(lambda: read_cremad(root), "not CREMA-D", file=file, field="dataset.root", remedy="Get the corpus")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"votes": "audio"}, "dataset.votes"), ({"on_error": "ignore"}, "dataset.on_error")]
+)
+def test_wrong_options(cremad, refused, options: dict, field: str):
+    root = cremad()
+    refused(lambda: read_cremad(root, **options), "unknown", file=None, field=field, remedy="Use")
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "field", "reason"),
+    [
+        (line("100009", "1001_IEO_NEU_XX", "0 0 0 1 1 0"), "there before, in row 2", "fileName", "duplicate_id"),
+        (line("100009", "1001_IEO_NEU", "0 0 0 1 1 0"), "is not ACTOR_SENTENCE_EMOTION_LEVEL", "fileName", "bad_row"),
+        (line("100009", "1001_IEO_JOY_XX", "0 0 0 1 1 0"), "'1001_IEO_JOY_XX' is not", "fileName", "bad_row"),
+        (line("100009", "../1001_IEO_SAD_XX", "0 0 0 1 1 0"), "is not ACTOR_", "fileName", "bad_row"),
+        (line("400009", "1001_IEO_SAD_XX", "0 0 0 1 1 0"), "'400009' is not MNNNNN", "(first column)", "bad_row"),
+        (line("", "1001_IEO_SAD_XX", "0 0 0 1 1 0"), "'' is not MNNNNN", "(first column)", "bad_row"),
+        (
+            line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", 3),
+            "sum to 2 and numResponses says 3",
+            "numResponses",
+            "bad_votes",
+        ),
+        (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "NA"), "'NA' is not a whole", "numResponses", "bad_votes"),
+        (line("100009", "1001_IEO_SAD_XX", "-1 0 0 1 1 0", 1), "'-1' is not a whole number", "A", "bad_votes"),
+        (line("100009", "1001_IEO_SAD_XX", "0 0 99999999 1 1 0"), "'99999999' is not a whole", "F", "bad_votes"),
+        (
+            line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "\u0662"),
+            "'\u0662' is not a whole",
+            "numResponses",
+            "bad_votes",
+        ),
+        (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0", "2.0"), "'2.0' is not a whole", "numResponses", "bad_votes"),
+        (line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0")[:-1], "26 fields and the header 27", None, "bad_row"),
+        ([*line("100009", "1001_IEO_SAD_XX", "0 0 0 1 1 0"), 0], "28 fields and the header 27", None, "bad_row"),
+    ],
+)
+def test_bad_rows(cremad, refused, row: list, what: str, field: str | None, reason: str):
+    root = cremad(table([*ROWS, row]))
+    call = lambda: read_cremad(root)  # noqa: E731
+    refused(call, what, file=votes_file(root), row=8, field=field, remedy=REMEDY, reason=reason)
+    corpus = read_cremad(root, on_error="skip")
+    assert len(corpus.utterances) == 4
+    assert [(each.reason, each.row, each.file) for each in corpus.skipped] == [(reason, 8, str(votes_file(root)))]
+
+
+@pytest.mark.parametrize("column", ["", "A", "S", "fileName", "numResponses"])
+def test_missing_column(cremad, refused, column: str):
+    root = cremad(table(ROWS).replace(f'"{column}"', '"x"', 1))
+    what = f"the column {column!r} is missing; there are "
+    refused(lambda: read_cremad(root), what, file=votes_file(root), row=1, field=column, remedy="Restore the file")
+
+
+@pytest.mark.parametrize("column", ["A", "fileName", "numResponses"])
+def test_column_twice(cremad, refused, column: str):
+    # The later of the two would silently win.
+    root = cremad(table(ROWS).replace('"meanEmoResp"', f'"{column}"', 1))
+    what = f"the column {column!r} occurs twice"
+    refused(lambda: read_cremad(root), what, file=votes_file(root), row=1, field=column, remedy="Restore the file")
+
+
+@pytest.mark.parametrize("content", ["", "\n", table([]), table(ROWS[4:])])
+def test_no_rows(cremad, content: str):
+    root = cremad(content)
+    with pytest.raises(InputError) as caught:
+        read_cremad(root)
+    assert caught.value.file == votes_file(root)
+    assert "Restore the file" in caught.value.remedy
+
+
+def test_only_bad_rows(cremad, refused):
+    root = cremad(table([line("100001", "x", "1 0 0 0 0 0")]))
+    call = lambda: read_cremad(root, on_error="skip")  # noqa: E731
+    refused(call, "no usable utterance", file=votes_file(root), remedy="'x' is not ACTOR_SENTENCE")
+
+
+def test_git_lfs_pointer_instead_of_the_table(cremad, refused):
+    root = cremad("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(lambda: read_cremad(root), "is missing", file=votes_file(root), row=1, field="", remedy="Restore the file")
+
+
+def test_not_utf_8(cremad, refused):
+    root = cremad(table(ROWS).encode() + b"\xff\n")
+    what = "byte 0xff is not UTF-8"
+    refused(lambda: read_cremad(root), what, file=votes_file(root), row=8, remedy="Restore the file")
+
+
+def test_quote_that_is_never_closed(cremad, refused):
+    root = cremad(table(ROWS) + '"100009,0')
+    refused(lambda: read_cremad(root), "this is not a table", file=votes_file(root), row=8, remedy="Restore the file")
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [('1002,21,"?","Asian","Hispanic"', "Sex"), ('1002,²1,"Male","Asian","Hispanic"', "Age"), ("1002", None)],
+)
+def test_bad_demographics(cremad, refused, row: str, field: str | None):
+    root = cremad(actors=ACTORS + row + "\n")
+    file = root / "VideoDemographics.csv"
+    for on_error in ("error", "skip"):
+        call = lambda on_error=on_error: read_cremad(root, on_error=on_error)  # noqa: E731
+        refused(call, "", file=file, row=4, field=field, remedy="or remove it: it is optional")
+
+
+# -------------------------------------------------------------------------------------------------- who said what
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A copy with the answers of single raters."""
+    copy.write(tmp_path)
+    return tmp_path
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def words(utterance: Utterance) -> list[str]:
+    return [word for rating in utterance.ratings for word in rating.labels]
+
+
+def test_ratings_of_every_clip(whole: Path):
+    corpus = read_cremad(whole)
+    assert {each.id: " ".join(words(each)) for each in corpus.utterances} == {
+        "1001_IEO_NEU_XX": "neutral neutral neutral happy",  # without the slow anger
+        "1001_IEO_HAP_LO": "fear fear happy neutral",
+        "1002_DFA_ANG_XX": "anger anger anger anger",  # without the slow disgust
+        "1002_TIE_SAD_XX": "sad neutral sad neutral",
+        "1003_ITS_FEA_XX": "fear fear sad",
+        "1003_WSI_DIS_XX": "disgust disgust anger",
+        "1004_IOM_HAP_XX": "",
+        "1004_TAI_NEU_XX": "neutral neutral sad",
+    }
+    first = corpus.utterances[0]
+    assert first.ratings[3] == Rating("SSI_1132000004", ("happy",))
+    assert (first.votes, first.num_raters) == ({}, None)
+    assert "ratings_differ" not in first.metadata
+    assert corpus.skipped == ()
+
+
+def test_votes_that_differ_from_the_ratings_are_kept(whole: Path):
+    clip = next(each for each in read_cremad(whole).utterances if each.id == "1004_IOM_HAP_XX")
+    assert clip.votes == {"anger": 0, "disgust": 0, "fear": 0, "happy": 2, "neutral": 1, "sad": 1}
+    assert (clip.num_raters, clip.ratings, clip.metadata["ratings_differ"]) == (4, (), 1.0)
+
+
+def test_a_rater_who_answers_twice_stays_one_person(whole: Path, six: LabelSet):
+    clip = next(each for each in read_cremad(whole).utterances if each.id == "1003_ITS_FEA_XX")
+    assert [rating.rater[-1] for rating in clip.ratings] == ["1", "1", "2"]
+    np.testing.assert_array_equal(soft_label(clip, six, SoftLabelPolicy()).votes, [0, 0, 1, 0, 0, 1])
+    policy = SoftLabelPolicy(repeated_raters="all")
+    np.testing.assert_array_equal(soft_label(clip, six, policy).votes, [0, 0, 2, 0, 0, 1])
+
+
+def test_ratings_of_other_modes(whole: Path):
+    assert words(read_cremad(whole, votes="face").utterances[2]) == ["anger", "disgust"]
+    assert words(read_cremad(whole, votes="audiovisual").utterances[0]) == ["disgust", "neutral", "neutral"]
+
+
+def test_without_the_times_slow_answers_cannot_be_told(whole: Path):
+    (whole / "finishedEmoResponses.csv").unlink()
+    differing = [each.id for each in read_cremad(whole).utterances if each.metadata.get("ratings_differ")]
+    assert differing == ["1001_IEO_NEU_XX", "1002_DFA_ANG_XX", "1004_IOM_HAP_XX"]
+
+
+def test_a_time_that_is_no_number_keeps_its_answer(whole: Path):
+    edit(whole / "finishedEmoResponses.csv", '"12345"', '"NA"')
+    differing = [each.id for each in read_cremad(whole).utterances if each.metadata.get("ratings_differ")]
+    assert len(differing) == 2
+
+
+def test_without_answers_there_are_only_votes(whole: Path):
+    (whole / "finishedResponses.csv").unlink()
+    corpus = read_cremad(whole)
+    assert not any(each.ratings or each.metadata.get("ratings_differ") for each in corpus.utterances)
+    assert corpus.utterances[0].votes == {"anger": 0, "disgust": 0, "fear": 0, "happy": 1, "neutral": 3, "sad": 0}
+
+
+@pytest.mark.parametrize("answer", ["F", "f", "FEA", "fear", "F_50", " Fea_80"])
+def test_ways_to_write_an_answer(whole: Path, answer: str):
+    edit(whole / "finishedResponses.csv", '"1001_IEO_HAP_LO",3001,"F"', f'"1001_IEO_HAP_LO",3001,"{answer}"')
+    assert words(read_cremad(whole).utterances[1]) == ["fear", "fear", "happy", "neutral"]
+
+
+def test_the_answer_with_its_level_stands_in(whole: Path):
+    edit(whole / "finishedResponses.csv", '"1001_IEO_HAP_LO",3001,"F"', '"1001_IEO_HAP_LO",3001,""')
+    assert words(read_cremad(whole).utterances[1]) == ["fear", "fear", "happy", "neutral"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "field", "reason"),
+    [
+        ('LO",3001,"F"', 'LO",3001,"X"', "'X' begins none of anger, disgust", "respEmo", "bad_votes"),
+        ('LO",3001,"F"', 'LO",3001,"fury"', "'fury' begins none of", "respEmo", "bad_votes"),
+        (
+            '"F_50","3245",1,0,2,1,4,"1001_IEO_HAP_LO",3001,"F"',
+            '"","3245",1,0,2,1,4,"1001_IEO_HAP_LO",3001,""',
+            "'' begins none of",
+            "respEmo",
+            "bad_votes",
+        ),
+        ('"3245",1,', '"3245",4,', "'4' is none of 1, 2, 3", "queryType", "bad_row"),
+        ('"SSI_1132000001",1,', '" ",1,', "the field is empty", "localid", "bad_row"),
+        ('"1001_IEO_HAP_LO",3001', '"1001_IEO_HAP",3001', "'1001_IEO_HAP' is not ACTOR_", "clipName", "bad_row"),
+        (',"L"\n', "\n", "16 fields and the header 17", None, "bad_row"),
+    ],
+)
+def test_bad_answers(whole: Path, refused, old: str, new: str, what: str, field: str | None, reason: str):
+    file = whole / "finishedResponses.csv"
+    edit(file, old, new)
+    refused(lambda: read_cremad(whole), what, file=file, row=2, field=field, remedy=REMEDY, reason=reason)
+    corpus = read_cremad(whole, on_error="skip")
+    assert [(each.reason, each.row, each.file) for each in corpus.skipped] == [(reason, 2, str(file))]
+    # The clip stays, with the votes of the table.
+    assert len(corpus.utterances) == 8
+    clip = corpus.utterances[1]
+    assert (clip.ratings, clip.num_raters, clip.metadata["ratings_differ"]) == ((), 4, 1.0)
+
+
+def test_bad_times(whole: Path, refused):
+    file = whole / "finishedEmoResponses.csv"
+    edit(file, '"2","SSI', '"2",7,"SSI')
+    refused(lambda: read_cremad(whole), "11 fields", file=file, row=3, remedy=REMEDY, reason="bad_row")
+    assert [each.row for each in read_cremad(whole, on_error="skip").skipped] == [3]
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        ("finishedResponses.csv", ["localid", "queryType", "clipName", "questNum", "sessionNums", "respEmo"]),
+        ("finishedEmoResponses.csv", ["sessionNums", "queryType", "questNum", "ttr"]),
+    ],
+)
+def test_missing_columns_of_the_answers(whole: Path, refused, file: str, columns: list[str]):
+    text = (whole / file).read_text()
+    for column in columns:
+        (whole / file).write_text(text.replace(f'"{column}"', '"x"', 1))
+        what = f"the column {column!r} is missing"
+        refused(lambda: read_cremad(whole), what, file=whole / file, row=1, field=column, remedy="Restore the file")
+
+
+@pytest.mark.parametrize("change", [lambda t: b"\xef\xbb\xbf" + t, lambda t: t.replace(b"\n", b"\r\n")])
+def test_other_line_ends_and_byte_order_mark_in_all_files(whole: Path, change: Callable[[bytes], bytes]):
+    before = read_cremad(whole)
+    for name in copy.LABEL_FILES:
+        (whole / name).write_bytes(change((whole / name).read_bytes()))
+    assert read_cremad(whole) == before
+
+
+def test_many_answers_are_read_within_seconds(whole: Path):
+    header = (whole / "finishedResponses.csv").read_text().splitlines()[0]
+    row = '"{0}","SSI_{1}",1,"F_50","3245",2,0,2,{0},4,"1001_IEO_HAP_LO",{1},"F","50","H",50,"L"'
+    rows = [row.format(number, number % 2_443) for number in range(100_000)]
+    (whole / "finishedResponses.csv").write_text("\n".join([header, *rows]))
+    start = time.perf_counter()
+    read_cremad(whole)
+    assert time.perf_counter() - start < 20  # about 1 s alone on a machine
+
+
+# ----------------------------------------------------------------------------------------------------- sound and config
+
+
+def test_links_inside_the_root_and_out_of_it(whole: Path, tmp_path_factory: pytest.TempPathFactory, refused):
+    sound, inside = whole / "AudioWAV" / "1001_IEO_HAP_LO.wav", whole / ".git" / "objects"
+    inside.mkdir(parents=True)
+    sound.rename(inside / "a")
+    sound.symlink_to(inside / "a")
+    assert read_cremad(whole).utterances[1].audio == sound
+    sound.unlink()
+    outside = tmp_path_factory.mktemp("outside") / "a.wav"
+    outside.touch()
+    sound.symlink_to(outside)
+    what = "the path 'AudioWAV/1001_IEO_HAP_LO.wav' leaves the root"
+    refused(lambda: read_cremad(whole), what, file=votes_file(whole), row=3, field="path", remedy="dataset.root")
+    assert [each.id for each in read_cremad(whole, on_error="skip").skipped] == ["1001_IEO_HAP_LO"]
+
+
+def test_sound_of_all_clips_is_found(whole: Path):
+    assert all(each.audio.exists() for each in read_cremad(whole).utterances)
+
+
+@pytest.mark.parametrize("mode", ["voice", "face", "audiovisual"])
+def test_the_config_reads_and_prepares(whole: Path, mode: str):
+    config = runs.compose(["dataset=cremad", f"dataset.root={whole}", f"dataset.votes={mode}", "labels=basic6"])
+    corpus = runs.read_corpus(config)
+    assert len(corpus.utterances) == 8
+    prepared = runs.prepare_run(config, corpus, LabelSet(**runs.plain(config.labels)))
+    assert len(prepared.items) == 8
+    assert prepared.skipped == ()
+
+
+# --------------------------------------------------------------------------------------------- totals and checksums
+
+
+def test_totals_are_counted_from_ratings_and_from_votes(whole: Path):
+    counts = {total.what: total.count(read_cremad(whole)) for total in TOTALS}
+    assert counts == {
+        "clips": 8,
+        "actors": 4,
+        "voice votes": 29,  # ratings 4 + 4 + 4 + 4 + 3 + 3 + 3, and the votes of one clip, 4
+        "clips with a tie for the top voice vote": 1,
+        "clips with unanimous voice votes": 1,
+    }
+    assert {total.what: total.expected for total in TOTALS} == {
+        "clips": 7_442,
+        "actors": 91,
+        "voice votes": 68_568,
+        "clips with a tie for the top voice vote": 644,
+        "clips with unanimous voice votes": 383,
+    }
+
+
+def test_totals_of_the_voice_do_not_apply_to_other_votes(whole: Path):
+    assert [total.count(read_cremad(whole, votes="face")) for total in TOTALS] == [8, 4, None, None, None]
+
+
+def test_every_actor_has_a_digest():
+    assert sorted(DIGESTS) == [str(1001 + number) for number in range(91)]
+    assert all(re.fullmatch("[0-9a-f]{16}", value) for value in DIGESTS.values())
+    assert len(set(DIGESTS.values())) == 91
+    assert sum(FEWER_CLIPS.get(actor, CLIPS) for actor in DIGESTS) == 7_442
+
+
+def test_sound_is_compared_actor_by_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = {f"1001_TIE_{number:03}": hashlib.sha256(b"%d" % number).hexdigest() for number in range(82)}
+    second = {f"1002_TIE_{number:03}": hashlib.sha256(b"%d" % number).hexdigest() for number in range(81)}
+    lines = "".join(f"{name} {first[name]}\n" for name in sorted(first))
+    monkeypatch.setitem(DIGESTS, "1001", hashlib.sha256(lines.encode()).hexdigest()[:16])
+    assert check_sound(tmp_path, first) == []
+    assert check_sound(tmp_path, dict(reversed(first.items())) | {"notes": "0"}) == []
+    (message,) = check_sound(tmp_path, first | second)
+    assert message.startswith("actor 1002: the sound differs from the official release")
+    assert str(tmp_path) in message
+    changed = first | {"1001_TIE_000": "0" * 64}
+    assert [each[:11] for each in check_sound(tmp_path, changed | second)] == ["actor 1001:", "actor 1002:"]
+    # Where a clip is missing, nothing can be said.
+    del changed["1001_TIE_001"], second["1002_TIE_001"]
+    assert check_sound(tmp_path, changed | second) == []
+
+
+# ------------------------------------------------------------------------------------------------------------ any bytes
+
+
+def check_outcome(root: Path, content: bytes, on_error: str) -> None:
+    (root / "processedResults").mkdir(exist_ok=True)
+    votes_file(root).write_bytes(content)
+    outcome = corpus_or_error(root, on_error)
+    if isinstance(outcome, InputError):
+        assert outcome.file == votes_file(root)
+        assert outcome.remedy
+        return
+    for utterance in outcome.utterances:
+        assert sum(utterance.votes.values()) == utterance.num_raters
+        assert utterance.audio.parent == root / "AudioWAV"
+
+
+def corpus_or_error(root: Path, on_error: str) -> Corpus | InputError:
+    try:
+        return read_cremad(root, on_error=on_error)
+    except InputError as error:
+        return error
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(content=st.binary(max_size=300))
+def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes):
+    check_outcome(tmp_path_factory.getbasetemp(), content, "error")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 3), st.binary(max_size=4)), min_size=1, max_size=4),
+    on_error=st.sampled_from(["error", "skip"]),
+)
+def test_mutated_tables(tmp_path_factory: pytest.TempPathFactory, edits: list, on_error: str):
+    content = table(ROWS).encode()
+    for position, removed, added in edits:
+        content = content[:position] + added + content[position + removed :]
+    check_outcome(tmp_path_factory.getbasetemp(), content, on_error)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    cells=st.lists(st.tuples(st.integers(0, 8), st.text(max_size=6)), min_size=1, max_size=3),
+    on_error=st.sampled_from(["error", "skip"]),
+)
+def test_any_text_in_the_cells(tmp_path_factory: pytest.TempPathFactory, cells: list, on_error: str):
+    row = list(ROWS[1])
+    for column, text in cells:
+        row[column] = text
+    content = table([ROWS[0], row]).encode(errors="replace")
+    check_outcome(tmp_path_factory.getbasetemp(), content, on_error)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(data=st.data(), on_error=st.sampled_from(["error", "skip"]))
+def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, on_error: str):
+    root = tmp_path_factory.getbasetemp() / "damaged"
+    if not root.exists():
+        copy.write(root)
+    name = data.draw(st.sampled_from(copy.LABEL_FILES))
+    content = (root / name).read_bytes()
+    try:
+        (root / name).write_bytes(data.draw(damaged(content, b",")))
+        outcome = corpus_or_error(root, on_error)
+    finally:
+        (root / name).write_bytes(content)
+    if isinstance(outcome, InputError):
+        assert outcome.file == root / name
+        assert outcome.remedy
+        return
+    for utterance in outcome.utterances:
+        assert {*utterance.votes, *words(utterance)} <= set(CARD.words)
+        assert utterance.audio.parent == root / "AudioWAV"

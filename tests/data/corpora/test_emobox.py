@@ -1,0 +1,356 @@
+"""EmoBox: labels and folds of many corpora, read from a made-up copy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from copies import emobox as copy
+from copies.fuzz import survives
+from copies.labels import label_set
+from copies.sound import write_sound
+
+from emoprobe import runs
+from emoprobe.data.corpora.emobox import CARD, read_emobox
+from emoprobe.errors import InputError
+
+ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    copy.write(tmp_path)
+    return tmp_path
+
+
+def rewrite(root: Path, value: object, file: str = copy.TRAIN, row: int = 1) -> Path:
+    """Put another object (or text) in a row of a fold."""
+    lines = (root / file).read_text().splitlines()
+    lines[row - 1] = value if isinstance(value, str) else json.dumps(value)
+    (root / file).write_text("\n".join(lines) + "\n")
+    return root / file
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_a_clip(root: Path):
+    corpus = read_emobox(root, "CREMAD")
+    first = corpus.utterances[0]
+    assert (first.id, first.speaker, first.split) == ("cremad-1001-IEO-ANG-HI", "1001", "train")
+    assert (first.votes, first.num_raters, first.ratings) == ({"anger": 1.0}, 1, ())
+    assert first.audio == root / "downloads/cremad/AudioWAV/1001_IEO_ANG_HI.wav"
+    assert first.metadata == {
+        "code": "ANG",
+        "expected_frames": 3200,
+        "expected_sample_rate": 16000,
+        "expected_channels": 1,
+        "expected_seconds": 0.2,
+    }
+    assert (first.file, first.row) == (root / copy.TRAIN, 1)
+    assert [u.split for u in corpus.utterances] == ["train"] * 5 + ["test"] * 3
+    votes = ["anger", "sad", "happy", "neutral", "fear", "disgust", "anger", "neutral"]
+    assert [list(u.votes) for u in corpus.utterances] == [[word] for word in votes]
+    assert corpus.card.title == "EmoBox cremad"
+
+
+def test_iemocap_counts_excited_as_happy(root: Path):
+    corpus = read_emobox(root, "iemocap")
+    # The speaker is who says the turn, not whom the dialogue is named after.
+    assert [(u.speaker, *u.votes, u.metadata["code"]) for u in corpus.utterances] == [
+        ("Ses02F", "happy", "hap"),
+        ("Ses03M", "anger", "ang"),
+        ("Ses01M", "happy", "exc"),
+        ("Ses01F", "neutral", "neu"),
+    ]
+
+
+def test_clips_without_agreement_have_no_vote(root: Path):
+    first, second, third, _ = read_emobox(root, "msppodcast").utterances
+    assert [(first.split, first.votes), (third.split, third.votes)] == [
+        ("development", {"neutral": 1.0}),
+        ("test", {"other": 1.0}),
+    ]
+    assert (second.votes, second.num_raters, second.speaker) == ({}, 0, None)
+    assert (second.metadata["consensus"], second.metadata["code"]) == ("no_agreement", "X")
+
+
+def test_folds_in_two_spellings(root: Path):
+    first, second = read_emobox(root, "emodb").utterances
+    assert [(first.id, first.speaker, *first.votes), (second.id, second.speaker, *second.votes)] == [
+        ("emodb-03a01Wa", "03", "anger"),
+        ("emodb-08b02La", "08", "boredom"),
+    ]
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_older_names_of_keys_and_files(root: Path, fold: int):
+    (only,) = read_emobox(root, "mer2023", fold=fold).utterances
+    assert (only.votes, only.split, only.metadata["expected_frames"]) == ({"worried": 1.0}, "test", 80640)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "key", "speaker"),
+    [
+        ("ased", "ased-a5-02-01-01-33", "33"),
+        ("asvpesd", "asvpesd-03-01-09-01-06-136-02-02-01-39", "136"),
+        ("cafe", "cafe-12-P-2-5", "12"),
+        ("casia", "casia-239-wangzhe-neutral", "wangzhe"),
+        ("emovdb", "emovdb-jenie-Amused-0057", "jenie"),
+        ("emovo", "emovo-gio-f2-b2", "f2"),
+        ("esd", "esd-0005-000001", "0005"),
+        ("jlcorpus", "jlcorpus-female2-concerned-6b-1", "female2"),
+        ("mead", "mead-W019-neutral-level-1-020", "W019"),
+        ("oreau", "oreau-29a13Ja", "29"),
+        ("polish", "polish-m3.s_trzymaj_5", "m3"),
+        ("ravdess", "ravdess-03-01-07-02-02-02-11", "11"),
+        ("savee", "savee-JE-n23", "JE"),
+        ("shemo", "shemo-M32S01", "M32"),
+        ("subesco", "subesco-M_09_SHUMANTA_S_2_FEAR_2", "M_09"),
+        ("tess", "tess-OAF-should-fear", "OAF"),
+        ("turevdb", "turevdb-1984_sk_orgu.wav", "1984"),
+        ("urdu", "urdu-SM5_F63_N091", "SM5"),
+        ("meld", "meld-dia0_utt0-test", None),
+        ("ravdess", "something else", None),
+    ],
+)
+def test_speakers(tmp_path: Path, corpus: str, key: str, speaker: str | None):
+    folder = tmp_path / corpus / "fold_1"
+    folder.mkdir(parents=True)
+    (folder.parent / "label_map.json").write_text('{"a": "Angry"}')
+    (folder / f"{corpus}_test_fold_1.jsonl").write_text(copy.lines({"key": key, "wav": "a.wav", "emo": "a"}))
+    (only,) = read_emobox(tmp_path, corpus).utterances
+    assert (only.speaker, only.metadata) == (speaker, {"code": "a"})
+
+
+def test_codes_that_the_map_lacks_pass_through(root: Path):
+    (root / copy.LABELS).write_text('{"ANG": "Angry", "SAD": "Gloomy "}')
+    corpus = read_emobox(root, "cremad")
+    assert [next(iter(u.votes)) for u in corpus.utterances[:3]] == ["anger", "gloomy", "hap"]
+    config = runs.compose(["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"])
+    with pytest.raises(InputError, match="'gloomy' is none of the corpus's emotion words"):
+        runs.prepare_run(config, corpus, label_set("basic6"))
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t])
+def test_line_ends_and_bom(root: Path, change):
+    expected = read_emobox(root, "cremad").utterances
+    for name in copy.LABEL_FILES:
+        (root / name).write_bytes(change((root / name).read_text()).encode())
+    assert read_emobox(root, "cremad").utterances == expected
+
+
+# ---------------------------------------------------------------------------------------------------------------- sound
+
+
+def test_leading_folders_may_be_missing(root: Path):
+    sounds = root / "mine"
+    (root / "downloads/cremad").rename(sounds)
+    assert read_emobox(root, "cremad", audio_root=sounds).utterances[0].audio == sounds / "AudioWAV/1001_IEO_ANG_HI.wav"
+    flat = sounds / "AudioWAV"
+    assert read_emobox(root, "cremad", audio_root=flat).utterances[0].audio == flat / "1001_IEO_ANG_HI.wav"
+
+
+def test_the_longest_end_that_exists(root: Path):
+    for name in ("AudioWAV/1001_IEO_ANG_HI.wav", "1001_IEO_ANG_HI.wav", "1001_IEO_SAD_LO.wav"):
+        write_sound(root / "mine" / name)
+    first, second, third = read_emobox(root, "cremad", audio_root=root / "mine").utterances[:3]
+    assert first.audio == root / "mine/AudioWAV/1001_IEO_ANG_HI.wav"
+    assert second.audio == root / "mine/1001_IEO_SAD_LO.wav"
+    assert third.audio == root / "mine/downloads/cremad/AudioWAV/1002_TIE_HAP_XX.wav"
+
+
+def test_case_and_other_suffix(root: Path):
+    folder = root / "downloads/cremad/AudioWAV"
+    (folder / "1001_IEO_ANG_HI.wav").rename(folder / "1001_IEO_ANG_HI.WAV")
+    (folder / "1001_IEO_SAD_LO.wav").rename(folder / "1001_IEO_SAD_LO.flac")
+    first, second = read_emobox(root, "cremad").utterances[:2]
+    assert (first.audio.name, second.audio.name) == ("1001_IEO_ANG_HI.WAV", "1001_IEO_SAD_LO.flac")
+
+
+def test_the_data_folder_itself(root: Path):
+    assert read_emobox(root / "data", "cremad").utterances == read_emobox(root, "cremad").utterances
+
+
+@pytest.mark.parametrize("wav", ["../../../etc/passwd", "/etc/passwd", "downloads/../../x.wav"])
+def test_paths_that_leave(root: Path, refused, wav: str):
+    file = rewrite(root, {**copy.cremad("1001_IEO_ANG_HI"), "wav": wav})
+    refused(
+        lambda: read_emobox(root, "cremad"),
+        "leaves the root",
+        file=file,
+        row=1,
+        field="wav",
+        remedy="relative to dataset.root",
+    )
+
+
+def test_paths_that_go_up_and_stay_inside(root: Path):
+    rewrite(root, {**copy.cremad("1001_IEO_ANG_HI"), "wav": "downloads/x/../cremad/AudioWAV/1001_IEO_ANG_HI.wav"})
+    assert "1001_IEO_ANG_HI" in str(read_emobox(root, "cremad").utterances[0].audio)
+
+
+def test_links(root: Path, refused):
+    sounds = root / "downloads/cremad/AudioWAV"
+    (sounds / "1001_IEO_ANG_HI.wav").rename(sounds / "real.wav")
+    (sounds / "1001_IEO_ANG_HI.wav").symlink_to("real.wav")
+    assert read_emobox(root, "cremad").utterances[0].audio.is_file()
+    (sounds / "1001_IEO_ANG_HI.wav").unlink()
+    (sounds / "1001_IEO_ANG_HI.wav").symlink_to("/etc/passwd")
+    refused(
+        lambda: read_emobox(root, "cremad"),
+        "leaves the root",
+        file=root / copy.TRAIN,
+        row=1,
+        field="wav",
+        remedy="dataset.root",
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "~nobody-of-that-name/x", "a\0b", "README.md"])
+def test_not_the_corpus(path: str):
+    with pytest.raises(InputError, match=r"not EmoBox|not a folder") as caught:
+        read_emobox(path, "cremad")
+    assert caught.value.field == "dataset.root"
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "field", "remedy"),
+    [
+        ({"corpus": "nemo"}, "there is no corpus 'nemo'", "dataset.corpus", "Use one of cremad, emodb, iemocap"),
+        ({"fold": 3}, "has no fold 3", "dataset.official_fold", "Use one of 1"),
+        ({"corpus": "mer2023", "fold": 9}, "has no fold 9", "dataset.official_fold", "Use one of 1, 2"),
+        ({"fold": "1"}, "not a whole number", "dataset.official_fold", "counted from 1"),
+        ({"on_error": "ignore"}, "unknown value", "dataset.on_error", "error or skip"),
+        ({"audio_root": "/nowhere"}, "does not exist", "dataset.audio_root", "Correct it"),
+    ],
+)
+def test_options(root: Path, options: dict, what: str, field: str, remedy: str):
+    with pytest.raises(InputError) as caught:
+        read_emobox(root, **{"corpus": "cremad", **options})
+    assert what in caught.value.what
+    assert (caught.value.field, remedy in caught.value.remedy) == (field, True)
+
+
+def test_empty_fold(root: Path, refused):
+    for name in (copy.TRAIN, copy.TEST):
+        (root / name).unlink()
+    what = "neither a training nor a test file"
+    refused(lambda: read_emobox(root, "cremad"), what, file=root / copy.TRAIN, remedy="Restore")
+
+
+GOOD = copy.cremad("1001_IEO_ANG_HI")
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "field"),
+    [
+        ("{", "not a JSON object", None),
+        ("[]", "not a JSON object", None),
+        ({k: v for k, v in GOOD.items() if k != "key"}, "the key 'key' is missing", "key"),
+        ({**GOOD, "key": 7}, "7 is not text", "key"),
+        ({**GOOD, "key": " "}, "' ' is not text", "key"),
+        ({**GOOD, "emo": None}, "the key 'emo' is missing", "emo"),
+        ({**GOOD, "wav": ["a.wav"]}, "is not text", "wav"),
+        ({**GOOD, "wav": "a\nb.wav"}, "holds a control character", "wav"),
+        ({**GOOD, "num_frame": "3200"}, "'3200' is not a positive whole number", "num_frame"),
+        ({**GOOD, "num_frame": 3200.5}, "3200.5 is not a positive whole number", "num_frame"),
+        ({**GOOD, "num_frame": float("nan")}, "nan is not a positive whole number", "num_frame"),
+        ({**GOOD, "sample_rate": -1}, "-1 is not a positive whole number", "sample_rate"),
+        ({**GOOD, "channel": True}, "True is not a positive whole number", "channel"),
+        ({**GOOD, "length": 10**400}, "is not a positive number", "length"),
+    ],
+)
+def test_bad_rows(root: Path, refused, value: object, what: str, field: str | None):
+    file = rewrite(root, value)
+    refused(lambda: read_emobox(root, "cremad"), what, file=file, row=1, field=field, remedy=ROW, reason="bad_row")
+    corpus = read_emobox(root, "cremad", on_error="skip")
+    (skipped,) = corpus.skipped
+    assert (len(corpus.utterances), skipped.reason, skipped.row, skipped.file) == (7, "bad_row", 1, str(file))
+
+
+def test_a_clip_in_two_parts(root: Path, refused):
+    file = rewrite(root, GOOD, copy.TEST)
+    refused(
+        lambda: read_emobox(root, "cremad"),
+        "was there before, in row 1",
+        file=file,
+        row=1,
+        field="key",
+        remedy=ROW,
+        reason="duplicate_id",
+    )
+
+
+def test_stretches_of_a_long_file_are_refused(root: Path, refused):
+    file = root / "data/pavoque/fold_1/pavoque_train_fold_1.jsonl"
+    refused(
+        lambda: read_emobox(root, "pavoque"),
+        "a stretch of a longer file",
+        file=file,
+        row=1,
+        field="start_time",
+        remedy="dataset=manifest",
+    )
+    refused(
+        lambda: read_emobox(root, "pavoque", on_error="skip"),
+        "no usable utterance",
+        file=file,
+        remedy="a stretch of a longer file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "the file is damaged"),
+        ("{}", "it has no label"),
+        ('["Angry"]', "it is not an object"),
+        ('{"a": 1}', "the label of 'a' is not a word"),
+        ('{"a": "Angry", "a": "Sad"}', "a key occurs twice"),
+    ],
+)
+def test_damaged_labels(root: Path, refused, text: str, what: str):
+    (root / copy.LABELS).write_text(text)
+    refused(lambda: read_emobox(root, "cremad"), what, file=root / copy.LABELS, remedy="Restore")
+
+
+def test_missing_labels(root: Path, refused):
+    (root / copy.LABELS).unlink()
+    refused(lambda: read_emobox(root, "cremad"), "cannot be read", file=root / copy.LABELS, remedy="Restore")
+
+
+@pytest.mark.parametrize("name", copy.LABEL_FILES)
+def test_any_damage(root: Path, name: str):
+    # A clip that damage has put in two parts is found in the second.
+    also = {root / file for file in copy.LABEL_FILES} - {root / name}
+    survives(lambda on_error: read_emobox(root, "cremad", on_error=on_error), root / name, b",", also=also)
+
+
+# ----------------------------------------------------------------------------------------------------------------- runs
+
+
+def test_a_run(root: Path):
+    overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"]
+    config = runs.compose(overrides)
+    corpus = runs.read_corpus(config)
+    assert corpus.utterances == copy.read(root).utterances
+    assert len(runs.prepare_run(config, corpus, label_set("basic6")).items) == 8
+    config = runs.compose([*overrides, "dataset.split=test"])
+    assert len(runs.prepare_run(config, corpus, label_set("basic6")).items) == 3
+
+
+def test_clips_without_a_vote_are_left_out(root: Path):
+    overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=msppodcast", "labels=msp8"]
+    config = runs.compose([*overrides, "dataset.missing_audio=ignore", "dataset.soft_label.outside=drop"])
+    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("msp8"))
+    assert ([i.utterance.metadata["code"] for i in prepared.items], len(prepared.skipped)) == (["N", "H"], 2)
+
+
+def test_the_card():
+    assert "CREMA-D" in CARD.notes
+    assert "pain" in CARD.words

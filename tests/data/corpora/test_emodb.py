@@ -1,0 +1,286 @@
+"""EmoDB: names of files, what listeners recognised, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from copies import emodb as copy
+from copies.damage import damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emoprobe import runs
+from emoprobe.data.corpora.emodb import CARD, EMOTIONS, SENTENCES, SPEAKERS, TOTALS, read_emodb
+from emoprobe.data.utterance import Corpus
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+
+
+@pytest.fixture
+def emodb(tmp_path: Path) -> Path:
+    root = tmp_path / "emodb"
+    copy.write(root)
+    return root
+
+
+def listeners(root: Path, *rows: str, header: str = copy.LISTENERS[0]) -> Path:
+    file = root / "erkennung.txt"
+    file.write_bytes("\n".join((header, *rows, "")).encode("latin-1"))
+    return file
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_clip(emodb: Path):
+    corpus = copy.read(emodb)
+    first = corpus.utterances[0]
+    assert (first.id, first.speaker, first.split) == ("03a01Wa", "03", None)
+    assert (first.votes, first.num_raters, first.ratings) == ({"anger": 1.0}, 1, ())
+    assert first.transcript == "Der Lappen liegt auf dem Eisschrank."
+    assert first.audio == first.file == emodb / "wav" / "03a01Wa.wav"
+    assert first.metadata == {
+        "acted_emotion": "anger",
+        "sentence": "a01",
+        "gender": "male",
+        "age": 31,
+        "recognised": 1.0,
+        "natural": 0.75,
+    }
+    assert (corpus.card, corpus.skipped) == (CARD, ())
+
+
+def test_all_clips(emodb: Path):
+    found = [
+        (u.id, *u.votes, u.metadata["gender"], u.metadata["age"], u.metadata.get("recognised"))
+        for u in copy.read(emodb).utterances
+    ]
+    assert found == [
+        ("03a01Wa", "anger", "male", 31, 1.0),
+        ("03a02Nc", "neutral", "male", 31, 0.95),
+        ("03b10Fa", "happy", "male", 31, 0.8),
+        ("08a04Tb", "sad", "female", 34, None),
+        ("08a05Lb", "boredom", "female", 34, 0.85),
+        ("08b01Ea", "disgust", "female", 34, 0.9),
+        ("14b02Aa", "fear", "female", 35, 1.0),
+        ("14b09Nd", "neutral", "female", 35, 0.95),
+    ]
+
+
+def test_speakers():
+    assert {speaker: f"{gender[0]}{age}" for speaker, (gender, age) in SPEAKERS.items()} == {
+        "03": "m31",
+        "08": "f34",
+        "09": "f21",
+        "10": "m32",
+        "11": "m26",
+        "12": "m30",
+        "13": "f32",
+        "14": "f35",
+        "15": "m25",
+        "16": "f31",
+    }
+
+
+def test_a_whole_copy_has_the_published_totals(tmp_path: Path):
+    counts = {"W": 127, "L": 81, "E": 46, "A": 69, "F": 71, "T": 62, "N": 79}
+    for letter, count in counts.items():
+        for number in range(count):
+            speaker, sentence = list(SPEAKERS)[number % 10], list(SENTENCES)[number // 10 % 10]
+            (tmp_path / f"{speaker}{sentence}{letter}{'abcd'[number // 100]}.wav").touch()
+    corpus = read_emodb(tmp_path)
+    assert [total.count(corpus) for total in TOTALS] == [total.expected for total in TOTALS]
+    assert {total.what: total.expected for total in TOTALS if "of" in total.what} == {
+        f"clips of {EMOTIONS[letter]}": count for letter, count in counts.items()
+    }
+
+
+def test_without_listeners(emodb: Path):
+    (emodb / "erkennung.txt").unlink()
+    assert set(copy.read(emodb).utterances[0].metadata) == {"acted_emotion", "sentence", "gender", "age"}
+
+
+def test_the_folder_of_sound_itself(emodb: Path):
+    corpus = read_emodb(emodb / "wav")
+    assert len(corpus.utterances) == 8
+    assert "recognised" not in corpus.utterances[0].metadata
+    (emodb / "erkennung.txt").rename(emodb / "wav" / "erkennung.txt")
+    assert read_emodb(emodb / "wav").utterances[0].metadata["natural"] == 0.75
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_line_ends_byte_order_mark_and_latin_1(emodb: Path, end: str, mark: bytes):
+    text = end.join(("Nr.\tSatz\terkannt\tnatürlich", *copy.LISTENERS[1:], "9\tgröße.wav\t5,00\t5,00", ""))
+    (emodb / "erkennung.txt").write_bytes(mark + text.encode("latin-1"))
+    assert copy.read(emodb).utterances[0].metadata["natural"] == 0.75
+
+
+def test_suffixes_and_hidden_files(emodb: Path):
+    (emodb / "wav" / "03a01Wa.wav").rename(emodb / "wav" / "03a01Wa.WAV")
+    (emodb / "wav" / "03a02Nc.wav").rename(emodb / "wav" / "03a02Nc.flac")
+    (emodb / "wav" / "._03a01Wa.wav").touch()
+    (emodb / "wav" / "notes.txt").touch()
+    assert [u.audio.name for u in copy.read(emodb).utterances[:2]] == ["03a01Wa.WAV", "03a02Nc.flac"]
+
+
+def test_rows_of_clips_that_were_not_published_do_not_matter(emodb: Path):
+    listeners(emodb, "1\t03a01Wa.wav\t100\t75", "2\t99x99Qq.wav\t?\t?", "3\t03a01Wa.wav\t100,00\t75,0")
+    assert copy.read(emodb).utterances[0].metadata["natural"] == 0.75
+
+
+def test_a_link_within_the_root(emodb: Path):
+    (emodb / "wav" / "03a01Wa.wav").rename(emodb / "first.wav")
+    (emodb / "wav" / "03a01Wa.wav").symlink_to(emodb / "first.wav")
+    assert copy.read(emodb).utterances[0].audio == emodb / "wav" / "03a01Wa.wav"
+
+
+def test_through_the_config(emodb: Path):
+    config = runs.compose(["dataset=emodb", f"dataset.root={emodb}", "labels=emodb7"])
+    labels = LabelSet(**runs.plain(config.labels))
+    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    assert [labels.labels[item.target.distribution.argmax()] for item in prepared.items] == [
+        "anger",
+        "neutral",
+        "happy",
+        "sad",
+        "boredom",
+        "disgust",
+        "fear",
+        "neutral",
+    ]
+    assert (config.dataset.partition.kind, config.dataset.partition.by) == ("leave_one_out", "speaker")
+    assert {config.labels.name} == set(CARD.label_sets)
+
+
+# -- refused -----------------------------------------------------------------------------------------------------------
+
+
+def test_another_folder(tmp_path: Path, refused):
+    refused(
+        lambda: read_emodb(tmp_path),
+        "this folder is not EmoDB: it has no wav/03a01Fa.wav",
+        file=tmp_path / "wav" / "03a01Fa.wav",
+        field="dataset.root",
+        remedy="Get the corpus (http://emodb.bilderbar.info)",
+    )
+
+
+def test_wrong_option(emodb: Path, refused):
+    call = lambda: read_emodb(emodb, on_error="ignore")  # noqa: E731
+    refused(call, "unknown value 'ignore'", file=None, field="dataset.on_error", remedy="Use error or skip")
+
+
+@pytest.mark.parametrize(
+    "name", ["01a01Wa", "03a03Wa", "03a01Xa", "03a01W", "03a01WA", "03a01Waa", "3a01Wa", "noise", "٠٣a01Wa"]
+)
+def test_other_names(emodb: Path, refused, name: str):
+    file = emodb / "wav" / f"{name}.wav"
+    file.touch()
+    remedy = "Take the file away, or leave it out: dataset.on_error=skip"
+    refused(lambda: read_emodb(emodb), f"'{name}.wav' is not SPEAKER, SENTENCE", file=file, remedy=remedy)
+    corpus = read_emodb(emodb, on_error="skip")
+    assert len(corpus.utterances) == 8
+    assert [(row.id, row.reason, row.file) for row in corpus.skipped] == [(name, "bad_row", str(file))]
+
+
+def test_two_copies_of_a_clip(emodb: Path, refused):
+    (emodb / "wav" / "03a01Wa.flac").touch()
+    file = emodb / "wav" / "03a01Wa.wav"
+    what = f"there twice; the other is {file.with_suffix('.flac')}"
+    refused(lambda: read_emodb(emodb), what, file=file, remedy="Take one away", reason="duplicate_id")
+    corpus = read_emodb(emodb, on_error="skip")
+    assert (len(corpus.utterances), [row.id for row in corpus.skipped]) == (8, ["03a01Wa"])
+
+
+def test_nothing_but_other_names(tmp_path: Path, refused):
+    (tmp_path / "noise.wav").touch()
+    call = lambda: read_emodb(tmp_path, on_error="skip")  # noqa: E731
+    refused(call, "no usable utterance", file=tmp_path, remedy="'noise.wav' is not SPEAKER")
+
+
+def test_a_link_that_leaves_the_root(emodb: Path, tmp_path: Path, refused):
+    file = emodb / "wav" / "03a01Wa.wav"
+    file.rename(tmp_path / "outside.wav")
+    file.symlink_to(tmp_path / "outside.wav")
+    refused(lambda: read_emodb(emodb), "leaves the root", file=file, field="path", remedy="Give paths relative to")
+    corpus = read_emodb(emodb, on_error="skip")
+    assert [row.id for row in corpus.skipped] == ["03a01Wa"]
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "field"),
+    [
+        ("1\t03a01Wa.wav\t100.00\t75,00", "'100.00' is not a percentage", "erkannt"),
+        ("1\t03a01Wa.wav\t100,00\t175,00", "'175,00' is not a percentage", "natuerlich"),
+        ("1\t03a01Wa.wav\t\t75,00", "'' is not a percentage", "erkannt"),
+        ("1\t03a01Wa.wav\t²5\t75,00", "'²5' is not a percentage", "erkannt"),
+        ("1\t03a01Wa.wav\t100,00", "the row has 3 fields and the header 4", None),
+        ("1\t03b10Fa.wav\t85,00\t100,00", "'03b10fa' was there before, with other shares", "Satz"),
+    ],
+)
+def test_bad_rows_of_the_listeners(emodb: Path, refused, row: str, what: str, field: str | None):
+    file = listeners(emodb, "1\t03b10Fa.wav\t80,00\t100,00", row)
+    for on_error in ("error", "skip"):
+        call = lambda on_error=on_error: read_emodb(emodb, on_error=on_error)  # noqa: E731
+        refused(call, what, file=file, row=3, field=field, remedy="or remove it: it is optional")
+
+
+@pytest.mark.parametrize("column", ["Satz", "erkannt", "natuerlich"])
+def test_missing_column(emodb: Path, refused, column: str):
+    file = listeners(emodb, *copy.LISTENERS[1:], header=copy.LISTENERS[0].replace(column, "x"))
+    what = f"the column {column!r} is missing"
+    refused(lambda: read_emodb(emodb), what, file=file, row=1, field=column, remedy="it is optional")
+
+
+# -- any bytes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", copy.LABEL_FILES)
+def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, file: str):
+    root = tmp_path_factory.mktemp("damaged")
+    copy.write(root)
+    whole = [utterance.votes for utterance in copy.read(root).utterances]
+    outcomes: set[type] = set()
+
+    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(damaged((root / file).read_bytes(), b"\t"), st.sampled_from(["error", "skip"]))
+    def check(broken: bytes, on_error: str) -> None:
+        (root / file).write_bytes(broken)
+        outcome = corpus_or_error(root, on_error)
+        outcomes.add(type(outcome))
+        if isinstance(outcome, InputError):
+            assert outcome.file == root / file
+            assert outcome.remedy
+            return
+        assert [utterance.votes for utterance in outcome.utterances] == whole
+        assert all(0 <= utterance.metadata.get("recognised", 0) <= 1 for utterance in outcome.utterances)
+
+    check()
+    assert outcomes == {Corpus, InputError}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    name=st.one_of(
+        st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=9),
+        st.from_regex(r"[01][0-9][ab][0-9]{2}[A-Z][a-d]", fullmatch=True),
+    )
+)
+def test_any_name(tmp_path_factory: pytest.TempPathFactory, name: str):
+    root = tmp_path_factory.mktemp("names")
+    (root / f"{name}.wav").touch()
+    outcome = corpus_or_error(root, "error")
+    if isinstance(outcome, InputError):
+        assert outcome.file in (root / f"{name}.wav", root / "wav" / "03a01Fa.wav")
+        return
+    assert set(outcome.utterances[0].votes) <= set(CARD.words)
+    assert outcome.utterances[0].id == name
+
+
+def corpus_or_error(root: Path, on_error: str) -> Corpus | InputError:
+    try:
+        return read_emodb(root, on_error=on_error)
+    except InputError as error:
+        return error

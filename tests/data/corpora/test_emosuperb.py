@@ -1,0 +1,317 @@
+"""EMO-SUPERB: smoothed shares turned back, folds of several corpora, read from a made-up copy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from copies import emosuperb as copy
+from copies.fuzz import survives
+from copies.labels import label_set
+from copies.sound import write_sound
+
+from emoprobe import runs
+from emoprobe.data.corpora.emosuperb import CARD, read_emosuperb
+from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.errors import InputError
+
+ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    copy.write(tmp_path)
+    return tmp_path
+
+
+def rewrite(root: Path, old: str, new: str, file: str = copy.TABLE) -> Path:
+    text = (root / file).read_text()
+    assert old in text
+    (root / file).write_text(text.replace(old, new, 1))
+    return root / file
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_shares_are_turned_back(root: Path):
+    corpus = read_emosuperb(root)
+    first = corpus.utterances[0]
+    # Written as 0.574, 0.01, 0.292, 0.01, 0.104, 0.01 in angry, sad, disgust, fear, neutral, happy.
+    assert "1001_DFA_ANG_XX.wav,0.574,0.01,0.292,0.01,0.104,0.01,1001" in (root / copy.TABLE).read_text()
+    expected = {"anger": 0.6, "sad": 0, "disgust": 0.3, "fear": 0, "neutral": 0.1, "happy": 0}
+    assert first.votes == pytest.approx(expected, abs=1e-9)
+    assert (first.num_raters, first.ratings, first.speaker, first.split) == (None, (), "1001", "train")
+    assert (first.id, first.metadata, first.row) == ("1001_DFA_ANG_XX", {"gender": "male"}, 2)
+    assert first.audio == root / "data/CREMA-D/Audios/1001_DFA_ANG_XX.wav"
+    assert (corpus.card.name, corpus.card.title) == ("emosuperb", "EMO-SUPERB CREMA-D")
+    assert set(corpus.card.words) >= {word for utterance in corpus.utterances for word in utterance.votes}
+
+
+def test_every_row_is_what_its_counts_say(root: Path):
+    for utterance, (name, counts, *_) in zip(read_emosuperb(root).utterances, copy.CREMAD, strict=True):
+        assert utterance.id == name
+        assert list(utterance.votes.values()) == pytest.approx([n / sum(counts) for n in counts], abs=2e-6)
+        assert sum(utterance.votes.values()) == pytest.approx(1, abs=1e-12)
+        assert all((share == 0) == (n == 0) for share, n in zip(utterance.votes.values(), counts, strict=True))
+
+
+def test_unknown_gender_is_left_out(root: Path):
+    assert read_emosuperb(root).utterances[-1].metadata == {}
+
+
+def test_iemocap_speakers_are_told_apart_by_gender(root: Path):
+    corpus = read_emosuperb(root, "iemocap")
+    first, second, tie, last = corpus.utterances
+    assert [u.speaker for u in corpus.utterances] == ["01F", "01M", "02M", "03F"]
+    assert [u.split for u in corpus.utterances] == ["train", "train", "test", "development"]
+    facts = {"gender": "female", "arousal": 3.333333, "valence": 2.0, "dominance": 3.0, "session": "01"}
+    assert first.metadata == facts
+    assert "dominance" not in second.metadata
+    assert {word: share for word, share in first.votes.items() if share} == pytest.approx(
+        {"frustration": 1 / 3, "excited": 2 / 3}, abs=2e-6
+    )
+    assert (tie.votes["anger"], tie.votes["neutral"]) == pytest.approx((0.5, 0.5))
+    assert last.votes["neutral"] == 1.0
+
+
+def test_table_whose_first_column_has_no_name(root: Path):
+    first, second, _ = read_emosuperb(root, "NNIME").utterances
+    assert (first.id, first.speaker) == ("neutral_02_A_048", "3")
+    assert (first.votes["neutral"], first.votes["joy"]) == pytest.approx((0.8, 0.2))
+    assert second.votes["relaxed"] == pytest.approx(1 / 3)
+    assert first.metadata == {"gender": "female", "arousal": 1.833333333, "valence": 3.0}
+
+
+def test_the_data_folder_itself(root: Path):
+    assert read_emosuperb(root / "data").utterances == read_emosuperb(root).utterances
+
+
+def test_session_of_improv(root: Path):
+    folder = root / "data/IMPROV"
+    (root / "data/CREMA-D").rename(folder)
+    first = read_emosuperb(root, "IMPROV").utterances[0]
+    assert (first.speaker, first.metadata["session"]) == ("1001", "1001")
+
+
+def test_unknown_speaker(root: Path):
+    rewrite(root, ",1001,Male", ",Unknown,Male")
+    assert read_emosuperb(root).utterances[0].speaker is None
+
+
+def test_primary_and_secondary(root: Path):
+    secondary = root / "data/CREMA-D/Secondary"
+    secondary.mkdir()
+    (secondary / "config.json").write_text(copy.config(copy.NINE, ""))
+    (secondary / "labels_consensus_2.csv").write_text((root / copy.IEMOCAP).read_text())
+    assert len(read_emosuperb(root, emotions="Secondary", fold=2).utterances) == 4
+    assert len(read_emosuperb(root, emotions="Primary").utterances) == 8
+    assert len(read_emosuperb(root).utterances) == 8
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t])
+def test_line_ends_and_bom(root: Path, change):
+    expected = read_emosuperb(root).utterances
+    for name in copy.LABEL_FILES:
+        (root / name).write_bytes(change((root / name).read_text()).encode())
+    assert read_emosuperb(root).utterances == expected
+
+
+def test_other_words_pass_through_and_are_refused_later(root: Path):
+    rewrite(root, '"angry"', '"Rage "', copy.CONFIG)
+    rewrite(root, "angry", "Rage")
+    corpus = read_emosuperb(root)
+    assert "rage" in corpus.utterances[0].votes
+    config = runs.compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
+    with pytest.raises(InputError, match="'rage' is none of the corpus's emotion words"):
+        runs.prepare_run(config, corpus, label_set("basic6"))
+
+
+# ---------------------------------------------------------------------------------------------------------------- sound
+
+
+def test_sound_is_found_anywhere_below(root: Path):
+    other = root / "elsewhere"
+    for name in ("deep/down/1001_dfa_ang_xx.WAV", "1002_IEO_NEU_XX.flac"):
+        write_sound(other / name)
+    found = {u.id: u.audio for u in read_emosuperb(root, audio_root=other).utterances}
+    assert found["1001_DFA_ANG_XX"] == other / "deep/down/1001_dfa_ang_xx.WAV"
+    assert found["1002_IEO_NEU_XX"] == other / "1002_IEO_NEU_XX.flac"
+    assert found["1004_IWW_SAD_XX"] == other / "1004_IWW_SAD_XX.wav"
+
+
+def test_other_sound_folders(root: Path):
+    (root / "data/CREMA-D/Audios").rename(root / "data/CREMA-D/AudioWAV")
+    assert read_emosuperb(root).utterances[0].audio.parent.name == "AudioWAV"
+
+
+def test_the_same_name_twice(root: Path, refused):
+    for folder in ("a", "b"):
+        write_sound(root / "other" / folder / "1001_DFA_ANG_XX.wav")
+    call = lambda: read_emosuperb(root, audio_root=root / "other")  # noqa: E731
+    refused(
+        call,
+        "in more than one place",
+        file=root / copy.TABLE,
+        row=2,
+        field="FileName",
+        remedy="Set dataset.audio_root",
+    )
+
+
+def test_links(root: Path, refused):
+    sounds = root / "data/CREMA-D/Audios"
+    (sounds / "1001_DFA_ANG_XX.wav").rename(sounds / "real.wav")
+    (sounds / "1001_DFA_ANG_XX.wav").symlink_to("real.wav")
+    assert read_emosuperb(root).utterances[0].audio.is_file()
+    (sounds / "1001_DFA_ANG_XX.wav").unlink()
+    (sounds / "1001_DFA_ANG_XX.wav").symlink_to("/etc/passwd")
+    refused(
+        lambda: read_emosuperb(root),
+        "leaves the root",
+        file=root / copy.TABLE,
+        row=2,
+        field="FileName",
+        remedy="relative to dataset.root",
+    )
+    assert read_emosuperb(root, on_error="skip").skipped[0].id == "1001_DFA_ANG_XX"
+
+
+def test_no_sound_at_all(root: Path):
+    for file in (root / "data/CREMA-D/Audios").iterdir():
+        file.unlink()
+    (root / "data/CREMA-D/Audios").rmdir()
+    assert len(read_emosuperb(root).utterances) == 8
+
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "~nobody-of-that-name/x", "a\0b", "README.md"])
+def test_not_the_corpus(path: str):
+    with pytest.raises(InputError, match=r"not EMO-SUPERB|not a folder") as caught:
+        read_emosuperb(path)
+    assert caught.value.field == "dataset.root"
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "field", "remedy"),
+    [
+        ({"corpus": "MELD"}, "there is no corpus 'MELD'", "dataset.corpus", "Use one of CREMA-D, IEMOCAP, NNIME"),
+        ({"corpus": None}, "there is no corpus 'None'", "dataset.corpus", "Use one of"),
+        ({"emotions": "Tertiary"}, "unknown value", "dataset.emotions", "Primary or Secondary"),
+        ({"emotions": "Secondary"}, "has no secondary emotions", "dataset.emotions", "Use Primary"),
+        ({"fold": 7}, "has no fold 7", "dataset.official_fold", "Use one of 1"),
+        ({"fold": 0}, "not a whole number", "dataset.official_fold", "counted from 1"),
+        ({"fold": True}, "not a whole number", "dataset.official_fold", "counted from 1"),
+        ({"on_error": "ignore"}, "unknown value", "dataset.on_error", "error or skip"),
+        ({"audio_root": "/nowhere"}, "does not exist", "dataset.audio_root", "Correct it"),
+    ],
+)
+def test_options(root: Path, options: dict, what: str, field: str, remedy: str):
+    with pytest.raises(InputError) as caught:
+        read_emosuperb(root, **options)
+    assert what in caught.value.what
+    assert (caught.value.field, remedy in caught.value.remedy) == (field, True)
+
+
+def test_corpus_without_any_table(root: Path, refused):
+    (root / copy.TABLE).unlink()
+    call = lambda: read_emosuperb(root)  # noqa: E731
+    refused(call, "has no fold 1", file=root / copy.TABLE, field="dataset.official_fold", remedy="Restore the file")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "field", "reason"),
+    [
+        ("0.574", "0.674", "the shares sum to 1.1, not to 1", "votes", "bad_votes"),
+        ("0.574,0.01", "0.584,0", "a share of 0 is less than the smoothing of 0.01", "votes", "bad_votes"),
+        ("0.574", "nan", "'nan' is not a number", "angry", "bad_votes"),
+        ("0.574", "", "'' is not a number", "angry", "bad_votes"),
+        ("0.574", "1e999", "the shares sum to inf", "votes", "bad_votes"),
+        ("Train", "Training", "'Training' is none of train, development, test", "Split_Set", "bad_row"),
+        ("1001_DFA_ANG_XX.wav", "", "'' is not the name of a file", "FileName", "bad_row"),
+        ("1001_DFA_ANG_XX.wav", "../x.wav", "is not the name of a file", "FileName", "bad_row"),
+        (",Male,Train", ",Male", "the row has 9 fields and the header 10", None, "bad_row"),
+    ],
+)
+def test_bad_rows(root: Path, refused, old: str, new: str, what: str, field: str | None, reason: str):
+    table = rewrite(root, old, new)
+    refused(lambda: read_emosuperb(root), what, file=table, row=2, field=field, remedy=ROW, reason=reason)
+    corpus = read_emosuperb(root, on_error="skip")
+    (skipped,) = corpus.skipped
+    assert (len(corpus.utterances), skipped.reason, skipped.row, skipped.file) == (7, reason, 2, str(table))
+
+
+def test_the_same_clip_twice(root: Path, refused):
+    table = rewrite(root, "1001_IEO_SAD_LO", "1001_DFA_ANG_XX")
+    refused(lambda: read_emosuperb(root), "was there before, in row 2", file=table, row=3, field="FileName", remedy=ROW)
+
+
+def test_missing_column(root: Path, refused):
+    table = rewrite(root, "Split_Set", "Split")
+    what = "the column 'Split_Set' is missing"
+    refused(lambda: read_emosuperb(root), what, file=table, row=1, field="Split_Set", remedy="Restore")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "the file is damaged"),
+        ("[]", "it is not an object"),
+        ("{}", "'data_split_type' is missing"),
+        (copy.config(["angry"], ""), "two or more different emotions"),
+        (copy.config(["angry", "ANGRY"], ""), "two or more different emotions"),
+        (copy.config(["angry", "angry"], ""), "two or more different emotions"),
+        (copy.config(["angry", 3], ""), "3 is not a name"),
+        (copy.config(copy.SIX, "").replace('"Test"', '"Train"'), "have the same name"),
+        (json.dumps({"data_split_type": [], "categorical": {}}), "the file is damaged"),
+        ("[" * 100_000, "the file is damaged"),
+    ],
+)
+def test_damaged_config(root: Path, text: str, what: str):
+    (root / copy.CONFIG).write_text(text)
+    with pytest.raises(InputError, match="Restore the file") as caught:
+        read_emosuperb(root)
+    assert what in caught.value.what
+    assert caught.value.file == root / copy.CONFIG
+
+
+def test_missing_config(root: Path, refused):
+    (root / copy.CONFIG).unlink()
+    refused(lambda: read_emosuperb(root), "cannot be read", file=root / copy.CONFIG, remedy="Restore")
+
+
+@pytest.mark.parametrize("name", copy.LABEL_FILES)
+def test_any_damage(root: Path, name: str):
+    other = {root / file for file in copy.LABEL_FILES} - {root / name}
+    survives(lambda on_error: read_emosuperb(root, on_error=on_error), root / name, b",", also=other)
+
+
+# ----------------------------------------------------------------------------------------------------------------- runs
+
+
+def test_a_run(root: Path):
+    config = runs.compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
+    corpus = runs.read_corpus(config)
+    assert corpus.utterances == copy.read(root).utterances
+    prepared = runs.prepare_run(config, corpus, label_set("basic6"))
+    assert len(prepared.items) == 8
+    assert prepared.items[0].target.distribution == pytest.approx([0.6, 0.3, 0, 0, 0.1, 0], abs=1e-9)
+    policy = SplitPolicy(**{"kind": runs.plain(config.dataset.partition)["kind"]})
+    split = split_items(prepared.items, policy)
+    assert [len(part) for part in (split.train, split.development, split.test)] == [4, 2, 2]
+
+
+def test_a_run_of_iemocap(root: Path):
+    overrides = ["dataset=emosuperb", f"dataset.root={root}", "dataset.corpus=IEMOCAP", "labels=iemocap9"]
+    config = runs.compose([*overrides, "dataset.missing_audio=ignore"])
+    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap9"))
+    assert len(prepared.items) == 4
+
+
+def test_the_card():
+    assert CARD.raters
+    assert CARD.licence
+    assert set(CARD.words) >= {"anger", "frustration", "relaxed", "joy", "amused"}

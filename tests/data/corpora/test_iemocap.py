@@ -1,0 +1,546 @@
+"""IEMOCAP: the official layout, read from a made-up copy of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copies import iemocap as copy
+from copies.damage import damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emoprobe import runs
+from emoprobe.data.corpora.iemocap import CARD, CONSENSUS, TOTALS, WORDS, read_iemocap
+from emoprobe.data.files import MAX_LINE
+from emoprobe.data.prepare import prepare
+from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.utterance import Corpus, Rating, Utterance
+from emoprobe.data.votes import SoftLabelPolicy, count_votes
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+
+FIRST = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+SAID = "Session1/dialog/transcriptions/Ses01F_impro01.txt"
+HEADER = "[30.0000 - 31.0000]\tSes01F_impro01_F009\tneu\t[2.0000, 3.0000, 4.0000]\n"
+RESTORE = "Restore the file from the corpus"
+REMEDY = f"{RESTORE}, or leave the row out: dataset.on_error=skip"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy, not to be changed."""
+    root = tmp_path_factory.mktemp("iemocap")
+    copy.write(root)
+    return root
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a corpus of one label file and one transcription, without sound."""
+
+    def make(labels: str | bytes = copy.IMPRO, said: str | bytes | None = copy.IMPRO_SAID) -> Path:
+        for name, text in ((FIRST, labels), (SAID, said)):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            if text is not None:
+                (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode("latin-1"))
+        return tmp_path
+
+    return make
+
+
+def turn(corpus: Corpus, name: str) -> Utterance:
+    return next(utterance for utterance in corpus.utterances if utterance.id == name)
+
+
+def label_set(name: str) -> LabelSet:
+    return LabelSet(**runs.plain(runs.compose([f"labels={name}"]).labels))
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_a_turn(whole: Path):
+    corpus = copy.read(whole)
+    first = corpus.utterances[0]
+    assert (first.id, first.speaker, first.split, first.num_raters) == ("Ses01F_impro01_F000", "Ses01F", None, None)
+    assert first.audio == whole / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
+    assert first.votes == {}
+    assert first.ratings == (
+        Rating("E2", ("neutral",)),
+        Rating("E3", ("neutral",)),
+        Rating("E4", ("neutral",)),
+        Rating("F1-Ses01", ("happy",), self_report=True),
+    )
+    assert first.metadata == {
+        "session": "1",
+        "dialogue": "Ses01F_impro01",
+        "scenario": "impro",
+        "gender": "female",
+        "start": 6.2901,
+        "end": 8.2357,
+        "consensus": "neutral",
+        "valence": 2.5,
+        "arousal": 2.5,
+        "dominance": 2.0,
+    }
+    assert (first.file, first.row) == (whole / FIRST, 3)
+    assert (len(corpus.utterances), corpus.skipped, corpus.card) == (30, (), CARD)
+    assert all(utterance.audio.is_file() for utterance in corpus.utterances)
+
+
+def test_order_speakers_and_sessions(whole: Path):
+    utterances = copy.read(whole).utterances
+    assert [utterance.id[:-5] for utterance in utterances[:7]] == [
+        *["Ses01F_impro01"] * 4,
+        *["Ses01M_script01_1b"] * 2,
+        "Ses02F_impro02",
+    ]
+    assert Counter(utterance.speaker for utterance in utterances) == {
+        f"Ses0{session}{letter}": 3 for session in range(1, 6) for letter in "FM"
+    }
+    assert Counter(utterance.metadata["session"] for utterance in utterances) == dict.fromkeys("12345", 6)
+    script = turn(copy.read(whole), "Ses01M_script01_1b_F000")
+    assert (script.speaker, script.metadata["gender"], script.metadata["scenario"]) == ("Ses01F", "female", "script")
+
+
+def test_several_labels_and_comments_that_hold_anything(whole: Path):
+    corpus = copy.read(whole)
+    assert turn(corpus, "Ses01F_impro01_M000").ratings == (
+        Rating("E2", ("neutral", "frustration")),
+        Rating("E3", ("frustration",)),
+        Rating("E4", ("anger", "neutral", "sad")),
+        Rating("M1-Ses01", ("excited", "surprise"), self_report=True),
+    )
+    # A comment of two lines; a rater who chose nothing; one who judged twice.
+    assert turn(corpus, "Ses01F_impro01_F001").ratings == (
+        Rating("E2", ("other",)),
+        Rating("E3", ("excited", "fear")),
+        Rating("E2", ("disgust",)),
+    )
+
+
+def test_votes_by_hand(whole: Path):
+    corpus = copy.read(whole)
+    several = turn(corpus, "Ses01F_impro01_M000")
+    votes, raters = count_votes(several, SoftLabelPolicy())
+    # E2 half and half, E3 whole, E4 in thirds; the actor's own report is left out.
+    assert votes == pytest.approx({"neutral": 1 / 2 + 1 / 3, "frustration": 3 / 2, "anger": 1 / 3, "sad": 1 / 3})
+    assert raters == 3
+    votes, raters = count_votes(several, SoftLabelPolicy(self_reports=True, several="each"))
+    assert votes == {"neutral": 2, "frustration": 2, "anger": 1, "sad": 1, "excited": 1, "surprise": 1}
+    assert raters == 4
+
+
+def test_actors_of_two_sessions_are_two_raters(made, tmp_path: Path):
+    made(HEADER + "C-F1:\tAnger;\t()\n")
+    other = tmp_path / "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text(HEADER.replace("Ses01", "Ses02") + "C-F1:\tAnger;\t()\nC-E1:\tAnger;\t()\n")
+    raters = [rating.rater for utterance in read_iemocap(tmp_path).utterances for rating in utterance.ratings]
+    assert raters == ["F1-Ses01", "F1-Ses02", "E1"]
+
+
+@pytest.mark.parametrize("code", CONSENSUS)
+def test_consensus(made, code: str):
+    corpus = read_iemocap(made(HEADER.replace("neu", code)))
+    assert corpus.utterances[0].metadata["consensus"] == CONSENSUS[code]
+
+
+def test_words(made):
+    words = ("Neutral state", "Neutral", "Happiness", "Anger", "Sadness", "Frustration", "Excited", "Excitement")
+    words += ("Surprise", "Disgust", "Fear", "Other", "Contempt")
+    root = made(HEADER + "".join(f"C-E{i}:\t{word};\t()\n" for i, word in enumerate(words)))
+    assert [rating.labels[0] for rating in read_iemocap(root).utterances[0].ratings] == [
+        *("neutral", "neutral", "happy", "anger", "sad", "frustration", "excited", "excited"),
+        *("surprise", "disgust", "fear", "other", "contempt"),
+    ]
+    assert set(CARD.words) == set(WORDS.values())
+
+
+def test_unknown_words_are_passed_on_and_refused_by_the_policy(made):
+    corpus = read_iemocap(made(HEADER.replace("neu", "Bor") + "C-E1:\t Boredom ;\t()\n"))
+    assert corpus.utterances[0].ratings == (Rating("E1", ("boredom",)),)
+    assert corpus.utterances[0].metadata["consensus"] == "bor"
+    with pytest.raises(InputError, match="none of the corpus's emotion words"):
+        prepare(corpus, label_set("iemocap9"), SoftLabelPolicy(), missing_audio="ignore")
+
+
+def test_a_turn_without_raters_has_no_votes(made):
+    assert read_iemocap(made(HEADER)).utterances[0].ratings == ()
+
+
+# --------------------------------------------------------------------------------------------- transcripts and dialogue
+
+
+def test_transcripts(whole: Path):
+    said = {utterance.id: utterance.transcript for utterance in copy.read(whole).utterances}
+    assert said["Ses01F_impro01_F000"] == "Excuse me, caf\xe9?"
+    assert said["Ses01F_impro01_F001"] == "Yeah. [LAUGHTER] Well, here."
+    assert said["Ses01F_impro01_M001"] is None  # no line
+    assert said["Ses01M_script01_1b_M000"] is None  # no file
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        (0, [None, None, None, None]),
+        (1, ["", "F: Excuse me, caf\xe9?", "M: Do you have your forms?", "F: Yeah. [LAUGHTER] Well, here."]),
+        (
+            3,
+            [
+                "",
+                "F: Excuse me, caf\xe9?",
+                "F: Excuse me, caf\xe9?\nM: Yes.\nM: Do you have your forms?",
+                "M: Yes.\nM: Do you have your forms?\nF: Yeah. [LAUGHTER] Well, here.",
+            ],
+        ),
+    ],
+)
+def test_dialogue_in_the_order_of_time(whole: Path, turns: int, expected: list):
+    utterances = read_iemocap(whole, context_turns=turns).utterances
+    assert [utterance.dialogue for utterance in utterances[:4]] == expected
+    assert utterances[4].dialogue is None  # no transcription
+
+
+def test_three_turns_by_default(whole: Path):
+    assert copy.read(whole).utterances == read_iemocap(whole, context_turns=3).utterances
+    # Turns 3, 4, 5 come before turn 6, in time order and not in that of the names.
+    assert turn(copy.read(whole), "Ses02F_impro02_M002").dialogue == "F: Line 2.\nM: Line 3.\nF: Line 4."
+
+
+def test_a_turn_is_never_its_own_context(made):
+    late = copy.IMPRO_SAID.replace("014.8872", "014.8871")
+    assert turn(read_iemocap(made(said=late), 1), "Ses01F_impro01_F001").dialogue == "M: Do you have your forms?"
+
+
+@pytest.mark.parametrize("text", ["caf\xe9".encode(), "caf\xe9".encode("latin-1")])
+def test_encodings_of_a_transcript(made, text: bytes):
+    root = made(HEADER, b"\xef\xbb\xbfSes01F_impro01_F009 [030.0000-031.0000]: " + text + b"\r\n")
+    assert read_iemocap(root).utterances[0].transcript == "caf\xe9"
+
+
+@pytest.mark.parametrize("said", [None, "", "Ses01F_impro01_F009 [030.0000-031.0000]:  \n"])
+def test_nothing_transcribed(made, said: str | None):
+    only = read_iemocap(made(HEADER, said)).utterances[0]
+    assert (only.transcript, only.dialogue) == (None, None if said is None else "")
+
+
+# ----------------------------------------------------------------------------------------------------- files and sounds
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: "\xef\xbb\xbf" + t, lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\n"]
+)
+def test_other_line_ends_byte_order_mark_and_blank_lines(made, whole: Path, change: Callable[[str], str]):
+    root = made(change(copy.IMPRO), change(copy.IMPRO_SAID))
+    expected = read_iemocap(whole).utterances[:4]
+    for found, wanted in zip(read_iemocap(root).utterances, expected, strict=True):
+        assert (found.id, found.ratings, found.metadata) == (wanted.id, wanted.ratings, wanted.metadata)
+        assert (found.row, found.transcript, found.dialogue) == (wanted.row, wanted.transcript, wanted.dialogue)
+
+
+def test_some_sessions_only(whole: Path, tmp_path: Path):
+    for session in (2, 4):
+        shutil.copytree(whole / f"Session{session}", tmp_path / f"Session{session}")
+    (tmp_path / "Session5").mkdir()
+    corpus = read_iemocap(tmp_path)
+    assert [utterance.metadata["session"] for utterance in corpus.utterances] == ["2"] * 6 + ["4"] * 6
+
+
+def test_missing_sound_is_still_read(made):
+    root = made()
+    assert read_iemocap(root).utterances[0].audio == root / "Session1/sentences/wav/Ses01F_impro01" / (
+        "Ses01F_impro01_F000.wav"
+    )
+    assert not (root / "Session1/sentences").exists()
+
+
+def test_suffix_in_any_case_and_links_inside(made, refused):
+    root = made()
+    wavs = root / "Session1/sentences/wav/Ses01F_impro01"
+    wavs.mkdir(parents=True)
+    (wavs / "Ses01F_impro01_F000.WAV").touch()
+    (root / "sounds").mkdir()
+    (root / "sounds" / "one.wav").touch()
+    (wavs / "Ses01F_impro01_M000.wav").symlink_to(root / "sounds" / "one.wav")
+    names = [utterance.audio.name for utterance in read_iemocap(root).utterances]
+    assert names[:2] == ["Ses01F_impro01_F000.WAV", "Ses01F_impro01_M000.wav"]
+    (wavs / "Ses01F_impro01_F001.wav").symlink_to(root.parent / "elsewhere.wav")
+    call = lambda: read_iemocap(root)  # noqa: E731
+    refused(call, "leaves the root", file=root / FIRST, row=19, field="path", remedy="the folder that really holds")
+    corpus = read_iemocap(root, on_error="skip")
+    assert [row.id for row in corpus.skipped] == ["Ses01F_impro01_F001"]
+
+
+def test_the_root_may_be_a_link(whole: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(whole)
+    assert len(read_iemocap(str(tmp_path / "link")).utterances) == 30
+
+
+# -------------------------------------------------------------------------------------------------------------- refused
+
+
+def test_another_folder(tmp_path: Path, refused):
+    refused(
+        lambda: read_iemocap(tmp_path),
+        "not IEMOCAP: it has no Session1/dialog/EmoEvaluation or Session2/dialog/EmoEvaluation",
+        file=tmp_path / "Session1/dialog/EmoEvaluation",
+        field="dataset.root",
+        remedy="https://sail.usc.edu/iemocap/",
+    )
+
+
+def test_a_folder_without_label_files(tmp_path: Path, refused):
+    (tmp_path / "Session1/dialog/EmoEvaluation").mkdir(parents=True)
+    refused(lambda: read_iemocap(tmp_path), "no usable utterance", file=tmp_path, remedy=RESTORE)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"on_error": "ignore"}, "dataset.on_error"),
+        ({"context_turns": -1}, "dataset.context_turns"),
+        ({"context_turns": True}, "dataset.context_turns"),
+        ({"context_turns": 1.5}, "dataset.context_turns"),
+        ({"context_turns": "3"}, "dataset.context_turns"),
+    ],
+)
+def test_wrong_options(whole: Path, refused, options: dict, field: str):
+    remedy = "Use error or skip" if "on_error" in options else "Give a number of turns"
+    refused(lambda: read_iemocap(whole, **options), "", file=None, field=field, remedy=remedy)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what", "field", "reason", "name"),
+    [
+        ("x" + HEADER, 3, "is not [START - END], turn", None, "bad_row", ""),
+        (HEADER.replace("30.0000 -", "30.0000"), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace(", 4.0000", ""), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("4.0000", "nan"), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("3.0000", "1" * 400 + ".0"), 3, "is not [START - END]", None, "bad_row", ""),
+        ("C-E1:\tAnger;\t()\n", 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("_F009", "_X009"), 3, "not a turn of Ses01F_impro01:", "TURN_NAME", "bad_row", ...),
+        (HEADER.replace("impro01", "impro02"), 3, "not a turn of Ses01F_impro01:", "TURN_NAME", "bad_row", ...),
+        (HEADER.replace("F009", "F000"), 8, "was there before, in row 3", None, "duplicate_id", ...),
+        (HEADER + "D-E1:\tAnger;\t()\n", 4, "neither a turn nor a rater's line", None, "bad_row", ...),
+        (HEADER + "C-E1:\tAnger;\t()\njunk\n", 5, "'junk' is neither a turn", None, "bad_row", ...),
+        (HEADER + "C-E1:\tAnger;\n", 4, "is not C-RATER: label", None, "bad_votes", ...),
+        (HEADER + "C-E1\tAnger;\t()\n", 4, "is not C-RATER: label", None, "bad_votes", ...),
+        (HEADER + "C-X1:\tAnger;\t()\n", 4, "'X1' is neither an outside rater", "rater", "bad_votes", ...),
+        (HEADER + "C-E\u00b2:\tAnger;\t()\n", 4, "is neither an outside rater", "rater", "bad_votes", ...),
+    ],
+)
+def test_bad_turns(made, refused, text: str, row: int, what: str, field: str | None, reason: str, name: object):
+    first = "".join(copy.IMPRO.splitlines(keepends=True)[2:6]) + "\n"
+    assert "F000" in first
+    # A duplicate needs a first; the others stand at the start of the file, which other turns follow.
+    text = copy.HEAD + (first + text if reason == "duplicate_id" else text + "\n" + first)
+    root = made(text)
+    call = lambda: read_iemocap(root)  # noqa: E731
+    refused(call, what, file=root / FIRST, row=row, field=field, remedy=REMEDY, reason=reason)
+    corpus = read_iemocap(root, on_error="skip")
+    assert [utterance.id for utterance in corpus.utterances] == ["Ses01F_impro01_F000"]
+    assert [(each.reason, each.row, each.file) for each in corpus.skipped] == [(reason, row, str(root / FIRST))]
+    assert corpus.skipped[0].id == (text.split("[30.0000 - 31.0000]\t")[1].split("\t")[0] if name is ... else "")
+
+
+def test_raters_of_a_damaged_turn_do_not_join_the_turn_before(made):
+    first = "".join(copy.IMPRO.splitlines(keepends=True)[2:6])
+    for gap in ("", "\n"):
+        text = first + gap + HEADER.replace("]\tS", "]S") + "C-E1:\tAnger;\t()\n"
+        corpus = read_iemocap(made(text), on_error="skip")
+        assert [rating.labels for rating in corpus.utterances[0].ratings] == [("neutral",)] * 3
+        assert len(corpus.skipped) == 1
+
+
+def test_an_empty_file(whole: Path, tmp_path: Path, refused):
+    root = tmp_path / "copy"
+    shutil.copytree(whole, root)
+    (root / FIRST).write_text(copy.HEAD)
+    call = lambda: read_iemocap(root)  # noqa: E731
+    refused(call, "no turn in this file", file=root / FIRST, remedy=REMEDY, reason="bad_row")
+    corpus = read_iemocap(root, on_error="skip")
+    assert (len(corpus.utterances), len(corpus.skipped)) == (26, 1)
+
+
+def test_nothing_usable(made, refused):
+    root = made("junk\n")
+    refused(
+        lambda: read_iemocap(root, on_error="skip"), "no usable utterance", file=root, remedy="'junk' is not [START"
+    )
+
+
+def test_a_file_of_another_session(made, refused):
+    root = made()
+    wrong = root / "Session1/dialog/EmoEvaluation/Ses02F_impro01.txt"
+    shutil.copy(root / FIRST, wrong)
+    what = "a label file of session 2 lies in the folder of session 1"
+    refused(lambda: read_iemocap(root), what, file=wrong, remedy="Move it to its own session")
+
+
+def test_an_endless_line(made, refused):
+    for name, text in ((FIRST, {"labels": "x" * (MAX_LINE + 1)}), (SAID, {"said": "x" * (MAX_LINE + 1)})):
+        root = made(**text)
+        refused(lambda: read_iemocap(root), "longer than", file=root / name, row=1, remedy=RESTORE)  # noqa: B023
+
+
+def test_a_label_file_that_is_a_folder(made, refused):
+    root = made()
+    (root / FIRST).unlink()
+    (root / FIRST).mkdir()
+    refused(lambda: read_iemocap(root), "cannot be read", file=root / FIRST, remedy=RESTORE)
+
+
+def test_a_folder_that_may_not_be_read(made, refused, monkeypatch: pytest.MonkeyPatch):
+    root = made()
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    what = "the folder cannot be read: Permission denied"
+    refused(lambda: read_iemocap(root), what, file=(root / FIRST).parent, remedy="Make it readable")
+
+
+@pytest.mark.parametrize("file", [*copy.LABEL_FILES[:2], SAID])
+def test_damaged_files(whole: Path, tmp_path_factory: pytest.TempPathFactory, file: str):
+    root = tmp_path_factory.mktemp("damaged")
+    shutil.copytree(whole / "Session1/dialog", root / "Session1/dialog")
+    intact = {utterance.id: utterance for utterance in read_iemocap(root).utterances}
+    text = (root / file).read_bytes()
+    known, four = set(CARD.words), label_set("basic4")
+    refusals: list[str] = []
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(damaged(text, b"\t"), st.sampled_from(["error", "skip"]))
+    def check(broken: bytes, on_error: str) -> None:
+        (root / file).write_bytes(broken)
+        try:
+            corpus = read_iemocap(root, on_error=on_error)
+        except InputError as error:
+            refusals.append(str(error))
+            return
+        for utterance in corpus.utterances:
+            words = {word for rating in utterance.ratings for word in rating.labels}
+            assert all(word == word.strip().lower() for word in words)
+            if words - known:
+                with pytest.raises(InputError, match="none of the corpus's emotion words"):
+                    one = Corpus(CARD, (utterance,))
+                    prepare(one, four, SoftLabelPolicy(outside="drop"), missing_audio="ignore")
+        for row in corpus.skipped:
+            assert (row.file, on_error) == (str(root / file), "skip")
+        if file == SAID:
+            assert [utterance.ratings for utterance in corpus.utterances] == [each.ratings for each in intact.values()]
+
+    check()
+    assert refusals or file == SAID
+    assert all(str(root / file) in refusal for refusal in refusals)
+
+
+# ---------------------------------------------------------------------------------------------------- card and configs
+
+
+def test_card():
+    assert not CARD.synthetic
+    assert "10.1007/s10579-008-9076-6" in CARD.citation
+    assert "Self-reports are left out of soft labels by default" in CARD.notes
+    assert "one session out (five folds), or one speaker (ten folds)" in CARD.splits
+
+
+def test_totals(whole: Path):
+    counts = {total.what: total.count(copy.read(whole)) for total in TOTALS}
+    assert counts == {
+        "turns": 30,
+        "speakers": 10,
+        "turns of the four classes": 27,
+        "turns of the four classes in session 1": 3,
+        **{f"turns of the four classes in session {session}": 6 for session in (2, 3, 4, 5)},
+        "turns with the consensus neutral": 9,
+        "turns with the consensus anger": 5,
+        "turns with the consensus sad": 4,
+        "turns with the consensus happy": 5,
+        "turns with the consensus excited": 4,
+        "turns without agreement": 1,
+    }
+    expected = {total.what: total.expected for total in TOTALS}
+    assert sum(expected[f"turns of the four classes in session {session}"] for session in range(1, 6)) == 5531
+    words = ("neutral", "anger", "sad", "happy", "excited")
+    assert sum(expected[f"turns with the consensus {word}"] for word in words) == 5531
+    assert all(total.source for total in TOTALS)
+
+
+@pytest.mark.parametrize("labels", CARD.label_sets)
+def test_every_label_set_of_the_card_fits(whole: Path, labels: str):
+    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", f"labels={labels}"])
+    corpus = runs.read_corpus(config)
+    prepared = runs.prepare_run(config, corpus, label_set(labels))
+    assert len(prepared.items) + len(prepared.skipped) == 30
+    assert {row.reason for row in prepared.skipped} <= {"no_votes", "too_few_raters"}
+
+
+def test_soft_labels_by_hand(whole: Path):
+    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", "labels=iemocap4"])
+    corpus, labels = runs.read_corpus(config), label_set("iemocap4")
+    items = {item.utterance.id: item.target for item in runs.prepare_run(config, corpus, labels).items}
+    assert labels.labels == ("anger", "happy", "neutral", "sad")
+    # 5/6 neutral, 1/3 anger, 1/3 sad; 3/2 frustration are dropped.
+    assert items["Ses01F_impro01_M000"].distribution == pytest.approx([2 / 9, 0, 5 / 9, 2 / 9])
+    assert items["Ses01F_impro01_M000"].outside_votes == pytest.approx(1.5)
+    # Happiness, Happiness and Excited, Neutral.
+    assert items["Ses01M_script01_1b_M000"].distribution == pytest.approx([0, 2 / 3, 1 / 3, 0])
+    assert "Ses01F_impro01_M001" not in items
+
+
+def test_the_published_four_classes(whole: Path):
+    config = runs.compose(["dataset=iemocap4", f"dataset.root={whole}", "labels=basic4"])
+    assert config.dataset.context_turns == 3
+    corpus = runs.read_corpus(config)
+    prepared = runs.prepare_run(config, corpus, label_set("basic4"))
+    assert len(prepared.items) == 27
+    assert {item.utterance.metadata["consensus"] for item in prepared.items} == {
+        *("neutral", "anger", "sad", "happy", "excited")
+    }
+    excited = next(item for item in prepared.items if item.utterance.metadata["consensus"] == "excited")
+    assert excited.target.votes[1] >= 2
+
+
+def test_options_reach_the_reader(whole: Path):
+    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", "dataset.context_turns=0"])
+    assert {utterance.dialogue for utterance in runs.read_corpus(config).utterances} == {None}
+
+
+@pytest.mark.parametrize("dataset", ["iemocap", "iemocap4"])
+def test_one_session_is_tested_and_one_develops(whole: Path, dataset: str):
+    config = runs.compose([f"dataset={dataset}", f"dataset.root={whole}", "labels=iemocap4"], "train")
+    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap4"))
+    policy = SplitPolicy(**runs.plain(config.dataset.partition))
+    assert policy.count(prepared.items) == 5
+    split = split_items(prepared.items, policy)
+    sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]
+    assert sessions == [{"1"}, {"2"}]
+    assert {item.utterance.metadata["session"] for item in split.train} == {"3", "4", "5"}
+
+
+def test_as_many_turns_as_the_corpus_has_take_seconds(tmp_path: Path):
+    for session in range(1, 6):
+        for number in range(10):
+            dialogue = f"Ses0{session}F_impro{number:02}"
+            labels, said = copy.HEAD, ""
+            for i in range(400):
+                name = f"{dialogue}_{'FM'[i % 2]}{i:03}"
+                labels += f"[{i}.0000 - {i}.9000]\t{name}\tneu\t[2.0000, 3.0000, 4.0000]\n"
+                labels += "".join(f"C-E{rater}:\tNeutral; Anger;\t()\n" for rater in range(1, 5)) + "\n"
+                said += f"{name} [{i}.0000-{i}.9000]: Some words.\n"
+            for folder, text in (("EmoEvaluation", labels), ("transcriptions", said)):
+                file = tmp_path / f"Session{session}/dialog/{folder}/{dialogue}.txt"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+    start = time.perf_counter()
+    assert len(read_iemocap(tmp_path).utterances) == 20_000
+    assert time.perf_counter() - start < 20

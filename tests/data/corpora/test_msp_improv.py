@@ -1,0 +1,394 @@
+"""MSP-IMPROV: the official layout, read from a made-up copy of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copies import msp_improv as copy
+from copies.damage import damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emoprobe import runs
+from emoprobe.data.corpora.msp_improv import CARD, CONSENSUS, TOTALS, WORDS, read_msp_improv
+from emoprobe.data.files import MAX_LINE
+from emoprobe.data.prepare import prepare
+from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.utterance import Corpus, Rating
+from emoprobe.data.votes import SoftLabelPolicy, count_votes
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+
+NAME = "UTD-IMPROV-S09N-F02-P-FM07.avi"
+HEADER = f"{NAME}; N; A:3.000000; V:3.500000; D:3.000000 ; N:4.000000;\n"
+SCORES = "A:4.000000; V:2.000000; D:3.000000; N:4.000000;"
+RESTORE = "Restore the file from the corpus"
+REMEDY = f"{RESTORE}, or leave the row out: dataset.on_error=skip"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy, not to be changed."""
+    root = tmp_path_factory.mktemp("msp_improv")
+    copy.write(root)
+    return root
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a label file, without sound."""
+
+    def make(labels: str | bytes, name: str = "Evalution.txt") -> Path:
+        (tmp_path / name).write_bytes(labels if isinstance(labels, bytes) else labels.encode("latin-1"))
+        return tmp_path
+
+    return make
+
+
+def label_set(name: str) -> LabelSet:
+    return LabelSet(**runs.plain(runs.compose([f"labels={name}"]).labels))
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_a_clip(whole: Path):
+    corpus = copy.read(whole)
+    first = corpus.utterances[0]
+    assert (first.id, first.speaker, first.split) == ("MSP-IMPROV-S01A-F01-S-FM01", "F01", None)
+    assert first.audio == whole / "Audio/session1/S01A/S/MSP-IMPROV-S01A-F01-S-FM01.wav"
+    assert (first.votes, first.num_raters, first.transcript, first.dialogue) == ({}, None, None, None)
+    # W01 judged twice: both ratings are there.
+    assert first.ratings == (
+        Rating("W01", ("anger",), ("anger", "frustration")),
+        Rating("W02", ("anger",), ("anger",)),
+        Rating("W03", ("neutral",), ("neutral",)),
+        Rating("W01", ("sad",), ("depressed",)),
+    )
+    assert first.metadata == {
+        "session": "1",
+        "gender": "female",
+        "scenario": "S01A",
+        "condition": "S",
+        "turn": "FM01",
+        "consensus": "anger",
+        "arousal": 3.6,
+        "valence": 1.8,
+        "dominance": 3.4,
+        "naturalness": 4.0,
+    }
+    assert (first.file, first.row) == (whole / "Evalution.txt", 1)
+    assert (len(corpus.utterances), corpus.skipped, corpus.card) == (51, (), CARD)
+    assert all(utterance.audio.is_file() for utterance in corpus.utterances)
+
+
+def test_a_clip_without_naturalness_and_with_missing_means(whole: Path):
+    second, third = copy.read(whole).utterances[1:3]
+    assert second.metadata == {
+        "session": "1",
+        "gender": "male",
+        "scenario": "S01A",
+        "condition": "T",
+        "turn": "MF02",
+        "consensus": "no_agreement",
+        "valence": 2.5,
+        "dominance": 3.0,
+    }
+    # What is written after Other may hold semicolons, commas and Latin-1 bytes.
+    assert second.ratings == (
+        Rating("W01", ("happy",), ("excited", "happy")),
+        Rating("W02", ("other",), ("frustration", "other")),
+        Rating("W04", ("sad",)),
+        Rating("W05", ("other",), ("sad",)),
+    )
+    assert second.row == 7
+    assert third.ratings == (Rating("W01", ("other",)), Rating("W02", ("happy",), ("happy",)))
+    assert "naturalness" not in third.metadata
+    assert (third.metadata["consensus"], third.metadata["arousal"]) == ("other", 3.0)
+
+
+def test_votes_by_hand(whole: Path):
+    first, second = copy.read(whole).utterances[:2]
+    assert count_votes(first, SoftLabelPolicy()) == ({"anger": 2, "neutral": 1}, 3)
+    assert count_votes(first, SoftLabelPolicy(repeated_raters="last")) == ({"anger": 1, "neutral": 1, "sad": 1}, 3)
+    assert count_votes(first, SoftLabelPolicy(repeated_raters="all")) == ({"anger": 2, "neutral": 1, "sad": 1}, 4)
+    assert count_votes(second, SoftLabelPolicy()) == ({"happy": 1, "other": 2, "sad": 1}, 4)
+
+
+def test_speakers_and_sessions(whole: Path):
+    utterances = copy.read(whole).utterances
+    assert len({utterance.speaker for utterance in utterances}) == 12
+    for utterance in utterances:
+        assert utterance.metadata["session"] == utterance.speaker[2]
+        assert utterance.metadata["gender"] == {"F": "female", "M": "male"}[utterance.speaker[0]]
+        assert f"/session{utterance.speaker[2]}/" in str(utterance.audio)
+    assert Counter(utterance.metadata["session"] for utterance in utterances) == {
+        "1": 11,
+        **dict.fromkeys("23456", 8),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Anger", "anger"),
+        ("Angry", "anger"),
+        ("Happiness", "happy"),
+        ("Happy", "happy"),
+        ("Sadness", "sad"),
+        ("Sad", "sad"),
+        ("Neutral", "neutral"),
+        ("Neutral state", "neutral"),
+        (" NEUTRAL STATE ", "neutral"),
+        ("Other", "other"),
+        ("Other-annoyed", "other"),
+        ("Other: quite annoyed, really", "other"),
+        ("Other (annoyed)", "other"),
+        ("other annoyed", "other"),
+        ("Frustrated", "frustration"),
+        ("Depressed", "depressed"),
+        ("Boredom", "boredom"),
+        ("Otherworldly", "otherworldly"),
+    ],
+)
+def test_words(made, text: str, word: str):
+    root = made(f"{HEADER}W1; {text}; ; {SCORES}\nW2; Neutral; {text.replace(',', '')}; {SCORES}\n")
+    first, second = read_msp_improv(root).utterances[0].ratings
+    assert (first.labels, first.secondary, second.secondary) == ((word,), (), (word,))
+
+
+def test_unknown_words_are_passed_on_and_refused_by_the_policy(made):
+    corpus = read_msp_improv(made(f"{HEADER}W1; Bored; Sleepy; {SCORES}\n"))
+    assert corpus.utterances[0].ratings == (Rating("W1", ("bored",), ("sleepy",)),)
+    with pytest.raises(InputError, match="none of the corpus's emotion words"):
+        prepare(corpus, label_set("basic4"), SoftLabelPolicy(outside="drop"), missing_audio="ignore")
+
+
+@pytest.mark.parametrize("letter", ["A", "H", "S", "N", "O", "X"])
+def test_consensus(made, letter: str):
+    corpus = read_msp_improv(made(HEADER.replace("; N;", f"; {letter};", 1)))
+    assert corpus.utterances[0].metadata["consensus"] == CONSENSUS[letter.lower()]
+
+
+def test_a_clip_without_raters_has_no_votes(made):
+    assert read_msp_improv(made(HEADER)).utterances[0].ratings == ()
+
+
+# ----------------------------------------------------------------------------------------------------- files and sounds
+
+
+def test_both_spellings_of_the_label_file(made, tmp_path: Path):
+    assert len(read_msp_improv(made(HEADER, "Evaluation.txt")).utterances) == 1
+    made(HEADER + "\n" + HEADER.replace("FM07", "FM08"), "Evalution.txt")
+    assert len(read_msp_improv(tmp_path).utterances) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: b"\xef\xbb\xbf" + t,
+        lambda t: t.replace(b"\n", b"\r\n"),
+        lambda t: b"\n\n" + t.rstrip(b"\n"),
+        lambda t: t.replace(b"\n\n", b"\n"),
+        lambda t: t.replace(b" ;", b";"),
+        lambda t: t.replace(b"UTD-IMPROV", b"MSP-IMPROV"),
+    ],
+)
+def test_variants_of_the_file(made, whole: Path, change: Callable[[bytes], bytes]):
+    found = read_msp_improv(made(change((whole / "Evalution.txt").read_bytes()))).utterances
+    for one, other in zip(found, copy.read(whole).utterances, strict=True):
+        assert (one.id, one.ratings, one.metadata) == (other.id, other.ratings, other.metadata)
+
+
+def test_missing_sound_suffix_in_any_case_and_links_inside(made, refused):
+    root = made("\n".join(HEADER.replace("FM07", f"FM0{i}") for i in range(1, 4)))
+    folder = root / "Audio/session2/S09N/P"
+    folder.mkdir(parents=True)
+    (folder / "MSP-IMPROV-S09N-F02-P-FM01.WAV").touch()
+    (root / "one.wav").touch()
+    (folder / "MSP-IMPROV-S09N-F02-P-FM02.wav").symlink_to(root / "one.wav")
+    audio = [utterance.audio.name for utterance in read_msp_improv(root).utterances]
+    assert audio == [f"MSP-IMPROV-S09N-F02-P-FM0{i}" + (".WAV" if i == 1 else ".wav") for i in (1, 2, 3)]
+    (folder / "MSP-IMPROV-S09N-F02-P-FM03.wav").symlink_to(root.parent / "elsewhere.wav")
+    call = lambda: read_msp_improv(root)  # noqa: E731
+    file = root / "Evalution.txt"
+    refused(call, "leaves the root", file=file, row=5, field="path", remedy="the folder that really holds")
+    corpus = read_msp_improv(root, on_error="skip")
+    assert [row.id for row in corpus.skipped] == ["MSP-IMPROV-S09N-F02-P-FM03"]
+
+
+# -------------------------------------------------------------------------------------------------------------- refused
+
+
+def test_another_folder(tmp_path: Path, refused):
+    refused(
+        lambda: read_msp_improv(tmp_path),
+        "not MSP-IMPROV: it has no Evalution.txt or Evaluation.txt",
+        file=tmp_path / "Evalution.txt",
+        field="dataset.root",
+        remedy="https://ecs.utdallas.edu/research/researchlabs/msp-lab/",
+    )
+
+
+def test_wrong_option(whole: Path, refused):
+    call = lambda: read_msp_improv(whole, on_error="ignore")  # noqa: E731
+    refused(call, "unknown value 'ignore'", file=None, field="dataset.on_error", remedy="Use error or skip")
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what", "field", "reason"),
+    [
+        ("x" + HEADER, 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("F02", "F07"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("-P-", "-Q-"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("-S09N", "-../S09N"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace(".avi", ".wav"), 1, "is not a clip such as", "clip", "bad_row"),
+        (f"W1; Neutral; Neutral; {SCORES}\n", 1, "'W1' is not a clip such as", "clip", "bad_row"),
+        (f"{NAME}; N; A:3.0; V:3.0;\n", 1, "the clip has 3 fields after its name", None, "bad_row"),
+        (HEADER.replace("\n", " 1;\n"), 1, "the clip has 6 fields after its name", None, "bad_row"),
+        (HEADER.replace("A:3", "V:3"), 1, "'V:3.000000' is not A:NUMBER", "A", "bad_row"),
+        (HEADER.replace("A:3.000000", "A:three"), 1, "'A:three' is not A:NUMBER", "A", "bad_row"),
+        (HEADER.replace("V:3.5", "V:inf"), 1, "is not V:NUMBER", "V", "bad_row"),
+        (HEADER.replace("D:3.000000", "D:"), 1, "'D:' is not D:NUMBER", "D", "bad_row"),
+        (HEADER.replace("N:4", "N:-4"), 1, "is not N:NUMBER", "N", "bad_row"),
+        (HEADER.replace("A:3", "A:\u00b2"), 1, "is not A:NUMBER", "A", "bad_row"),
+        (HEADER + f"; Neutral; Neutral; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + f"W1; ; Neutral; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + f"W1; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + "junk\n", 2, "'junk' is not RATER; main choice", None, "bad_votes"),
+        (HEADER + f"W1; Neutral; Sad; Happy; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + "W1; Neutral; Neutral; A:x; V:1;\n", 2, "'A:x' is not A:NUMBER", "A", "bad_row"),
+    ],
+)
+def test_bad_clips(made, refused, text: str, row: int, what: str, field: str | None, reason: str):
+    root = made(text + "\n" + copy.VARIANTS)
+    call = lambda: read_msp_improv(root)  # noqa: E731
+    file = root / "Evalution.txt"
+    refused(call, what, file=file, row=row, field=field, remedy=REMEDY, reason=reason)
+    corpus = read_msp_improv(root, on_error="skip")
+    assert len(corpus.utterances) == 3
+    assert [(each.reason, each.row, each.file) for each in corpus.skipped] == [(reason, row, str(file))]
+    named = text.startswith(NAME) and NAME in text
+    assert corpus.skipped[0].id == ("MSP-IMPROV-S09N-F02-P-FM07" if named else "")
+
+
+def test_a_clip_that_occurs_twice(made, refused):
+    root = made(f"{HEADER}W1; Neutral; ; {SCORES}\n\n{HEADER}W2; Sad; ; {SCORES}\n")
+    what = "'MSP-IMPROV-S09N-F02-P-FM07' was there before, in row 1"
+    file = root / "Evalution.txt"
+    refused(lambda: read_msp_improv(root), what, file=file, row=4, remedy=REMEDY, reason="duplicate_id")
+    corpus = read_msp_improv(root, on_error="skip")
+    assert [rating.rater for rating in corpus.utterances[0].ratings] == ["W1"]
+    assert corpus.skipped[0].row == 4
+
+
+def test_raters_of_a_damaged_clip_do_not_join_the_clip_before(made):
+    for gap in ("", "\n"):
+        for damage in (("UTD", "XTD"), ("IMPROV", "IMPROX"), (".avi", ".xvi")):
+            bad = HEADER.replace("FM07", "FM08").replace(*damage)
+            root = made(f"{HEADER}W1; Neutral; ; {SCORES}\n{gap}{bad}W2; Sad; ; {SCORES}\n")
+            corpus = read_msp_improv(root, on_error="skip")
+            assert [rating.rater for utterance in corpus.utterances for rating in utterance.ratings] == ["W1"]
+            assert len(corpus.skipped) == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_nothing_in_the_file(made, refused, text: str):
+    root = made(text)
+    refused(lambda: read_msp_improv(root), "no usable utterance", file=root / "Evalution.txt", remedy=RESTORE)
+
+
+def test_nothing_usable(made, refused):
+    root = made("junk\n")
+    call = lambda: read_msp_improv(root, on_error="skip")  # noqa: E731
+    refused(call, "no usable utterance", file=root / "Evalution.txt", remedy="'junk' is not a clip")
+
+
+def test_an_endless_line_and_a_folder(made, refused):
+    root = made(HEADER + "x" * (MAX_LINE + 1))
+    file = root / "Evalution.txt"
+    refused(lambda: read_msp_improv(root), "longer than", file=file, row=2, remedy=RESTORE)
+    file.unlink()
+    file.mkdir()
+    refused(lambda: read_msp_improv(root), "cannot be read", file=file, remedy=RESTORE)
+
+
+def test_damaged_files(tmp_path: Path):
+    file = tmp_path / "Evalution.txt"
+    text = copy.LABELS[: copy.LABELS.index("UTD-IMPROV-S06N-M01")].encode("latin-1")
+    known, four = set(CARD.words), label_set("basic4")
+    refusals: list[str] = []
+
+    @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(damaged(text, b";"), st.sampled_from(["error", "skip"]))
+    def check(broken: bytes, on_error: str) -> None:
+        file.write_bytes(broken)
+        try:
+            corpus = read_msp_improv(tmp_path, on_error=on_error)
+        except InputError as error:
+            refusals.append(str(error))
+            return
+        for utterance in corpus.utterances:
+            words = {word for rating in utterance.ratings for word in (*rating.labels, *rating.secondary)}
+            assert all(word == word.strip().lower() for word in words)
+            if {word for rating in utterance.ratings for word in rating.labels} - known:
+                with pytest.raises(InputError, match="none of the corpus's emotion words"):
+                    one = Corpus(CARD, (utterance,))
+                    prepare(one, four, SoftLabelPolicy(outside="drop"), missing_audio="ignore")
+        for row in corpus.skipped:
+            assert (row.file, on_error) == (str(file), "skip")
+
+    check()
+    assert refusals
+    assert all(str(file) in refusal for refusal in refusals)
+
+
+# ---------------------------------------------------------------------------------------------------- card and configs
+
+
+def test_card_and_totals(whole: Path):
+    assert not CARD.synthetic
+    assert "10.1109/TAFFC.2016.2515617" in CARD.citation
+    assert set(CARD.words) == set(WORDS.values())
+    assert [(total.what, total.expected, total.count(copy.read(whole))) for total in TOTALS] == [("sessions", 6, 6)]
+
+
+def test_the_config_reads_and_gives_soft_labels(whole: Path):
+    config = runs.compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4"])
+    corpus, labels = runs.read_corpus(config), label_set("basic4")
+    prepared = runs.prepare_run(config, corpus, labels)
+    assert labels.labels == ("anger", "happy", "neutral", "sad")
+    assert len(prepared.items) == 51
+    # Three raters, of whom one judged twice; two of four said other.
+    assert prepared.items[0].target.distribution == pytest.approx([2 / 3, 0, 1 / 3, 0])
+    assert prepared.items[1].target.distribution == pytest.approx([0, 1 / 2, 0, 1 / 2])
+    assert prepared.items[1].target.outside_votes == 2
+    assert prepared.skipped == ()
+
+
+def test_on_error_reaches_the_reader(made):
+    root = made("junk\n\n" + HEADER)
+    config = runs.compose(["dataset=msp_improv", f"dataset.root={root}", "dataset.on_error=skip"])
+    assert len(runs.read_corpus(config).skipped) == 1
+
+
+def test_one_session_is_tested_and_one_develops(whole: Path):
+    config = runs.compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4", "dataset.fold=5"], "train")
+    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("basic4"))
+    policy = SplitPolicy(**runs.plain(config.dataset.partition), fold=config.dataset.fold)
+    assert policy.count(prepared.items) == 6
+    split = split_items(prepared.items, policy)
+    sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]
+    assert sessions == [{"6"}, {"1"}]
+
+
+def test_many_clips_take_seconds(made):
+    clips = [HEADER.replace("S09N", f"S{i % 100:02}N").replace("FM07", f"FM{i // 100:02}") for i in range(10_000)]
+    root = made("\n".join(clip + f"W1; Neutral; Neutral,Frustrated; {SCORES}\n" * 6 for clip in clips))
+    start = time.perf_counter()
+    assert len(read_msp_improv(root).utterances) == 10_000
+    assert time.perf_counter() - start < 20

@@ -1,0 +1,276 @@
+"""``python -m emoprobe.data``: cards, the check of a copy, and what the raters said."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from copies.sound import sound_bytes, write_sound
+
+from emoprobe.data.__main__ import main
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.check import Finding, check_corpus, inspect
+from emoprobe.data.corpora import NAMES
+from emoprobe.data.prepare import prepare
+from emoprobe.data.show import agreement_between_raters
+from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance
+from emoprobe.data.votes import SoftLabelPolicy
+from emoprobe.labels import LabelSet
+
+CARD = CorpusCard("toy", "Toy", True, "CC0", "none", "none", "none")
+WHERE = {"demo": "dataset.reader.root={}", "manifest": "dataset.path={}/manifest.csv", "huggingface": "dataset.path={}"}
+MORE = {"emobox": ["dataset.corpus=cremad"], "cremad": ["labels=basic6"]}
+
+
+def overrides(name: str, root: Path) -> list[str]:
+    return [f"dataset={name}", WHERE.get(name, "dataset.root={}").format(root), *MORE.get(name, [])]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def toy(tmp_path: Path):
+    """Makes a corpus of clips: id -> (sound or None, votes, further facts)."""
+
+    def make(clips: dict, **options) -> Corpus:
+        utterances = []
+        for name, (content, votes, facts) in clips.items():
+            file = tmp_path / "toy" / f"{name}.wav"
+            file.parent.mkdir(exist_ok=True)
+            if content is not None:
+                file.write_bytes(content)
+            utterances.append(Utterance(name, file, votes, num_raters=int(sum(votes.values())), **facts))
+        return Corpus(replace(CARD, **options), tuple(utterances))
+
+    return make
+
+
+def look(corpus: Corpus, six: LabelSet, policy: SoftLabelPolicy | None = None, **options) -> list[Finding]:
+    policy = policy or SoftLabelPolicy(no_votes="skip")
+    prepared = prepare(corpus, six, policy, missing_audio="ignore", on_error="skip")
+    return check_corpus(corpus, prepared, six, progress=False, **options)
+
+
+def told(findings: list[Finding], subject: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(f.level, f.what, f.items) for f in findings if f.subject == subject]
+
+
+# ------------------------------------------------------------------------------------------------------------- sound
+
+
+def test_inspecting_sound(tmp_path: Path):
+    file = tmp_path / "a.wav"
+    write_sound(file)
+    sound = inspect(file)
+    assert (sound.seconds, sound.rate, sound.channels, sound.problem) == (0.2, 16_000, 1, "")
+    assert sound.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, (4_410, 2)), 44_100)
+    assert (inspect(file).seconds, inspect(file).rate, inspect(file).channels) == (0.1, 44_100, 2)
+    soundfile.write(file, np.zeros(16_000), 16_000)
+    assert "silent" in inspect(file).problem
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert "git-lfs pointer" in inspect(file).problem
+    file.write_bytes(b"RIFF")
+    assert "cannot decode" in inspect(file).problem
+    assert inspect(tmp_path / "b.wav").reason == "missing_audio"
+
+
+def test_missing_sound_is_a_problem_unless_allowed(toy, six: LabelSet):
+    corpus = toy({"a": (sound_bytes("a"), {"anger": 2}, {}), "b": (None, {"sad": 2}, {}), "c": (None, {"sad": 1}, {})})
+    for missing, level in (("error", "problem"), ("skip", "note")):
+        found = look(corpus, six, missing_audio=missing)
+        assert told(found, "sound files") == [(level, "1 of 3 files are there, 2 missing", ("b", "c"))]
+    assert not told(look(corpus, six, sound=False), "sound files")
+
+
+def test_rates_channels_durations_and_bad_files(toy, six: LabelSet, tmp_path: Path):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abcd"})
+    soundfile.write(corpus.utterances[1].audio, np.random.default_rng(0).normal(0, 0.1, (3_200, 2)), 8_000)
+    corpus.utterances[2].audio.write_bytes(b"nothing")
+    soundfile.write(corpus.utterances[3].audio, np.zeros(3_200), 16_000)
+    found = look(corpus, six, limits=AudioLimits(min_seconds=0.1, max_seconds=0.3))
+    assert told(found, "durations")[0][1].startswith("0.20 to 0.40 s, mean 0.27 s")
+    assert told(found, "sampling rates") == [("note", "16,000 Hz: 2, 8,000 Hz: 1", ())]
+    assert told(found, "channels") == [("note", "1 channel: 2, 2 channels: 1", ())]
+    levels = {items: level for level, _, items in told(found, "sound")}
+    assert levels == {("b",): "problem", ("c",): "problem", ("d",): "problem"}
+    known = look(replace(corpus, card=replace(CARD, defects={"d": "silent"})), six)
+    assert ("note", ("d",)) in [(level, items) for level, _, items in told(known, "sound")]
+
+
+def test_identical_files_and_published_defects(toy, six: LabelSet):
+    clips = {name: (sound_bytes("x" if name in "ab" else name), {"anger": 2}, {}) for name in "abc"}
+    assert told(look(toy(clips), six), "identical files") == [("problem", "the same bytes: a = b", ("a", "b"))]
+    known = look(toy(clips, defects={"a": "same sound as b", "b": "same sound as a"}), six)
+    assert told(known, "identical files") == [("note", "the same bytes: a = b (a published defect)", ("a", "b"))]
+
+
+def test_checksums(toy, six: LabelSet, tmp_path: Path):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "ab"})
+    root = tmp_path / "toy"
+    sums = {
+        "SHA256SUMS": f"{hashlib.sha256(sound_bytes('a')).hexdigest()}  a.wav\n{'0' * 64} *b.wav\n{'0' * 64}  c.txt\n",
+        "MD5SUMS": "".join(f"{hashlib.md5(sound_bytes(name)).hexdigest().upper()}  {name}.wav\r\n" for name in "ab"),
+    }
+    for name, text in sums.items():
+        (root / name).write_text(text)
+    asked = []
+
+    def official(folder: Path, hashes: dict[str, str]) -> list[str]:
+        asked.append((folder, hashes))
+        return ["speaker x differs"]
+
+    found = look(corpus, six, root=root, check_sound=official)
+    assert told(found, "SHA256SUMS") == [("problem", "2 sound files compared, 1 differ", ("b.wav",))]
+    assert told(found, "MD5SUMS") == [("ok", "2 sound files compared, 0 differ", ())]
+    assert told(found, "published checksums")[0][::2] == ("problem", ("speaker x differs",))
+    assert asked == [(root, {name: hashlib.sha256(sound_bytes(name)).hexdigest() for name in "ab"})]
+
+
+def test_lengths_that_the_tables_promise(toy, six: LabelSet):
+    facts = {"a": 3_200.0, "b": 3_201.0}
+    corpus = toy({n: (sound_bytes(n), {"sad": 1}, {"metadata": {"expected_frames": k}}) for n, k in facts.items()})
+    assert told(look(corpus, six), "lengths")[0][::2] == ("problem", ("b",))
+
+
+# ----------------------------------------------------------------------------------------------------- rows and votes
+
+
+def test_votes_labels_and_ambiguity(toy, six: LabelSet):
+    votes = {"a": {"anger": 3}, "b": {"anger": 1, "sad": 1}, "c": {"sad": 3, "fear": 1}, "d": {"bored": 2}, "e": {}}
+    found = look(toy({name: (None, counts, {}) for name, counts in votes.items()}), six, sound=False)
+    assert told(found, "raters") == [("ok", "2 to 4 per clip, mean 3.00; 9 votes", ())]
+    ((_, labels, _),) = told(found, "labels")
+    assert labels.split("; ")[0] == "anger 4 votes, top of 1"
+    assert labels.split("; ")[-1] == "sad 4 votes, top of 1"
+    assert told(found, "ambiguity") == [("ok", "mean entropy 0.604 bits, 1 tied for the top, 1 unanimous", ())]
+    levels = {items: level for level, _, items in told(found, "soft labels")}
+    assert levels == {("d",): "problem", ("e",): "note"}
+
+
+def test_rows_that_could_not_be_read(toy, six: LabelSet):
+    corpus = replace(toy({"a": (None, {"sad": 1}, {})}), skipped=(Skipped("x", "bad_row", "row 3 is bad", "f", 3),))
+    ((level, what, items),) = told(look(corpus, six, sound=False), "label files")
+    assert (level, items) == ("problem", ("x",))
+    assert "1 bad_row; the first: row 3 is bad" in what
+
+
+def test_speakers_and_their_overlap(toy, six: LabelSet):
+    facts = [("a", "s1", "train"), ("b", "s1", "test"), ("c", "s2", "test"), ("d", None, "train"), ("e", "s2", "test2")]
+    corpus = toy({name: (None, {"sad": 1}, {"speaker": who, "split": split}) for name, who, split in facts})
+    found = look(corpus, six, sound=False)
+    in_all = "2 in all; test: 2 clips of 2; test2: 1 clips of 1; train: 2 clips of 1"
+    assert told(found, "speakers") == [("ok", in_all, ()), ("note", "1 clips of unknown speakers", ())]
+    assert told(found, "speaker overlap") == [
+        ("problem", "1 speakers are in more than one split", ("s1: test, train",))
+    ]
+
+
+def test_published_totals(toy, six: LabelSet):
+    corpus = toy({"a": (None, {"sad": 1}, {})})
+    totals = [
+        Total("clips", 1, lambda read: len(read.utterances), "the paper"),
+        Total("turns", 7, lambda read: len(read.utterances)),
+        Total("votes of faces", 3, lambda read: None),
+    ]
+    assert told(look(corpus, six, sound=False, totals=totals), "published total") == [
+        ("ok", "clips: 1 (the paper)", ()),
+        ("problem", "turns: 1 here, 7 published", ()),
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_check_and_show_every_corpus(name: str, tmp_path: Path, capsys):
+    """A small copy has all but the published totals; rows that tests of readers need may be bad on purpose."""
+    copy = importlib.import_module(f"copies.{name}")
+    root = tmp_path / "copy"
+    root.mkdir()
+    copy.write(root)
+    status = main(["check", *overrides(name, root), "-o", str(tmp_path / "out")])
+    findings = json.loads((tmp_path / "out" / "check.json").read_text())
+    problems = {finding["subject"] for finding in findings if finding["level"] == "problem"}
+    assert status == (1 if problems else 0)
+    allowed = {"published total", "sound files", "soft labels", "published checksums", "sound", "label files"}
+    # The published fold of CREMA-D shares speakers.
+    assert problems <= allowed | ({"speaker overlap"} if name == "emobox" else set())
+    subjects = {finding["subject"] for finding in findings}
+    assert {"label files", "sound files", "durations", "raters", "labels", "ambiguity", "speakers"} <= subjects
+    listed = pd.read_csv(tmp_path / "out" / "check.csv", keep_default_na=False)
+    assert len(listed) == sum(len(finding["items"]) or 1 for finding in findings)
+    assert f"{len([f for f in findings if f['level'] == 'problem'])} problem" in capsys.readouterr().out
+
+    show = ["show", *overrides(name, root), "dataset.on_error=skip", "-n", "3", "-o", str(tmp_path / "show")]
+    assert main(show) == 0
+    frame = pd.read_parquet(tmp_path / "show" / "utterances.parquet")
+    out = capsys.readouterr().out
+    assert f"of {len(frame):,} utterances" in out
+    assert "relative frequency" in out
+    assert (tmp_path / "show" / "ambiguity.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "show" / "ambiguity.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_is_printed(name: str, capsys):
+    assert main(["card", name]) == 0
+    out = capsys.readouterr().out
+    assert f"dataset={name}" in out
+    assert all(word in out for word in ("licence", "access", "citation", "raters"))
+
+
+def test_mistakes_end_in_one_line(capsys, tmp_path: Path):
+    for arguments, what in (
+        (["card", "nothing"], "unknown corpus 'nothing'"),
+        (["check", "dataset=cremad", f"dataset.root={tmp_path}"], "this folder is not CREMA-D"),
+        (["show", "dataset=iemocap"], "a value must be given"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert what in captured.err
+        assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_all_corpora_are_listed_and_help_is_light(capsys):
+    assert main(["card"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(NAMES)
+    code = "import sys, emoprobe.data.__main__ as m; m.parse_arguments(['card']); "
+    code += "sys.exit(any(n in sys.modules for n in ('numpy', 'torch', 'pandas', 'hydra')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ raters
+
+
+def test_agreement_between_raters_by_hand(six: LabelSet):
+    """Clip 1: anger, anger, sad: of its six ordered pairs two are (anger, anger). Clip 2: counts of sad and fear."""
+    ratings = tuple(Rating(f"r{i}", (word,)) for i, word in enumerate(("anger", "anger", "sad")))
+    clips = (
+        Utterance("a", Path("a.wav"), ratings=ratings),
+        Utterance("b", Path("b.wav"), {"sad": 1, "fear": 1}, num_raters=2),
+        Utterance("c", Path("c.wav"), {"happy": 1}, num_raters=1),  # one rater agrees with nobody
+        Utterance("d", Path("d.wav"), {"neutral": 0.5, "happy": 0.5}),  # shares: two draws
+    )
+    policy = SoftLabelPolicy()
+    items = prepare(Corpus(CARD, clips), six, policy, missing_audio="ignore").items
+    together = agreement_between_raters(items, six, policy)
+    anger, disgust, fear, happy, neutral, sad = range(6)
+    # Ordered pairs, each clip's shares of them: anger-anger 1/3, anger-sad 1/3, sad-anger 1/3; sad-fear, fear-sad 1/2.
+    np.testing.assert_allclose(together[anger, [anger, sad]], [0.5, 0.5])
+    np.testing.assert_allclose(together[sad, [anger, fear]], [2 / 5, 3 / 5])
+    np.testing.assert_allclose(together[fear, sad], 1)
+    np.testing.assert_allclose(together[happy, [happy, neutral]], [0.5, 0.5])
+    assert np.isnan(together[disgust]).all()

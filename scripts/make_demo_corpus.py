@@ -159,9 +159,9 @@ The same seed and versions give the same bytes.
 
 ## Contents
 192 utterances, 12 espeak-ng voices of 16 utterances each (6 female, 6 male, several accents and timbres), 6 emotions,
-MP3 16 kHz mono (about 32 kbit/s). Speaker-disjoint splits: train 96 utterances (6 speakers), development 32 (2), test 64 (4);
-every emotion is intended in every split. There are 48 sentences, each spoken by three to five speakers, so that splits
-share sentences. Each speaker says four utterances of each kind:
+MP3 16 kHz mono (about 32 kbit/s). Speaker-disjoint splits: train 96 utterances (6 speakers), development 32 (2), test
+64 (4); every emotion is intended in every split. There are 48 sentences, each spoken by three to five speakers, so that
+splits share sentences. Each speaker says four utterances of each kind:
 
 | kind | voice | words | strength s |
 |---|---|---|---|

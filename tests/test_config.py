@@ -29,13 +29,15 @@ NEEDED["dataset", "emobox"].append("dataset.corpus=cremad")
 NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
+NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
 FOR_TRAINING = ("head", "loss", "experiment")
+FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option, tiny_whisper):
     overrides = [f"{group}={option}", "output_dir=out", *NEEDED.get((group, option), [])]
-    if group in FOR_TRAINING and option != "bundle":
+    if group in FOR_TRAINING and option not in FOR_PROBING:
         _check_training(runs.compose(overrides, "train"), tiny_whisper)
         return
     config = runs.compose(overrides)
@@ -181,3 +183,19 @@ def test_a_corpus_brings_its_label_set_unless_another_is_asked_for():
         for corpus, labels in asked.items():
             assert runs.compose([f"dataset={corpus}"], name).labels.name == labels
         assert runs.compose(["dataset=iemocap", "labels=iemocap9"], name).labels.name == "iemocap9"
+
+
+def test_the_published_design_is_one_sweep_over_models_and_corpora():
+    config = runs.compose(["experiment=token_logits_matter", "dataset=cremad", "roots.cremad=DIR"])
+    assert (config.dataset.root, config.labels.name) == ("DIR", "basic6")
+    assert {"label_likelihood", "averaged_logits", "generated_text"} == set(config.readout)
+    assert len(config.prompt) == 5
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("probe", overrides=["experiment=token_logits_matter"], return_hydra_config=True)
+    swept = dict(whole.hydra.sweeper.params)
+    models = {file.stem for file in (CONF / "model").glob("*.yaml")}
+    corpora = {file.stem for file in (CONF / "dataset").glob("*.yaml")}
+    assert set(swept["model"].split(",")) <= models
+    assert set(swept["dataset"].split(",")) <= corpora & set(config.roots)

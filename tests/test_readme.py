@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import copies.iemocap
 import numpy as np
 import pytest
 import soundfile
@@ -48,7 +50,8 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         "trainer.enable_progress_bar=false",
         "analysis.figures=false",
     ]
-    probing.run(runs.compose([*shared, "dataset.limit=3", f"output_dir={root / 'run'}"]))
+    probing.run(runs.compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"]))
+    copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
     recipe.run(runs.compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
     return {
@@ -57,15 +60,16 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         "CHECKPOINT_DIR": str(tiny_whisper_path),
         "LLM_DIR": str(tiny_path("qwen2_audio")),
         "RUN_DIR": str(root / "run"),
+        "OTHER_RUN": str(root / "lora"),
+        "IEMOCAP_DIR": str(root / "iemocap"),
         "HEAD_DIR": str(root / "lora" / "head_fold0"),
-        "NEW_DIR": str(root / "new"),
     }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     words = shlex.split(command)[1:]
-    for name, value in places.items():
+    for name, value in {**places, "NEW_DIR": str(tmp_path / "new")}.items():
         words = [re.sub(rf"\b{name}\b", value, word) for word in words]
     sweep = words[:2] == ["probe.py", "-m"]
     if words[0] in ("probe.py", "train.py") and "--help" not in words:
@@ -84,7 +88,9 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         else:
             words += ["null_inputs.seconds=0.2"]
             words += ["head.seen=evaluate"] if "head=bundle" in words else []
-        if sweep:  # 22 jobs
+        if "experiment=token_logits_matter" in words:
+            words += ["model=qwen2_audio", f"model.path={places['LLM_DIR']}", "prompt=instruction/single_word"]
+        elif sweep:  # 22 jobs
             words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
         if not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
@@ -95,11 +101,15 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     )
     # The check of a copy fails here, since the made-up copy lacks nearly all of the corpus.
     assert done.returncode == int("check" in words), done.stdout[-2000:] + done.stderr[-4000:]
-    if sweep:
+    if "experiment=token_logits_matter" in words:
+        found = [json.loads(file.read_text())["run"]["corpus"]["name"] for file in tmp_path.rglob("metrics.json")]
+        assert sorted(found) == ["cremad", "iemocap"]
+    elif sweep:
         jobs = [file.parent for file in tmp_path.rglob("metrics.json")]
         assert len(jobs) == 2 * len(list((runs.PROJECT / "conf" / "prompt").glob("*.yaml")))
     else:
         shown = {"card": "IEMOCAP", "check": "published total: clips: 3 here", "show": "bits"}
+        shown |= {"emoprobe.compare": "p (Holm)", "emoprobe.judge": "strata.csv", "emoprobe.report": "index.html"}
         shown |= {"emoprobe.doctor": "passed", "emoprobe.tokens": "Prefix of", "emoprobe.export": "wrote"}
         shown = next((text for word, text in shown.items() if word in words), "JS")
         assert shown in done.stdout or "--help" in words

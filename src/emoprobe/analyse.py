@@ -28,7 +28,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "overrides", nargs="*", help="Hydra overrides: calibration=[none,batch] analysis.failures=uniform"
     )
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/analysis)")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +86,8 @@ def _as_it_ran(folder: Path, overrides: Sequence[str]):
 def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     """Print (and write, if asked) the floors of a corpus, from its votes alone."""
     from emoprobe import runs
-    from emoprobe.analysis import floor_rows, make_targets
+    from emoprobe.analysis import make_targets
+    from emoprobe.judgement.rows import floor_rows, human_rows
     from emoprobe.labels import LabelSet
     from emoprobe.metrics.floors import floors
     from emoprobe.report.tables import write_csv
@@ -96,7 +97,8 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels, missing_audio="ignore")
     targets = make_targets(runs.utterances_frame(prepared, labels, runs.soft_label_policy(config)), labels)
-    rows = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
+    predictions = floors(targets.distribution, targets.votes, prior=targets.prior)
+    rows = floor_rows(targets, predictions, config.analysis.resamples) + human_rows(targets)
     entropy, votes = runs.ambiguity(targets)
     print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
     runs.print_table(rows)

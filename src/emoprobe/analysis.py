@@ -34,6 +34,7 @@ class AnalysisOptions:
         ensembles: Ways to combine the prompts of a run; a prompt asked in several label orders counts once.
         failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
             are counted either way.
+        resamples: Of speakers, for intervals; 0 for none.
     """
 
     calibrations: Sequence[Calibration]
@@ -41,12 +42,16 @@ class AnalysisOptions:
     averaged_logits: Mapping[str, AveragedLogitsVariant] = field(default_factory=dict)
     ensembles: Sequence[str] = ("arithmetic", "geometric")
     failures: str = "exclude"
+    resamples: int = 2000
 
     def __post_init__(self) -> None:
         if self.failures not in ("exclude", "uniform"):
             raise InputError(
                 f"unknown rule {self.failures!r}", field="analysis.failures", remedy="Use exclude or uniform."
             )
+        if not isinstance(self.resamples, int) or isinstance(self.resamples, bool) or self.resamples < 0:
+            what = f"{self.resamples!r} is not a number of resamples"
+            raise InputError(what, field="analysis.resamples", remedy="Use 2000, or 0 for no intervals.")
 
 
 @dataclass(frozen=True)
@@ -128,15 +133,21 @@ def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: 
         position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
         clips = clips.take([position[name] for name in ids])
         if group["readout"] in TEXT_READOUTS:
-            cells += _text_cells(group, clips, labels)
+            cells += _text_cells(group, clips, labels, options, targets)
         else:
             cells += _score_cells(group, clips, table, labels.labels, options, targets)
     return cells + _combinations(cells, options)
 
 
-def _text_cells(group: dict, clips: pa.Table, labels: LabelSet) -> list[Cell]:
-    """Cells of a readout whose answers are parsed; they are never calibrated."""
+def _text_cells(
+    group: dict, clips: pa.Table, labels: LabelSet, options: AnalysisOptions, targets: Targets
+) -> list[Cell]:
+    """Cells of a readout whose answers are parsed: as stated, and scaled by what was fitted on votes.
+
+    The other calibrations take out what a model would have said anyway, of which an answer tells nothing.
+    """
     from emoprobe import distributions as dist
+    from emoprobe import posthoc
 
     words = dist.known_words(labels)
     if group["readout"] == "sampled_text":
@@ -150,10 +161,16 @@ def _text_cells(group: dict, clips: pa.Table, labels: LabelSet) -> list[Cell]:
             variant: (dist.written_text(clips, labels.labels, words, column), clips[column].to_pylist())
             for variant, column in columns.items()
         }
-    return [
-        Cell(**group, variant=variant, calibration="none", fitted_on="", distributions=result, generated_text=texts)
-        for variant, (result, texts) in found.items()
-    ]
+    scalings = [calibration for calibration in options.calibrations if calibration.kind in posthoc.FITS]
+    cells = []
+    for variant, (plain, texts) in found.items():
+        calibrated = [("none", plain, "")]
+        calibrated += [(scaling.name, *_scale(scaling, plain, targets)) for scaling in scalings]
+        cells += [
+            Cell(**group, variant=variant, calibration=name, fitted_on=of, distributions=result, generated_text=texts)
+            for name, result, of in calibrated
+        ]
+    return cells
 
 
 @dataclass(frozen=True)
@@ -252,9 +269,12 @@ def _calibrate(calibration, plain, reading, clips, table, names, targets):
 
     from emoprobe import calibration as cal
     from emoprobe import distributions as dist
+    from emoprobe import posthoc
 
     if calibration.kind == "none":
         return plain, ""
+    if calibration.kind in posthoc.FITS:
+        return _scale(calibration, plain, targets)
     undefined = dist.Distributions(np.full_like(plain.log_probs, np.nan), ("undefined",) * len(plain.log_probs))
     if calibration.kind == "prior_matching":
         uniform = np.full(len(names), 1 / len(names))
@@ -284,6 +304,30 @@ def _calibrate(calibration, plain, reading, clips, table, names, targets):
     if any(status != "ok" for status in null.status):
         return undefined, "null inputs"
     return replace(plain, log_probs=cal.contextual(plain.log_probs, null.probs)), "null inputs"
+
+
+def _scale(calibration: Calibration, plain: Distributions, targets: Targets) -> tuple[Distributions, str]:
+    """Temperature, vector or matrix scaling: distributions out of sample, and whose votes they were fitted on.
+
+    A clip of a speaker without enough clips of others to fit on is ``not_fitted``, and counts as failed.
+    """
+    from emoprobe import crossfit, posthoc
+
+    frame = targets.frame
+    ids = frame.index.to_list()
+    speakers, splits = (frame[name].astype(object).tolist() for name in ("speaker", "split"))
+    plan = crossfit.plan(ids, speakers, splits, folds=calibration.folds, seed=calibration.seed)
+    log_probs, missing = posthoc.calibrate(
+        calibration.kind,
+        plain.log_probs,
+        targets.distribution,
+        plan,
+        ids,
+        l2=calibration.l2,
+        floor=calibration.floor,
+    )
+    status = tuple(crossfit.NOT_FITTED if gone else old for gone, old in zip(missing, plain.status, strict=True))
+    return replace(plain, log_probs=log_probs, status=status), plan.fitted_on
 
 
 def _combinations(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]:
@@ -353,60 +397,6 @@ def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, 
     return predictions
 
 
-def make_rows(cells: Sequence[Cell], targets: Targets, failures: str) -> list[dict]:
-    """One row of the metric table per cell, then the floors and the reference."""
-    import numpy as np
-
-    from emoprobe.metrics.floors import floors
-    from emoprobe.metrics.functional import evaluate
-
-    rows = []
-    size = targets.distribution.shape[1]
-    for cell in cells:
-        probs = cell.distributions.probs
-        usable = np.isfinite(probs).all(axis=1)
-        failed = int((~usable).sum())
-        if failures == "uniform":
-            probs = np.where(usable[:, None], probs, 1 / size)
-            usable[:] = True
-        metrics = evaluate(probs[usable], targets.distribution[usable], targets.votes[usable]) if usable.any() else {}
-        statuses, counts = np.unique(cell.distributions.status, return_counts=True)
-        rows.append(
-            {
-                "kind": "readout",
-                **{name: getattr(cell, name) for name in KEYS},
-                "fitted_on": cell.fitted_on,
-                "num_utterances": int(usable.sum()),
-                "num_failed": failed,
-                "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
-                "mean_label_mass": None if cell.label_mass is None else float(np.mean(cell.label_mass)),
-                "metrics": metrics,
-            }
-        )
-    return rows + floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior))
-
-
-def floor_rows(targets: Targets, predictions: Mapping[str, np.ndarray]) -> list[dict]:
-    """Rows of the floors ``uniform``, ``prior``, ``majority`` and the reference ``one_hot_of_top_vote``."""
-    from emoprobe.metrics.functional import evaluate
-
-    source = {"prior": targets.prior_source, "majority": targets.prior_source, "one_hot_of_top_vote": "evaluated votes"}
-    return [
-        {
-            "kind": "reference" if name == "one_hot_of_top_vote" else "floor",
-            **dict.fromkeys(KEYS, ""),
-            "readout": name,
-            "fitted_on": source.get(name, ""),
-            "num_utterances": len(pred),
-            "num_failed": 0,
-            "statuses": {},
-            "mean_label_mass": None,
-            "metrics": evaluate(pred, targets.distribution, targets.votes),
-        }
-        for name, pred in predictions.items()
-    ]
-
-
 @dataclass(frozen=True)
 class Analysis:
     """Everything derived from one score table."""
@@ -428,6 +418,8 @@ def analyse(scores: pa.Table, utterances: pd.DataFrame, labels: LabelSet, option
     Raises:
         InputError: The table belongs to another label set, or holds no clip.
     """
+    from emoprobe.judgement import rows
+
     hashes = set(scores["label_set_hash"].to_pylist())
     if hashes != {labels.hash}:
         raise InputError(f"the scores were made with label set {sorted(hashes)}, not {labels.name} ({labels.hash})")
@@ -437,6 +429,5 @@ def analyse(scores: pa.Table, utterances: pd.DataFrame, labels: LabelSet, option
         raise InputError("the score table holds no clip yet", remedy="Let the run finish at least one batch.")
     targets = make_targets(kept, labels)
     cells = make_cells(scores, list(targets.frame.index), labels, options, targets)
-    return Analysis(
-        make_predictions(cells, scores, labels, targets), make_rows(cells, targets, options.failures), targets
-    )
+    predictions = make_predictions(cells, scores, labels, targets)
+    return Analysis(predictions, rows.make_rows(cells, targets, options), targets)

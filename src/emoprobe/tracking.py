@@ -29,7 +29,8 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
         return
     try:
         os.environ.setdefault("WANDB_QUIET", "true")  # the run folder and the table above hold what it would print
-        logger = call(lambda: instantiate(config, _convert_="all"), "logger")
+        options = {"group": _sweep()} if "group" in config and config.group is None and _sweep() else {}
+        logger = call(lambda: instantiate(config, _convert_="all", **options), "logger")
     except ImportError as error:
         raise InputError(
             f"the logger cannot be loaded: {error}", field="logger", remedy="Install it, or use logger=none."
@@ -42,6 +43,16 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
         logger.finalize("failed" if failed else "success")
         if _is_wandb(logger):
             logger.experiment.finish(exit_code=int(failed))
+
+
+def _sweep() -> str | None:
+    """Name of the sweep that this run is a job of: its folder's last two parts, such as its date and time."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
 
 
 def log_epoch(logger: Any, run: str, row: dict[str, float], step: int) -> None:
@@ -64,20 +75,25 @@ def log_epoch(logger: Any, run: str, row: dict[str, float], step: int) -> None:
 
 
 def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:
-    """Send configuration, metrics, a predictions table and the figures to a tracker."""
+    """Send configuration, metrics, the result and prediction tables and the figures to a tracker.
+
+    Rows of single layers are in the result table alone: a tracker's charts would drown in them.
+    """
+    from emoprobe.report.tables import metrics_frame, split_layers
+
     if logger is None:
         return
     logger.log_hyperparams(config)
-    for row in analysis.rows:
+    for row in split_layers(analysis.rows)[0]:
         parts = [row["prompt"], row["readout"], row["variant"], row["calibration"]]
         prefix = "/".join(part for part in parts if part not in ("", NO_PROMPT))
         logger.log_metrics({f"{prefix}/{name}": value for name, value in row["metrics"].items()}, step=0)
     if _is_wandb(logger):
         import wandb
 
-        table = analysis.predictions.head(MAX_TABLE_ROWS).astype(object)
-        table = table.where(table.notna(), None)
-        logger.experiment.log({"predictions": wandb.Table(dataframe=table)})
+        for name, frame in (("results", metrics_frame(analysis.rows)), ("predictions", analysis.predictions)):
+            table = frame.head(MAX_TABLE_ROWS).astype(object)
+            logger.experiment.log({name: wandb.Table(dataframe=table.where(table.notna(), None))})
         logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
 
 

@@ -177,10 +177,10 @@ def test_leave_one_out_of_many_draws_every_group_equally_often():
 
 def test_demo_corpus(demo):
     splits = all_folds(demo, SplitPolicy(folds=6), 6)
-    assert [(len(s.train), len(s.development), len(s.test)) for s in splits] == [(32, 8, 8)] * 6
+    assert [(len(s.train), len(s.development), len(s.test)) for s in splits] == [(128, 32, 32)] * 6
     voices = all_folds(demo, SplitPolicy("leave_one_out"), 12)
     assert [speakers(split.test) for split in voices] == [{f"spk{n:02d}"} for n in range(1, 13)]
-    assert all(len(split.train) == 40 for split in voices)
+    assert all(len(split.train) == 160 for split in voices)
 
 
 def test_the_configuration_is_a_policy(demo):

@@ -242,7 +242,7 @@ def unrendered(monkeypatch):
         titles[path.name] = title_of(figure)
         return path
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save", keep)
     return titles
 
 

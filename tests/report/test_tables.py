@@ -269,3 +269,21 @@ def test_layers_in_words_without_layers_or_without_a_value():
 def test_split_layers_keeps_the_order():
     rows = [layer(0, 0.1), make_row("a"), layer(1, 0.2), make_floor()]
     assert tables.split_layers(rows) == ([rows[1], rows[3]], [rows[0], rows[2]])
+
+
+def test_what_a_value_is_worth_stands_beside_it(tmp_path):
+    """Interval, place between floor and ceiling, and the shuffled value follow the first metric; CSV has them all."""
+    ends = {"js_divergence": [0.25, 0.35], "brier": [0.01, 0.02]}
+    judged = make_row("judged", intervals=ends, share_of_range={"js_divergence": 0.5}, shuffled={"js_divergence": 0.6})
+    rows = [judged, make_row("plain"), make_floor(intervals={"js_divergence": [0.1, 0.2]}, note="n")]
+    text = printed(tables.metric_table(rows), 250)
+    assert text.splitlines()[0].split()[7:14] == ["JS", "↓", "95", "%", "range", "shuffled", "BC"]
+    assert line_with(text, "judged").split()[7:11] == ["0.250", "0.350", "0.500", "0.600"]
+    assert "0.100 0.200" in line_with(text, "floor: uniform")
+    assert "speakers resampled" in " ".join(text.split())
+    assert "speakers resampled" not in printed(tables.metric_table([make_row()]))
+    tables.write_csv(rows, tmp_path / "metrics.csv")
+    first = pd.read_csv(tmp_path / "metrics.csv").iloc[0]
+    found = first[["js_divergence_low", "js_divergence_high", "brier_low", "share_of_range_js_divergence"]].tolist()
+    assert found == [0.25, 0.35, 0.01, 0.5]
+    assert first["shuffled_js_divergence"] == 0.6

@@ -1,18 +1,146 @@
-"""Intervals of means over utterances whose errors are not independent: those of one speaker stand or fall together."""
+"""Intervals of metrics over utterances whose errors are not independent: those of one speaker stand or fall together.
+
+Whole clusters (speakers) are resampled, never single utterances: an interval that takes the clips of one speaker for
+independent is far too narrow.
+
+With few clusters a plain percentile interval is too narrow as well: the plug-in variance lacks the factor
+``C / (C - 1)`` and its quantiles are the normal's, not Student's. :func:`bootstrap_intervals` therefore takes the
+expanded percentile interval (Hesterberg 2015, "What teachers should know about the bootstrap"): the
+percentiles ``a / 2`` and ``1 - a / 2`` with ``a / 2 = Phi(-sqrt(C / (C - 1)) t)``, t being the quantile of Student's
+distribution with ``C - 1`` degrees of freedom; with many clusters these are the usual 2.5 and 97.5. On simulated
+corpora of 12 speakers of unequal size a 95 % interval covers the truth in 93 % of cases, the plain one in 89 %; with 24
+and more it is 93 to 94 %.
+
+Calibration errors are sums of absolute values, which noise can only raise: the estimate is too high, and a resample,
+noisier still, is higher again, so that a percentile interval may lie above the estimate and miss the truth always. They
+get the basic interval instead (Davison and Hinkley 1997, section 5.2), ``[2 e - upper, 2 e - lower]`` with e the
+estimate, which removes most of that bias; it is cut at 0 and 1 and widened, where needed, to hold the estimate. Of a
+model that is nearly calibrated it covers the truth in 80 to 90 % of cases, a percentile interval in hardly any.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional.checks import Array
+from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters, number_clusters
+
+Interval = tuple[float, float]
+
+CALIBRATION_ERRORS = ("ece_5", "ece_10", "classwise_ece")
+"""Metrics that noise biases upwards."""
+
+
+def bootstrap_intervals(
+    pred: Array,
+    target: Array,
+    votes: Array | None,
+    clusters: Sequence[object],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+) -> dict[str, Interval]:
+    """Cluster-bootstrap interval of every metric.
+
+    Args:
+        pred: Predicted probabilities, ``[utterances, labels]``.
+        target: Human probabilities, ``[utterances, labels]``.
+        votes: Vote counts, ``[utterances, labels]``, or None.
+        clusters: Cluster of each utterance, for example its speaker.
+        resamples: How many times as many clusters as there are, are drawn with replacement.
+        level: Coverage, between 0 and 1.
+        seed: Of the draws; the same seed draws the same clusters for any prediction.
+        metrics: Names of the metrics; all by default.
+
+    Returns:
+        Metric -> lower and upper end: :func:`expanded_percentiles`, for calibration errors the basic interval. NaN
+        where there are fewer than two clusters.
+
+    Raises:
+        InputError: A shape, a value, a row sum, a cluster or an option is wrong.
+    """
+    numbers = number_clusters(clusters, len(pred))
+    measure = WeightedMetrics(pred, target, votes, clusters=numbers, metrics=metrics)
+    count = measure.num_clusters
+    drawn = draw_clusters(np.random.default_rng(seed), count, check_resamples(resamples))
+    intervals = {name: expanded_percentiles(values, count, level=level) for name, values in measure(drawn).items()}
+    estimates = measure(np.ones((1, count)))
+    biased = [name for name in intervals if name in CALIBRATION_ERRORS]
+    return intervals | {name: _basic(intervals[name], float(estimates[name][0])) for name in biased}
+
+
+def _basic(percentiles: Interval, estimate: float) -> Interval:
+    """Basic interval of a calibration error; NaN stays NaN."""
+    if math.isnan(percentiles[0]):
+        return percentiles
+    low, high = 2 * estimate - percentiles[1], 2 * estimate - percentiles[0]
+    return max(0.0, min(low, estimate)), min(1.0, max(high, estimate))
+
+
+def expanded_percentiles(values: np.ndarray, num_clusters: int, *, level: float = 0.95) -> Interval:
+    """Interval from the values of a statistic on bootstrap resamples (expanded percentile interval, Hesterberg 2015).
+
+    The ends are two of the values, so an end is infinite where the statistic is infinite in enough resamples.
+    Resamples in which it is undefined are left out.
+
+    Args:
+        values: The statistic on each resample, ``[resamples]``; may hold NaN and infinities.
+        num_clusters: How many clusters the resamples were drawn from.
+        level: Coverage, between 0 and 1.
+
+    Returns:
+        Lower and upper end; NaN with fewer than two clusters, or where half of the resamples or more are undefined.
+
+    Raises:
+        InputError: The level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level is {level!r}", field="level", remedy="Give a coverage between 0 and 1, like 0.95.")
+    defined = np.sort(values[~np.isnan(values)])
+    if num_clusters < 2 or 2 * len(defined) <= len(values):
+        return math.nan, math.nan
+    # By position, not by np.quantile: interpolation between two infinities is NaN.
+    position = int(tail_probability(num_clusters, level) * (len(defined) - 1))
+    return float(defined[position]), float(defined[-1 - position])
+
+
+def tail_probability(num_clusters: int, level: float) -> float:
+    """Share of the resamples beyond either end of an expanded percentile interval.
+
+    Args:
+        num_clusters: At least two.
+        level: Coverage, between 0 and 1.
+    """
+    from scipy.stats import norm, t
+
+    quantile = t.isf((1 - level) / 2, num_clusters - 1)
+    return float(norm.sf(math.sqrt(num_clusters / (num_clusters - 1)) * quantile))
+
+
+def check_resamples(resamples: int) -> int:
+    """The number of resamples, if it is one.
+
+    Raises:
+        InputError: It is not a whole number above zero.
+    """
+    if not isinstance(resamples, int) or resamples < 1:
+        raise InputError(f"the number of resamples is {resamples!r}", field="resamples", remedy="Give 1000 or more.")
+    return resamples
 
 
 def cluster_bootstrap(
     values: np.ndarray, clusters: Sequence[object], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean, resampling whole clusters (Davison and Hinkley 1997, section 3.8).
+) -> Interval:
+    """Plain percentile bootstrap interval of a mean, resampling whole clusters (Davison and Hinkley 1997, section 3.8).
+
+    For values that are not those of one prediction, such as means over seeds; too narrow with few clusters, see
+    :func:`bootstrap_intervals`.
 
     Args:
         values: One value per utterance, finite, ``[utterances]``.

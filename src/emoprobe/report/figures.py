@@ -228,7 +228,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
     several label orders is drawn once, as their mean; ensembles are left out, and all but the first 14 prompts.
 
     Args:
-        rows: `emoprobe.analysis.make_rows`.
+        rows: `emoprobe.judgement.rows.make_rows`.
         title: First line of the title.
         subtitle: Second line.
     """
@@ -359,7 +359,7 @@ def save_figures(
 
     Args:
         predictions: `emoprobe.analysis.make_predictions`.
-        rows: `emoprobe.analysis.make_rows`.
+        rows: `emoprobe.judgement.rows.make_rows`.
         labels: Labels in the order of the axes.
         folder: Where to write; made if it is not there.
         subtitle: Title of the corpus, shown in every figure.

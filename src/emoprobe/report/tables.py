@@ -41,10 +41,16 @@ SHORT = {
     "uar": "UAR",
     "entropy_spearman": "rho(H)",
 }
+OUT_OF_SAMPLE = ("other speakers'", "other clips'")
 MARKS = {"evaluated votes": "**", "evaluated inputs": "*"}
 FOOTNOTE = (
     "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes   n: clips scored, failed: "
     "without a distribution   bold: best readout among those that failed on no clip"
+)
+ELSEWHERE = "   † fitted on the votes of other speakers, out of sample"
+WORTH = (
+    "   95 %: interval of JS, speakers resampled   range: 0 at the prior floor, 1 at the human ceiling   shuffled: JS "
+    "of the same distributions given to other clips"
 )
 PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained", "trained")
 """Variants that a readout's name alone stands for."""
@@ -66,9 +72,11 @@ def name_of(row: dict) -> tuple[str, str, str]:
     """``(prompt, readout, calibration)`` as shown; what was fitted on evaluated data is marked."""
     sources = row["fitted_on"].split(" + ")
     mark = next((mark for source, mark in MARKS.items() if source in sources), "")
+    if not mark and any(source.startswith(OUT_OF_SAMPLE) for source in sources):
+        mark = "†"
     readout = row["readout"]
     if row["kind"] != "readout":
-        return "", f"{row['kind']}: {readout}{mark if readout != 'one_hot_of_top_vote' else ''}", ""
+        return "", f"{row['kind']}: {readout}{mark if row['kind'] == 'floor' else ''}", ""
     if row["variant"] not in PLAIN_VARIANTS:
         readout = f"{readout}.{row['variant']}"
     return row["prompt"], readout, row["calibration"] + mark
@@ -84,7 +92,7 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
     """How many layers were read, and the one with the lowest JS divergence uncalibrated; None if none was read.
 
     Args:
-        rows: `emoprobe.analysis.make_rows`.
+        rows: `emoprobe.judgement.rows.make_rows`.
     """
     layers = split_layers(rows)[1]
     if not layers:
@@ -190,7 +198,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     On a console too narrow for all columns it prints itself as several tables, one below the other.
 
     Args:
-        rows: `emoprobe.analysis.make_rows`.
+        rows: `emoprobe.judgement.rows.make_rows`.
         metrics: Names of the columns.
 
     Raises:
@@ -215,7 +223,33 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
         styles = ["bold" if _is_best(row, metric, best) else "" for row in ordered]
         texts = [format_value(row["metrics"].get(metric, math.nan)) for row in ordered]
         columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
-    return _FittingTable(columns, len(readouts), FOOTNOTE)
+        if metric == metrics[0]:
+            columns += _beside(ordered, metric)
+    return _FittingTable(columns, len(readouts), _footnote(rows))
+
+
+def _footnote(rows: Sequence[dict]) -> str:
+    """What the marks and columns of these rows mean."""
+    elsewhere = any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE)
+    return FOOTNOTE + (ELSEWHERE if elsewhere else "") + (WORTH if any(map(_judged, rows)) else "")
+
+
+def _judged(row: dict) -> bool:
+    return bool(row.get("intervals") or row.get("share_of_range"))
+
+
+def _beside(rows: Sequence[dict], metric: str) -> list[_Column]:
+    """What tells how much a value is worth, where it is known: its interval, its place in the range, its own floor."""
+    columns = []
+    if any(row.get("intervals") for row in rows):
+        ends = [row.get("intervals", {}).get(metric) for row in rows]
+        texts = ["" if pair is None else f"{format_value(pair[0])} {format_value(pair[1])}" for pair in ends]
+        columns.append(_Column("95 %", [Text(text) for text in texts]))
+    for key, header in (("share_of_range", "range"), ("shuffled", "shuffled")):
+        if any(row.get(key) for row in rows):
+            values = [row.get(key, {}).get(metric) for row in rows]
+            columns.append(_Column(header, [Text("" if value is None else format_value(value)) for value in values]))
+    return columns
 
 
 def _definitions(metrics: Sequence[str]) -> Mapping[str, MetricDefinition]:
@@ -244,13 +278,18 @@ def _is_best(row: dict, metric: str, best: float | None) -> bool:
 
 
 def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """One row per cell and one column per metric."""
+    """One row per cell; columns for each metric, its interval (``_low``, ``_high``), shuffled value, range share."""
     import pandas as pd
 
-    plain = [{key: value for key, value in row.items() if key not in ("metrics", "statuses")} for row in rows]
-    return pd.concat([pd.DataFrame(plain), pd.DataFrame([row["metrics"] for row in rows])], axis=1).loc[
-        :, lambda frame: ~frame.columns.duplicated()
-    ]
+    nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range")
+    plain = [{key: value for key, value in row.items() if key not in nested} for row in rows]
+    parts = [pd.DataFrame(plain), pd.DataFrame([row["metrics"] for row in rows])]
+    for key, prefix in (("shuffled", "shuffled_"), ("share_of_range", "share_of_range_")):
+        parts.append(pd.DataFrame([row.get(key, {}) for row in rows], index=parts[0].index).add_prefix(prefix))
+    for end, suffix in enumerate(("_low", "_high")):
+        ends = [{name: pair[end] for name, pair in row.get("intervals", {}).items()} for row in rows]
+        parts.append(pd.DataFrame(ends, index=parts[0].index).add_suffix(suffix))
+    return pd.concat(parts, axis=1).loc[:, lambda frame: ~frame.columns.duplicated()]
 
 
 def write_csv(rows: Sequence[dict], file: Path) -> None:
@@ -271,16 +310,16 @@ def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMN
     lines = ["| " + " | ".join([*header, *(f"{metric} {_arrow(known[metric])}" for metric in metrics)]) + " |"]
     lines.append("|" + "---|" * (len(header) - 3) + "---:|" * (3 + len(metrics)))
     for row in rows:
-        cells = [_escape_markdown(name) for name in ([row["model"]] * several + list(name_of(row)))]
+        cells = [escape_markdown(name) for name in ([row["model"]] * several + list(name_of(row)))]
         cells += [str(row["num_utterances"]), str(row["num_failed"]), _format_mass(row["mean_label_mass"])]
         for metric in metrics:
             text = format_value(row["metrics"].get(metric, math.nan))
             cells.append(f"**{text}**" if _is_best(row, metric, best[metric]) else text)
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + f"\n\n{_escape_markdown(FOOTNOTE)}\n"
+    return "\n".join(lines) + f"\n\n{escape_markdown(FOOTNOTE)}\n"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Plain text that stays plain: no HTML, formula, emphasis, code, link or new column."""
     text = re.sub(r"([\\`*|$\[\]])", r"\\\1", " ".join(text.split()))
     # Underscores within words mean nothing to Markdown, and most names have one.

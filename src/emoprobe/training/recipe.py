@@ -97,7 +97,9 @@ def run(config: DictConfig) -> Path:
         runs.write_json(record, folder / runs.RUN_FILE)
         frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
         runs.write_skipped(shown.skipped, folder / runs.SKIPPED_FILE)
-        plain = AnalysisOptions([Calibration("none")], failures=settings["analysis"]["failures"])
+        plain = AnalysisOptions(
+            [Calibration("none")], **{k: settings["analysis"][k] for k in ("failures", "resamples")}
+        )
         analysis = analyse(read_scores(folder), frame, labels, plain)
         figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
         if settings["analysis"]["figures"]:

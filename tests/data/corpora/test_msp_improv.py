@@ -260,7 +260,6 @@ def test_wrong_option(whole: Path, refused):
         (HEADER + f"W1; ; Neutral; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
         (HEADER + f"W1; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
         (HEADER + "junk\n", 2, "'junk' is not RATER; main choice", None, "bad_votes"),
-        (HEADER + f"W1; Neutral; Sad; Happy; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
         (HEADER + "W1; Neutral; Neutral; A:x; V:1;\n", 2, "'A:x' is not A:NUMBER", "A", "bad_row"),
     ],
 )

@@ -173,12 +173,14 @@ def _rating(line: str, file: Path, row: int) -> Rating:
         what = f"{line!r:.80} is not RATER; main choice; secondary words; A:1; V:1; D:1; N:1"
         raise RowError(what, file=file, row=row, reason="bad_votes")
     secondary: dict[str, None] = {}
-    # Raters could write words of their own, which may hold semicolons and, after Other, commas.
-    for text in (part for field in chosen[1:] for part in field.split(",")):
-        word = _word(text)
-        if word and (word in CARD.words or "other" not in secondary):
-            secondary[word] = None
-    return Rating(sys.intern(rater), (_word(chosen[0]),), tuple(secondary))
+    main = _word(chosen[0])
+    for place, field in enumerate(chosen[1:], start=2):
+        # What raters wrote of their own may hold semicolons and commas: behind Other up to the last field.
+        free = main == "other" and place < len(chosen)
+        for word in map(_word, field.split(",")):
+            if word and (word in CARD.words or not (free or "other" in secondary)):
+                secondary[word] = None
+    return Rating(sys.intern(rater), (main,), tuple(secondary))
 
 
 def _word(text: str) -> str:

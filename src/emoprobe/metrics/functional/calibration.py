@@ -76,7 +76,7 @@ def ece(pred: Array, target: Array, *, bins: int) -> Tensor:
     label, unique = majority(target)
     right = predicted_labels(pred)[unique].gather(1, label[unique, None]).squeeze(1)
     confidence = pred[unique].amax(dim=-1)
-    gap = _in_bins(confidence, bins).T @ (right - confidence)
+    gap = in_bins(confidence, bins).T @ (right - confidence)
     return gap.abs().sum() / unique.sum()
 
 
@@ -93,11 +93,11 @@ def classwise_ece(pred: Array, target: Array, *, bins: int = 10) -> Tensor:
         bins: Number of bins B.
     """
     pred, target = check_pair(pred, target)
-    gap = torch.einsum("ukb,uk->kb", _in_bins(pred, bins), pred - target)
+    gap = torch.einsum("ukb,uk->kb", in_bins(pred, bins), pred - target)
     return gap.abs().sum() / pred.numel()
 
 
-def _in_bins(probabilities: Tensor, bins: int) -> Tensor:
+def in_bins(probabilities: Tensor, bins: int) -> Tensor:
     """Membership in the bins ``(b / B, (b + 1) / B]``, the first one with 0; float64, one more axis of length B."""
     if not isinstance(bins, int) or bins < 1:
         raise InputError(f"the number of bins is {bins!r}", field="bins", remedy="Give a whole number above zero.")

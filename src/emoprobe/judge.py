@@ -1,0 +1,190 @@
+"""What the means of a run hide: strata, groups of speakers, prompts, text against tokens, missed mixtures.
+
+Command: ``python -m emoprobe.judge RUN_DIR``. It needs no model; tables and figures go to ``RUN_DIR/judgement``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoprobe.errors import EmoprobeError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRATA = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority")
+FACTS = ("gender", "age")
+MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
+ENSEMBLE_METRICS = ("js_divergence", "bhattacharyya", "r2_within_clip", "brier", "vote_nll", "wa", "uar")
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line of ``python -m emoprobe.judge``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emoprobe.judge",
+        description="Tables and figures of a run by stratum, by group of speakers, across prompts, and between the "
+        "text and token channels.",
+        epilog="Example: python -m emoprobe.judge RUN_DIR --facts gender age acted_emotion",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, or of an analysis inside one")
+    parser.add_argument("--facts", nargs="*", help="facts of speakers or clips to compare by (default: gender age)")
+    parser.add_argument("--resamples", type=int, default=1000, help="of speakers, for intervals (default: %(default)s)")
+    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
+    parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parsed = parse_arguments(arguments)
+    try:
+        judge(
+            parsed.run,
+            parsed.output,
+            facts=parsed.facts,
+            resamples=parsed.resamples,
+            figures=not parsed.no_figures,
+        )
+    except EmoprobeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def judge(
+    run: Path,
+    output: Path | None = None,
+    *,
+    facts: Sequence[str] | None = None,
+    resamples: int = 1000,
+    figures: bool = True,
+) -> Path:
+    """Write the tables (CSV) and figures of a run.
+
+    Args:
+        run: Run folder.
+        output: Where to write; ``judgement`` within the run by default.
+        facts: Keys of the metadata to compare by; gender and age, where known, by default. A fact that was asked for
+            must be known.
+        resamples: Of speakers.
+        figures: Whether to draw.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: The folder is no run, or a fact is not known.
+    """
+    import pandas as pd
+
+    from emoprobe import runs
+
+    home = run if (run / runs.RUN_FILE).is_file() else run.parent
+    try:
+        record = json.loads((home / runs.RUN_FILE).read_text(encoding="utf-8"))
+        labels = list(runs.labels_of(record).labels)
+        utterances = pd.read_parquet(home / runs.UTTERANCES_FILE)
+        predictions = pd.read_parquet(run / "predictions.parquet")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the folder holds no readable {runs.RUN_FILE}, {runs.UTTERANCES_FILE} and predictions.parquet: {error}",
+            file=run,
+            remedy="Give the output folder of probe.py or train.py, or an analysis inside one.",
+        ) from error
+    known = _known_facts(utterances)
+    chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)
+    unknown = [fact for fact in chosen if fact not in known]
+    if unknown:
+        what = f"the corpus does not tell {unknown[0]!r}"
+        raise InputError(what, field="--facts", remedy=f"It tells {', '.join(known) or 'no facts'}.")
+    folder = output or run / "judgement"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
+        if len(frame):
+            frame.to_csv(folder / f"{name}.csv", index=False)
+            print(f"  {name + '.csv':<26} {len(frame):,} rows")
+    if figures:
+        from emoprobe.report.judgement_figures import save_judgement_figures
+
+        drawn = save_judgement_figures(
+            predictions, utterances, labels, folder / "figures", runs.subtitle(record), facts=chosen
+        )
+        print(f"  figures/                   {len(drawn)} files")
+    print(f"Written: {folder}")
+    return folder
+
+
+def _known_facts(utterances: pd.DataFrame) -> list[str]:
+    rows = utterances.loc[utterances["role"] == "evaluated", "metadata"]
+    return sorted({key for text in rows for key in json.loads(text)})
+
+
+def tables(
+    predictions: pd.DataFrame,
+    utterances: pd.DataFrame,
+    labels: Sequence[str],
+    facts: Sequence[str],
+    *,
+    resamples: int,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """``(name, table)`` of all that a run allows, see `emoprobe.judgement`."""
+    import pandas as pd
+
+    from emoprobe.judgement import channels, robustness, strata
+    from emoprobe.judgement.prompt_ensembles import ensembles
+
+    whole = predictions[predictions["readout"].astype(str) != "layerwise"]
+    cells = whole.drop_duplicates(["model", "prompt", "readout", "variant", "calibration"])
+    some = whole if len(cells) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
+    options = {"resamples": resamples}
+    kinds = [*STRATA, *(f"fact:{fact}" for fact in facts)]
+    yield "strata", pd.concat([strata.stratify(some, utterances, labels, by=by, **options) for by in kinds])
+    groups = [strata.gaps(some, utterances, labels, by=f"fact:{fact}", **options) for fact in facts]
+    yield "group_gaps", pd.concat(groups) if groups else pd.DataFrame()
+    yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, labels, **options)
+    scores = robustness.prompt_scores(whole, labels)
+    if len(scores):
+        yield "prompt_robustness", robustness.prompt_robustness(whole, labels)
+        yield "variance_explained", robustness.variance_explained(scores)
+        combined = ensembles(whole, labels)
+        yield "prompt_ensembles", _scores(combined.predictions, labels)
+        yield "prompt_weights", combined.weights
+    yield "text_against_tokens", channels.channel_agreement(whole, labels)
+    yield "parse_statuses", channels.parse_statuses(whole)
+    yield "label_masses", channels.label_masses(whole)
+    yield "layers", channels.layer_curves(predictions, labels)
+    yield "reliability", channels.reliability(some, labels)
+    yield "expected_confusion", channels.expected_confusion(some, labels)
+    yield "missed_mixtures", channels.missed_mixtures(some, labels)
+
+
+def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Metrics of every cell."""
+    import numpy as np
+    import pandas as pd
+
+    from emoprobe.metrics.functional import evaluate
+
+    rows = []
+    keys = ["model", "prompt", "readout", "variant", "calibration", "fitted_on"]
+    for names, cell in predictions.groupby(keys, observed=True, sort=False):
+        p, target, votes = (
+            cell[[f"{x}_{label}" for label in labels]].to_numpy(float) for x in ("p", "target", "votes")
+        )
+        kept = np.isfinite(p).all(axis=1)
+        found = evaluate(p[kept], target[kept], votes[kept]) if kept.any() else {}
+        row = dict(zip(keys, names, strict=True)) | {
+            "num_utterances": int(kept.sum()),
+            "num_failed": int((~kept).sum()),
+        }
+        rows.append(row | {name: found.get(name) for name in ENSEMBLE_METRICS})
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

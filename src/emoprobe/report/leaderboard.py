@@ -1,0 +1,355 @@
+"""Leaderboards of a report: CSV with everything, Markdown and LaTeX for a paper, and figures for print."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoprobe.report.collect import Entry, Group
+from emoprobe.report.tables import DEFAULT_COLUMNS, FOOTNOTE, MARKS, SHORT, escape_markdown, format_value, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_LINES = 60
+NAMES = ("model", "prompt", "readout", "calibration", "run")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    # these would be read as an option of the line break before them
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def ranked(entries: Sequence[Entry], metric: str, definitions: Mapping[str, Mapping]) -> list[Entry]:
+    """Readouts from best to worst, those that failed on a clip after those that did not, then all other rows.
+
+    Args:
+        entries: Rows of one group.
+        metric: What to rank by.
+        definitions: Metric -> its definition, with ``higher_is_better``.
+    """
+    sign = -1 if definitions[metric]["higher_is_better"] else 1
+
+    def place(entry: Entry) -> tuple:
+        value = entry.row["metrics"].get(metric, math.nan)
+        return entry.row["num_failed"] > 0, math.isnan(value), 0 if math.isnan(value) else sign * value
+
+    readouts = sorted((entry for entry in entries if entry.row["kind"] == "readout"), key=place)
+    return readouts + [entry for entry in entries if entry.row["kind"] != "readout"]
+
+
+def best_values(entries: Sequence[Entry], definitions: Mapping[str, Mapping]) -> dict[str, float]:
+    """The best value of each metric among readouts that failed on no clip; metrics without any are not there."""
+    best = {}
+    for name, definition in definitions.items():
+        rows = [entry.row for entry in entries if entry.row["kind"] == "readout" and not entry.row["num_failed"]]
+        values = [row["metrics"].get(name, math.nan) for row in rows]
+        values = [value for value in values if not math.isnan(value)]
+        if values:
+            best[name] = max(values) if definition["higher_is_better"] else min(values)
+    return best
+
+
+def names(entry: Entry) -> dict[str, str]:
+    """How a row is called: model, prompt, readout, calibration (with marks of what was fitted on test data), run."""
+    prompt, readout, calibration = name_of(entry.row)
+    run = entry.runs[0].name if len(entry.runs) == 1 else ""
+    values = (entry.row["model"], prompt, readout, calibration, run)
+    return dict(zip(NAMES, values, strict=True))
+
+
+def telling(entries: Sequence[Entry]) -> list[str]:
+    """Which of `NAMES` tell the readouts apart; ``readout`` always stays."""
+    named = [names(entry) for entry in entries if entry.row["kind"] == "readout"]
+    return [part for part in NAMES if part == "readout" or len({name[part] for name in named}) > 1]
+
+
+def footnotes(entries: Sequence[Entry]) -> str:
+    """What the marks mean, and everything that the rows say they were fitted on."""
+    fitted = sorted({entry.row["fitted_on"] for entry in entries} - {"", *MARKS})
+    return FOOTNOTE + (f"   fitted on, in these rows: {'; '.join(fitted)}" if fitted else "")
+
+
+def printed(entries: Sequence[Entry]) -> list[Entry]:
+    """The rows for print: single layers have a figure of their own."""
+    return [entry for entry in entries if entry.row["readout"] != "layerwise"]
+
+
+def columns(group: Group, metric: str) -> list[str]:
+    """Metrics of the printed tables: the chosen one first, then the usual ones."""
+    usual = [name for name in DEFAULT_COLUMNS if name in group.definitions and name != metric]
+    return [metric, *usual]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def write_csv(groups: Sequence[Group], file: Path) -> None:
+    """Every row of every group with every metric, interval and fact of provenance, one line each.
+
+    Args:
+        groups: The groups; lines of different ones must not be compared.
+        file: Where to write.
+    """
+    metrics = list(dict.fromkeys(name for group in groups for name in group.definitions))
+    lines = [_csv_line(group, entry, metrics) for group in groups for entry in group.entries]
+    header = list(dict.fromkeys(name for line in lines for name in line))
+    with file.open("w", newline="", encoding="utf-8", errors="replace") as handle:
+        writer = csv.DictWriter(handle, header, restval="")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
+    row, run = entry.row, entry.runs[0]
+    record, model = run.record, run.record.get("model") or {}
+    alone = len(entry.runs) == 1
+    line = {
+        "group": group.name,
+        "corpus": record["corpus"]["name"],
+        "synthetic": record["corpus"].get("synthetic"),
+        "label_set": record["labels"]["name"],
+        "label_set_hash": record["labels"]["hash"],
+        "soft_label_policy": record["soft_label_policy"]["name"],
+        "policy_hash": record["soft_label_policy"]["hash"],
+        "split": record.get("split"),
+        "utterances_hash": run.predictions.fingerprint,
+        "run": " ".join(having.name for having in entry.runs),
+        "folder": str(run.folder) if alone else "",
+        "seed": record.get("seed") if alone else "",
+        **{name: row[name] for name in ("kind", "model", "prompt", "readout", "variant", "calibration", "fitted_on")},
+        "num_utterances": row["num_utterances"],
+        "num_failed": row["num_failed"],
+        "statuses": json.dumps(row["statuses"]) if row["statuses"] else "",
+        "mean_label_mass": "" if row["mean_label_mass"] is None else row["mean_label_mass"],
+    }
+    for name in metrics:
+        value = row["metrics"].get(name, math.nan) if name in group.definitions else math.nan
+        line[name] = "" if math.isnan(value) else value
+        if name in row["intervals"]:
+            line[f"{name}_low"], line[f"{name}_high"] = row["intervals"][name]
+        for more in ("shuffled", "share_of_range"):
+            if name in row[more]:
+                line[f"{more}_{name}"] = row[more][name]
+    if alone:
+        line |= {f"model_{name}": model.get(name, "") for name in ("revision", "dtype", "device")}
+        line |= {"written": run.when, "overrides": " ".join(run.overrides)}
+        line |= {f"version_{name}": text for name, text in (record.get("versions") or {}).items()}
+    return line
+
+
+def markdown(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> str:
+    """One table per group, its rows ranked, the best value of each metric bold.
+
+    Args:
+        groups: The groups.
+        metric: What to rank by.
+        intervals: Whether to show the intervals of the rows that have them.
+    """
+    parts = []
+    for group in groups:
+        shown, chosen = ranked(printed(group.entries), metric, group.definitions), columns(group, metric)
+        parts_of_name, best = telling(shown), best_values(shown, group.definitions)
+        arrows = [f"{name} {'↑' if group.definitions[name]['higher_is_better'] else '↓'}" for name in chosen]
+        lines = [f"## {escape_markdown(group.name)}", "", *(f"* {escape_markdown(t)}" for t in describe(group)), ""]
+        lines.append("| " + " | ".join([*parts_of_name, "n", "failed", *arrows]) + " |")
+        lines.append("|" + "---|" * len(parts_of_name) + "---:|" * (2 + len(chosen)))
+        for entry in shown:
+            named = names(entry)
+            cells = [escape_markdown(named[part]) for part in parts_of_name]
+            cells += [str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
+            for name in chosen:
+                text = _value(entry.row, name, intervals).replace("[", r"\[").replace("]", r"\]")
+                cells.append(f"**{text}**" if _is_best(entry.row, name, best) else text)
+            lines.append("| " + " | ".join(cells) + " |")
+        parts.append("\n".join([*lines, "", escape_markdown(footnotes(shown)), ""]))
+    return "\n".join(parts)
+
+
+def latex(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> str:
+    r"""One ``table`` per group for a document that loads ``booktabs``, its rows ranked, the best values bold.
+
+    Args:
+        groups: The groups.
+        metric: What to rank by.
+        intervals: Whether to show the intervals of the rows that have them.
+    """
+    parts = [r"% \usepackage{booktabs}; \usepackage{graphicx} for \resizebox; \usepackage[T1]{fontenc}"]
+    for group in groups:
+        shown, chosen = ranked(printed(group.entries), metric, group.definitions), columns(group, metric)
+        parts_of_name, best = telling(shown), best_values(shown, group.definitions)
+        arrows = [
+            rf"{escape_latex(SHORT.get(name, name))} "
+            rf"$\{'up' if group.definitions[name]['higher_is_better'] else 'down'}arrow$"
+            for name in chosen
+        ]
+        lines = []
+        for i, entry in enumerate(shown):
+            if i and (entry.row["kind"] == "readout") != (shown[i - 1].row["kind"] == "readout"):
+                lines.append(r"\midrule")
+            named = names(entry)
+            cells = [escape_latex(named[part]) for part in parts_of_name]
+            cells += [str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
+            for name in chosen:
+                text = escape_latex(_value(entry.row, name, intervals)).replace("inf", r"$\infty$")
+                cells.append(rf"\textbf{{{text}}}" if _is_best(entry.row, name, best) else text)
+            lines.append(" & ".join(cells) + r" \\")
+        caption = escape_latex("; ".join([*describe(group), footnotes(shown)]))
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{caption}}}",
+                    r"\resizebox{\linewidth}{!}{%",
+                    rf"\begin{{tabular}}{{{'l' * len(parts_of_name)}{'r' * (2 + len(chosen))}}}",
+                    r"\toprule",
+                    " & ".join([*parts_of_name, "n", "failed", *arrows]) + r" \\",
+                    r"\midrule",
+                    *lines,
+                    r"\bottomrule",
+                    r"\end{tabular}}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Plain text that LaTeX prints as it is."""
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def describe(group: Group) -> list[str]:
+    """Corpus, size, label set, policy and split of a group; synthetic corpora say so."""
+    record = group.runs[0].record
+    corpus = record["corpus"]
+    mark = " (SYNTHETIC: says nothing about real emotion)" if corpus.get("synthetic") else ""
+    size = len(group.runs[0].predictions.utterances)
+    return [
+        f"{corpus.get('title', corpus['name'])}{mark}: {size:,} utterances, split {record.get('split')}",
+        f"labels {record['labels']['name']}: {', '.join(record['labels']['labels'])}",
+        f"soft labels: {record['soft_label_policy']['name']} ({record['soft_label_policy']['hash']})",
+    ]
+
+
+def _value(row: Mapping, metric: str, intervals: bool) -> str:
+    text = format_value(row["metrics"].get(metric, math.nan))
+    ends = row["intervals"].get(metric)
+    return f"{text} [{format_value(ends[0])}, {format_value(ends[1])}]" if intervals and ends else text
+
+
+def _is_best(row: Mapping, metric: str, best: Mapping[str, float]) -> bool:
+    return row["kind"] == "readout" and not row["num_failed"] and row["metrics"].get(metric) == best.get(metric, "none")
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def dot_plot(group: Group, metric: str) -> Figure:
+    """Every readout's value with its interval, best at the top; floors, references and ceilings as vertical lines."""
+    from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
+
+    readouts = [e for e in ranked(printed(group.entries), metric, group.definitions) if e.row["kind"] == "readout"]
+    finite = [entry for entry in readouts if math.isfinite(entry.row["metrics"].get(metric, math.nan))]
+    shown = finite[:MAX_LINES]
+    title = f"{metric}: {group.definitions[metric]['definition']}"
+    figure = new_figure(9.0, 1.9 + 0.2 * max(4, len(shown)), title, describe(group)[0])
+    axes = figure.subplots()
+    if not shown:
+        say_nothing(axes, f"no readout has a finite {metric}")
+        return figure
+    whole = [(i, entry) for i, entry in enumerate(shown) if not entry.row["num_failed"]]
+    partly = [(i, entry) for i, entry in enumerate(shown) if entry.row["num_failed"]]
+    for chosen, face, label in (
+        (whole, MODEL, "every utterance scored"),
+        (partly, "white", "some without a distribution"),
+    ):
+        if chosen:
+            values = [entry.row["metrics"][metric] for _, entry in chosen]
+            places = [len(shown) - 1 - i for i, _ in chosen]
+            axes.scatter(values, places, s=24, facecolor=face, edgecolor=MODEL, zorder=3, label=label)
+    for i, entry in enumerate(shown):
+        low, high = entry.row["intervals"].get(metric, (math.nan, math.nan))
+        if math.isfinite(low) and math.isfinite(high):
+            axes.plot([low, high], [len(shown) - 1 - i] * 2, color=MODEL, lw=1.4, zorder=2)
+    styles = {"uniform": ("#009E73", ":"), "prior": (HUMAN, "--"), "majority": ("#CC79A7", "-.")}
+    for entry in group.entries:
+        row, value = entry.row, entry.row["metrics"].get(metric, math.nan)
+        if row["kind"] != "readout" and math.isfinite(value):
+            colour, style = styles.get(row["readout"], (GREY if row["kind"] != "ceiling" else "#000000", "-"))
+            axes.axvline(value, color=colour, ls=style, lw=1.4, label=f"{name_of(row)[1]} {value:.3f}")
+    parts = telling(readouts)
+    named = [[names(entry)[part] for part in parts] for entry in shown]
+    labels = ["  ·  ".join(_shorten(name, 34) for name in line if name not in ("", "-", "none")) for line in named]
+    axes.set_yticks(range(len(shown)), labels[::-1], fontsize=7, parse_math=False)
+    better = "higher" if group.definitions[metric]["higher_is_better"] else "lower"
+    more = f"; the best {len(shown)} of {len(finite)} are shown" if len(shown) < len(finite) else ""
+    more += f"; {len(readouts) - len(finite)} without a finite value" if len(finite) < len(readouts) else ""
+    axes.set_xlabel(f"{metric} ({better} is better{more})")
+    axes.set_ylim(-1, len(shown))
+    axes.grid(axis="y", color="#eeeeee")
+    tidy(axes)
+    add_legend(figure, axes)
+    return figure
+
+
+def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
+    """Write the group's figures as PDF and PNG; returns the files.
+
+    The dot plot and, if layers were read, their curves; of the best readout its mean distribution, extreme clips,
+    entropies and reliability.
+    """
+    from emoprobe.report import figures
+    from emoprobe.report.style import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    subtitle = describe(group)[0]
+    drawn = {metric: dot_plot(group, metric)}
+    rows = [entry.row for entry in group.entries]
+    if any(row["readout"] == "layerwise" for row in rows):
+        drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
+    best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)
+    if best is not None and best.row["kind"] == "readout":
+        frame, labels = _frame(best, group), group.runs[0].record["labels"]["labels"]
+        title = "best by " + metric + ": " + ", ".join(part for part in names(best).values() if part)
+        drawn["best_mean"] = figures.mean_distribution(frame, labels, title, subtitle)
+        drawn["best_clips"] = figures.extreme_clips(frame, labels, title, subtitle)
+        drawn["best_entropy"] = figures.entropy_scatter(frame, labels, title, subtitle)
+        drawn["best_reliability"] = figures.reliability(frame, labels, title, subtitle)
+    slug = figures._slug(group.name)
+    return [
+        save(figure, folder / f"{slug}_{name}.{suffix}") for name, figure in drawn.items() for suffix in ("pdf", "png")
+    ]
+
+
+def _frame(entry: Entry, group: Group):
+    """One cell's predictions beside its targets, exact, read again from its run."""
+    import pandas as pd
+
+    from emoprobe.report.cells import key_of
+
+    run = entry.runs[0]
+    labels = run.record["labels"]["labels"]
+    wanted = ["utterance_id", *(f"{kind}_{label}" for kind in ("p", "target") for label in labels)]
+    keys = ("model", "prompt", "readout", "variant", "calibration")
+    filters = [(name, "==", value) for name, value in zip(keys, key_of(entry.row), strict=True)]
+    return pd.read_parquet(run.folder / "predictions.parquet", columns=wanted, filters=filters)
+
+
+def _shorten(text: str, length: int) -> str:
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"

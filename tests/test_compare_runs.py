@@ -1,0 +1,117 @@
+"""``python -m emoprobe.compare``: paired tests between readouts of runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoprobe.compare import compare_runs, main
+from emoprobe.errors import InputError
+from emoprobe.metrics.functional import evaluate
+from emoprobe.metrics.significance import holm, paired_test
+
+LABELS = ("anger", "sad")
+SIZE = 48
+
+
+def write_run(folder: Path, shares: dict[str, np.ndarray], *, ids=None, target=None, **facts) -> Path:
+    """A run with a cell per calibration; ``shares`` are probabilities of anger."""
+    folder.mkdir(parents=True)
+    record = {"labels": {"hash": "l"}, "corpus": {"name": "c"}, "soft_label_policy": {"hash": "p"}}
+    (folder / "run.json").write_text(json.dumps({**record, **facts}))
+    ids = [f"u{i}" for i in range(SIZE)] if ids is None else ids
+    rng = np.random.default_rng(0)
+    truth = {f"u{i}": p for i, p in enumerate(rng.uniform(0.1, 0.9, SIZE))} if target is None else target
+    parts = []
+    for calibration, anger in shares.items():
+        frame = pd.DataFrame({"utterance_id": ids, "speaker": [f"s{int(name[1:]) % 8}" for name in ids]})
+        for name, p in zip(LABELS, (1, 0), strict=True):
+            frame[f"target_{name}"] = [truth[u] if p else 1 - truth[u] for u in ids]
+            frame[f"votes_{name}"] = frame[f"target_{name}"] * 10
+            frame[f"p_{name}"] = anger if p else 1 - anger
+        keys = {"model": "m", "prompt": "-", "readout": "r", "variant": "sum", "calibration": calibration}
+        parts.append(frame.assign(**keys))
+    pd.concat(parts).to_parquet(folder / "predictions.parquet")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    shares = {"none": rng.uniform(0, 1, SIZE), "batch": np.full(SIZE, 0.5), "pmi": rng.uniform(0, 1, SIZE)}
+    shares["pmi"][:4] = np.nan
+    return write_run(tmp_path / "a", shares)
+
+
+def test_all_pairs_of_one_run(run: Path):
+    frame = compare_runs([run], resamples=500)
+    assert list(zip(frame["a"], frame["b"], strict=True)) == [("none", "batch"), ("none", "pmi"), ("batch", "pmi")]
+    rows = pd.read_parquet(run / "predictions.parquet").set_index(["calibration", "utterance_id"])
+    cells = {name: rows.loc[name] for name in ("none", "batch", "pmi")}
+
+    def arrays(name: str, keep: slice) -> list[np.ndarray]:
+        return [cells[name][[f"{p}_{label}" for label in LABELS]].to_numpy()[keep] for p in ("p", "target", "votes")]
+
+    for row in frame.to_dict("records"):
+        keep = slice(4, None) if "pmi" in (row["a"], row["b"]) else slice(None)
+        (pred_a, target, votes), (pred_b, *_) = arrays(row["a"], keep), arrays(row["b"], keep)
+        values = [evaluate(pred, target, votes)["js_divergence"] for pred in (pred_a, pred_b)]
+        assert row["difference"] == pytest.approx(values[0] - values[1])
+        speakers = cells["none"]["speaker"].to_numpy()[keep]
+        test = paired_test(pred_a, pred_b, target, votes, speakers, resamples=500)
+        assert row["p_value"] == test.p_value
+        assert (row["num_utterances"], row["num_clusters"]) == (len(target), 8)
+        assert row["num_dropped"] == SIZE - len(target)
+    np.testing.assert_allclose(frame["adjusted_p_value"], holm(frame["p_value"]))
+
+
+def test_runs_are_compared_on_what_they_share(run: Path, tmp_path: Path):
+    shown = pd.read_parquet(run / "predictions.parquet").drop_duplicates("utterance_id").set_index("utterance_id")
+    ids = [f"u{i}" for i in range(30, 10, -1)]
+    truth = shown["target_anger"].to_dict()
+    other = write_run(tmp_path / "b", {"none": np.array([truth[u] for u in ids])}, ids=ids, target=truth)
+    frame = compare_runs([run, other], ["calibration=none"], resamples=200)
+    assert frame[["a", "b", "num_utterances"]].to_dict("records") == [{"a": "a", "b": "b", "num_utterances": 20}]
+    assert frame["difference"].item() > 0  # b gives the very shares
+    assert (
+        compare_runs([run, other], ["calibration=none", "calibration=batch"], resamples=200)["a"].tolist()[0]
+        == "a none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"labels": {"hash": "x"}}, "differ in their label set"),
+        ({"corpus": {"name": "x"}}, "differ in their corpus"),
+        ({"soft_label_policy": {"hash": "x"}}, "differ in their soft-label policy"),
+        (
+            {"ids": [f"u{i + 100}" for i in range(3)], "target": dict.fromkeys(["u100", "u101", "u102"], 0.4)},
+            "share no",
+        ),
+        ({"target": {f"u{i}": 0.4 for i in range(SIZE)}}, "other targets"),
+    ],
+)
+def test_runs_that_were_judged_otherwise_are_refused(run: Path, tmp_path: Path, facts: dict, message: str):
+    other = write_run(tmp_path / "b", {"none": np.full(len(facts.get("ids", range(SIZE))), 0.5)}, **facts)
+    with pytest.raises(InputError, match=message):
+        compare_runs([run, other])
+
+
+def test_the_command(run: Path, tmp_path: Path, capsys):
+    assert main([str(run), "--metric", "brier", "--resamples", "200", "-o", str(tmp_path / "x" / "tests.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "brier a - b" in out
+    assert len(pd.read_csv(tmp_path / "x" / "tests.csv")) == 3
+    for arguments, message in (
+        ([str(run), "--metric", "bleu"], "no metric 'bleu'"),
+        ([str(run), "--cells", "calibration=none"], "1 cells are to be compared"),
+        ([str(run), "--cells", "colour=red"], "no choice of cells"),
+        ([str(tmp_path)], "no readable run.json"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err

@@ -137,10 +137,9 @@ def check_resamples(resamples: int) -> int:
 def cluster_bootstrap(
     values: np.ndarray, clusters: Sequence[object], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Plain percentile bootstrap interval of a mean, resampling whole clusters (Davison and Hinkley 1997, section 3.8).
+    """Bootstrap interval of a mean, resampling whole clusters (Davison and Hinkley 1997, section 3.8).
 
-    For values that are not those of one prediction, such as means over seeds; too narrow with few clusters, see
-    :func:`bootstrap_intervals`.
+    For values that are not those of one prediction, such as means over seeds; see :func:`expanded_percentiles`.
 
     Args:
         values: One value per utterance, finite, ``[utterances]``.
@@ -165,5 +164,4 @@ def cluster_bootstrap(
     sums, sizes = np.bincount(number, weights=values), np.bincount(number).astype(np.float64)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
     means = (drawn @ sums) / (drawn @ sizes)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return expanded_percentiles(means, count, level=level)

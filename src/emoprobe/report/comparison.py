@@ -26,6 +26,7 @@ def compare(
     votes: np.ndarray,
     clusters: Sequence[str],
     kinds: Mapping[str, str],
+    ceiling: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """One row per way of reading.
 
@@ -35,6 +36,7 @@ def compare(
         votes: Vote counts ``[utterances, labels]``.
         clusters: Speaker of each utterance.
         kinds: Name -> ``zero-shot``, ``trained``, ``floor`` or ``reference``.
+        ceiling: Metric -> the human ceiling, a last row of kind ``ceiling``.
 
     Returns:
         Columns ``name``, ``kind``, ``num_seeds``, ``num_utterances``; per metric its mean over the seeds; for
@@ -58,12 +60,16 @@ def compare(
         scores = [found["js_divergence"] for found in metrics]
         row["js_divergence_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
         rows.append(row)
+    if ceiling is not None:
+        row = {"name": "ceiling: human", "kind": "ceiling", "num_seeds": 1, "num_utterances": len(target)}
+        rows.append(row | {"num_failed": 0} | {metric: ceiling[metric] for metric in (*INTERVALS, *POINTS)})
     return pd.DataFrame(rows)
 
 
 def cells_of(row: Mapping) -> list[str]:
     """A row as texts, numbers with their intervals."""
-    texts = [f"{row[m]:.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in INTERVALS]
+    ends = {m: (row[f"{m}_low"], row[f"{m}_high"]) for m in INTERVALS}
+    texts = [f"{row[m]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for m, (low, high) in ends.items()]
     spread = "-" if np.isnan(row["js_divergence_sd"]) else f"{row['js_divergence_sd']:.3f}"
     return [*texts, *(f"{row[m]:.3f}" for m in POINTS), str(row["num_seeds"]), spread, str(row["num_failed"])]
 
@@ -111,6 +117,8 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
         axes.errorbar(rows[metric], places, xerr=error, fmt="o", color=colours[kind], capsize=3, label=kind)
     for style, (_, row) in zip((":", "--", "-.", "-"), frame[frame["kind"] == "floor"].iterrows(), strict=False):
         axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
+    for _, row in frame[frame["kind"] == "ceiling"].iterrows():
+        axes.axvline(row[metric], color="#009E73", linewidth=1, label=row["name"])
     axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
     axes.set_xlabel(f"{SHORT[metric]}: mean, and its 95 % interval by speakers")
     add_legend(figure, axes)

@@ -53,9 +53,11 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     import numpy as np
     from rich.console import Console
 
+    from emoprobe.metrics.ceiling import human_ceiling
     from emoprobe.report.comparison import compare, comparison_table, save_comparison
 
-    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds)
+    ceiling = human_ceiling(human["votes"], human["target"], num_raters=human["num_raters"]).values
+    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, ceiling)
     _, _, record = runs.read_run(zero_shot)
     speakers = len(np.unique(human["speakers"]))
     title = f"{record['model']['name']}: zero-shot and trained readouts"
@@ -123,7 +125,8 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
         human = analysis.targets
         floor = floors(human.distribution, human.votes, prior=human.prior)
         of_floors.append(floor)
-        kept.append((human.frame.index, human.distribution, human.votes, human.frame["speaker"]))
+        raters = human.frame["num_raters"].to_numpy(float, na_value=np.nan)
+        kept.append((human.frame.index, human.distribution, human.votes, human.frame["speaker"], raters))
     ids = np.concatenate([part[0] for part in kept])
     speakers = np.concatenate([part[3].fillna("").to_numpy(str) for part in kept])
     speakers = np.where(speakers == "", ids, speakers)  # a clip of nobody known stands for itself
@@ -143,5 +146,5 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
         shown = f"{'reference' if name == 'one_hot_of_top_vote' else 'floor'}: {name.replace('_', ' ')}"
         predictions[shown] = [np.concatenate([floor[name] for floor in of_floors])]
         kinds[shown] = shown.partition(":")[0]
-    human = {"target": np.concatenate([p[1] for p in kept]), "votes": np.concatenate([p[2] for p in kept])}
+    human = {name: np.concatenate([p[i] for p in kept]) for i, name in ((1, "target"), (2, "votes"), (4, "num_raters"))}
     return predictions, kinds, human | {"speakers": speakers}

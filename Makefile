@@ -13,7 +13,7 @@ probe: $(VENV)/.installed
 	$(VENV)/bin/python probe.py
 
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/python -m ruff check .

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 KEYS = ("model", "prompt", "readout", "variant", "calibration")
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20
-NO_RANGE = ("ece", "ece_5", "ece_10")
-"""Calibration errors have no ceiling: the majority label of a few votes is more certain than a rater."""
+CALIBRATION_ERRORS = ("ece_5", "ece_10", "classwise_ece")
+"""They have no ceiling, since the majority label of a few votes is more certain than a rater, and no interval, since a
+bootstrap interval covers a small calibration error less often than it says."""
 
 
 def clusters_of(frame: pd.DataFrame) -> list[str]:
@@ -42,9 +43,9 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     """One row per cell, then the floors, the references and the ceiling.
 
     A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
-    ``num_failed``, ``statuses``, ``mean_label_mass``, ``metrics``, ``intervals`` (95 %, speakers resampled), of
-    readouts ``shuffled`` (their own distributions given to other clips) and ``share_of_range`` (0 at the prior floor, 1
-    at the human ceiling). Single layers have no intervals and shuffles, as there are many.
+    ``num_failed``, ``statuses``, ``mean_label_mass``, ``metrics``, ``intervals`` (95 %, speakers resampled; not of
+    calibration errors), of readouts ``shuffled`` (their own distributions given to other clips) and ``share_of_range``
+    (0 at the prior floor, 1 at the human ceiling). Single layers have no intervals and shuffles, as there are many.
     """
     clusters = clusters_of(targets.frame)
     below = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior), options.resamples)
@@ -91,7 +92,7 @@ def _intervals(pred, target, votes, clusters: Sequence[str], resamples: int) -> 
     from emoprobe.metrics.intervals import bootstrap_intervals
 
     found = bootstrap_intervals(pred, target, votes, clusters, resamples=resamples)
-    return {name: [float(end) for end in ends] for name, ends in found.items()}
+    return {name: [float(end) for end in ends] for name, ends in found.items() if name not in CALIBRATION_ERRORS}
 
 
 def floor_rows(targets: Targets, predictions: Mapping[str, np.ndarray], resamples: int = 0) -> list[dict]:
@@ -172,5 +173,5 @@ def _shares(metrics: Mapping[str, float], floor: Mapping[str, float], ceiling: M
     return {
         name: share_of_range(metrics[name], floor[name], ceiling.get(name, math.nan), definition.higher_is_better)
         for name, definition in METRICS.items()
-        if name in metrics and not name.endswith(NO_RANGE)
+        if name in metrics and name not in CALIBRATION_ERRORS
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.report.collect import Entry, Group
-from emoprobe.report.tables import DEFAULT_COLUMNS, FOOTNOTE, MARKS, SHORT, escape_markdown, format_value, name_of
+from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,9 @@ def telling(entries: Sequence[Entry]) -> list[str]:
 def footnotes(entries: Sequence[Entry]) -> str:
     """What the marks mean, and everything that the rows say they were fitted on."""
     fitted = sorted({entry.row["fitted_on"] for entry in entries} - {"", *MARKS})
-    return FOOTNOTE + (f"   fitted on, in these rows: {'; '.join(fitted)}" if fitted else "")
+    return footnote([entry.row for entry in entries]) + (
+        f"   fitted on, in these rows: {'; '.join(fitted)}" if fitted else ""
+    )
 
 
 def printed(entries: Sequence[Entry]) -> list[Entry]:

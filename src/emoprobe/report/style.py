@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,5 +53,6 @@ def say_nothing(axes: Axes, statement: str = "no utterance has a distribution he
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's suffix; returns the path."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every step of embedding a font in a PDF
     figure.savefig(path, dpi=DPI)
     return path

@@ -225,10 +225,10 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
         columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
         if metric == metrics[0]:
             columns += _beside(ordered, metric)
-    return _FittingTable(columns, len(readouts), _footnote(rows))
+    return _FittingTable(columns, len(readouts), footnote(rows))
 
 
-def _footnote(rows: Sequence[dict]) -> str:
+def footnote(rows: Sequence[dict]) -> str:
     """What the marks and columns of these rows mean."""
     elsewhere = any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE)
     return FOOTNOTE + (ELSEWHERE if elsewhere else "") + (WORTH if any(map(_judged, rows)) else "")
@@ -316,7 +316,7 @@ def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMN
             text = format_value(row["metrics"].get(metric, math.nan))
             cells.append(f"**{text}**" if _is_best(row, metric, best[metric]) else text)
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + f"\n\n{escape_markdown(FOOTNOTE)}\n"
+    return "\n".join(lines) + f"\n\n{escape_markdown(footnote(rows))}\n"
 
 
 def escape_markdown(text: str) -> str:

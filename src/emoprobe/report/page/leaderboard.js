@@ -380,7 +380,7 @@ function drawBoardNotes() {
     make(
       "p",
       {},
-      `${marks.join("; ")}. Bold: best readout among those that failed on no clip. Hollow dots: rows that failed on some clips, and so are scored on other clips than the rest; they have no rank. Rows are ranked on the evaluated clips themselves, so the best of many is flattered.`,
+      `${marks.join("; ")}; † fitted on the votes of other speakers, out of sample. Bold: best readout among those that failed on no clip. Hollow dots: rows that failed on some clips, and so are scored on other clips than the rest; they have no rank. Rows are ranked on the evaluated clips themselves, so the best of many is flattered.`,
     ),
   ];
   const sources = [...new Set(current.rows.map((row) => row.fitted).filter(Boolean))];

@@ -57,6 +57,7 @@ def config(model: Path, manifest: Path, output: Path, *overrides: str):
             "calibration=all",
             "logger=none",
             "analysis.figures=false",
+            "analysis.resamples=50",
             "trainer.enable_progress_bar=false",
             "trainer.accelerator=cpu",
             *overrides,

@@ -49,6 +49,7 @@ def config(path, manifest, output, *overrides):
             "calibration=standard",
             "logger=none",
             "analysis.figures=false",
+            "analysis.resamples=50",
             "trainer.enable_progress_bar=false",
             "trainer.accelerator=cpu",
             *overrides,

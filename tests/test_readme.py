@@ -74,7 +74,13 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     sweep = words[:2] == ["probe.py", "-m"]
     if words[0] in ("probe.py", "train.py") and "--help" not in words:
         where = "hydra.sweep.dir" if sweep else "hydra.run.dir"
-        words += [f"{where}={tmp_path}", "dataset.limit=1", "logger=none", "analysis.figures=false"]
+        words += [
+            f"{where}={tmp_path}",
+            "dataset.limit=1",
+            "logger=none",
+            "analysis.figures=false",
+            "analysis.resamples=50",
+        ]
         words.append("trainer.enable_progress_bar=false")
         if words[0] == "train.py":
             words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]

@@ -28,7 +28,13 @@ def cache(tmp_path_factory):
 
 def train(model, output, *overrides):
     common = ["model=whisper", f"model.path={model}", "model.device=cpu", f"output_dir={output}", "logger=none"]
-    quick = ["fit.max_epochs=3", "fit.learning_rate=0.01", "analysis.figures=false", "fit.checkpoint_seconds=0"]
+    quick = [
+        "fit.max_epochs=3",
+        "fit.learning_rate=0.01",
+        "analysis.figures=false",
+        "analysis.resamples=50",
+        "fit.checkpoint_seconds=0",
+    ]
     layers = [] if "head=lora" in overrides else ["head.layers=[-1]"]
     options = ["dataset.limit=48", *common, *overrides, *layers, *quick, "trainer.enable_progress_bar=false"]
     return recipe.run(runs.compose(options, "train"))
@@ -36,7 +42,13 @@ def train(model, output, *overrides):
 
 def probe(model, output, *overrides):
     common = ["model=whisper", f"model.path={model}", "model.device=cpu", f"output_dir={output}", "logger=none"]
-    quick = ["readout=[]", "calibration=standard", "analysis.figures=false", "trainer.enable_progress_bar=false"]
+    quick = [
+        "readout=[]",
+        "calibration=standard",
+        "analysis.figures=false",
+        "analysis.resamples=50",
+        "trainer.enable_progress_bar=false",
+    ]
     same_clips = ["dataset.split=all", "dataset.limit=48"]
     return probing.run(runs.compose([*same_clips, *common, *quick, "null_inputs.seconds=0.2", *overrides]))
 

@@ -12,8 +12,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import logsumexp, softmax
 
 from emoprobe import calibration, runs
-from emoprobe.analysis import AnalysisOptions, analyse
+from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
+from emoprobe.cell import AnalysisOptions
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.labels import LabelSet
 from emoprobe.scores import SCHEMA

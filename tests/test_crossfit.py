@@ -12,8 +12,9 @@ from scipy.special import log_softmax
 from test_posthoc import KINDS, clips, kl
 
 from emoprobe import posthoc, runs
-from emoprobe.analysis import AnalysisOptions, analyse
+from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
+from emoprobe.cell import AnalysisOptions
 from emoprobe.crossfit import NOT_FITTED, plan
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

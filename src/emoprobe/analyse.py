@@ -86,7 +86,7 @@ def _as_it_ran(folder: Path, overrides: Sequence[str]):
 def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     """Print (and write, if asked) the floors of a corpus, from its votes alone."""
     from emoprobe import runs
-    from emoprobe.analysis import make_targets
+    from emoprobe.cell import make_targets
     from emoprobe.judgement.rows import floor_rows, human_rows
     from emoprobe.labels import LabelSet
     from emoprobe.metrics.floors import floors

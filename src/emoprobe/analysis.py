@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from emoprobe.cell import KEYS, TEXT_READOUTS, TRAINED, AnalysisOptions, Cell, Targets, make_targets
 from emoprobe.errors import EmoprobeError, InputError
 
 if TYPE_CHECKING:
@@ -15,97 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from emoprobe.calibration import Calibration
-    from emoprobe.distributions import AveragedLogitsVariant, Distributions
+    from emoprobe.distributions import Distributions
     from emoprobe.labels import LabelSet
-
-KEYS = ("model", "prompt", "readout", "variant", "calibration")
-TRAINED = "trained"  # variant of a trained head
-TEXT_READOUTS = ("generated_text", "sampled_text", "constrained_text")
-
-
-@dataclass(frozen=True)
-class AnalysisOptions:
-    """What is derived from a score table.
-
-    Args:
-        calibrations: Calibrations to apply, in table order.
-        label_likelihood: Normalisations of the label likelihood.
-        averaged_logits: Named readings of the averaged logits.
-        ensembles: Ways to combine the prompts of a run; a prompt asked in several label orders counts once.
-        failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
-            are counted either way.
-        resamples: Of speakers, for intervals; 0 for none.
-    """
-
-    calibrations: Sequence[Calibration]
-    label_likelihood: Sequence[str] = ("sum",)
-    averaged_logits: Mapping[str, AveragedLogitsVariant] = field(default_factory=dict)
-    ensembles: Sequence[str] = ("arithmetic", "geometric")
-    failures: str = "exclude"
-    resamples: int = 2000
-
-    def __post_init__(self) -> None:
-        if self.failures not in ("exclude", "uniform"):
-            raise InputError(
-                f"unknown rule {self.failures!r}", field="analysis.failures", remedy="Use exclude or uniform."
-            )
-        if not isinstance(self.resamples, int) or isinstance(self.resamples, bool) or self.resamples < 0:
-            what = f"{self.resamples!r} is not a number of resamples"
-            raise InputError(what, field="analysis.resamples", remedy="Use 2000, or 0 for no intervals.")
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The evaluated utterances' human side, row by row as in ``utterances.parquet``.
-
-    Args:
-        frame: One row per evaluated utterance, index = utterance id.
-        distribution: Soft labels ``[utterances, labels]``.
-        votes: Vote counts ``[utterances, labels]``.
-        prior: Vote prior ``[labels]`` of the training split, or of the evaluated utterances.
-        prior_source: ``training votes`` or ``evaluated votes``.
-    """
-
-    frame: pd.DataFrame
-    distribution: np.ndarray
-    votes: np.ndarray
-    prior: np.ndarray
-    prior_source: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One distribution per utterance under one model, prompt, readout, variant and calibration."""
-
-    model: str
-    prompt: str
-    readout: str
-    variant: str
-    calibration: str
-    fitted_on: str
-    distributions: Distributions
-    label_mass: np.ndarray | None = None
-    generated_text: list[str] | None = None
-
-
-def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
-    """Targets of the evaluated utterances, and the vote prior that may be known of them.
-
-    The prior is that of the training split's utterances that are not evaluated; where there are none it is that of the
-    evaluated utterances, and every row that uses it says so.
-    """
-    import numpy as np
-
-    from emoprobe.metrics.floors import vote_prior
-
-    evaluated = utterances[utterances["role"] == "evaluated"].set_index("utterance_id")
-    votes = evaluated[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
-    target = evaluated[[f"target_{label}" for label in labels.labels]].to_numpy(np.float64)
-    training = utterances[utterances["role"] == "training"]
-    source = training if len(training) else evaluated
-    counts = source[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
-    prior = np.asarray(vote_prior(counts), dtype=np.float64)
-    return Targets(evaluated, target, votes, prior, "training votes" if len(training) else "evaluated votes")
 
 
 def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.cell import KEYS
 from emoprobe.errors import EmoprobeError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_CELLS = 40
-KEYS = ("model", "prompt", "readout", "variant", "calibration")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

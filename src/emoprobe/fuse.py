@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from emoprobe.analysis import Analysis, Targets
+    from emoprobe.analysis import Analysis
+    from emoprobe.cell import Targets
     from emoprobe.crossfit import Plan
 
 READOUT = "fusion"
@@ -129,7 +130,7 @@ def read_source(folder: Path, choice: str, option: str) -> Source:
     import pyarrow.parquet as pq
 
     from emoprobe import runs
-    from emoprobe.analysis import KEYS
+    from emoprobe.cell import KEYS
 
     home = folder if (folder / runs.RUN_FILE).is_file() else folder.parent
     try:
@@ -260,7 +261,7 @@ def fuse_runs(
         InputError: An option is wrong, a folder is no run, a cell is not clear, or the runs do not fit together.
     """
     from emoprobe import runs
-    from emoprobe.analysis import make_targets
+    from emoprobe.cell import make_targets
     from emoprobe.crossfit import plan
     from emoprobe.data.utterance import Skipped
     from emoprobe.opinion_pool import POOLS, fuse_cells
@@ -348,7 +349,8 @@ def _analysis(
     import numpy as np
     import pandas as pd
 
-    from emoprobe.analysis import KEYS, Analysis, AnalysisOptions, Cell
+    from emoprobe.analysis import Analysis
+    from emoprobe.cell import KEYS, AnalysisOptions, Cell
     from emoprobe.crossfit import NOT_FITTED
     from emoprobe.distributions import Distributions
     from emoprobe.judgement.rows import make_rows

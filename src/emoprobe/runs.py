@@ -22,8 +22,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from emoprobe.analysis import Analysis, AnalysisOptions, Targets
+from emoprobe.analysis import Analysis
 from emoprobe.calibration import Calibration
+from emoprobe.cell import AnalysisOptions, Targets
 from emoprobe.data.prepare import Prepared, prepare
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.data.votes import SoftLabelPolicy, rater_votes

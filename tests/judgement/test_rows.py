@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoprobe.analysis import AnalysisOptions, Cell, Targets
+from emoprobe.cell import AnalysisOptions, Cell, Targets
 from emoprobe.distributions import Distributions
 from emoprobe.judgement.rows import clusters_of, make_rows, ratings_of_frame
 from emoprobe.metrics.floors import floors

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis import KEYS
+from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class CellArrays:
     """One distribution per utterance under one model, prompt, readout, variant and calibration.
 
     Args:
-        key: Values of `emoprobe.analysis.KEYS`.
+        key: Values of `emoprobe.cell.KEYS`.
         fitted_on: What the cell was fitted on, as in the table.
         utterances: Utterance ids, ``[utterances]``.
         clusters: Speaker of each utterance; an utterance of nobody known is its own cluster, ``[utterances]``.

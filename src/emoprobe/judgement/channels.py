@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis import KEYS, TEXT_READOUTS
+from emoprobe.cell import KEYS, TEXT_READOUTS
 from emoprobe.errors import InputError
 from emoprobe.judgement.cells import CellArrays, check_columns, js_per_utterance, mean_interval, read_cells
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emoprobe.analysis import KEYS
+from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
 from emoprobe.judgement.cells import check_columns, clips_of
 from emoprobe.judgement.robustness import PromptSet, prompt_sets

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.cell import KEYS
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emoprobe.analysis import AnalysisOptions, Cell, Targets
+    from emoprobe.cell import AnalysisOptions, Cell, Targets
 
-KEYS = ("model", "prompt", "readout", "variant", "calibration")
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20
 CALIBRATION_ERRORS = ("ece_5", "ece_10", "classwise_ece")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis import KEYS
+from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:

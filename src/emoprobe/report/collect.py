@@ -6,116 +6,21 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoprobe.errors import InputError
+from emoprobe.report.found import ANALYSIS, Collection, Entry, Group, Problem, Run
+from emoprobe.report.sweeps import missing_jobs, read_overrides
 
 if TYPE_CHECKING:
-    from emoprobe.report.cells import Predictions
+    pass
 
-RUN_FILE, METRICS_FILE, PREDICTIONS_FILE, UTTERANCES_FILE = (
-    "run.json",
-    "metrics.json",
-    "predictions.parquet",
-    "utterances.parquet",
-)
+RUN_FILE, METRICS_FILE, PREDICTIONS_FILE = "run.json", "metrics.json", "predictions.parquet"
 SIGNS = (RUN_FILE, METRICS_FILE, PREDICTIONS_FILE, "scores.parquet", "scores_parts", "training.json")
-ANALYSIS = "analysis"
-"""Where `emoprobe.analyse` writes, within a run."""
 NEVER_RUNS = ("figures", "scores_parts", "checkpoints", "wandb", "csv", "lightning_logs", "__pycache__")
 NUMBERS = ("num_utterances", "num_failed", "mean_label_mass")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run folder, read.
-
-    Args:
-        folder: Its absolute path.
-        name: Its path below what all given folders share.
-        record: ``run.json``.
-        definitions: Metric -> definition, unit, higher_is_better.
-        rows: Rows of the metric table, numbers as floats: NaN where undefined.
-        predictions: Its cells.
-        overrides: What its command line, or its sweep job, changed.
-        when: When ``metrics.json`` was written, ISO 8601.
-    """
-
-    folder: Path
-    name: str
-    record: Mapping[str, Any]
-    definitions: Mapping[str, Mapping]
-    rows: Sequence[Mapping]
-    predictions: Predictions
-    overrides: Sequence[str]
-    when: str
-
-    @property
-    def utterances_file(self) -> Path | None:
-        """``utterances.parquet``, its own or that of the run it analyses again."""
-        places = (self.folder / UTTERANCES_FILE, self.folder.parent / UTTERANCES_FILE)
-        return next((file for file in places[: 2 if self.folder.name == ANALYSIS else 1] if file.is_file()), None)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A folder, or a job of a sweep, that has no result, or none that can be used.
-
-    Args:
-        folder: The folder; that of the sweep for a job without one.
-        reason: What is wrong.
-        job: The job's overrides, where they are known.
-    """
-
-    folder: Path
-    reason: str
-    job: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of a group's leaderboard, and the runs that have it: several where they agree on a floor."""
-
-    row: Mapping
-    runs: tuple[Run, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs whose numbers may be compared: same labels, corpus, soft labels, split and evaluated utterances.
-
-    Args:
-        name: Short name, unique within the report.
-        runs: Its runs.
-        entries: Readouts of all runs, then floors, references and ceilings.
-        definitions: Metrics that all its runs define alike, in table order.
-        conflicts: Metrics that they define differently, and so are left out.
-        differs: In words, what sets it apart from the other groups.
-    """
-
-    name: str
-    runs: Sequence[Run]
-    entries: Sequence[Entry]
-    definitions: Mapping[str, Mapping]
-    conflicts: Sequence[str]
-    differs: Sequence[str]
-
-
-@dataclass
-class Collection:
-    """Everything found: what can be compared, what has no result, and what cannot be read."""
-
-    groups: Sequence[Group] = ()
-    missing: list[Problem] = field(default_factory=list)
-    left_out: list[Problem] = field(default_factory=list)
-
-    @property
-    def runs(self) -> list[Run]:
-        """All runs that were read."""
-        return [run for group in self.groups for run in group.runs]
 
 
 def collect(folders: Sequence[str | Path]) -> Collection:
@@ -130,7 +35,6 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     Raises:
         InputError: A folder is not there, or none of them holds a run that can be read.
     """
-    from emoprobe.report.sweeps import missing_jobs
 
     found = Collection()
     places: dict[Path, None] = {}
@@ -277,7 +181,6 @@ def _float(value: Any) -> float:
 
 def _overrides(place: Path, roots: Sequence[Path]) -> list[str]:
     """Overrides of the job, or of the command whose part it was, up to the folder that was given."""
-    from emoprobe.report.sweeps import read_overrides
 
     for folder in (place, *place.parents):
         if (folder / ".hydra" / "overrides.yaml").is_file():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis import KEYS
+from emoprobe.cell import KEYS
 from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
@@ -309,7 +309,7 @@ def drawn_cells(predictions: pd.DataFrame) -> pd.DataFrame:
     else of the first prompt: a choice that does not look at the scores. Single layers are left out.
 
     Returns:
-        Columns `emoprobe.analysis.KEYS`, at most seven rows.
+        Columns `emoprobe.cell.KEYS`, at most seven rows.
     """
     cells = predictions[list(KEYS)].drop_duplicates().astype(str)
     cells = cells[cells["readout"] != "layerwise"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis import KEYS
+from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.report.collect import Entry, Group
+from emoprobe.report.found import Entry, Group
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
-from emoprobe.report.collect import Collection, Entry, Group, Problem, Run
+from emoprobe.report.found import Collection, Entry, Group, Problem, Run
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT
 
@@ -267,7 +267,7 @@ def _floor_cells(group: Group) -> dict[int, Cell]:
     """Distributions of floors and of the reference, where they can be made again to the same number."""
     import pandas as pd
 
-    from emoprobe.analysis import make_targets
+    from emoprobe.cell import make_targets
     from emoprobe.metrics.floors import floors
     from emoprobe.runs import labels_of
 

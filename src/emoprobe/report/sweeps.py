@@ -6,12 +6,10 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emoprobe.errors import EmoprobeError
-
-if TYPE_CHECKING:
-    from emoprobe.report.collect import Collection, Problem
+from emoprobe.report.found import Collection, Problem
 
 SWEEP_FILE = "multirun.yaml"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -25,8 +23,6 @@ def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collect
         finished: Folders of the runs that were read.
         found: What is already named.
     """
-    from emoprobe.report.collect import Problem
-
     named = {problem.folder for problem in (*found.missing, *found.left_out)}
     known = {*finished, *named}
     missing: dict[tuple, Problem] = {}
@@ -51,8 +47,6 @@ def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collect
 
 def _of_sweep(folder: Path) -> list[Problem]:
     """Jobs that the sweep's command asks for and that have no folder."""
-    from emoprobe.report.collect import Problem
-
     command = _load(folder / SWEEP_FILE)
     try:
         overrides = [str(item) for item in command["hydra"]["overrides"]["task"]]

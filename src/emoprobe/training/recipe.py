@@ -13,8 +13,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from emoprobe import runs, tracking
-from emoprobe.analysis import AnalysisOptions, analyse
+from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
+from emoprobe.cell import AnalysisOptions
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items

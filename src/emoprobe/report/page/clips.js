@@ -22,6 +22,10 @@ function drawClipControls() {
   const { clips } = view;
   const filter = state.clips;
   const set = (name) => (value) => { filter[name] = value; filterClips(true); };
+  // What is typed counts at once and is sought a little later: the controls may be drawn anew in between.
+  const refilter = later(() => filterClips(true), 80);
+  const typed = (name) => (event) => { filter[name] = event.target.value; refilter(); };
+  const focused = document.activeElement?.id ?? "";
   const unique = (values) => [...new Set(values.filter((value) => value !== null))].sort();
   const options = (values, all) => [["", all], ...values.map((value) => [value, shorten(value, 40)])];
   const bound = (name, text) => make(
@@ -33,7 +37,7 @@ function drawClipControls() {
       value: filter[name],
       id: `clip-${name}`,
       "aria-label": text,
-      oninput: later((event) => set(name)(event.target.value), 80),
+      oninput: typed(name),
     },
   );
   const speakers = unique(clips.speaker);
@@ -49,7 +53,7 @@ function drawClipControls() {
           id: "clip-search",
           value: filter.text,
           placeholder: "name, words, answer",
-          oninput: later((event) => set("text")(event.target.value), 80),
+          oninput: typed("text"),
         },
       ),
     ),
@@ -77,6 +81,7 @@ function drawClipControls() {
     ) : null,
     group().sound.mode === "embed" ? check("only with sound", filter.sound, set("sound")) : null,
   );
+  if (focused.startsWith("clip-")) $(focused)?.focus();
 }
 
 function soundOf(clip) {

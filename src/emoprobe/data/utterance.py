@@ -136,13 +136,3 @@ class Total:
     expected: int
     count: Callable[[Corpus], int | None]
     source: str = ""
-
-
-def clip_totals(titles: Mapping[str, int], source: str) -> tuple[Total, ...]:
-    """Totals of clips for readers of several corpora: card title -> clips; others than the corpus read say nothing."""
-
-    def total(title: str, expected: int) -> Total:
-        clips = f"clips of {title}"
-        return Total(clips, expected, lambda read: len(read.utterances) if read.card.title == title else None, source)
-
-    return tuple(total(title, expected) for title, expected in titles.items())

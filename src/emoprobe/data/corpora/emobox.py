@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.collection import clip_totals, corpus_folder, list_names
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, parse_object, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Utterance, clip_totals
+from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 
 WORDS = {
@@ -132,7 +133,7 @@ def read_emobox(
         what = f"{fold!r} is not a whole number of at least 1"
         raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
     top = open_root(root, CARD)
-    folder = _corpus_folder(top, str(corpus))
+    folder = corpus_folder(top, CARD, str(corpus), ("fold_1",))
     harvest = Harvest(replace(CARD, title=f"EmoBox {folder.name}"), on_error)
     files = _fold_files(folder, fold)
     labels = _read_labels(folder)
@@ -147,37 +148,11 @@ def read_emobox(
     return harvest.corpus(next(iter(files.values())))
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
-
-
-def _corpus_folder(root: Path, corpus: str) -> Path:
-    """``root/<corpus>`` or ``root/data/<corpus>``, whatever the case."""
-    found = {}
-    for data in (root / "data", root):
-        for name in _names(data):
-            if os.path.isdir(data / name / "fold_1"):
-                found[name.lower()] = data / name
-    if not found:
-        open_root(root, CARD, f"data/{corpus}/fold_1", f"{corpus}/fold_1")
-    if corpus.strip().lower() not in found:
-        raise InputError(
-            f"there is no corpus {corpus!r:.80}",
-            file=root,
-            field="dataset.corpus",
-            remedy=f"Use one of {', '.join(sorted(path.name for path in found.values()))}.",
-        )
-    return found[corpus.strip().lower()]
-
-
 def _fold_files(folder: Path, fold: int) -> dict[str, Path]:
     """Part -> its file; of EmoDB, which has every fold in two spellings, the usual one."""
     there = folder / f"fold_{fold}"
     if not os.path.isdir(there):
-        folds = sorted(int(name[5:]) for name in _names(folder) if re.fullmatch(r"fold_\d{1,4}", name, re.ASCII))
+        folds = sorted(int(name[5:]) for name in list_names(folder) if re.fullmatch(r"fold_\d{1,4}", name, re.ASCII))
         raise InputError(
             f"{folder.name} has no fold {fold}",
             file=there,

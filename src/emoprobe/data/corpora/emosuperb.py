@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.collection import clip_totals, corpus_folder, list_names
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Utterance, clip_totals
+from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 
 WORDS = {
@@ -96,13 +97,13 @@ def read_emosuperb(
     if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
         what = f"{fold!r} is not a whole number of at least 1"
         raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
-    folder = _corpus_folder(open_root(root, CARD), str(corpus))
+    folder = corpus_folder(open_root(root, CARD), CARD, str(corpus), EMOTIONS)
     harvest = Harvest(replace(CARD, title=f"EMO-SUPERB {folder.name}"), on_error)
     tables = _tables_folder(folder, emotions)
     settings = _read_config(tables / _CONFIG)
     table = tables / f"labels_consensus_{fold}.csv"
     if not os.path.isfile(table):
-        there = sorted(int(name) for name in re.findall(r"labels_consensus_(\d+)\.csv", " ".join(_names(tables))))
+        there = sorted(int(name) for name in re.findall(r"labels_consensus_(\d+)\.csv", " ".join(list_names(tables))))
         raise InputError(
             f"{folder.name} has no fold {fold} of {tables.name.lower()} emotions",
             file=table,
@@ -126,32 +127,6 @@ class _Settings:
 
     classes: Mapping[str, str]
     parts: Mapping[str, str]
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
-
-
-def _corpus_folder(root: Path, corpus: str) -> Path:
-    """``root/<corpus>`` or ``root/data/<corpus>``, whatever the case."""
-    found = {}
-    for data in (root / "data", root):
-        for name in _names(data):
-            if any(os.path.isdir(data / name / emotions) for emotions in EMOTIONS):
-                found[name.lower()] = data / name
-    if not found:
-        open_root(root, CARD, f"data/{corpus}/Primary", f"{corpus}/Primary", f"{corpus}/Secondary")
-    if corpus.strip().lower() not in found:
-        raise InputError(
-            f"there is no corpus {corpus!r:.80}",
-            file=root,
-            field="dataset.corpus",
-            remedy=f"Use one of {', '.join(sorted(path.name for path in found.values()))}.",
-        )
-    return found[corpus.strip().lower()]
 
 
 def _tables_folder(folder: Path, emotions: str | None) -> Path:

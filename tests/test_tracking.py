@@ -38,6 +38,22 @@ def test_wandb_offline_needs_no_account_and_is_closed(tiny_whisper_path, tmp_pat
         assert list(folders[0].rglob("predictions*.json"))
 
 
+def test_wandb_gets_the_judgement_too(tiny_whisper_path, tmp_path):
+    more = ["logger=wandb", "report=true", "analysis.resamples=20", "analysis.figures=false", "dataset.limit=12"]
+    probing.run(tiny_config(tiny_whisper_path, tmp_path, *more))
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    sent = {file.name.rpartition("_")[0].rpartition("_")[0] for file in run.rglob("*.table.json")}
+    written = {file.stem for file in (tmp_path / "judgement").glob("*.csv")}
+    assert {"results", "predictions"} <= sent
+    assert written
+    assert written <= sent
+    figures = {file.stem for file in (tmp_path / "judgement" / "figures").glob("*.png")}
+    assert figures
+    pictures = [file.name for file in run.rglob("*.png")]
+    assert all(any(name.startswith(figure) for name in pictures) for figure in figures)
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
 def test_a_tracker_is_closed_after_a_failure(tmp_path):
     import wandb
 

@@ -127,12 +127,14 @@ def run(config: DictConfig) -> Path:
         analysis = analyse(read_scores(folder), frame, labels, options)
         figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
         tracking.log_results(logger, settings, analysis, figures)
+        if settings["report"]:
+            from emoprobe.judge import judge
+
+            tracking.log_judgement(logger, judge(folder))
     runs.print_results(analysis, record, folder, figures)
     if settings["report"]:
-        from emoprobe.judge import judge
         from emoprobe.report.__main__ import parse_arguments, report
 
-        judge(folder)
         report(parse_arguments([str(folder), "-o", str(folder / "report"), "--audio", "embed", "40"]))
     return folder
 

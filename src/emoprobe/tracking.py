@@ -92,9 +92,29 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
         import wandb
 
         for name, frame in (("results", metrics_frame(analysis.rows)), ("predictions", analysis.predictions)):
-            table = frame.head(MAX_TABLE_ROWS).astype(object)
-            logger.experiment.log({name: wandb.Table(dataframe=table.where(table.notna(), None))})
+            logger.experiment.log({name: _table(frame)})
         logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
+
+
+def log_judgement(logger: Any, folder: Path) -> None:
+    """Send the tables and figures that `emoprobe.judge` has written to a tracker that takes such."""
+    if logger is None or not _is_wandb(logger):
+        return
+    import pandas as pd
+    import wandb
+
+    for file in sorted(folder.glob("*.csv")):
+        logger.experiment.log({f"judgement/{file.stem}": _table(pd.read_csv(file))})
+    for file in sorted((folder / "figures").glob("*.png")):
+        logger.experiment.log({f"judgement/figures/{file.stem}": wandb.Image(str(file))})
+
+
+def _table(frame: Any) -> Any:
+    """A data frame as a W&B table, no longer than a tracker can bear."""
+    import wandb
+
+    table = frame.head(MAX_TABLE_ROWS).astype(object)
+    return wandb.Table(dataframe=table.where(table.notna(), None))
 
 
 def log_comparison(logger: Any, config: dict, frame: Any, figures: Sequence[Path]) -> None:

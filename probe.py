@@ -3,14 +3,16 @@
 import hydra
 from omegaconf import DictConfig
 
+from emoprobe.entry import prepare_streams, run_or_exit
+
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="probe")
 def main(config: DictConfig) -> None:
-    from emoprobe.errors import run_or_exit
     from emoprobe.probing import run
 
     run_or_exit(run, config)
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()

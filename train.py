@@ -3,10 +3,11 @@
 import hydra
 from omegaconf import DictConfig
 
+from emoprobe.entry import prepare_streams, run_or_exit
+
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    from emoprobe.errors import run_or_exit
 
     if config.compare is not None:
         from hydra.core.hydra_config import HydraConfig
@@ -21,4 +22,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()

@@ -203,6 +203,7 @@ def make_trainer(settings: dict, recorder, folder: Path):
 
 def quiet() -> None:
     """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

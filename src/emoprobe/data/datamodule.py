@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
+from emoprobe import stopping
 from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
 
@@ -129,7 +130,12 @@ class SpeechDataModule(L.LightningDataModule):
         """This process's clips once."""
         dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error)
         return DataLoader(
-            dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, shuffle=False
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            shuffle=False,
+            worker_init_fn=stopping.shield,
         )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -47,10 +47,10 @@ class BatchRecorder(L.Callback):
         folder = trainer.strategy.broadcast(str(self.folder.resolve()))
         self.writer = ScoreWriter(Path(folder), trainer.global_rank)
         _watch_over(trainer)
+        self._start = time.perf_counter()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         stopping.hold()  # Lightning's own handler of SIGTERM would go on to the end
-        self._start = time.perf_counter()
         total = len(trainer.datamodule.own)
         shown = self.progress and trainer.is_global_zero
         self._bar = tqdm(total=total, unit="clip", desc="Scoring", disable=not shown, file=sys.stderr)
@@ -62,12 +62,14 @@ class BatchRecorder(L.Callback):
         self._tell()
         self._bar.update(len(batch.clips) + len(batch.skipped))
         stopping.check()
-        _check_others(trainer)
+        self._check_others(trainer)
 
-    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """The end of the work, also of a process that there was no clip for: Lightning skips its prediction."""
         self.outcome.finished = True
         self._tell()
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         if trainer.is_global_zero:
             self._wait(trainer)
 
@@ -82,6 +84,14 @@ class BatchRecorder(L.Callback):
         self.outcome.seconds = time.perf_counter() - self._start
         self.writer.tell(self.outcome)
 
+    def _check_others(self, trainer: L.Trainer) -> None:
+        for rank, process in enumerate(_started_here(trainer), 1):
+            if process.poll() is not None:
+                told = read_outcomes(self.writer.folder).get(rank)
+                if process.returncode or told is None or not told.finished:
+                    what = f"process {rank + 1} of {trainer.world_size} has ended before its work was done"
+                    raise _lost(f"{what}, with status {process.returncode}")
+
     def _wait(self, trainer: L.Trainer) -> None:
         """Wait until every process has written all that it has scored."""
         started = time.time()
@@ -91,7 +101,7 @@ class BatchRecorder(L.Callback):
             if not late:
                 return
             stopping.check()
-            _check_others(trainer)
+            self._check_others(trainer)
             heard = max([started, *(there[rank].written for rank in late if rank in there)])
             if time.time() - heard > PATIENCE:
                 raise _lost(f"process {late[0] + 1} of {trainer.world_size} has not been heard of for {PATIENCE:.0f} s")
@@ -122,12 +132,6 @@ def _watch_over(trainer: L.Trainer) -> None:
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
                 thread._finished = True
-
-
-def _check_others(trainer: L.Trainer) -> None:
-    for rank, process in enumerate(_started_here(trainer), 1):
-        if process.poll():
-            raise _lost(f"process {rank + 1} of {trainer.world_size} has ended with status {process.returncode}")
 
 
 def _lost(what: str) -> EmoprobeError:

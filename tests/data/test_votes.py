@@ -185,7 +185,7 @@ def test_always_a_distribution(six: LabelSet, counts: list[int], smoothing: floa
         with pytest.raises(VoteError):
             soft_label(utterance(votes), six, SoftLabelPolicy(smoothing=smoothing))
         return
-    p = soft_label(utterance(votes), six, SoftLabelPolicy(smoothing=smoothing)).distribution
+    p = soft_label(utterance(votes, num_raters=sum(counts)), six, SoftLabelPolicy(smoothing=smoothing)).distribution
     assert p.sum() == pytest.approx(1, abs=1e-12)
     assert (p >= 0).all()
     # Smoothing keeps the order of the labels.

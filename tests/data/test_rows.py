@@ -374,3 +374,11 @@ def test_numbers_of_labels_in_a_column_with_gaps(tmp_path: Path):
     assert [u.votes for u in corpus.utterances] == [{"fear": 1.0}, {}, {"sad": 1.0}]
     with pytest.raises(InputError, match="the label 1 is a number without a word"):
         READERS["huggingface"](tmp_path)
+
+
+def test_speakers_that_are_a_class(tmp_path: Path):
+    made = pa.table({"path": ["a.wav", "b.wav", "c.wav"], "label": ["sad"] * 3, "speaker": [1, -1, 0]})
+    noted = {"info": {"features": {"speaker": {"_type": "ClassLabel", "names": ["ann", "bob"]}}}}
+    pq.write_table(made.replace_schema_metadata({"huggingface": json.dumps(noted)}), tmp_path / "t.parquet")
+    corpus = READERS["huggingface"](tmp_path, label_names=["x", "y"])
+    assert speakers(corpus) == ["bob", None, "ann"]

@@ -54,8 +54,8 @@ def _whole_numbers(names: Iterable[str]) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     """An id without what nobody sees: compatible characters, invisible ones, blanks, and a fraction of nought."""
-    name = unicodedata.normalize("NFKC", name)
-    name = "".join(sign for sign in name if unicodedata.category(sign) != "Cf")
+    if not name.isascii():
+        name = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
     name = _BLANKS.sub("", name.strip())
     return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
 

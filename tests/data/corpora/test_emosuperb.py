@@ -314,7 +314,7 @@ def test_a_run(root: Path):
     assert [len(part) for part in (split.train, split.development, split.test)] == [4, 2, 2]
 
 
-# ----------------------------------------------------------------------------------------- two routes to IEMOCAP's votes
+# ---------------------------------------------------------------------------------------- two routes to IEMOCAP's votes
 
 OWN = ("dataset.soft_label.self_reports=true", "dataset.soft_label.several=each")
 

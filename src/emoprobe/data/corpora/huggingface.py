@@ -173,7 +173,9 @@ class _Rows:
         content, name = self._audio(row, fields)
         self.stored = content is not None
         numbers = {}
-        for column in self.words:
+        # A class among the other columns is a word too; as a number, -1 would be one person, whom nobody knows.
+        classes = [column for column in (reader.speaker, reader.split) if column in self.noted]
+        for column in (*self.words, *classes):
             if column in fields:
                 fields[column] = self._in_words(row, column, fields[column], numbers)
         given = fields.get(self.split_column)
@@ -227,7 +229,7 @@ class _Rows:
         """Numbers of labels as words; those that nobody has named go to ``numbers``."""
         if isinstance(value, list):
             return [self._in_words(row, column, item, numbers) for item in value]
-        names = self.label_names or self.noted.get(column)
+        names = (self.label_names if column in self.words else None) or self.noted.get(column)
         # A table with gaps makes floats of whole numbers.
         number = int(value) if isinstance(value, float) and value.is_integer() else value
         if names and isinstance(value, str) and re.fullmatch(r"-?\d{1,4}", value.strip(), re.ASCII):

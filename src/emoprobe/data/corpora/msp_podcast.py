@@ -519,7 +519,8 @@ def _text(value: object, clip_id: str, file: Path) -> str:
 
 def _rating(worker: str, main: tuple[str, ...], beside: tuple[str, ...], file: Path, row: int | None) -> Rating:
     worker = worker.strip()
-    if not worker.isprintable() or not 0 < len(worker) <= 100:
+    # Of workers that nobody knows, all but one rating of a clip would be taken for repeated ones.
+    if known(worker) is None or not worker.isprintable() or len(worker) > 100:
         what = f"{worker!r:.80} is not the id of a worker"
         raise RowError(what, file=file, row=row, field="WorkerID", remedy=_SKIP_CLIP)
     return Rating(sys.intern(worker), main, beside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scoring import write_corpus
@@ -78,4 +79,4 @@ def test_statuses(capsys):
         "stopped: by SIGTERM; what was finished is kept.",
     ]
     with pytest.raises(FileNotFoundError):  # what is not foreseen keeps its traceback
-        exit_status(lambda: open("/nowhere/at/all"))
+        exit_status(lambda: Path("/nowhere/at/all").read_text())

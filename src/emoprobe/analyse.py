@@ -84,9 +84,8 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     """Print (and write, if asked) the floors of a corpus, from its votes alone."""
     from emoprobe import runs
     from emoprobe.cell import make_targets
-    from emoprobe.judgement.rows import floor_rows, human_rows
+    from emoprobe.judgement.rows import human_side
     from emoprobe.labels import LabelSet
-    from emoprobe.metrics.floors import floors
     from emoprobe.report.tables import write_csv
 
     config = runs.compose(overrides)
@@ -94,8 +93,7 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels, missing_audio="ignore")
     targets = make_targets(runs.utterances_frame(prepared, labels, runs.soft_label_policy(config)), labels)
-    predictions = floors(targets.distribution, targets.votes, prior=targets.prior)
-    rows = floor_rows(targets, predictions, config.analysis.resamples) + human_rows(targets)
+    rows = human_side(targets, config.analysis.resamples)
     entropy, votes = runs.ambiguity(targets)
     print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
     runs.print_table(rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emoprobe.cell import KEYS, TEXT_READOUTS, TRAINED, AnalysisOptions, Cell, Targets, make_targets
+from emoprobe.cell import EVALUATED_INPUTS, KEYS, TEXT_READOUTS, TRAINED, AnalysisOptions, Cell, Targets, make_targets
 from emoprobe.errors import EmoprobeError, InputError
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _calibrate(calibration, plain, reading, clips, table, names, targets):
     undefined = dist.Distributions(np.full_like(plain.log_probs, np.nan), ("undefined",) * len(plain.log_probs))
     if calibration.kind == "prior_matching":
         uniform = np.full(len(names), 1 / len(names))
-        fitted_on = "evaluated inputs" + (f" + {targets.prior_source}" if calibration.prior == "votes" else "")
+        fitted_on = EVALUATED_INPUTS + (f" + {targets.prior_source}" if calibration.prior == "votes" else "")
         try:
             matched = cal.prior_matching(plain.log_probs, uniform if calibration.prior == "uniform" else targets.prior)
         except EmoprobeError:

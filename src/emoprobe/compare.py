@@ -79,7 +79,7 @@ def compare_runs(
     import numpy as np
     import pandas as pd
 
-    from emoprobe.judgement.rows import clusters_of
+    from emoprobe.judgement.cells import clusters_of
     from emoprobe.metrics.functional import METRICS
     from emoprobe.metrics.significance import compare_all
 

@@ -11,7 +11,8 @@ import pytest
 
 from emoprobe.cell import AnalysisOptions, Cell, Targets
 from emoprobe.distributions import Distributions
-from emoprobe.judgement.rows import clusters_of, make_rows, ratings_of_frame
+from emoprobe.judgement.cells import clusters_of
+from emoprobe.judgement.rows import make_rows, ratings_of_frame
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS
+from emoprobe.cell import EVALUATED_VOTES, KEYS
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -133,6 +133,20 @@ def clips_of(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     return clips.set_index("utterance_id")
 
 
+def clusters_of(frame: pd.DataFrame) -> list[str]:
+    """Whose errors stand or fall together: the speaker of each utterance, or the utterance where nobody knows it.
+
+    Args:
+        frame: With a column ``speaker`` and the utterance ids as its index.
+    """
+    speakers = frame["speaker"].astype(object)
+    known = speakers.notna() & (speakers.astype(str) != "")
+    return [
+        f"speaker {who}" if there else f"utterance {name}"
+        for name, who, there in zip(frame.index, speakers, known, strict=True)
+    ]
+
+
 def is_combination(prompt: str) -> bool:
     """Whether a prompt's name stands for several prompts: an ensemble, or the mean over a prompt's label orders."""
     return prompt.startswith("ensemble_") or "@mean(" in prompt
@@ -220,10 +234,10 @@ def floor_predictions(predictions: pd.DataFrame, utterances: pd.DataFrame, label
     check_columns(utterances, ["role", *votes], "utterances")
     training = utterances[utterances["role"] == "training"]
     prior_of = training if len(training) else clips
-    source = "training votes" if len(training) else "evaluated votes"
+    source = "training votes" if len(training) else EVALUATED_VOTES
     target = clips[[f"target_{label}" for label in labels]].to_numpy(np.float64)
     counts = clips[votes].to_numpy(np.float64)
-    fitted_on = {"prior": source, "majority": source, "one_hot_of_top_vote": "evaluated votes"}
+    fitted_on = {"prior": source, "majority": source, "one_hot_of_top_vote": EVALUATED_VOTES}
     parts = []
     made = floors(target, counts, prior=vote_prior(prior_of[votes].to_numpy(np.float64)))
     for name, pred in made.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS
+from emoprobe.cell import EVALUATED_VOTES, KEYS
+from emoprobe.judgement.yardsticks import Yardstick, Yardsticks
+from emoprobe.metrics.ceiling import human_ceiling, shuffled_scores
 from emoprobe.metrics.floors import floors
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import evaluate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,52 +21,46 @@ if TYPE_CHECKING:
 
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20
-CALIBRATION_ERRORS = ("ece_5", "ece_10", "classwise_ece")
-"""They have no ceiling, since the majority label of a few votes is more certain than a rater, and no interval, since a
-bootstrap interval covers a small calibration error less often than it says."""
-
-
-def clusters_of(frame: pd.DataFrame) -> list[str]:
-    """Whose errors stand or fall together: the speaker of each utterance, or the utterance where nobody knows it.
-
-    Args:
-        frame: With a column ``speaker`` and the utterance ids as its index.
-    """
-    speakers = frame["speaker"].astype(object)
-    known = speakers.notna() & (speakers.astype(str) != "")
-    return [
-        f"speaker {who}" if there else f"utterance {name}"
-        for name, who, there in zip(frame.index, speakers, known, strict=True)
-    ]
 
 
 def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions) -> list[dict]:
     """One row per cell, then the floors, the references and the ceiling.
 
     A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
-    ``num_failed``, ``statuses``, ``mean_label_mass``, ``metrics``, ``intervals`` (95 %, speakers resampled; not of
-    calibration errors), of readouts ``shuffled`` (their own distributions given to other clips) and ``share_of_range``
-    (0 at the prior floor, 1 at the human ceiling). Single layers have no intervals and shuffles, as there are many.
+    ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass``,
+    ``metrics``, ``intervals`` (95 %, speakers resampled; not of calibration errors; none with a single speaker), of
+    readouts ``shuffled`` (their own distributions given to other clips), ``share_of_range`` (0 at the prior floor, 1 at
+    the human ceiling) and its ``range_intervals``. ``doubt`` says why a ceiling, or a share of the range below it, is
+    not to be relied on. Single layers have no intervals and shuffles, as there are many.
+
+    What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
+    failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.
     """
-    clusters = clusters_of(targets.frame)
-    below = floor_rows(targets, floors(targets.distribution, targets.votes, prior=targets.prior), options.resamples)
-    above = human_rows(targets)
-    floor = next(row["metrics"] for row in below if row["readout"] == "prior")
-    ceiling = above[-1]["metrics"]
-    rows = [_cell_row(cell, targets, options, clusters) for cell in cells]
-    for row in rows:
-        row["share_of_range"] = _shares(row["metrics"], floor, ceiling)
-    return rows + below + above
+    made = floors(targets.distribution, targets.votes, prior=targets.prior)
+    yardsticks = Yardsticks(targets, made, options.resamples)
+    rows = [_cell_row(cell, options, yardsticks) for cell in cells]
+    return rows + _floor_rows(targets, yardsticks.whole) + _human_rows(targets, yardsticks.whole)
 
 
-def _cell_row(cell: Cell, targets: Targets, options: AnalysisOptions, clusters: Sequence[str]) -> dict:
+def human_side(targets: Targets, resamples: int) -> list[dict]:
+    """Rows of the floors, the references and the ceiling alone: what votes say without any model.
+
+    Args:
+        targets: The human side.
+        resamples: Of speakers, for intervals; 0 for none.
+    """
+    made = floors(targets.distribution, targets.votes, prior=targets.prior)
+    whole = Yardsticks(targets, made, resamples).whole
+    return _floor_rows(targets, whole) + _human_rows(targets, whole)
+
+
+def _cell_row(cell: Cell, options: AnalysisOptions, yardsticks: Yardsticks) -> dict:
     probs = cell.distributions.probs
     usable = np.isfinite(probs).all(axis=1)
     failed = int((~usable).sum())
     if options.failures == "uniform":
         probs = np.where(usable[:, None], probs, 1 / probs.shape[1])
         usable[:] = True
-    kept = probs[usable], targets.distribution[usable], targets.votes[usable]
     statuses, counts = np.unique(cell.distributions.status, return_counts=True)
     row = {
         "kind": "readout",
@@ -73,58 +68,52 @@ def _cell_row(cell: Cell, targets: Targets, options: AnalysisOptions, clusters: 
         "fitted_on": cell.fitted_on,
         "num_utterances": int(usable.sum()),
         "num_failed": failed,
+        "num_speakers": 0,
         "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
         "mean_label_mass": None if cell.label_mass is None else float(np.mean(cell.label_mass)),
-        "metrics": evaluate(*kept) if usable.any() else {},
-        "intervals": {},
-        "shuffled": {},
+        "metrics": {},
+        **{name: {} for name in ("intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")},
+        "doubt": "",
     }
-    if usable.any() and options.resamples and cell.readout != "layerwise":
-        from emoprobe.metrics.ceiling import shuffled_scores
-
-        of = [name for name, keep in zip(clusters, usable, strict=True) if keep]
-        row["intervals"] = _intervals(*kept, of, options.resamples)
-        row["shuffled"] = shuffled_scores(*kept, repeats=SHUFFLES)
+    if not usable.any():
+        return row
+    own, pred = yardsticks.of(usable), probs[usable]
+    row["metrics"] = evaluate(pred, own.target, own.votes)
+    row |= {"num_speakers": own.num_clusters, "share_of_range": own.shares(row["metrics"]), "doubt": own.truths.doubt}
+    if not usable.all():
+        row |= {"floors": own.floors, "ceiling": own.ceiling}
+    if options.resamples and cell.readout != "layerwise":
+        values = own.resample(pred)
+        row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
+        row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES)
     return row
 
 
-def _intervals(pred, target, votes, clusters: Sequence[str], resamples: int) -> dict[str, list[float]]:
-    from emoprobe.metrics.intervals import bootstrap_intervals
-
-    found = bootstrap_intervals(pred, target, votes, clusters, resamples=resamples)
-    return {name: [float(end) for end in ends] for name, ends in found.items() if name not in CALIBRATION_ERRORS}
-
-
-def floor_rows(targets: Targets, predictions: Mapping[str, np.ndarray], resamples: int = 0) -> list[dict]:
+def _floor_rows(targets: Targets, whole: Yardstick) -> list[dict]:
     """Rows of the floors ``uniform``, ``prior``, ``majority`` and the reference ``one_hot_of_top_vote``."""
-    source = {"prior": targets.prior_source, "majority": targets.prior_source, REFERENCE: "evaluated votes"}
-    clusters = clusters_of(targets.frame) if resamples else []
+    source = {"prior": targets.prior_source, "majority": targets.prior_source, REFERENCE: EVALUATED_VOTES}
     rows = []
-    for name, pred in predictions.items():
-        kind = "reference" if name == REFERENCE else "floor"
-        row = _plain_row(kind, name, len(pred), evaluate(pred, targets.distribution, targets.votes))
-        row["fitted_on"] = source.get(name, "")
-        if resamples:
-            row["intervals"] = _intervals(pred, targets.distribution, targets.votes, clusters, resamples)
+    for name, metrics in whole.floors.items():
+        row = _plain_row("reference" if name == REFERENCE else "floor", name, len(whole.target), metrics)
+        row |= {"fitted_on": source.get(name, ""), "num_speakers": whole.num_clusters}
+        row["intervals"] = whole.floor_intervals(name)
         rows.append(row)
     return rows
 
 
-def human_rows(targets: Targets) -> list[dict]:
+def _human_rows(targets: Targets, whole: Yardstick) -> list[dict]:
     """Raters against raters, as the literature has it, and the ceiling that is corrected for small samples."""
-    from emoprobe.metrics.ceiling import human_ceiling
-
-    raters = targets.frame["num_raters"].astype("Float64").to_numpy(float, na_value=math.nan)
-    ceiling = human_ceiling(
-        targets.votes, targets.distribution, num_raters=raters, ratings=ratings_of_frame(targets.frame, targets)
-    )
+    ratings = ratings_of_frame(targets.frame, targets)
+    found = human_ceiling(targets.votes, targets.distribution, ratings=ratings, truths=whole.truths)
     rows = [
-        _plain_row("reference", "half_against_half", ceiling.num_utterances, ceiling.half_against_half),
-        _plain_row("reference", "leave_one_rater_out", ceiling.num_utterances, ceiling.leave_one_out),
-        _plain_row("ceiling", "human", ceiling.num_utterances, ceiling.values),
+        _plain_row("reference", "half_against_half", found.num_utterances, found.half_against_half),
+        _plain_row("reference", "leave_one_rater_out", found.num_utterances, found.leave_one_out),
+        _plain_row("ceiling", "human", found.num_utterances, whole.ceiling),
     ]
     for row in rows:
-        row |= {"num_failed": ceiling.num_left_out, "note": ceiling.note, "fitted_on": "evaluated votes"}
+        row |= {"num_failed": found.num_left_out, "note": found.note, "fitted_on": EVALUATED_VOTES}
+        row["num_speakers"] = whole.num_clusters
+    rows[-1] |= {"intervals": whole.ceiling_intervals, "doubt": whole.truths.doubt}
     return rows
 
 
@@ -164,14 +153,4 @@ def _plain_row(kind: str, name: str, count: int, metrics: Mapping[str, float]) -
         "mean_label_mass": None,
         "metrics": dict(metrics),
         "intervals": {},
-    }
-
-
-def _shares(metrics: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
-    from emoprobe.metrics.ceiling import share_of_range
-
-    return {
-        name: share_of_range(metrics[name], floor[name], ceiling.get(name, math.nan), definition.higher_is_better)
-        for name, definition in METRICS.items()
-        if name in metrics and name not in CALIBRATION_ERRORS
     }

@@ -30,14 +30,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emoprobe.errors import InputError
-from emoprobe.metrics.dirichlet import fit_dirichlet_mixture
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.resampling import metric_values
-
-MIN_UTTERANCES = 20
-MIN_MEDIAN_VOTES = 2
+from emoprobe.metrics.truths import Truths, check_repeats
 
 
 @dataclass(frozen=True)
@@ -147,6 +143,7 @@ def human_ceiling(
     *,
     num_raters: np.ndarray | None = None,
     ratings: Ratings | None = None,
+    truths: Truths | None = None,
     draws: int = 20,
     seed: int = 0,
 ) -> Ceiling:
@@ -159,6 +156,7 @@ def human_ceiling(
             votes by default. Where raters gave several labels each, the votes count as that many and no more.
         ratings: Single ratings for the two raw figures, with clips numbered as rows of ``votes``; by default those
             that the counts imply.
+        truths: Those of the same votes, where they have been made already.
         draws: Draws of all truths to average over.
         seed: Of the draws, of the fit's starts and of the raw splits.
 
@@ -169,47 +167,18 @@ def human_ceiling(
     Raises:
         InputError: A shape, a value or a row sum is wrong.
     """
-    counts = check_votes(votes)
-    shares = counts / counts.sum(dim=1, keepdim=True)
-    _, observed = check_pair(shares, shares if target is None else target)
-    counts, observed = counts.cpu().numpy(), observed.cpu().numpy()
-    known = _known_votes(counts, num_raters)
-    usable = known > 1 + 1e-9
-    ratings = ratings_of(counts) if ratings is None else ratings
-    ratings = Ratings(*(np.asarray(part)[usable[ratings.clip]] for part in ratings))
-    number, left_out = int(usable.sum()), int((~usable).sum())
-    note = f"{left_out} of {len(counts)} clips have one vote or shares only and are left out" if left_out else ""
-    if number < MIN_UTTERANCES or np.median(known) < MIN_MEDIAN_VOTES:
-        note = (
-            f"no ceiling: {number} of {len(counts)} clips have two votes or more; "
-            f"at least {MIN_UTTERANCES}, and half of all, are needed"
-        )
-        values = dict.fromkeys(METRICS, math.nan)
-    else:
-        kept = counts[usable]
-        scaled = kept * np.minimum(known[usable] / kept.sum(axis=1), 1)[:, None]
-        prior = fit_dirichlet_mixture(scaled, seed=seed)
-        rng = np.random.default_rng(seed)
-        values = _average(lambda: evaluate(prior.draw(scaled, rng), observed[usable], kept), draws)
+    if truths is None:
+        truths = Truths(votes, target, num_raters=num_raters, draws=draws, seed=seed)
+    ratings = ratings_of(votes) if ratings is None else ratings
+    ratings = Ratings(*(np.asarray(part)[truths.usable[ratings.clip]] for part in ratings))
     return Ceiling(
-        values=values,
+        values=truths.scores(),
         half_against_half=half_against_half(ratings, seed=seed),
         leave_one_out=leave_one_out(ratings),
-        num_utterances=number,
-        num_left_out=left_out,
-        note=note,
+        num_utterances=int(truths.usable.sum()),
+        num_left_out=int((~truths.usable).sum()),
+        note=truths.note,
     )
-
-
-def _known_votes(counts: np.ndarray, num_raters: np.ndarray | None) -> np.ndarray:
-    """Independent votes of each clip, ``[utterances]``; 0 where only shares are known."""
-    total = counts.sum(axis=1)
-    if num_raters is None:
-        return total
-    raters = np.asarray(num_raters, dtype=np.float64)
-    if raters.shape != total.shape:
-        raise InputError(f"{raters.shape} numbers of raters for {len(total)} clips", field="num_raters")
-    return np.where(np.isnan(raters), 0.0, np.minimum(raters, total))
 
 
 def share_of_range(value: float, floor: float, ceiling: float, higher_is_better: bool) -> float:
@@ -229,6 +198,13 @@ def share_of_range(value: float, floor: float, ceiling: float, higher_is_better:
     if not math.isfinite(gain) or gain <= 0:
         return math.nan
     return (value - floor) / (ceiling - floor)
+
+
+def resampled_share(value: np.ndarray, floor: np.ndarray, ceiling: np.ndarray, higher_is_better: bool) -> np.ndarray:
+    """`share_of_range` on resamples that all three have in common, ``[resamples]``."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = ceiling - floor if higher_is_better else floor - ceiling
+        return np.where(np.isfinite(gain) & (gain > 0), (value - floor) / (ceiling - floor), math.nan)
 
 
 def shuffled_scores(
@@ -265,10 +241,7 @@ def shuffled_scores(
 
 def _average(score: Callable[[], dict[str, float]], repeats: int) -> dict[str, float]:
     """Mean of the metrics over calls."""
-    if not isinstance(repeats, int) or repeats < 1:
-        raise InputError(
-            f"the number of repeats is {repeats!r}", field="repeats", remedy="Give a whole number above 0."
-        )
+    check_repeats(repeats)
     found = [score() for _ in range(repeats)]
     return {name: float(np.mean([values[name] for values in found])) for name in METRICS}
 

@@ -11,7 +11,8 @@ those of the data set with every utterance repeated as often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +121,21 @@ class WeightedMetrics:
             if self._ranks is not None:
                 values["entropy_spearman"] = self._ranks(weights)
         return values
+
+
+def average_measures(measures: Iterable[WeightedMetrics]) -> WeightedMetrics:
+    """Several predictions of the same utterances, such as draws, as one whose sums are the means of theirs.
+
+    Its values are the mean of theirs for every metric that is linear in the prediction's sums: all but the F1 scores,
+    which are those of the mean confusion matrix, and calibration errors and ``entropy_spearman``, which have no mean.
+
+    Args:
+        measures: With the same target, votes, clusters and metrics, at least one.
+    """
+    first, *others = measures
+    found = copy(first)
+    found._sums = np.mean([first._sums, *(measure._sums for measure in others)], axis=0)
+    return found
 
 
 def metric_values(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emoprobe.cell import EVALUATED_INPUTS, KEYS, TEXT_READOUTS, TRAINED, AnalysisOptions, Cell, Targets, make_targets
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.scores import NO_PROMPT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,10 @@ def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: 
         table = scores.filter(mask)
         clips = table.filter(pc.equal(table["input"], "clip"))
         position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
+        lacking = [name for name in ids if name not in position]
+        if lacking:
+            where = ", ".join(part for part in group.values() if part not in ("", NO_PROMPT))
+            raise InputError(f"{where} was not asked of {lacking[0]!r} and {len(lacking) - 1} more scored clips")
         clips = clips.take([position[name] for name in ids])
         if group["readout"] in TEXT_READOUTS:
             cells += _text_cells(group, clips, labels, options, targets)

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.cell import KEYS
+from emoprobe.cell import KEYS, saw_its_votes
 from emoprobe.entry import command
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from emoprobe.metrics.significance import PairedTest
+
 MAX_CELLS = 40
+SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, and comes last"
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -70,7 +74,9 @@ def compare_runs(
 
     Returns:
         One row per pair: a, b, difference (a - b), low, high (95 %), p_value, adjusted_p_value (Holm), effect_size
-        (Cohen's d_z over speakers), num_utterances, num_clusters, num_dropped (without a distribution in one).
+        (Cohen's d_z over speakers), num_utterances, num_clusters, num_dropped (without a distribution in one), note
+        (why there is no test, empty where there is one), fitted_on_a and fitted_on_b. A name bears the marks of the
+        metric table: ``**`` where a cell was fitted on the votes that it is judged by.
 
     Raises:
         InputError: A folder is no run, the runs differ in corpus, label set, policy or targets, share no utterance, or
@@ -82,6 +88,7 @@ def compare_runs(
     from emoprobe.judgement.cells import clusters_of
     from emoprobe.metrics.functional import METRICS
     from emoprobe.metrics.significance import compare_all
+    from emoprobe.report.tables import mark_of
 
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")
@@ -92,7 +99,11 @@ def compare_runs(
             named = dict(zip(KEYS, map(str, keys), strict=True))
             if not wanted or any(all(named[key] == value for key, value in choice.items()) for choice in wanted):
                 kept.append((folder, named, rows.set_index("utterance_id")))
-    found = {_name(folder, named, kept): rows for folder, named, rows in kept}
+    found, fitted = {}, {}
+    for folder, named, rows in kept:
+        of = " + ".join(sorted(set(rows["fitted_on"].astype(str)))) if "fitted_on" in rows else ""
+        name = _name(folder, named, kept) + mark_of(of)
+        found[name], fitted[name] = rows, of
     if not 2 <= len(found) <= MAX_CELLS:
         names = "; ".join(list(found)[:MAX_CELLS])
         raise InputError(
@@ -122,9 +133,21 @@ def compare_runs(
             "adjusted_p_value": result.adjusted_p_value,
             **{name: getattr(result.test, name) for name in ("effect_size", "num_utterances", "num_clusters")},
             "num_dropped": result.num_dropped,
+            "note": _untested(result.test),
+            "fitted_on_a": fitted[result.name_a],
+            "fitted_on_b": fitted[result.name_b],
         }
         for result in results
     )
+
+
+def _untested(test: PairedTest) -> str:
+    """Why a test says nothing, empty where it does."""
+    if not test.num_utterances:
+        return "not testable: no clip with both"
+    if test.num_clusters < 2:
+        return "not testable: one speaker"
+    return "" if math.isfinite(test.difference) else "not testable: no finite difference"
 
 
 def _choice(text: str) -> dict[str, str]:
@@ -149,6 +172,8 @@ def _read(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
     """Shortest telling name of each folder -> its predictions; all of one corpus, label set and policy."""
     import pandas as pd
 
+    from emoprobe import integrity
+
     found, facts = {}, {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         home = folder if (folder / "run.json").is_file() else folder.parent
@@ -160,6 +185,9 @@ def _read(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
                 "soft-label policy": record["soft_label_policy"]["hash"],
             }
             found[folder] = pd.read_parquet(folder / "predictions.parquet")
+            integrity.check_predictions(folder, record, found[folder])
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"the folder holds no readable run.json and predictions.parquet: {error}",
@@ -192,7 +220,7 @@ def _common(found: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
-    """Print the tests, the surest first."""
+    """Print the tests, the surest first, those of a cell that saw the votes it is judged by last."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -202,9 +230,12 @@ def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
         table.add_column(name, overflow="fold")
     for name in (f"{metric} a - b", "95 %", "p", "p (Holm)", "d_z", "clips", "speakers"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in frame.sort_values("p_value", kind="stable").to_dict("records"):
-        numbers = [f"{row['difference']:+.4f}", f"{row['low']:+.4f} {row['high']:+.4f}"]
-        numbers += [f"{row['p_value']:.4g}", f"{row['adjusted_p_value']:.4g}", f"{row['effect_size']:+.2f}"]
+    seen = frame[["fitted_on_a", "fitted_on_b"]].map(saw_its_votes).any(axis=1)
+    for row in frame.assign(_seen=seen).sort_values(["_seen", "p_value"], kind="stable").to_dict("records"):
+        interval = row["note"] or f"{_shown(row['low'], '+.4f')} {_shown(row['high'], '+.4f')}"
+        numbers = [_shown(row["difference"], "+.4f"), interval]
+        numbers += [_shown(row["p_value"], ".4g"), _shown(row["adjusted_p_value"], ".4g")]
+        numbers += [_shown(row["effect_size"], "+.2f")]
         numbers += [str(row["num_utterances"]), str(row["num_clusters"])]
         table.add_row(Text(row["a"]), Text(row["b"]), *numbers)
     console = Console()
@@ -214,6 +245,13 @@ def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
     print(
         "p: paired permutation test exchanging whole speakers; d_z: mean over standard deviation of the speakers' means"
     )
+    if seen.any():
+        print(SEEN)
+
+
+def _shown(value: float, form: str) -> str:
+    """A number in a format; ``-`` where there is none."""
+    return "-" if math.isnan(value) else f"{value:{form}}"
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def read_source(folder: Path, choice: str, option: str) -> Source:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from emoprobe import runs
+    from emoprobe import integrity, runs
     from emoprobe.cell import KEYS
 
     home = folder if (folder / runs.RUN_FILE).is_file() else folder.parent
@@ -144,7 +144,9 @@ def read_source(folder: Path, choice: str, option: str) -> Source:
         for name, value in keys.items():
             same = pc.equal(table[name].cast("string"), value)
             chosen = same if chosen is None else pc.and_(chosen, same)
-        predictions = pq.read_table(folder / PREDICTIONS_FILE).filter(chosen).to_pandas().set_index("utterance_id")
+        whole = pq.read_table(folder / PREDICTIONS_FILE)
+        integrity.check_predictions(folder, record, whole.to_pandas())
+        predictions = whole.filter(chosen).to_pandas().set_index("utterance_id")
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -258,7 +260,7 @@ def fuse_runs(
     Raises:
         InputError: An option is wrong, a folder is no run, a cell is not clear, or the runs do not fit together.
     """
-    from emoprobe import runs
+    from emoprobe import integrity, runs
     from emoprobe.cell import make_targets
     from emoprobe.crossfit import plan
     from emoprobe.data.utterance import Skipped
@@ -304,9 +306,11 @@ def fuse_runs(
         "versions": runs.versions(),
         "fusion": details,
     }
+    output.mkdir(parents=True, exist_ok=True)
+    kept.to_parquet(output / runs.UTTERANCES_FILE, index=False)
+    record[integrity.SEAL] = integrity.seal(output)
     drawn = runs.write_results(output, analysis, record, figures=figures)
     runs.write_json(record, output / runs.RUN_FILE)
-    kept.to_parquet(output / runs.UTTERANCES_FILE, index=False)
     runs.write_skipped(alone, output / runs.SKIPPED_FILE)
     runs.print_results(analysis, record, output, drawn)
     print(weights_in_words([w for _, _, w in parts], a, whose.fitted_on))

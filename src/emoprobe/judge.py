@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 STRATA = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority")
 FACTS = ("gender", "age")
+TEXTS = (
+    *(
+        "model",
+        "prompt",
+        "readout",
+        "variant",
+        "calibration",
+        "fitted_on",
+        "kind",
+        "stratum",
+        "metric",
+        "best",
+        "worst",
+    ),
+    *("best_prompt", "worst_prompt", "term", "fit", "member", "status", "label", "rater_label", "model_label"),
+    *("token_readout", "token_variant", "token_calibration", "text_readout", "text_variant", "first", "second"),
+)
+"""Columns of the tables that hold names, whatever they look like."""
 MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
 ENSEMBLE_METRICS = ("js_divergence", "bhattacharyya", "r2_within_clip", "brier", "vote_nll", "wa", "uar")
 
@@ -76,11 +94,11 @@ def judge(
         The folder.
 
     Raises:
-        InputError: The folder is no run, or a fact is not known.
+        InputError: The folder is no run, holds other files than the run wrote, or a fact is not known.
     """
     import pandas as pd
 
-    from emoprobe import runs
+    from emoprobe import integrity, runs
 
     home = run if (run / runs.RUN_FILE).is_file() else run.parent
     try:
@@ -94,6 +112,7 @@ def judge(
             file=run,
             remedy="Give the output folder of probe.py or train.py, or an analysis inside one.",
         ) from error
+    integrity.check_predictions(run, record, predictions)
     known = _known_facts(utterances)
     chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)
     unknown = [fact for fact in chosen if fact not in known]
@@ -115,6 +134,17 @@ def judge(
         print(f"  figures/                   {len(drawn)} files")
     print(f"Written: {folder}")
     return folder
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A table that `judge` has written, as it was: by pandas' defaults a label named NA would be none, True a number.
+
+    Args:
+        file: One of its CSV files; empty fields become NaN.
+    """
+    import pandas as pd
+
+    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
 
 
 def _known_facts(utterances: pd.DataFrame) -> list[str]:
@@ -162,25 +192,18 @@ def tables(
 
 
 def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Metrics of every cell."""
-    import numpy as np
+    """Metrics of every cell, a row each, whatever the parts of its clips were fitted on."""
     import pandas as pd
 
+    from emoprobe.judgement.cells import read_cells
     from emoprobe.metrics.functional import evaluate
 
     rows = []
-    keys = ["model", "prompt", "readout", "variant", "calibration", "fitted_on"]
-    for names, cell in predictions.groupby(keys, observed=True, sort=False):
-        p, target, votes = (
-            cell[[f"{x}_{label}" for label in labels]].to_numpy(float) for x in ("p", "target", "votes")
-        )
-        kept = np.isfinite(p).all(axis=1)
-        found = evaluate(p[kept], target[kept], votes[kept]) if kept.any() else {}
-        row = dict(zip(keys, names, strict=True)) | {
-            "num_utterances": int(kept.sum()),
-            "num_failed": int((~kept).sum()),
-        }
-        rows.append(row | {name: found.get(name) for name in ENSEMBLE_METRICS})
+    for cell in read_cells(predictions, labels):
+        kept = cell.scored
+        found = evaluate(cell.pred[kept], cell.target[kept], cell.votes[kept]) if kept.any() else {}
+        sizes = {"num_utterances": int(kept.sum()), "num_failed": int((~kept).sum())}
+        rows.append(cell.head | sizes | {name: found.get(name) for name in ENSEMBLE_METRICS})
     return pd.DataFrame(rows)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import runs, stopping, tracking
+from emoprobe import integrity, runs, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.claim import claimed
 from emoprobe.completeness import check_complete
@@ -151,6 +151,7 @@ def _run(config: DictConfig) -> Path:
             )
         record = runs.make_record(config, corpus, prepared, skipped, labels, model)
         record |= {"num_scored": scored, "speed": speed(outcomes)}
+        record[integrity.SEAL] = integrity.seal(folder)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
 

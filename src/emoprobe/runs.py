@@ -22,6 +22,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from emoprobe import integrity
 from emoprobe.analysis import Analysis
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions, Targets
@@ -276,7 +277,8 @@ def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bo
     }
     policy = record["soft_label_policy"]
     rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
-    write_json({"run": record, "metrics": definitions, "rows": rows}, folder / "metrics.json")
+    sealed = integrity.seal_predictions(folder)
+    write_json({"run": record, "metrics": definitions, "rows": rows, integrity.SEAL: sealed}, folder / "metrics.json")
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []
@@ -307,7 +309,7 @@ def read_run(folder: Path) -> tuple[Any, Any, dict]:
     """``(score table, utterances, record)`` of a run folder.
 
     Raises:
-        InputError: The folder is not a run, or a file of it is damaged.
+        InputError: The folder is not a run, or a file of it is damaged or no longer what the run wrote.
     """
     import pandas as pd
 
@@ -322,6 +324,7 @@ def read_run(folder: Path) -> tuple[Any, Any, dict]:
             file=folder,
             remedy="Give the output folder of probe.py.",
         ) from error
+    integrity.check(folder, record, scores, utterances)
     return scores, utterances, record
 
 

@@ -100,11 +100,12 @@ def log_judgement(logger: Any, folder: Path) -> None:
     """Send the tables and figures that `emoprobe.judge` has written to a tracker that takes such."""
     if logger is None or not _is_wandb(logger):
         return
-    import pandas as pd
     import wandb
 
+    from emoprobe.judge import read_table
+
     for file in sorted(folder.glob("*.csv")):
-        logger.experiment.log({f"judgement/{file.stem}": _table(pd.read_csv(file))})
+        logger.experiment.log({f"judgement/{file.stem}": _table(read_table(file))})
     for file in sorted((folder / "figures").glob("*.png")):
         logger.experiment.log({f"judgement/figures/{file.stem}": wandb.Image(str(file))})
 
@@ -127,7 +128,7 @@ def log_comparison(logger: Any, config: dict, frame: Any, figures: Sequence[Path
     if _is_wandb(logger):
         import wandb
 
-        logger.experiment.log({"comparison": wandb.Table(dataframe=frame)})
+        logger.experiment.log({"comparison": _table(frame)})
         logger.experiment.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in figures})
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.cell import saw_its_votes
 from emoprobe.errors import InputError
 from emoprobe.judgement.cells import (
     SETTING,
@@ -244,6 +245,7 @@ def prompt_robustness(
         * ``best_prompt``, ``worst_prompt``, ``best_js_divergence``, ``worst_js_divergence``, their difference ``gap``
           with ``gap_low`` and ``gap_high`` (of these two prompts, which were chosen on the same utterances), and
           ``sd``, the standard deviation over prompts (n - 1), all on the complete utterances as in `prompt_scores`.
+          No prompt is the best or the worst where one was fitted on the votes that it is judged by.
 
     Raises:
         InputError: As `prompt_sets`.
@@ -258,6 +260,7 @@ def prompt_robustness(
         divergences, complete = _scores(prompts)
         row: dict[str, object] = {
             **prompts.setting,
+            "fitted_on": " + ".join(sorted({part for of in prompts.fitted_on for part in of.split(" + ")} - {""})),
             "num_prompts": len(prompts.prompts),
             "num_prompts_failed": int((~prompts.scored.any(axis=1)).sum()),
             "num_utterances": int(usable.sum()),
@@ -301,6 +304,8 @@ def _extremes(prompts: PromptSet, divergences: np.ndarray, clusters: np.ndarray,
     if not divergences.shape[1] or working.sum() < 2:
         return row
     means = np.where(working, divergences.mean(axis=1), np.nan)
+    if any(map(saw_its_votes, prompts.fitted_on)):
+        return row | {"sd": float(np.std(means[working], ddof=1))}
     best, worst = int(np.nanargmin(means)), int(np.nanargmax(means))
     low, high = mean_interval(divergences[worst] - divergences[best], clusters, **bootstrap)
     row |= {"best_prompt": prompts.prompts[best], "worst_prompt": prompts.prompts[worst]}

@@ -22,14 +22,17 @@ is about a tenth; below, single corpora were off by half of the distance and mor
 alike leave little between floor and ceiling (.07): there the shares are four times as large, and the interval says so.
 
 **What the interval holds.** Whole clusters are resampled over the clips' expected scores. With fewer than
-`REFIT_BELOW` votes beyond the first the mixture is also fitted anew to a few resamples of the clusters, and what it
-moves the ceiling by is added. A 95 % interval made so held the ceiling of the simulated population in COVERAGE.
+`REFIT_BELOW` votes beyond the first the mixture is also fitted anew to a few resamples of the clusters, and what that
+moves the ceiling by is added. On corpora of 60 to 400 clips, 12 to 40 speakers and three to eight raters of the three
+kinds, forty of each, 95 % intervals held the population's ceiling in 94 % of cases (85 to 100 by corpus), and the share
+of the range of a model in 94 % (82 to 100); without the refits it was 35 to 95 and 45 to 90 %. Raters who are no mixture
+of Dirichlets (logistic normal) are at the lower end: there the ceiling is .03 of the range too good, however many clips.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -37,8 +40,8 @@ from emoprobe.errors import InputError
 from emoprobe.metrics.dirichlet import DirichletMixture, fit_dirichlet_mixture
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
-from emoprobe.metrics.intervals import CALIBRATION_ERRORS
-from emoprobe.metrics.resampling import Values, WeightedMetrics, average_measures
+from emoprobe.metrics.intervals import CALIBRATION_ERRORS, Interval, expanded_percentiles
+from emoprobe.metrics.resampling import Values, WeightedMetrics, average_measures, draw_clusters, number_clusters
 
 MIN_UTTERANCES = 20
 MIN_MEDIAN_VOTES = 2
@@ -102,7 +105,7 @@ class Truths:
         """Why the ceiling is not to be relied on, empty where it is: see the module."""
         if self._fit is None or self.spare_votes >= SURE_VOTES:
             return ""
-        return f"a rough ceiling: {self.spare_votes:g} votes beyond the clips' first, {SURE_VOTES} are needed"
+        return f"rough: {self.spare_votes:g} votes beyond each clip's first, and {SURE_VOTES} are needed"
 
     def _drawn(self, prior: DirichletMixture, count: int) -> Iterator[np.ndarray]:
         """``[usable utterances, labels]`` each."""
@@ -136,6 +139,21 @@ class Truths:
         moved = self._moved(numbers, drawn[:refits])
         which = np.arange(len(drawn)) % len(next(iter(moved.values())))
         return {name: found + moved[name][which] for name, found in values.items()}
+
+    def intervals(self, clusters: Sequence[object], *, resamples: int = 2000, refits: int = 20) -> dict[str, Interval]:
+        """95 % interval of the ceiling of every metric that has one, clusters resampled.
+
+        Args:
+            clusters: Cluster of each utterance, for example its speaker.
+            resamples: How often clusters are drawn.
+            refits: As in `resampled`.
+        """
+        numbers = number_clusters(clusters, len(self.usable))
+        count = int(numbers.max()) + 1
+        drawn = draw_clusters(np.random.default_rng(self._seed), count, resamples)
+        values = self.resampled(numbers, drawn, refits=refits if count > 1 else 0)
+        ends = {name: expanded_percentiles(found, count) for name, found in values.items()}
+        return {name: pair for name, pair in ends.items() if not math.isnan(pair[0])}
 
     def _measure(self, prior: DirichletMixture, numbers: np.ndarray, draws: int) -> WeightedMetrics:
         return average_measures(

@@ -121,6 +121,9 @@ def _read(place: Path, base: Path, roots: Sequence[Path]) -> Run:
     Raises:
         InputError: A file is missing or damaged, or they do not belong together.
     """
+    import pandas as pd
+
+    from emoprobe import integrity
     from emoprobe.report.cells import read_predictions
 
     found = _json(place / METRICS_FILE)
@@ -140,6 +143,7 @@ def _read(place: Path, base: Path, roots: Sequence[Path]) -> Run:
         detail = f"{type(error).__name__}: {error}"
         raise InputError(f"{METRICS_FILE} is not one of emoprobe ({detail})", file=place) from error
     predictions = read_predictions(place / PREDICTIONS_FILE, labels, rows)
+    integrity.check_predictions(place, record, pd.read_parquet(place / PREDICTIONS_FILE))
     when = datetime.fromtimestamp((place / METRICS_FILE).stat().st_mtime, UTC).isoformat(timespec="minutes")
     name = os.path.relpath(place, base)
     return Run(place, name, record, definitions, rows, predictions, _overrides(place, roots), when)
@@ -168,11 +172,19 @@ def _numbers(row: Mapping) -> dict:
     plain["mean_label_mass"] = None if mass is None else float(mass)
     plain["statuses"] = {str(name): int(count) for name, count in (row.get("statuses") or {}).items()}
     plain["metrics"] = {name: _float(value) for name, value in row["metrics"].items()}
-    for name in ("shuffled", "share_of_range"):
-        plain[name] = {metric: _float(value) for metric, value in (row.get(name) or {}).items()}
-    ends = {metric: pair for metric, pair in (row.get("intervals") or {}).items() if pair is not None}
-    plain["intervals"] = {metric: (_float(low), _float(high)) for metric, (low, high) in ends.items()}
+    for name in ("shuffled", "share_of_range", "ceiling"):
+        plain[name] = _values(row.get(name))
+    plain["floors"] = {name: _values(of) for name, of in (row.get("floors") or {}).items()}
+    for name in ("intervals", "range_intervals"):
+        ends = {metric: tuple(map(_float, pair)) for metric, pair in (row.get(name) or {}).items() if pair is not None}
+        plain[name] = {metric: pair for metric, pair in ends.items() if not any(map(math.isnan, pair))}
+    plain["doubt"] = str(row.get("doubt") or "")
+    plain["num_speakers"] = int(row.get("num_speakers") or 0)
     return plain
+
+
+def _values(found: Mapping | None) -> dict[str, float]:
+    return {metric: _float(value) for metric, value in (found or {}).items()}
 
 
 def _float(value: Any) -> float:

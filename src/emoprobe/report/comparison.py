@@ -14,9 +14,11 @@ from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import cluster_bootstrap
 from emoprobe.report.style import add_legend, new_figure, save, tidy
+from emoprobe.report.tables import format_value
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")
+_ENDS = ((0, "low"), (1, "high"))
 SHORT = {"js_divergence": "JS", "bhattacharyya": "BC", "brier": "Brier", "r2_within_clip": "R2 clip", "wa": "WA"}
 
 
@@ -27,6 +29,7 @@ def compare(
     clusters: Sequence[str],
     kinds: Mapping[str, str],
     ceiling: Mapping[str, float] | None = None,
+    ceiling_intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> pd.DataFrame:
     """One row per way of reading.
 
@@ -37,6 +40,7 @@ def compare(
         clusters: Speaker of each utterance.
         kinds: Name -> ``zero-shot``, ``trained``, ``floor`` or ``reference``.
         ceiling: Metric -> the human ceiling, a last row of kind ``ceiling``.
+        ceiling_intervals: Metric -> its 95 % interval by speakers, where there is one.
 
     Returns:
         Columns ``name``, ``kind``, ``num_seeds``, ``num_utterances``; per metric its mean over the seeds; for
@@ -62,6 +66,8 @@ def compare(
         rows.append(row)
     if ceiling is not None:
         row = {"name": "ceiling: human", "kind": "ceiling", "num_seeds": 1, "num_utterances": len(target)}
+        ends = {f"{m}_{end}": pair[i] for m, pair in (ceiling_intervals or {}).items() for i, end in _ENDS}
+        row |= {name: ends[name] for name in (f"{m}_{end}" for m in INTERVALS for _, end in _ENDS) if name in ends}
         rows.append(row | {"num_failed": 0} | {metric: ceiling[metric] for metric in (*INTERVALS, *POINTS)})
     return pd.DataFrame(rows)
 
@@ -69,9 +75,12 @@ def compare(
 def cells_of(row: Mapping) -> list[str]:
     """A row as texts, numbers with their intervals."""
     ends = {m: (row[f"{m}_low"], row[f"{m}_high"]) for m in INTERVALS}
-    texts = [f"{row[m]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for m, (low, high) in ends.items()]
-    spread = "-" if np.isnan(row["js_divergence_sd"]) else f"{row['js_divergence_sd']:.3f}"
-    return [*texts, *(f"{row[m]:.3f}" for m in POINTS), str(row["num_seeds"]), spread, str(row["num_failed"])]
+    texts = [
+        format_value(row[m]) + (f" [{format_value(low)}, {format_value(high)}]" if low == low else "")
+        for m, (low, high) in ends.items()
+    ]
+    spread = format_value(row["js_divergence_sd"])
+    return [*texts, *(format_value(row[m]) for m in POINTS), str(row["num_seeds"]), spread, str(row["num_failed"])]
 
 
 def headers() -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.cell import saw_its_votes
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
 from emoprobe.scores import NO_PROMPT
 
@@ -170,8 +171,35 @@ def _bin_means(which: np.ndarray, pred: np.ndarray, target: np.ndarray, bins: in
     return sums[:, counts > 0] / counts[counts > 0]
 
 
+def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> None:
+    """Values of readouts from top to bottom: dots where every clip counts, hollow where some failed, crosses where the
+    votes were seen that the readout is judged by.
+
+    Args:
+        axes: Where to draw; the first row at height ``len(rows) - 1``.
+        rows: Rows of the metric table with a finite value.
+        metric: What is drawn.
+    """
+    looks = {
+        "every utterance scored": {"color": MODEL},
+        "some without a distribution": {"facecolor": "white", "edgecolor": MODEL},
+        "** saw the votes it is judged by: no rank": {"color": GREY, "marker": "x"},
+    }
+    groups: dict[str, list[tuple[float, int]]] = {name: [] for name in looks}
+    plain, partly, seen = groups
+    for i, row in enumerate(rows):
+        name = seen if saw_its_votes(row["fitted_on"]) else partly if row["num_failed"] else plain
+        groups[name].append((row["metrics"][metric], len(rows) - 1 - i))
+    for name, points in groups.items():
+        if points:
+            axes.scatter(*zip(*points, strict=True), **looks[name], s=24, zorder=3, label=name)
+
+
 def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str = "js_divergence") -> Figure:
-    """Every cell's score, sorted, with floors and reference as vertical lines; single layers have their own figure."""
+    """Every cell's score, sorted, with floors and reference as vertical lines; single layers have their own figure.
+
+    Cells that saw the votes they are judged by come last, whatever they scored.
+    """
     from emoprobe.metrics.functional import METRICS
     from emoprobe.report.tables import split_layers
 
@@ -180,7 +208,7 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     cells = [row for row in readouts if np.isfinite(row["metrics"].get(metric, np.nan))]
     undrawn = len(readouts) - len(cells)
     sign = -1 if METRICS[metric].higher_is_better else 1
-    cells.sort(key=lambda row: sign * row["metrics"][metric])
+    cells.sort(key=lambda row: (saw_its_votes(row["fitted_on"]), sign * row["metrics"][metric]))
     left_out = len(cells) - MAX_LINES
     cells = cells[:MAX_LINES]
     figure = new_figure(9.0, 1.9 + 0.19 * max(4, len(cells)), title, subtitle)
@@ -188,20 +216,8 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     if not cells:
         say_nothing(axes, f"no cell has a finite {metric}")
         return figure
+    scatter_by_standing(axes, cells, metric)
     y = np.arange(len(cells))[::-1]
-    partial = np.array([row["num_failed"] > 0 for row in cells])
-    values = np.array([row["metrics"][metric] for row in cells])
-    axes.scatter(values[~partial], y[~partial], color=MODEL, s=22, zorder=3, label="every utterance scored")
-    if partial.any():
-        axes.scatter(
-            values[partial],
-            y[partial],
-            facecolor="white",
-            edgecolor=MODEL,
-            s=22,
-            zorder=3,
-            label="some without a distribution",
-        )
     axes.set_yticks(y, _names(cells, several=len({row["model"] for row in readouts}) > 1), fontsize=7, parse_math=False)
     styles = {"uniform": ("#009E73", ":"), "prior": (HUMAN, "--"), "majority": ("#CC79A7", "-.")}
     for row in rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS
+from emoprobe.cell import KEYS, saw_its_votes
 from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
@@ -88,6 +88,10 @@ def metric_by_stratum(
         shift = 0.06 * (i - (min(len(cells), MAX_LINES) - 1) / 2)
         values = line[metric].to_numpy(np.float64)
         axes.plot(x + shift, values, **_look(i), ms=5, lw=1.6, label=name, zorder=3)
+        partly = (line["num_failed"] > 0).to_numpy()
+        if partly.any():
+            look = {"marker": _look(i)["marker"], "edgecolor": _look(i)["color"], "facecolor": "white"}
+            axes.scatter((x + shift)[partly], values[partly], **look, s=25, zorder=4)
         if f"{metric}_low" in line.columns:
             ends = line[[f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64).T
             axes.vlines(x + shift, *ends, color=_look(i)["color"], lw=1.2, zorder=2)
@@ -103,8 +107,9 @@ def metric_by_stratum(
     axes.set_xticks(x, names, fontsize=8, parse_math=False)
     axes.set_ylabel(_metric_label(metric))
     axes.grid(axis="y", color="#eeeeee")
-    if len(cells) > MAX_LINES:
-        axes.set_title(f"the first {MAX_LINES} of {len(cells)} cells", fontsize=8, loc="right")
+    told = [f"the first {MAX_LINES} of {len(cells)} cells"] * (len(cells) > MAX_LINES)
+    told += ["hollow: some clips failed, so others than the floors'"] * bool((strata["num_failed"] > 0).any())
+    axes.set_title("; ".join(told), fontsize=8, loc="right")
     tidy(axes)
     _legend(figure, axes)
     return figure
@@ -172,7 +177,8 @@ def prompt_robustness(between: pd.DataFrame, scores: pd.DataFrame, title: str, s
     """Left how far prompts are apart on single utterances, right how far every prompt is from the raters.
 
     Boxes hold the middle half of the utterances, whiskers the middle 90 percent; the best and the worst prompt are
-    named. Single layers are left out, and all but the first twenty settings.
+    named, unless they saw the votes they are judged by. Single layers are left out, and all but the first twenty
+    settings.
 
     Args:
         between: `emoprobe.judgement.robustness.between_prompts`.
@@ -209,8 +215,12 @@ def prompt_robustness(between: pd.DataFrame, scores: pd.DataFrame, title: str, s
         values = rows["js_divergence"].to_numpy(np.float64)
         if not len(values):
             continue
+        seen = rows["fitted_on"].astype(str).map(saw_its_votes).any()
         right.plot(values[[0, -1]], [place, place], color="#bbbbbb", lw=2, zorder=1)
-        right.scatter(values, np.full(len(values), place), color=HUMAN, s=22, lw=0, zorder=3)
+        right.scatter(values, np.full(len(values), place), color=GREY if seen else HUMAN, s=22, lw=0, zorder=3)
+        if seen:
+            right.text(values[-1], place, "  ** no rank", va="center", fontsize=7)
+            continue
         # The best below its dot, the worst above: side by side they would run into each other.
         for end, away, edge in ((0, -0.15, "top"), (-1, 0.15, "bottom"))[: len(values)]:
             look = {"ha": "left" if values[end] < middle else "right", "va": edge, "fontsize": 7, "parse_math": False}

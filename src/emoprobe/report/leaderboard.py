@@ -9,8 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.cell import has_rank, saw_its_votes
 from emoprobe.report.found import Entry, Group
-from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
+from emoprobe.report.tables import (
+    DEFAULT_COLUMNS,
+    MARKS,
+    SHORT,
+    escape_markdown,
+    footnote,
+    format_value,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +42,8 @@ LATEX = {
 
 
 def ranked(entries: Sequence[Entry], metric: str, definitions: Mapping[str, Mapping]) -> list[Entry]:
-    """Readouts from best to worst, those that failed on a clip after those that did not, then all other rows.
+    """Readouts that have a rank from best to worst, then those that failed on a clip, then those that saw the votes
+    they are judged by, then all other rows.
 
     Args:
         entries: Rows of one group.
@@ -44,18 +54,35 @@ def ranked(entries: Sequence[Entry], metric: str, definitions: Mapping[str, Mapp
 
     def place(entry: Entry) -> tuple:
         value = entry.row["metrics"].get(metric, math.nan)
-        return entry.row["num_failed"] > 0, math.isnan(value), 0 if math.isnan(value) else sign * value
+        blind = not saw_its_votes(entry.row["fitted_on"])
+        return not blind, not has_rank(entry.row), math.isnan(value), 0 if math.isnan(value) else sign * value
 
     readouts = sorted((entry for entry in entries if entry.row["kind"] == "readout"), key=place)
     return readouts + [entry for entry in entries if entry.row["kind"] != "readout"]
 
 
+def ranks(entries: Sequence[Entry], metric: str, definitions: Mapping[str, Mapping]) -> list[str]:
+    """Place of every entry among those that have a rank, equal values sharing one; ``no rank`` for the others.
+
+    Args:
+        entries: Rows of one group.
+        metric: What to rank by.
+        definitions: As in `ranked`.
+    """
+    sign = -1 if definitions[metric]["higher_is_better"] else 1
+    found = [
+        sign * entry.row["metrics"].get(metric, math.nan) if has_rank(entry.row) else math.nan for entry in entries
+    ]
+    known = [value for value in found if not math.isnan(value)]
+    places = ["no rank" if math.isnan(value) else str(1 + sum(other < value for other in known)) for value in found]
+    return [place if entry.row["kind"] == "readout" else "" for entry, place in zip(entries, places, strict=True)]
+
+
 def best_values(entries: Sequence[Entry], definitions: Mapping[str, Mapping]) -> dict[str, float]:
-    """The best value of each metric among readouts that failed on no clip; metrics without any are not there."""
+    """The best value of each metric among readouts that have a rank; metrics without any are not there."""
     best = {}
     for name, definition in definitions.items():
-        rows = [entry.row for entry in entries if entry.row["kind"] == "readout" and not entry.row["num_failed"]]
-        values = [row["metrics"].get(name, math.nan) for row in rows]
+        values = [entry.row["metrics"].get(name, math.nan) for entry in entries if has_rank(entry.row)]
         values = [value for value in values if not math.isnan(value)]
         if values:
             best[name] = max(values) if definition["higher_is_better"] else min(values)
@@ -134,6 +161,7 @@ def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
         **{name: row[name] for name in ("kind", "model", "prompt", "readout", "variant", "calibration", "fitted_on")},
         "num_utterances": row["num_utterances"],
         "num_failed": row["num_failed"],
+        "has_rank": has_rank(row) if row["kind"] == "readout" else "",
         "statuses": json.dumps(row["statuses"]) if row["statuses"] else "",
         "mean_label_mass": "" if row["mean_label_mass"] is None else row["mean_label_mass"],
     }
@@ -145,6 +173,8 @@ def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
         for more in ("shuffled", "share_of_range"):
             if name in row[more]:
                 line[f"{more}_{name}"] = row[more][name]
+        if name in row["range_intervals"]:
+            line[f"share_of_range_{name}_low"], line[f"share_of_range_{name}_high"] = row["range_intervals"][name]
     if alone:
         line |= {f"model_{name}": model.get(name, "") for name in ("revision", "dtype", "device")}
         line |= {"written": run.when, "overrides": " ".join(run.overrides)}
@@ -166,12 +196,12 @@ def markdown(groups: Sequence[Group], metric: str, *, intervals: bool = False) -
         parts_of_name, best = telling(shown), best_values(shown, group.definitions)
         arrows = [f"{name} {'↑' if group.definitions[name]['higher_is_better'] else '↓'}" for name in chosen]
         lines = [f"## {escape_markdown(group.name)}", "", *(f"* {escape_markdown(t)}" for t in describe(group)), ""]
-        lines.append("| " + " | ".join([*parts_of_name, "n", "failed", *arrows]) + " |")
-        lines.append("|" + "---|" * len(parts_of_name) + "---:|" * (2 + len(chosen)))
-        for entry in shown:
+        lines.append("| " + " | ".join([*parts_of_name, "rank", "n", "failed", *arrows]) + " |")
+        lines.append("|" + "---|" * len(parts_of_name) + "---:|" * (3 + len(chosen)))
+        for entry, place in zip(shown, ranks(shown, metric, group.definitions), strict=True):
             named = names(entry)
             cells = [escape_markdown(named[part]) for part in parts_of_name]
-            cells += [str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
+            cells += [place, str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
             for name in chosen:
                 text = _value(entry.row, name, intervals).replace("[", r"\[").replace("]", r"\]")
                 cells.append(f"**{text}**" if _is_best(entry.row, name, best) else text)
@@ -197,13 +227,13 @@ def latex(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> s
             rf"$\{'up' if group.definitions[name]['higher_is_better'] else 'down'}arrow$"
             for name in chosen
         ]
-        lines = []
+        lines, places = [], ranks(shown, metric, group.definitions)
         for i, entry in enumerate(shown):
             if i and (entry.row["kind"] == "readout") != (shown[i - 1].row["kind"] == "readout"):
                 lines.append(r"\midrule")
             named = names(entry)
             cells = [escape_latex(named[part]) for part in parts_of_name]
-            cells += [str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
+            cells += [places[i], str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
             for name in chosen:
                 text = escape_latex(_value(entry.row, name, intervals)).replace("inf", r"$\infty$")
                 cells.append(rf"\textbf{{{text}}}" if _is_best(entry.row, name, best) else text)
@@ -216,9 +246,9 @@ def latex(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> s
                     r"\centering",
                     rf"\caption{{{caption}}}",
                     r"\resizebox{\linewidth}{!}{%",
-                    rf"\begin{{tabular}}{{{'l' * len(parts_of_name)}{'r' * (2 + len(chosen))}}}",
+                    rf"\begin{{tabular}}{{{'l' * len(parts_of_name)}{'r' * (3 + len(chosen))}}}",
                     r"\toprule",
-                    " & ".join([*parts_of_name, "n", "failed", *arrows]) + r" \\",
+                    " & ".join([*parts_of_name, "rank", "n", "failed", *arrows]) + r" \\",
                     r"\midrule",
                     *lines,
                     r"\bottomrule",
@@ -255,7 +285,7 @@ def _value(row: Mapping, metric: str, intervals: bool) -> str:
 
 
 def _is_best(row: Mapping, metric: str, best: Mapping[str, float]) -> bool:
-    return row["kind"] == "readout" and not row["num_failed"] and row["metrics"].get(metric) == best.get(metric, "none")
+    return has_rank(row) and row["metrics"].get(metric) == best.get(metric, "none")
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -263,6 +293,7 @@ def _is_best(row: Mapping, metric: str, best: Mapping[str, float]) -> bool:
 
 def dot_plot(group: Group, metric: str) -> Figure:
     """Every readout's value with its interval, best at the top; floors, references and ceilings as vertical lines."""
+    from emoprobe.report.figures import scatter_by_standing
     from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
 
     readouts = [e for e in ranked(printed(group.entries), metric, group.definitions) if e.row["kind"] == "readout"]
@@ -274,16 +305,7 @@ def dot_plot(group: Group, metric: str) -> Figure:
     if not shown:
         say_nothing(axes, f"no readout has a finite {metric}")
         return figure
-    whole = [(i, entry) for i, entry in enumerate(shown) if not entry.row["num_failed"]]
-    partly = [(i, entry) for i, entry in enumerate(shown) if entry.row["num_failed"]]
-    for chosen, face, label in (
-        (whole, MODEL, "every utterance scored"),
-        (partly, "white", "some without a distribution"),
-    ):
-        if chosen:
-            values = [entry.row["metrics"][metric] for _, entry in chosen]
-            places = [len(shown) - 1 - i for i, _ in chosen]
-            axes.scatter(values, places, s=24, facecolor=face, edgecolor=MODEL, zorder=3, label=label)
+    scatter_by_standing(axes, [entry.row for entry in shown], metric)
     for i, entry in enumerate(shown):
         low, high = entry.row["intervals"].get(metric, (math.nan, math.nan))
         if math.isfinite(low) and math.isfinite(high):
@@ -312,8 +334,8 @@ def dot_plot(group: Group, metric: str) -> Figure:
 def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     """Write the group's figures as PDF and PNG; returns the files.
 
-    The dot plot and, if layers were read, their curves; of the best readout its mean distribution, extreme clips,
-    entropies and reliability.
+    The dot plot and, if layers were read, their curves; of the best readout that did not see the votes it is judged by
+    its mean distribution, extreme clips, entropies and reliability.
     """
     from emoprobe.report import figures
     from emoprobe.report.style import save
@@ -325,7 +347,7 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     if any(row["readout"] == "layerwise" for row in rows):
         drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
     best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)
-    if best is not None and best.row["kind"] == "readout":
+    if best is not None and best.row["kind"] == "readout" and not saw_its_votes(best.row["fitted_on"]):
         frame, labels = _frame(best, group), group.runs[0].record["labels"]["labels"]
         title = "best by " + metric + ": " + ", ".join(part for part in names(best).values() if part)
         drawn["best_mean"] = figures.mean_distribution(frame, labels, title, subtitle)

@@ -19,7 +19,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from emoprobe.cell import has_rank, saw_its_votes
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.integrity import SEAL
 from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
 from emoprobe.report.found import Collection, Entry, Group, Problem, Run
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
@@ -31,7 +33,7 @@ TEXT_LIMIT = 1_000
 """Characters of a transcript or of a generated text that the page holds."""
 PLAYED = {".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".flac": "audio/flac"}
 """Compressed sound that every browser plays: embedded as it is. Other sound is embedded as 16-bit WAV."""
-UNUSED_FACTS = ("labels", "speed")
+UNUSED_FACTS = ("labels", "speed", SEAL)
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         is_readout = row["kind"] == "readout"
         cell = entry.runs[0].predictions.cells[key_of(row)] if is_readout else floors.get(id(entry))
         whole = cell is not None and (not is_readout or id(entry) in embedded)
-        if chosen and entry is chosen[0]:
+        if chosen and entry is chosen[0] and not saw_its_votes(row["fitted_on"]):
             leading = cell
         rows.append(_row(entry, cell, runs) | {"cell": _cell(cell) if whole else None})
     return {
@@ -213,6 +215,11 @@ def _row(entry: Entry, cell: Cell | None, runs: Mapping[Path, int]) -> dict:
         "intervals": row["intervals"],
         "shuffled": row["shuffled"],
         "share": row["share_of_range"],
+        "share_ends": row["range_intervals"],
+        "doubt": row["doubt"],
+        "own": {name: of for name, of in {**row["floors"], "human": row["ceiling"]}.items() if of},
+        "ranked": has_rank(row),
+        "seen": row["kind"] == "readout" and saw_its_votes(row["fitted_on"]),
         "mean": None if cell is None else cell.mean,
         "human": None if cell is None else cell.human_mean,
         "bins": None if cell is None else cell.bins,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from emoprobe.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,16 +43,19 @@ SHORT = {
     "entropy_spearman": "rho(H)",
 }
 OUT_OF_SAMPLE = ("other speakers'", "other clips'")
-MARKS = {"evaluated votes": "**", "evaluated inputs": "*"}
+MARKS = {EVALUATED_VOTES: "**", EVALUATED_INPUTS: "*"}
 FOOTNOTE = (
-    "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes   n: clips scored, failed: "
-    "without a distribution   bold: best readout among those that failed on no clip"
+    "* fitted on the evaluated clips' inputs   ** fitted on the evaluated clips' votes: no rank   n: clips scored, "
+    "failed: without a distribution   bold: best readout among those that failed on no clip and did not see the votes"
 )
 ELSEWHERE = "   † fitted on the votes of other speakers, out of sample"
 WORTH = (
-    "   95 %: interval of JS, speakers resampled   range: 0 at the prior floor, 1 at the human ceiling   shuffled: JS "
-    "of the same distributions given to other clips"
+    "   95 %: interval of JS, speakers resampled   range: 0 at the prior floor, 1 at the human ceiling, of the row's "
+    "own clips   shuffled: JS of the same distributions given to other clips"
 )
+DOUBT = "?"
+DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
+ONE_SPEAKER = "   no intervals: a single speaker"
 PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained", "trained")
 """Variants that a readout's name alone stands for."""
 NARROW = 16
@@ -68,15 +72,20 @@ def format_value(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
+def mark_of(fitted_on: str) -> str:
+    """What stands behind the name of something fitted on evaluated data, or on votes at all; see `FOOTNOTE`."""
+    sources = fitted_on.split(" + ")
+    out_of_sample = any(source.startswith(OUT_OF_SAMPLE) for source in sources)
+    return next((mark for source, mark in MARKS.items() if source in sources), "†" if out_of_sample else "")
+
+
 def name_of(row: dict) -> tuple[str, str, str]:
-    """``(prompt, readout, calibration)`` as shown; what was fitted on evaluated data is marked."""
-    sources = row["fitted_on"].split(" + ")
-    mark = next((mark for source, mark in MARKS.items() if source in sources), "")
-    if not mark and any(source.startswith(OUT_OF_SAMPLE) for source in sources):
-        mark = "†"
+    """``(prompt, readout, calibration)`` as shown; what was fitted on evaluated data, or is rough, is marked."""
+    mark = mark_of(row["fitted_on"])
     readout = row["readout"]
     if row["kind"] != "readout":
-        return "", f"{row['kind']}: {readout}{mark if row['kind'] == 'floor' else ''}", ""
+        mark = {"floor": mark, "ceiling": DOUBT if row.get("doubt") else ""}.get(row["kind"], "")
+        return "", f"{row['kind']}: {readout}{mark}", ""
     if row["variant"] not in PLAIN_VARIANTS:
         readout = f"{readout}.{row['variant']}"
     return row["prompt"], readout, row["calibration"] + mark
@@ -100,7 +109,7 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
     count = len({row["variant"] for row in layers})
     text = f"{count} layers are in metrics.csv"
     plain = [row for row in layers if row["calibration"] == "none"]
-    scored = [row for row in plain if math.isfinite(row["metrics"].get("js_divergence", math.nan))]
+    scored = [row for row in plain if has_rank(row) and math.isfinite(row["metrics"].get("js_divergence", math.nan))]
     if not scored:
         return text
     best = min(scored, key=lambda row: row["metrics"]["js_divergence"])
@@ -110,12 +119,10 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
 
 
 def _best(rows: Sequence[dict], metric: str) -> float | None:
-    """The best value among readouts that failed on no clip."""
+    """The best value among readouts that have a rank."""
     from emoprobe.metrics.functional import METRICS
 
-    values = [
-        row["metrics"].get(metric, math.nan) for row in rows if row["kind"] == "readout" and not row["num_failed"]
-    ]
+    values = [row["metrics"].get(metric, math.nan) for row in rows if has_rank(row)]
     values = [value for value in values if not math.isnan(value)]
     if not values:
         return None
@@ -124,11 +131,15 @@ def _best(rows: Sequence[dict], metric: str) -> float | None:
 
 @dataclass(frozen=True)
 class _Column:
-    """Header and one cell per row; names are left-aligned and may fold, numbers stay whole."""
+    """Header and one cell per row; names are left-aligned and may fold, numbers stay whole.
+
+    An optional column is shown where everything else has room without folding.
+    """
 
     header: str
     cells: list[Text]
     is_name: bool = False
+    is_optional: bool = False
 
     @property
     def width(self) -> int:
@@ -146,7 +157,10 @@ class _FittingTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         names = [column for column in self._columns_given if column.is_name]
-        blocks = _blocks(names, self._columns_given[len(names) :], options.max_width)
+        numbers = self._columns_given[len(names) :]
+        if _width_of(self._columns_given) + _gaps(self._columns_given) > options.max_width:
+            numbers = [column for column in numbers if not column.is_optional]
+        blocks = _blocks(names, numbers, options.max_width)
         for i, block in enumerate(blocks):
             last = i == len(blocks) - 1
             table = Table(**LAYOUT, caption=self.caption if last else None)
@@ -230,8 +244,15 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
 
 def footnote(rows: Sequence[dict]) -> str:
     """What the marks and columns of these rows mean."""
-    elsewhere = any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE)
-    return FOOTNOTE + (ELSEWHERE if elsewhere else "") + (WORTH if any(map(_judged, rows)) else "")
+    from emoprobe.metrics.truths import SURE_VOTES
+
+    said = {
+        ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
+        WORTH: any(map(_judged, rows)),
+        DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
+        ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
+    }
+    return FOOTNOTE + "".join(text for text, holds in said.items() if holds)
 
 
 def _judged(row: dict) -> bool:
@@ -242,14 +263,28 @@ def _beside(rows: Sequence[dict], metric: str) -> list[_Column]:
     """What tells how much a value is worth, where it is known: its interval, its place in the range, its own floor."""
     columns = []
     if any(row.get("intervals") for row in rows):
-        ends = [row.get("intervals", {}).get(metric) for row in rows]
-        texts = ["" if pair is None else f"{format_value(pair[0])} {format_value(pair[1])}" for pair in ends]
-        columns.append(_Column("95 %", [Text(text) for text in texts]))
+        columns.append(_ends_column("95 %", rows, "intervals", metric))
     for key, header in (("share_of_range", "range"), ("shuffled", "shuffled")):
         if any(row.get(key) for row in rows):
-            values = [row.get(key, {}).get(metric) for row in rows]
-            columns.append(_Column(header, [Text("" if value is None else format_value(value)) for value in values]))
+            texts = [
+                "" if metric not in row.get(key, {}) else format_value(row[key][metric]) + doubt_of(row, key)
+                for row in rows
+            ]
+            columns.append(_Column(header, [Text(text) for text in texts]))
+        if key == "share_of_range" and any(row.get("range_intervals") for row in rows):
+            columns.append(replace(_ends_column("95 % of range", rows, "range_intervals", metric), is_optional=True))
     return columns
+
+
+def _ends_column(header: str, rows: Sequence[dict], key: str, metric: str) -> _Column:
+    ends = [row.get(key, {}).get(metric) for row in rows]
+    texts = ["" if pair is None else f"{format_value(pair[0])} {format_value(pair[1])}" for pair in ends]
+    return _Column(header, [Text(text) for text in texts])
+
+
+def doubt_of(row: Mapping, key: str = "share_of_range") -> str:
+    """The mark of a place in the range whose ceiling is rough; empty for values that need no ceiling."""
+    return DOUBT if key == "share_of_range" and row.get("doubt") else ""
 
 
 def _definitions(metrics: Sequence[str]) -> Mapping[str, MetricDefinition]:
@@ -274,21 +309,47 @@ def _format_mass(mass: float | None) -> str:
 
 
 def _is_best(row: dict, metric: str, best: float | None) -> bool:
-    return row["kind"] == "readout" and not row["num_failed"] and row["metrics"].get(metric) == best is not None
+    return has_rank(row) and row["metrics"].get(metric) == best is not None
+
+
+def measures_of(row: Mapping, rows: Sequence[Mapping]) -> dict[str, Mapping[str, float]]:
+    """Floor, reference or ``ceiling`` -> its metrics on the clips that a readout's own metrics are of.
+
+    Args:
+        row: The readout; its own where it failed on some clips, else those of the other rows.
+        rows: All rows of its table.
+    """
+    from emoprobe.metrics.floors import FLOORS
+
+    if row.get("floors"):
+        return {**row["floors"], "ceiling": row["ceiling"]}
+    return {
+        "ceiling" if other["kind"] == "ceiling" else other["readout"]: other["metrics"]
+        for other in rows
+        if other["kind"] == "ceiling" or other["readout"] in FLOORS
+    }
 
 
 def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """One row per cell; columns for each metric, its interval (``_low``, ``_high``), shuffled value, range share."""
+    """One row per cell; columns for each metric, its interval (``_low``, ``_high``), shuffled value, share of the range
+    and, of readouts, floors and ceiling of the very clips that their metrics are of (``prior_js_divergence``).
+    """
     import pandas as pd
 
-    nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range")
+    from emoprobe.metrics.functional import METRICS
+
+    nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")
     plain = [{key: value for key, value in row.items() if key not in nested} for row in rows]
     parts = [pd.DataFrame(plain), pd.DataFrame([row["metrics"] for row in rows])]
     for key, prefix in (("shuffled", "shuffled_"), ("share_of_range", "share_of_range_")):
         parts.append(pd.DataFrame([row.get(key, {}) for row in rows], index=parts[0].index).add_prefix(prefix))
-    for end, suffix in enumerate(("_low", "_high")):
-        ends = [{name: pair[end] for name, pair in row.get("intervals", {}).items()} for row in rows]
-        parts.append(pd.DataFrame(ends, index=parts[0].index).add_suffix(suffix))
+    for key, prefix in (("intervals", ""), ("range_intervals", "share_of_range_")):
+        for end, suffix in enumerate(("_low", "_high")):
+            ends = [{name: pair[end] for name, pair in row.get(key, {}).items()} for row in rows]
+            parts.append(pd.DataFrame(ends, index=parts[0].index).add_prefix(prefix).add_suffix(suffix))
+    beside = [measures_of(row, rows) if row["kind"] == "readout" and row["metrics"] else {} for row in rows]
+    flat = [{f"{name}_{m}": v for name, of in found.items() for m, v in of.items() if m in METRICS} for found in beside]
+    parts.append(pd.DataFrame(flat, index=parts[0].index))
     return pd.concat(parts, axis=1).loc[:, lambda frame: ~frame.columns.duplicated()]
 
 

@@ -53,11 +53,12 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     import numpy as np
     from rich.console import Console
 
-    from emoprobe.metrics.ceiling import human_ceiling
+    from emoprobe.metrics.truths import Truths
     from emoprobe.report.comparison import compare, comparison_table, save_comparison
 
-    ceiling = human_ceiling(human["votes"], human["target"], num_raters=human["num_raters"]).values
-    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, ceiling)
+    truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
+    ceiling = truths.scores(), truths.intervals(human["speakers"])
+    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
     _, _, record = runs.read_run(zero_shot)
     speakers = len(np.unique(human["speakers"]))
     title = f"{record['model']['name']}: zero-shot and trained readouts"
@@ -68,6 +69,8 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     console.print(comparison_table(frame))
     size = len(human["target"])
     print(runs.subtitle(record))
+    if truths.doubt:
+        print(f"The human ceiling is {truths.doubt}")
     print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
     print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png, and a run folder per part")
     return folder
@@ -100,6 +103,7 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
     import pandas as pd
 
     from emoprobe.metrics.floors import FLOORS, floors
+    from emoprobe.report.tables import mark_of
 
     settings = runs.plain(config)
     labels = runs.build(LabelSet, settings["labels"], "labels")
@@ -136,7 +140,9 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
     for key, cell in whole.groupby(["readout", "prompt", "variant", "calibration"], observed=True, sort=False):
         readout, prompt, variant, calibration = key
         detail = "" if variant in ("sum", "parsed") else f" {variant}"
-        name = f"zero-shot {readout}{detail}, {prompt}, {'uncalibrated' if calibration == 'none' else calibration}"
+        mark = mark_of(" + ".join(sorted(set(cell["fitted_on"].astype(str)))))
+        how = "uncalibrated" if calibration == "none" else calibration + mark
+        name = f"zero-shot {readout}{detail}, {prompt}, {how}"
         predictions[name] = [cell.set_index("utterance_id").loc[ids, columns].to_numpy()]
         kinds[name] = "zero-shot"
     for name, parts in trained.items():

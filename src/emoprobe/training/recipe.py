@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import runs, tracking
+from emoprobe import integrity, runs, tracking
 from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
@@ -96,8 +96,9 @@ def run(config: DictConfig) -> Path:
         record |= {name: settings[name] for name in ("head", "loss", "fit")}
         record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
         record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
-        runs.write_json(record, folder / runs.RUN_FILE)
         frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
+        record[integrity.SEAL] = integrity.seal(folder)
+        runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(shown.skipped, folder / runs.SKIPPED_FILE)
         plain = AnalysisOptions(
             [Calibration("none")], **{k: settings["analysis"][k] for k in ("failures", "resamples")}

@@ -55,7 +55,8 @@ const metricOf = (row, metric) => number(row.metrics[metric]);
 const better = (metric) => group().definitions[metric].higher_is_better;
 const shortName = (metric) => data.short[metric] || metric;
 const isOther = (row) => row.kind !== "readout";
-const bareName = (row) => row.names.readout.replace(/^.*: |\**$/g, "");
+const dotFill = (row, colour) => (isOther(row) || row.ranked ? colour : "--paper");
+const bareName = (row) => row.names.readout.replace(/^.*: |[*?]*$/g, "");
 const colourOf = (row) => MARKED[bareName(row)] || (row.kind === "ceiling" ? "--ceiling" : "--reference");
 
 function titleOf(row) {

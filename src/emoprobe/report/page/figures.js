@@ -90,7 +90,7 @@ function drawDots() {
       ) : null,
       make(
         "svg:circle",
-        { cx: x(value), cy: y, r: 5, fill: row.failed ? "--paper" : colour, stroke: colour, "stroke-width": 1.8 },
+        { cx: x(value), cy: y, r: 5, fill: dotFill(row, colour), stroke: colour, "stroke-width": 1.8 },
       ),
     ));
   });

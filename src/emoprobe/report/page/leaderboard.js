@@ -27,13 +27,13 @@ function sorted(rows) {
     fact: (row) => number(row[name]),
   }[kind];
   const ascending = up === null ? !(kind === "metric" && better(name)) : up;
-  // a row that failed on clips is scored on other clips than the rest
-  const partlyLast = (row) => (kind === "metric" && state.partial && row.failed > 0 ? 1 : 0);
+  // a row that failed on clips is scored on other clips than the rest; one that saw the votes has no result at all
+  const standing = (row) => (kind !== "metric" ? 0 : row.seen ? 2 : state.partial && row.failed > 0 ? 1 : 0);
   const undefinedLast = (x) => (typeof x === "number" && Number.isNaN(x) ? 1 : 0);
   return rows
     .map((row) => [value(row), row])
     .sort(([a, one], [b, two]) => {
-      const order = partlyLast(one) - partlyLast(two) || undefinedLast(a) - undefinedLast(b);
+      const order = standing(one) - standing(two) || undefinedLast(a) - undefinedLast(b);
       if (order) return order;
       if (a !== b && !Number.isNaN(a)) return (a < b ? -1 : 1) * (ascending ? 1 : -1);
       return one.number - two.number;
@@ -42,12 +42,12 @@ function sorted(rows) {
 }
 
 function ranks() {
-  const rows = group().rows.filter((row) => !isOther(row) && !row.failed && (state.layers || !row.layer));
+  const rows = group().rows.filter((row) => row.ranked && (state.layers || !row.layer));
   const values = rows.map((row) => metricOf(row, state.metric)).filter((value) => !Number.isNaN(value));
   const sign = better(state.metric) ? -1 : 1;
   return (row) => {
     const value = metricOf(row, state.metric);
-    if (isOther(row) || row.failed || Number.isNaN(value)) return null;
+    if (!row.ranked || Number.isNaN(value)) return null;
     return 1 + values.filter((other) => sign * other < sign * value).length;
   };
 }
@@ -162,7 +162,9 @@ function rangeBar(row, range) {
   const value = metricOf(row, state.metric);
   const parts = [make("svg:line", { x1: 0, x2: width, y1: 10, y2: 10, class: "axis" })];
   for (const mark of range.marks) {
-    const at = x(metricOf(mark, state.metric));
+    const measure = measureOf(row, mark, state.metric);
+    if (!Number.isFinite(measure)) continue;
+    const at = x(measure);
     parts.push(make("svg:line", {
       x1: at, x2: at, y1: mark.kind === "floor" ? 5 : 2, y2: mark.kind === "floor" ? 15 : 18, stroke: colourOf(mark),
       "stroke-width": 2, "stroke-dasharray": mark.kind === "floor" ? null : "2 2",
@@ -178,7 +180,7 @@ function rangeBar(row, range) {
   if (Number.isFinite(value)) {
     parts.push(make("svg:circle", {
       cx: x(value), cy: 10, r: ends.length ? 3 : 4.5,
-      fill: row.failed ? "--paper" : isOther(row) ? colourOf(row) : "--bar",
+      fill: dotFill(row, isOther(row) ? colourOf(row) : "--bar"),
       stroke: isOther(row) ? colourOf(row) : "--bar", "stroke-width": 1.5,
     }));
   }
@@ -190,14 +192,27 @@ function rangeBar(row, range) {
   );
 }
 
+// What a row is measured by: floors and ceiling of the clips that its own value is of.
+function measureOf(row, mark, metric) {
+  if (!Object.keys(row.own).length) return metricOf(mark, metric);
+  return number((row.own[bareName(mark)] || {})[metric]);
+}
+
 function valueTip(row, metric) {
   const lines = [`${metric} ${shown(row.metrics[metric], 5)}`];
   const ends = row.intervals[metric];
   if (ends) lines.push(`interval ${shown(ends[0], 4)} to ${shown(ends[1], 4)}`);
   if (metric in row.shuffled) lines.push(`own predictions given to other clips: ${shown(row.shuffled[metric], 4)}`);
-  if (metric in row.share) lines.push(
-    `share of the way from floor to human ceiling: ${shown(100 * number(row.share[metric]), 1)} %`,
+  if (metric in row.share) {
+    const reach = row.share_ends[metric];
+    const between = reach ? `, interval ${reach.map((end) => shown(100 * number(end), 0)).join(" to ")}` : "";
+    lines.push(`share of the way from floor to human ceiling: ${shown(100 * number(row.share[metric]), 1)} %${between}`);
+  }
+  if (row.own.prior) lines.push(
+    `on its own ${count(row.n)} clips: prior ${shown(row.own.prior[metric], 4)}, human ceiling ${shown(row.own.human[metric], 4)}`,
   );
+  if (row.doubt) lines.push(row.doubt);
+  if (row.seen) lines.push("fitted on the votes that it is judged by: no rank");
   return lines.join("\n");
 }
 
@@ -216,7 +231,7 @@ function drawBoard() {
     mass: "mean probability that the answer is one of the labels at all",
   };
   const head = make("tr", {},
-    make("th", { scope: "col", class: "number", title: "among readouts that failed on no clip" }, "#"),
+    make("th", { scope: "col", class: "number", title: "among readouts that failed on no clip and did not see the votes" }, "#"),
     parts.map((part) => header(part, `name:${part}`, `sort by ${part}`, "name")),
     header("failed", "fact:failed", extras.failed, "number"),
     header(
@@ -251,7 +266,7 @@ function drawBoard() {
         "td",
         { class: "number" },
         at >= 0 ? swatch(colourOfChoice(at)) : null,
-        place === null ? (isOther(row) ? "" : "–") : place,
+        place === null ? (isOther(row) ? "" : row.seen ? "no rank" : "–") : place,
       ),
       parts.map(
         (part) => make(
@@ -274,7 +289,7 @@ function drawBoard() {
       ),
       valueCell(row, state.metric),
       make("td", { class: "range" }, rangeBar(row, range)),
-      beside.map(([key]) => make("td", { class: "number" }, state.metric in row[key] ? shown(row[key][state.metric]) : "")),
+      beside.map(([key]) => make("td", { class: "number" }, state.metric in row[key] ? shown(row[key][state.metric]) + (key === "share" && row.doubt ? "?" : "") : "")),
       columns.slice(1).map((name) => valueCell(row, name)),
       make("td", { class: "number" }, count(row.n)),
       make("td", { class: "number" }, row.mass === null ? "" : Number(number(row.mass).toPrecision(2)).toString()),
@@ -319,7 +334,7 @@ function statusText(row) {
 
 function valueCell(row, name) {
   const value = row.metrics[name];
-  const best = !isOther(row) && !row.failed && value !== null && value !== undefined && value === group().best[name];
+  const best = row.ranked && value !== null && value !== undefined && value === group().best[name];
   const wanted = state.intervals === "all" || (state.intervals === "chosen" && name === state.metric);
   const ends = wanted ? row.intervals[name] : null;
   return make(
@@ -380,7 +395,7 @@ function drawBoardNotes() {
     make(
       "p",
       {},
-      `${marks.join("; ")}; † fitted on the votes of other speakers, out of sample. Bold: best readout among those that failed on no clip. Hollow dots: rows that failed on some clips, and so are scored on other clips than the rest; they have no rank. Rows are ranked on the evaluated clips themselves, so the best of many is flattered.`,
+      `${marks.join("; ")}; † fitted on the votes of other speakers, out of sample. Bold: best readout among those with a rank. Hollow dots have none: rows marked ** saw the votes that they are judged by, rows that failed on some clips are scored on other clips than the rest, beside floors and ceiling of their own. Rows are ranked on the evaluated clips themselves, so the best of many is flattered.`,
     ),
   ];
   const sources = [...new Set(current.rows.map((row) => row.fitted).filter(Boolean))];

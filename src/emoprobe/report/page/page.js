@@ -86,10 +86,10 @@ function openGroup(i) {
   );
   Object.assign(state.clips, { text: "", split: "", speaker: "", status: "", low: "", high: "", sound: false });
   const place = ranks();
-  const best = current.rows.filter((row) => row.cell && !isOther(row)).sort(
+  const best = current.rows.filter((row) => row.cell && !isOther(row) && !row.seen).sort(
     (a, b) => (place(a) ?? Infinity) - (place(b) ?? Infinity),
   )[0];
-  state.chosen = [(best || current.rows[0]).number];
+  state.chosen = [(best || current.rows.find(isOther) || current.rows[0]).number];
   drawGroups();
   const some = current.rows.find((row) => !isOther(row)) || current.rows[0];
   const constant = NAMES.filter((part) => !telling().includes(part) && some.names[part]);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,64 @@ def test_the_command(run: Path, tmp_path: Path, capsys):
     ):
         assert main(arguments) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda frame: frame.assign(speaker="s0"), "not testable: one speaker"),
+        (lambda frame: frame[frame["utterance_id"] == "u7"], "not testable: one speaker"),
+        (lambda frame: frame.assign(speaker=frame["utterance_id"]).query("utterance_id == 'u7'"), "one speaker"),
+    ],
+)
+def test_what_cannot_be_tested_says_why_and_prints_no_nan(run: Path, capsys, change, note: str):
+    frame = change(pd.read_parquet(run / "predictions.parquet"))
+    frame.to_parquet(run / "predictions.parquet")
+    found = compare_runs([run], ["calibration=none", "calibration=batch"], resamples=50)
+    assert note in found["note"].item()
+    assert math.isfinite(found["difference"].item())
+    assert main([str(run), "--cells", "calibration=none", "--cells", "calibration=batch", "--resamples", "50"]) == 0
+    out = capsys.readouterr().out
+    assert note in out
+    assert "nan" not in out.lower()
+
+
+def test_ties_infinities_and_clips_that_nobody_shares_print_no_nan(tmp_path: Path, capsys):
+    certain = np.where(np.arange(SIZE) % 2, 1.0, 0.0)
+    gone = np.where(np.arange(SIZE) < SIZE // 2, np.nan, 0.5)
+    shares = {
+        "a": certain,
+        "b": certain.copy(),
+        "c": 1 - certain,
+        "d": gone,
+        "e": np.where(np.isnan(gone), 0.5, np.nan),
+    }
+    folder = write_run(tmp_path / "odd", shares)
+    assert main([str(folder), "--metric", "kl_target_pred", "--resamples", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "nan" not in out.lower()
+    assert "not testable: no clip with both" in out  # d and e
+    assert "not testable: no finite difference" in out  # both infinite
+    assert main([str(folder), "--metric", "entropy_spearman", "--resamples", "50"]) == 0
+    assert "nan" not in capsys.readouterr().out.lower()
+
+
+def test_a_cell_that_saw_its_votes_is_marked_and_comes_last(run: Path, capsys):
+    frame = pd.read_parquet(run / "predictions.parquet")
+    frame["fitted_on"] = frame["calibration"].map({"pmi": "evaluated inputs + evaluated votes"}).fillna("")
+    frame.to_parquet(run / "predictions.parquet")
+    found = compare_runs([run], resamples=50)
+    assert found["b"].tolist() == ["batch", "pmi**", "pmi**"]
+    assert found["fitted_on_b"].tolist() == ["", *["evaluated inputs + evaluated votes"] * 2]
+    assert main([str(run), "--resamples", "50"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    seen = [i for i, line in enumerate(lines) if "pmi**" in line]
+    (other,) = [i for i, line in enumerate(lines) if line.split()[:2] == ["none", "batch"]]
+    assert other < min(seen)
+    assert any("wins and loses nothing" in line for line in lines)
+
+
+def test_labels_may_be_called_anything(tmp_path: Path):
+    folder = write_run(tmp_path / "named", {"NA": np.full(SIZE, 0.4), "null": np.full(SIZE, 0.6)})
+    frame = compare_runs([folder], resamples=50)
+    assert (frame["a"].item(), frame["b"].item()) == ("NA", "null")

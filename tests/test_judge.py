@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoprobe.judge import judge, main
+from emoprobe.judge import TEXTS, judge, main, read_table, tables
 from emoprobe.metrics.functional import evaluate
 
 LABELS = ("anger", "neutral", "sad")
@@ -101,3 +101,81 @@ def test_the_command_and_its_mistakes(run: Path, tmp_path: Path, capsys):
     assert "It tells age, gender." in capsys.readouterr().err
     assert main([str(tmp_path)]) == 1
     assert "no readable run.json" in capsys.readouterr().err
+
+
+ODD = ("NA", "null", "nan", "None", "True")
+
+
+@pytest.fixture(scope="module")
+def oddly_named(run: Path, tmp_path_factory) -> Path:
+    """The same run with labels, prompts and speakers whose names a reader of CSV may take for something else."""
+    folder = tmp_path_factory.mktemp("odd") / "run"
+    folder.mkdir()
+    new = dict(zip((*LABELS, "p1", "p2"), ODD, strict=True))
+    for name in ("predictions", "utterances"):
+        frame = pd.read_parquet(run / f"{name}.parquet").rename(
+            columns=lambda column: "_".join(new.get(part, part) for part in column.split("_"))
+        )
+        if "prompt" in frame:
+            frame["prompt"] = frame["prompt"].map(new)
+        if "metadata" in frame:
+            frame["metadata"] = [json.dumps({"gender": ("NA", "None")[i % 2]}) for i in range(len(frame))]
+        frame["speaker"] = frame["speaker"].map(lambda who: {"s0": "nan", "s1": "None"}.get(who, who))
+        frame.to_parquet(folder / f"{name}.parquet")
+    record = json.loads((run / "run.json").read_text())
+    record["labels"] |= {"labels": list(ODD[:3]), "forms": {label: {"noun": [label]} for label in ODD[:3]}}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_names_that_look_like_nothing_survive_the_tables(oddly_named: Path):
+    folder = judge(oddly_named, resamples=20)
+    plain = {file.stem: read_table(file) for file in folder.glob("*.csv")}
+    assert {"NA", "null", "nan", "no majority"} == set(plain["strata"].query("kind == 'majority'")["stratum"])
+    assert {"NA", "None"} == set(plain["strata"].query("kind == 'fact:gender'")["stratum"])
+    assert set(plain["expected_confusion"]["rater_label"]) == {"NA", "null", "nan"}
+    assert {"NA", "null", "nan"} <= set(plain["reliability"]["label"].dropna())
+    assert set(plain["label_masses"]["prompt"]) == {"None", "True"}
+    assert set(plain["prompt_weights"]["member"]) == {"None", "True"}
+    assert plain["strata"]["js_divergence"].dtype == float
+
+
+def test_every_column_of_names_is_read_as_text(run: Path):
+    """`read_table` gives every table as it was before it was written."""
+    predictions, utterances = (pd.read_parquet(run / f"{name}.parquet") for name in ("predictions", "utterances"))
+    for name, frame in tables(predictions, utterances, LABELS, ["gender"], resamples=20):
+        texts = {column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])}
+        assert not len(frame) or texts <= set(TEXTS), name
+
+
+def test_the_tracker_is_sent_the_names(oddly_named: Path, monkeypatch):
+    from emoprobe import tracking
+
+    sent = {}
+
+    class WandbLogger:
+        class experiment:  # noqa: N801
+            log = staticmethod(sent.update)
+
+    monkeypatch.setattr(tracking, "_table", lambda frame: frame)
+    tracking.log_judgement(WandbLogger(), judge(oddly_named, resamples=20, figures=False))
+    assert set(sent["judgement/expected_confusion"]["rater_label"]) == {"NA", "null", "nan"}
+    monkeypatch.undo()
+    table = tracking._table(sent["judgement/expected_confusion"])
+    assert set(table.get_column("rater_label")) == {"NA", "null", "nan"}
+
+
+def test_weighted_prompts_are_one_row_whatever_their_parts_were_fitted_on(run: Path, tmp_path: Path):
+    """With a development split the weights of its clips come from elsewhere than those of the others."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    frame = pd.read_parquet(run / "predictions.parquet")
+    dev = frame["speaker"].isin(["s0", "s1", "s2"])
+    frame["split"] = np.where(dev, "development", "test")
+    frame.to_parquet(folder / "predictions.parquet")
+    for name in ("utterances.parquet", "run.json"):
+        (folder / name).write_bytes((run / name).read_bytes())
+    table = read_table(judge(folder, resamples=20, figures=False) / "prompt_ensembles.csv")
+    weighted = table[table["prompt"].str.startswith("ensemble_weighted") & (table["readout"] == "label_likelihood")]
+    assert len(weighted) == 1
+    assert weighted["num_utterances"].item() == SIZE

@@ -279,3 +279,16 @@ def test_equal_scores_have_no_shares():
         variance_explained(design((1, 1, 1, 1), lambda p, m, c, r: 0.5))
     with pytest.raises(InputError, match="no column 'wa'"):
         variance_explained(design((2, 1, 1, 1), lambda p, m, c, r: 0.5), metric="wa")
+
+
+def test_prompts_that_saw_the_votes_have_no_best(random_cells):
+    keys = [{"prompt": name, "calibration": "training_prior"} for name in ("a", "b")]
+    table, labels = random_cells(30, [*keys, {"prompt": "a"}, {"prompt": "b"}])
+    table.loc[table["calibration"] == "training_prior", "fitted_on"] = "evaluated inputs + evaluated votes"
+    frame = prompt_robustness(table, labels, resamples=50).set_index("calibration")
+    seen, plain = frame.loc["training_prior"], frame.loc["none"]
+    assert (seen["best_prompt"], seen["worst_prompt"]) == ("", "")
+    assert np.isnan(seen[["best_js_divergence", "worst_js_divergence", "gap"]].astype(float)).all()
+    assert seen["sd"] > 0
+    assert seen["fitted_on"] == "evaluated inputs + evaluated votes"
+    assert {plain["best_prompt"], plain["worst_prompt"]} == {"a", "b"}

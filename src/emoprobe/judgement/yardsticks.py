@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 REFITS = 20
 """Resamples to which the ceiling's mixture is fitted anew, at most one per fifty resamples."""
+DRAWN = 40_000
+"""True distributions to draw of all clips together, four to twenty of each: more change no mean over many clips."""
 PLACED = tuple(name for name in METRICS if name not in CALIBRATION_ERRORS)
 """Metrics with a range and an interval. Calibration errors have no ceiling, since the majority label of a few votes is
 more certain than a rater, and no interval, since a bootstrap interval covers a small one less often than it says."""
@@ -44,7 +46,7 @@ class Yardstick:
         self.predictions = {name: pred[kept] for name, pred in floors.items()}
         self.floors = {name: evaluate(pred, self.target, self.votes) for name, pred in self.predictions.items()}
         raters = targets.frame["num_raters"].astype("Float64").to_numpy(float, na_value=math.nan)[kept]
-        self.truths = Truths(self.votes, self.target, num_raters=raters)
+        self.truths = Truths(self.votes, self.target, num_raters=raters, draws=max(4, min(20, DRAWN // len(raters))))
         self.ceiling = self.truths.scores()
         clusters = [name for name, keep in zip(clusters_of(targets.frame), kept, strict=True) if keep]
         self._numbers = number_clusters(clusters, len(clusters))

@@ -24,9 +24,10 @@ alike leave little between floor and ceiling (.07): there the shares are four ti
 **What the interval holds.** Whole clusters are resampled over the clips' expected scores. With fewer than
 `REFIT_BELOW` votes beyond the first the mixture is also fitted anew to a few resamples of the clusters, and what that
 moves the ceiling by is added. On corpora of 60 to 400 clips, 12 to 40 speakers and three to eight raters of the three
-kinds, forty of each, 95 % intervals held the population's ceiling in 94 % of cases (85 to 100 by corpus), and the share
-of the range of a model in 94 % (82 to 100); without the refits it was 35 to 95 and 45 to 90 %. Raters who are no mixture
-of Dirichlets (logistic normal) are at the lower end: there the ceiling is .03 of the range too good, however many clips.
+kinds, forty of each, 95 % intervals held the population's ceiling in 94 % of cases (85 to 100 by corpus), and the
+share of the range of a model in 94 % (82 to 100); without the refits it was 35 to 95 and 45 to 90 %. Raters who are no
+mixture of Dirichlets (logistic normal) are at the lower end: there the ceiling is too good by .03 of the range, however
+many clips.
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ _METADATA = frozenset(
     b"LIST id3 ID3  bext iXML axml chna cue  plst smpl inst acid strc fact PEAK JUNK junk PAD  FLLR DISP afsp LGWV "
     b"_PMX aXML umid levl NAME AUTH (c)  ANNO COMT MARK INST APPL MIDI AESD CHAN".split(b" ")
 )
+_FLAC_RATES = dict(
+    enumerate((88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000), start=1)
+)
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 
 
@@ -118,6 +121,9 @@ def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) 
     if len(headers) > 1:
         raise HeaderError(f"a second FLAC file follows at byte {headers[1] - 8}: several files were joined")
     start = headers[0]
+    rate = _flac_frame_rate(content, start - 4)
+    if rate not in (None, sound.samplerate):
+        raise HeaderError(f"its header says {sound.samplerate} samples per second, and its frames say {rate}")
     stated, bits = content[start + 18 : start + 34], 8 * _WIDTHS.get(sound.subtype, 0)
     if any(stated):
         integers = np.ascontiguousarray(samples * np.float32(2 ** (bits - 1))).astype("<i4")
@@ -134,6 +140,21 @@ def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) 
         there = len(unlimited.read(len(samples) + 1, always_2d=True))
     if there > len(samples):
         raise HeaderError(f"its header says {len(samples)} samples, and more are there")
+
+
+def _flac_frame_rate(content: bytes, position: int) -> int | None:
+    """The sampling rate by the first frame, hertz; None where it does not say.
+
+    Args:
+        content: The file.
+        position: Of the first block of metadata.
+    """
+    last = False
+    while not last and position + 4 <= len(content):
+        last = content[position] >= 128
+        position += 4 + int.from_bytes(content[position + 1 : position + 4])
+    code = content[position + 2] & 15 if content[position : position + 1] == b"\xff" else 0
+    return _FLAC_RATES.get(code)
 
 
 # ------------------------------------------------------------------------------------------------------------- chunks
@@ -189,11 +210,12 @@ def _sound_length(content: bytes, layout: _Layout, begin: int, stated: int) -> t
         return stated, False  # ID3v1
     if int.from_bytes(content[4:8], layout.order) + 8 in (end, position) and not any(content[end:]):
         return stated, False  # blank, and outside of what the file says of its own size
-    for name, inner, length in layout.chunks(content, position):
+    padded = not any(content[end:position])
+    for name, inner, length in layout.chunks(content, position) if padded else ():
         if not re.fullmatch(rb"[ -~]{4}", name) or name in (b"RIFF", b"FORM", b"data") or inner + length > len(content):
             break
         position = layout.end(inner, length)
-    if any(content[position:]):
+    if not padded or any(content[position:]):
         raise HeaderError(
             f"its header says {stated} bytes of sound, and {there} are there: the last {there - stated} are neither "
             "sound nor metadata by that header"
@@ -307,7 +329,7 @@ def _nist(content: bytes) -> Claim | None:
 
 def _check_ogg(content: bytes) -> None:
     """Pages of one Ogg stream, in order, up to the one that is marked as the last."""
-    position, number, streams, last = 0, None, set(), 0
+    position, number, stream, last = 0, None, b"", 0
     while content[position : position + 4] == b"OggS" and position + 27 <= len(content):
         flags, serial = content[position + 5], content[position + 14 : position + 18]
         sequence = int.from_bytes(content[position + 18 : position + 22], "little")
@@ -315,13 +337,12 @@ def _check_ogg(content: bytes) -> None:
         end = position + 27 + content[position + 26] + sum(table)
         if end > len(content):
             raise HeaderError(f"the file is truncated: its last page ends {end - len(content)} bytes behind the file")
-        streams.add(serial)
-        if len(streams) > 1:
-            raise HeaderError(f"a second Ogg stream follows at byte {position}: several files were joined")
+        if number is not None and (flags & 2 or serial != stream):
+            raise HeaderError(f"a second Ogg stream begins at byte {position}: several files were joined")
         if number is not None and sequence != number + 1:
             raise HeaderError(f"pages are missing: number {sequence} follows {number} at byte {position}")
-        position, number, last = end, sequence, flags
-    if position < len(content):
+        position, number, stream, last = end, sequence, serial, flags
+    if any(content[position:]):
         raise HeaderError(f"the last {len(content) - position} of its {len(content)} bytes are no Ogg pages")
     if not last & 4:
         raise HeaderError("the file is truncated: its last page is not marked as the end of the stream")

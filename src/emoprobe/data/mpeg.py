@@ -121,9 +121,9 @@ def parts(content: bytes) -> list[Part]:
                 f"it begins with {_in_words(found[0].header)} and goes on with {_in_words(header)} at byte {start}: "
                 "several files were joined"
             )
-        mark = _mark(frame, header)
-        if mark:
-            found.append(_length_part(frame, header, mark))
+        part = _length_part(frame, header)
+        if part is not None:
+            found.append(part)
         else:
             if not found:
                 found.append(Part(header))
@@ -219,27 +219,20 @@ def _tag(content: bytes, start: int) -> int:
     return 0
 
 
-def _mark(frame: bytes, header: Header) -> int:
-    """Where the mark of a length frame stands: behind side information that is all zero; 0 if there is none."""
+def _length_part(frame: bytes, header: Header) -> Part | None:
+    """The part that begins with a frame, if that is a length frame."""
     if header.layer != 3:
-        return 0
+        return None
     plain = 4 + (_SIDE[0] if header.first else _SIDE[1])[header.channels - 1]
-    # A checksum moves all by two bytes, but LAME writes the mark where it would be without one. VBRI has its own place.
-    for mark, names in ((plain, (b"Xing", b"Info")), (plain + 2, (b"Xing", b"Info")), (36, (b"VBRI",))):
-        if frame[mark : mark + 4] in names and not any(frame[6:mark]):
-            return mark
-    return 0
-
-
-def _length_part(frame: bytes, header: Header, mark: int) -> Part:
-    """A part that begins with a length frame."""
-    if frame[mark : mark + 4] == b"VBRI":
-        return Part(header, int.from_bytes(frame[mark + 14 : mark + 18], "big"))
-    if not frame[mark + 7] & 1:
-        return Part(header)
-    promised = int.from_bytes(frame[mark + 8 : mark + 12], "big")
-    understood = mark == 4 + (_SIDE[0] if header.first else _SIDE[1])[header.channels - 1]
-    return Part(header, promised, frame if understood else b"")
+    # A checksum moves all by two bytes, but LAME writes the mark where it would be without one.
+    for mark in (plain, plain + 2):
+        if frame[mark : mark + 4] in (b"Xing", b"Info") and len(frame) >= mark + 12:
+            promised = int.from_bytes(frame[mark + 8 : mark + 12], "big") if frame[mark + 7] & 1 else None
+            understood = mark == plain and not any(frame[6:mark])
+            return Part(header, promised, frame if understood else b"")
+    if frame[36:40] == b"VBRI":
+        return Part(header, int.from_bytes(frame[50:54], "big"))
+    return None
 
 
 def _in_words(header: Header) -> str:

@@ -52,7 +52,7 @@ def _run(config: DictConfig) -> Path:
     import lightning as L
     from hydra.utils import instantiate
 
-    from emoprobe.data.datamodule import SpeechDataModule
+    from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
     from emoprobe.readout.earlier import Earlier
     from emoprobe.readout.module import ZeroShotProbe
     from emoprobe.readout.plan import Plans
@@ -152,6 +152,8 @@ def _run(config: DictConfig) -> Path:
         record = runs.make_record(config, corpus, prepared, skipped, labels, model)
         record |= {"num_scored": scored, "speed": speed(outcomes)}
         record[integrity.SEAL] = integrity.seal(folder)
+        heard = [utterance for utterance in evaluated if utterance.id not in {row.id for row in skipped}]
+        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
 

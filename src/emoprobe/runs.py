@@ -358,6 +358,14 @@ def print_results(analysis: Analysis, record: dict, folder: Path, figures: Seque
     skipped = ", ".join(f"{count} {reason}" for reason, count in record["num_skipped"].items()) or "none"
     print(f"Model    {model['name']} ({model['revision']}), {model['dtype']} on {model['device']}")
     print(f"Corpus   {subtitle(record)}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
+    near_silent = record.get("near_silent") or {}
+    if near_silent.get("utterances"):
+        names = near_silent["utterances"]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+        print(
+            f"Sound    warning: {len(names):,} near-silent (below {near_silent['below_dbfs']:g} dBFS): {shown}; "
+            "dataset.audio.near_silent=skip leaves them out"
+        )
     print(f"Targets  {record['soft_label_policy']['name']}; {votes}; mean entropy {entropy:.3f} bits")
     if card["synthetic"]:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from emoprobe.data import mpeg
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total, Utterance
@@ -24,6 +24,7 @@ from emoprobe.labels import LabelSet
 
 SUM_FILES = ("SHA256SUMS", "SHA256SUMS.txt", "sha256sum.txt", "MD5SUMS", "MD5SUMS.txt", "md5sum.txt")
 SHOWN = 5  # names printed per finding; the report's files have all
+_NUMBER = re.compile(r"\d[\d.,]*")
 _SUM_LINE = re.compile(r"([0-9a-fA-F]{32}|[0-9a-fA-F]{64}) [ *](.+)")
 
 
@@ -46,7 +47,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Sound:
-    """What is known of an utterance's sound file; ``problem`` says why it cannot be used."""
+    """What is known of an utterance's sound file once it was decoded; ``problem`` says why it cannot be used.
+
+    ``note`` says where a file that is decoded whole has more sound than its header says.
+    """
 
     seconds: float = 0.0
     rate: int = 0
@@ -54,27 +58,31 @@ class Sound:
     sha256: str = ""
     problem: str = ""
     reason: str = ""
+    note: str = ""
+    level: float = 0.0
 
 
 def inspect(file: Path) -> Sound:
-    """Read, hash and decode a sound file once."""
-    import soundfile
-
+    """Read, hash and decode a sound file; its level is that at 16 kHz, dBFS."""
     try:
         content = file.read_bytes()
     except OSError:
         return Sound(problem="the file is missing or cannot be read", reason="missing_audio")
-    digest = hashlib.sha256(content).hexdigest()
     try:
-        info = soundfile.info(io.BytesIO(content))
-        found = {"seconds": info.frames / info.samplerate, "rate": info.samplerate, "channels": info.channels}
-    except (soundfile.SoundFileError, TypeError, ValueError, ZeroDivisionError):
-        found = {}
-    try:
-        read_audio(file, limits=AudioLimits(min_seconds=0.0, max_seconds=86_400.0))
+        clip = read_audio(file, limits=AudioLimits(min_seconds=0.0, max_seconds=86_400.0, allow_silence=True))
     except AudioError as error:
-        return Sound(**found, sha256=digest, problem=error.what, reason=error.reason)
-    return Sound(**found, sha256=digest)
+        return Sound(sha256=hashlib.sha256(content).hexdigest(), problem=error.what, reason=error.reason)
+    silent = "" if clip.waveform.any() else "the clip is silent: every sample is zero, or its channels cancel out"
+    return Sound(
+        seconds=clip.duration_seconds,
+        rate=clip.original_sampling_rate,
+        channels=clip.channels,
+        sha256=clip.sha256,
+        problem=silent,
+        reason="bad_audio" if silent else "",
+        note=mpeg.remark(content),
+        level=clip.level_dbfs,
+    )
 
 
 def inspect_all(files: Sequence[Path], *, workers: int, progress: bool) -> Iterable[tuple[Path, Sound]]:
@@ -157,18 +165,28 @@ def _sounds(
     twins: dict[str, list[str]] = defaultdict(list)
     hashes: dict[str, str] = {}
     lengths: list[str] = []
+    quiet: list[str] = []
+    notes: dict[str, list[str]] = defaultdict(list)
     for file, sound in inspect_all(list(by_file), workers=workers, progress=progress):
         utterance = by_file[file]
         if sound.problem:
-            bad[sound.reason if sound.reason == "missing_audio" else sound.problem].append(utterance.id)
+            problem = "missing_audio" if sound.reason == "missing_audio" else sound.problem
+            # Those that differ in numbers alone are told of together.
+            kind = next((known for known in bad if _NUMBER.sub("", known) == _NUMBER.sub("", problem)), problem)
+            bad[kind].append(utterance.id)
+        elif sound.level < limits.near_silent_dbfs:
+            quiet.append(utterance.id)
+        if sound.sha256:
+            hashes[str(file)] = sound.sha256
         if not sound.rate:
             continue
+        if sound.note:
+            notes[sound.note].append(utterance.id)
         seconds.append(sound.seconds)
         rates[f"{sound.rate:,} Hz"] += 1
         channels[f"{sound.channels} channel{'s' if sound.channels > 1 else ''}"] += 1
         # Official layouts may say several things of one clip; in a user's own data that is one clip counted twice.
         twins[sound.sha256] += [utterance.id] if corpus.card.words else names[file]
-        hashes[str(file)] = sound.sha256
         expected = utterance.metadata.get("expected_frames")
         if expected is not None and round(sound.seconds * sound.rate) != expected:
             lengths.append(utterance.id)
@@ -191,6 +209,12 @@ def _sounds(
         known = [name for name in ids if name in defects]
         note = " (a published defect)" if len(known) == len(ids) else ""
         findings.append(Finding("note" if note else "problem", "sound", f"{len(ids):,}: {problem}{note}", tuple(ids)))
+    if quiet:
+        known = all(name in defects for name in quiet)
+        what = f"{len(quiet):,}: near-silent, below {limits.near_silent_dbfs:g} dBFS (dataset.audio.near_silent)"
+        level = "note" if known or limits.near_silent == "skip" else "problem"
+        findings.append(Finding(level, "sound", what + (" (a published defect)" if known else ""), tuple(quiet)))
+    findings += [Finding("note", "sound", f"{len(ids):,}: {note}", tuple(ids)) for note, ids in notes.items()]
     same = [tuple(sorted(ids)) for ids in twins.values() if len(ids) > 1]
     for ids in same:
         known = all(name in defects for name in ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +78,7 @@ class SpeechDataset(Dataset):
         try:
             return utterance, read_audio(utterance.audio, self.sampling_rate, self.limits)
         except AudioError as error:
-            if self.on_error != "skip":
+            if not self.limits.leaves_out(error, self.on_error):
                 return utterance, Refusal.of(error)
             return utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio))
 
@@ -87,6 +89,24 @@ def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped | Refusal]]) -> 
     skipped = [clip for _, clip in rows if isinstance(clip, Skipped)]
     refusal = next((clip for _, clip in rows if isinstance(clip, Refusal)), None)
     return Batch([utterance for utterance, _ in good], [clip for _, clip in good], skipped, refusal)
+
+
+def find_near_silent(utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits) -> dict:
+    """Which clips are taken though they are near-silent, for the record: ``below_dbfs`` and ``utterances``, their ids.
+
+    All are read anew, at the rate of the model, since cached features and scores of an earlier run do not say it.
+    """
+
+    def is_near_silent(utterance: Utterance) -> bool:
+        try:
+            return read_audio(utterance.audio, sampling_rate, limits).near_silent
+        except AudioError:
+            return False  # reported where the model reads it
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = pool.map(is_near_silent, utterances)
+        quiet = [utterance.id for utterance, yes in zip(utterances, found, strict=True) if yes]
+    return {"below_dbfs": limits.near_silent_dbfs, "utterances": quiet}
 
 
 class SpeechDataModule(L.LightningDataModule):

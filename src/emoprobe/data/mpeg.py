@@ -136,6 +136,21 @@ def parts(content: bytes) -> list[Part]:
     return [part for part in found if part.frames]
 
 
+def remark(content: bytes) -> str:
+    """Where an MP3 file holds more than its length frame says; empty if it does not, or is no MP3."""
+    if content[:3] != b"ID3" and read_header(content, 0) is None:
+        return ""
+    try:
+        found = parts(content)
+    except MpegError:
+        return ""
+    if len(found) > 1:
+        return "several MP3 files were joined; all of them are decoded"
+    if found and found[0].promised is not None and found[0].promised < len(found[0].frames):
+        return "more MP3 frames are there than the length frame says; all of them are decoded"
+    return ""
+
+
 def decode(found: list[Part], wanted: int) -> np.ndarray:
     """The first ``wanted`` samples, float32 ``[samples, channels]``; fewer where decoding stops before."""
     pieces = [np.zeros((0, found[0].header.channels), np.float32)]

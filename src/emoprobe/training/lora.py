@@ -171,7 +171,7 @@ class LoraMethod(Method):
             try:
                 read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
             except AudioError as error:
-                if on_error == "error":
+                if not self.limits.leaves_out(error, on_error):
                     raise
                 reason = error.reason
                 skipped.append(Skipped(utterance.id, reason, str(error), str(utterance.audio), utterance.row))

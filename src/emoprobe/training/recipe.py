@@ -48,6 +48,7 @@ def run(config: DictConfig) -> Path:
     import lightning as L
     from hydra.utils import instantiate
 
+    from emoprobe.data.datamodule import find_near_silent
     from emoprobe.probing import quiet
     from emoprobe.report.figures import save_learning_curves
     from emoprobe.training.fit import FitOptions
@@ -95,6 +96,8 @@ def run(config: DictConfig) -> Path:
         record = runs.make_record(config, corpus, shown, shown.skipped, labels, model)
         record |= {name: settings[name] for name in ("head", "loss", "fit")}
         record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
+        heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
+        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
         frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
         record[integrity.SEAL] = integrity.seal(folder)

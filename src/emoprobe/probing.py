@@ -111,7 +111,7 @@ def _run(config: DictConfig) -> Path:
         skipped = [*prepared.skipped, *unknown.values()]
         frame = runs.utterances_frame(prepared, labels, runs.soft_label_policy(config))
         logger = held.enter_context(tracking.open_logger(config.logger))
-        earlier = Earlier(settings["resume"], folder, probe)
+        earlier = Earlier(settings["resume"], folder, probe, limits)
         with ScoreWriter(folder) as writer:
             record = runs.make_record(config, corpus, prepared, skipped, labels, model)
             runs.write_json(record, folder / runs.RUN_FILE)

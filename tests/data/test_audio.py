@@ -267,7 +267,13 @@ def test_wav_cut_by_one_sample_behind_a_comment(tmp_path: Path, refused):
     path.write_bytes(data[:36] + comment + data[36:])
     assert len(read_audio(path).waveform) == 8000
     path.write_bytes(data[:36] + comment + data[36:-2])
-    refused(lambda: read_audio(path), "promises 16000 bytes of sound, and 15998 are there", file=path, remedy=SKIP, reason="bad_audio")
+    refused(
+        lambda: read_audio(path),
+        "promises 16000 bytes of sound, and 15998 are there",
+        file=path,
+        remedy=SKIP,
+        reason="bad_audio",
+    )
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])

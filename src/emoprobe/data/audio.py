@@ -146,7 +146,8 @@ def duration_seconds(path: Path) -> float:
         with soundfile.SoundFile(path) as sound:
             if sound.subtype.startswith("MPEG"):
                 return sum(part.count() for part in mpeg.parts(path.read_bytes())) / sound.samplerate
-            return sound.frames / sound.samplerate if sound.frames < _UNKNOWN_FRAMES else 0.0
+            known = sound.frames < _UNKNOWN_FRAMES and sound.format != "RAW"
+            return sound.frames / sound.samplerate if known else 0.0
     except (AudioError, soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 0.0
 

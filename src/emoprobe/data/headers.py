@@ -24,8 +24,9 @@ _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLO
 _UNCOMPRESSED = {1: "PCM", 3: "float", 6: "A-law", 7: "mu-law"}  # format tags of WAV
 # What may follow the sound; other names are believed only if chunk after chunk fills the file to its end.
 _METADATA = frozenset(
-    b"LIST id3 ID3  bext iXML axml chna cue  plst smpl inst acid strc fact PEAK JUNK junk PAD  FLLR DISP afsp LGWV "
-    b"_PMX aXML umid levl NAME AUTH (c)  ANNO COMT MARK INST APPL MIDI AESD CHAN".split(b" ")
+    name.ljust(4)
+    for name in b"LIST id3 ID3 bext iXML axml chna cue plst smpl inst acid strc fact PEAK JUNK junk PAD FLLR DISP afsp "
+    b"LGWV _PMX aXML umid levl NAME AUTH (c) ANNO COMT MARK INST APPL MIDI AESD CHAN".split()
 )
 _FLAC_RATES = dict(
     enumerate((88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000), start=1)
@@ -86,8 +87,9 @@ def check_opened(claim: Claim | None, sound: soundfile.SoundFile) -> None:
     Raises:
         HeaderError: It is not, or the sampling rate is no recorder's.
     """
-    if not RATES[0] <= sound.samplerate <= RATES[1]:
-        raise HeaderError(f"its header says {sound.samplerate} samples per second; speech has {RATES[0]} to {RATES[1]}")
+    if sound.format == "RAW":
+        raise HeaderError("it has no header, and what its samples are would be guessed from its name")
+    _check_rate(sound.samplerate)
     width = _WIDTHS.get(sound.subtype, 0) * sound.channels
     if claim is None or not width:
         return
@@ -102,6 +104,11 @@ def check_opened(claim: Claim | None, sound: soundfile.SoundFile) -> None:
     for said, what in ((claim.frames, "its header says"), (sound.frames, "the decoder finds")):
         if said is not None and said != held:
             raise HeaderError(f"{what} {said} samples, and {claim.length} bytes of sound, that is {held}, are there")
+
+
+def _check_rate(rate: int) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise HeaderError(f"its header says {rate} samples per second; speech has {RATES[0]} to {RATES[1]}")
 
 
 def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) -> None:
@@ -133,11 +140,14 @@ def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) 
                 "its header's MD5 sum is not that of the decoded sound: the header or the sound is damaged"
             )
         return
-    open_end = bytearray(content)
-    open_end[start + 13] &= 0xF0  # the number of samples, 36 bits; 0 stands for unknown
-    open_end[start + 14 : start + 18] = bytes(4)
-    with soundfile.SoundFile(io.BytesIO(open_end)) as unlimited:
-        there = len(unlimited.read(len(samples) + 1, always_2d=True))
+    longer = bytearray(content)
+    count = int.from_bytes(content[start + 13 : start + 18]) + 1  # the number of samples, 36 bits
+    longer[start + 13 : start + 18] = count.to_bytes(5)
+    try:
+        with soundfile.SoundFile(io.BytesIO(longer)) as file:
+            there = len(file.read(len(samples) + 1, always_2d=True))
+    except soundfile.LibsndfileError:
+        return  # the stream does end where the header says
     if there > len(samples):
         raise HeaderError(f"its header says {len(samples)} samples, and more are there")
 
@@ -255,6 +265,7 @@ def _wav_frame(form: bytes, order: str) -> int:
     says = f"its header says {_UNCOMPRESSED[tag]} of {bits} bits in {channels} channels at {rate} Hz"
     if bits < 8 or frame != channels * -(-bits // 8) or not channels:
         raise HeaderError(f"{says}, and {frame} bytes per sample of all channels: these do not fit together")
+    _check_rate(rate)
     if byte_rate != rate * frame:
         raise HeaderError(f"{says}, that is {rate * frame} bytes per second, and {byte_rate} bytes per second")
     return frame

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.output import whole
@@ -24,21 +24,23 @@ class Earlier:
     """Finished cells of an earlier run: of this output folder (the same command run again), or of ``resume``.
 
     A row is taken over only if model, revision, dtype, prompt text, label set, readout options, library versions and
-    the sound file's bytes are all the same, and only if its utterance is complete.
+    the sound file's bytes and its duration are all the same, and only if its utterance is complete and this run's own
+    limits take its clip.
 
     Args:
         resume: Folder of an earlier run, or None.
         folder: This run's output folder.
         probe: What this run asks.
+        limits: Which clips this run takes.
 
     Raises:
         InputError: The output folder holds scores that this run would not have made.
     """
 
-    def __init__(self, resume: str | Path | None, folder: Path, probe: ZeroShotProbe) -> None:
+    def __init__(self, resume: str | Path | None, folder: Path, probe: ZeroShotProbe, limits: AudioLimits) -> None:
         self.same_folder = (folder / FILE_NAME).exists() or any((folder / PARTS_NAME).glob("part-*.parquet"))
         source = folder if self.same_folder else resume
-        self.probe = probe
+        self.probe, self.limits = probe, limits
         self.folder = folder
         self.rows: list[dict] = []
         if source is None:
@@ -84,7 +86,7 @@ class Earlier:
             complete = rows and {_asked(row) for row in rows} == self.wanted
             # Whether a clip is cut depends on this run's limits, so a cut clip of another run is scored anew.
             usable = complete and (self.same_folder or not rows[0]["truncated"])
-            if usable and self._same_question(utterance, rows) and _digest(utterance.audio) == rows[0]["audio_sha256"]:
+            if usable and self._same_question(utterance, rows) and self._same_sound(utterance, rows[0]):
                 taken += [row | {"prompt": self.names[row["prompt_hash"]]} for row in rows]
             else:
                 left.append(utterance)
@@ -109,6 +111,14 @@ class Earlier:
         own = {plan.prompt.hash: plan.question_hash for plan in self.probe.plans.of(utterance.id)}
         return all(row["question_hash"] == (self.tokens | own)[row["prompt_hash"]] for row in rows)
 
+    def _same_sound(self, utterance: Utterance, row: dict) -> bool:
+        """Whether the clip that was heard is the one that this run would hear, if it takes it at all."""
+        try:
+            clip = read_audio(utterance.audio, self.probe.sfm.sampling_rate, self.limits)
+        except AudioError:
+            return False  # said where it is read to be scored
+        return (clip.sha256, clip.duration_seconds) == (row["audio_sha256"], row["duration_seconds"])
+
     def missing_nulls(self, nulls: Sequence[NullInput]) -> list[NullInput]:
         """The null inputs that this folder does not hold yet."""
         if not self.same_folder:
@@ -127,13 +137,6 @@ class Earlier:
 
 def _asked(row: dict) -> tuple[str, str, str]:
     return row["prompt_hash"], row["readout"], row["readout_options"]
-
-
-def _digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _zero_shot(table: pa.Table) -> pa.Table:

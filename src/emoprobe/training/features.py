@@ -297,6 +297,8 @@ def extract(
 
 def _known_sound(utterance: Utterance, limits: AudioLimits, cache: FeatureStore) -> str | None:
     """The name of an utterance's sound, if the cache has it and these limits would take it."""
+    if limits.near_silent != "keep":
+        return None  # the cache does not know levels; a clip that is read anew is not encoded anew
     seconds = duration_seconds(utterance.audio)  # 0 of anything but a regular file that holds sound
     if not seconds or seconds < limits.min_seconds:
         return None

@@ -196,6 +196,31 @@ def test_bad_sound_is_quarantined_and_the_rest_goes_on(tiny_whisper_path, tmp_pa
     assert pd.read_parquet(done / "predictions.parquet")["utterance_id"].nunique() == 2
 
 
+def test_near_silent_clips_are_named_kept_or_left_out(tiny_whisper_path, tmp_path, capsys):
+    manifest = write_corpus(tmp_path / "own", count=4)
+    hum = 1e-4 * np.sin(2 * np.pi * 50 * np.arange(16_000) / 16_000)
+    for i in (1, 3):
+        soundfile.write(manifest.parent / f"{i}.wav", hum * (1 + i), 16_000)
+    plain = ("prompt=bare_label", "calibration=none", "dataset.audio.near_silent_dbfs=-65")
+    kept = probing.run(config(tiny_whisper_path, manifest, tmp_path / "kept", *plain))
+    line = "warning: 2 near-silent (below -65 dBFS): u1, u3; dataset.audio.near_silent=skip leaves them out"
+    assert line in capsys.readouterr().out
+    assert json.loads((kept / "run.json").read_text())["near_silent"] == {"below_dbfs": -65, "utterances": ["u1", "u3"]}
+    assert pd.read_parquet(kept / "predictions.parquet")["utterance_id"].nunique() == 4
+    # Scores of an earlier run that took them are not taken over.
+    for extra in ([], [f"resume={kept}"]):
+        folder = tmp_path / f"skip{len(extra)}"
+        options = [*plain, "dataset.audio.near_silent=skip", *extra]
+        done = probing.run(config(tiny_whisper_path, manifest, folder, *options))
+        skipped = pd.read_csv(done / "skipped.csv")
+        assert list(zip(skipped["utterance_id"], skipped["reason"], strict=True)) == [
+            ("u1", "near_silent"),
+            ("u3", "near_silent"),
+        ]
+        assert set(pd.read_parquet(done / "predictions.parquet")["utterance_id"]) == {"u0", "u2"}
+        assert "near-silent" not in capsys.readouterr().out
+
+
 def test_long_audio_is_truncated_and_flagged(tiny_whisper_path, tmp_path):
     manifest = write_corpus(tmp_path / "own", count=3)
     done = probing.run(

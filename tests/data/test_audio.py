@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.stats
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
+from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, level_dbfs, read_audio
+from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 
 RATE = 16_000
@@ -373,12 +375,137 @@ def test_too_long(tmp_path: Path, refused):
         ({"max_seconds": None}, "max_seconds"),
         ({"long_audio": "cut"}, "long_audio"),
         ({"allow_silence": "no"}, "allow_silence"),
+        ({"near_silent": "drop"}, "near_silent"),
+        ({"near_silent_dbfs": 3}, "near_silent_dbfs"),
+        ({"near_silent_dbfs": "-70"}, "near_silent_dbfs"),
+        ({"near_silent_dbfs": float("nan")}, "near_silent_dbfs"),
     ],
 )
 def test_wrong_limits(options: dict, field: str):
     with pytest.raises(InputError) as caught:
         AudioLimits(**options)
     assert caught.value.field == f"dataset.audio.{field}"
+
+
+# ------------------------------------------------------------------------------------------------------- near silence
+
+STEP = 1 / 32768
+
+
+def almost_nothing(what: str, rate: int = RATE) -> np.ndarray:
+    """Two seconds ``[samples, channels]`` of what is not digital silence, and nothing to be heard."""
+    generator, size = np.random.default_rng(1), 2 * rate
+    samples = np.zeros((size, 1))
+    if what == "dither":
+        samples += generator.integers(-1, 2, samples.shape) * STEP
+    elif what == "a click":
+        samples[rate] = 0.9
+    elif what == "a click of one step":
+        samples[rate] = STEP
+    elif what == "sparse clicks":
+        samples[:: rate // 10] = 0.5
+    elif what == "an offset":
+        samples -= 3 * STEP
+    elif what == "a large offset with dither":
+        samples += 0.25 + generator.integers(-1, 2, samples.shape) * STEP
+    elif what == "an offset that is switched on":
+        samples[rate:] = 0.1
+    elif what == "hum":
+        samples[:, 0] = sine(50, rate, 2, 1e-4)
+    elif what == "speech at 1e-6":
+        samples[:, 0] = 1e-6 * sine(200, rate, 2, 1.0) * (1 + sine(3, rate, 2, 0.9))
+    elif what == "channels that cancel to a step":
+        left = np.round(generator.normal(0, 0.1, size) / STEP)
+        samples = np.stack([left, -left + generator.integers(0, 2, size)], axis=1) * STEP
+    elif what == "a tone that the model cannot hear":
+        samples[:, 0] = sine(20_000, rate, 2, 0.5) if rate > 40_000 else 0
+    return samples
+
+
+NOTHING = (
+    "dither",
+    "a click",
+    "a click of one step",
+    "sparse clicks",
+    "an offset",
+    "a large offset with dither",
+    "an offset that is switched on",
+    "hum",
+    "speech at 1e-6",
+    "channels that cancel to a step",
+)
+
+
+@pytest.mark.parametrize("what", NOTHING)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_what_carries_no_speech_is_near_silent(tmp_path: Path, refused, what: str, rate: int):
+    subtype = "FLOAT" if what in ("speech at 1e-6", "hum") else "PCM_16"
+    path = write(tmp_path / "a.wav", almost_nothing(what, rate), rate, subtype=subtype)
+    clip = read_audio(path)
+    assert clip.near_silent
+    assert clip.level_dbfs < -80
+    for choice in ("skip", "error"):
+        refused(
+            lambda choice=choice: read_audio(path, limits=AudioLimits(near_silent=choice)),
+            "near-silent: its level is",
+            file=path,
+            field="dataset.audio.near_silent_dbfs",
+            remedy="dataset.audio.near_silent=keep",
+            reason="near_silent",
+        )
+
+
+def test_a_tone_beyond_the_model_s_hearing_is_near_silent(tmp_path: Path):
+    path = write(tmp_path / "a.wav", almost_nothing("a tone that the model cannot hear", 48_000), 48_000)
+    assert read_audio(path).near_silent
+    assert not read_audio(path, sampling_rate=48_000).near_silent
+
+
+@pytest.mark.parametrize("what", ["quiet speech", "one short word", "a deep voice of pulses", "an offset"])
+def test_what_carries_speech_is_not_near_silent(tmp_path: Path, what: str):
+    samples = np.zeros((10 * RATE, 1))
+    if what == "quiet speech":  # as quiet as the quietest acted clips known
+        samples[:, 0] = sine(200, RATE, 10, 0.003) * sine(2, RATE, 10, 1.0) ** 2
+    elif what == "one short word":
+        samples[RATE : RATE + 3200, 0] = sine(200, RATE, 0.2, 0.01)
+    elif what == "a deep voice of pulses":
+        ring = 0.05 * np.exp(-np.arange(400) / 60) * np.sin(2 * np.pi * 500 * np.arange(400) / RATE)
+        pulses = np.zeros(len(samples))
+        pulses[RATE : 2 * RATE : 200] = 1.0
+        samples[:, 0] = np.convolve(pulses, ring)[: len(samples)]
+    else:
+        samples[:, 0] = 0.5 + sine(200, RATE, 10, 0.01)
+    clip = read_audio(write(tmp_path / "a.wav", samples), limits=AudioLimits(near_silent="error"))
+    assert not clip.near_silent
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 0.1, 1e-3])
+def test_the_level_of_a_sine_is_its_rms(amplitude: float):
+    level = level_dbfs(sine(400, RATE, 1.0, amplitude).astype(np.float32) + np.float32(0.2), RATE)
+    assert level == pytest.approx(20 * np.log10(amplitude / np.sqrt(2)), abs=0.05)
+
+
+def test_the_level_against_scipy():
+    samples = np.random.default_rng(2).normal(0, 0.05, RATE) * np.repeat([0.0, 1.0, 0.3, 0.01], RATE // 4)
+    frames = samples.reshape(-1, 320)
+    expected = np.sort(scipy.stats.median_abs_deviation(frames, axis=1))[-5]
+    assert level_dbfs(samples, RATE) == pytest.approx(20 * np.log10(expected), abs=1e-9)
+    assert level_dbfs(samples[4000:4010], RATE) > -60  # shorter than a frame
+    assert level_dbfs(np.zeros(100), RATE) == -np.inf
+
+
+def test_silence_that_is_allowed_is_near_silent_and_taken(tmp_path: Path):
+    path = write(tmp_path / "a.wav", np.zeros(RATE))
+    clip = read_audio(path, limits=AudioLimits(allow_silence=True, near_silent="error"))
+    assert (clip.near_silent, clip.level_dbfs) == (True, -np.inf)
+    assert not read_audio(path, limits=AudioLimits(allow_silence=True, near_silent_dbfs=-np.inf)).near_silent
+
+
+def test_the_bundled_clips_are_not_near_silent():
+    clips = [
+        read_audio(utterance.audio, limits=AudioLimits(near_silent="error")) for utterance in read_demo().utterances
+    ]
+    assert min(clip.level_dbfs for clip in clips) > -50
 
 
 # ----------------------------------------------------------------------------------------------------------- duration

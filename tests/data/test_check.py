@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import json
 import subprocess
 import sys
@@ -117,6 +118,52 @@ def test_rates_channels_durations_and_bad_files(toy, six: LabelSet, tmp_path: Pa
     assert levels == {("b",): "problem", ("c",): "problem", ("d",): "problem"}
     known = look(replace(corpus, card=replace(CARD, defects={"d": "silent"})), six)
     assert ("note", ("d",)) in [(level, items) for level, _, items in told(known, "sound")]
+
+
+def test_near_silent_clips_are_listed(toy, six: LabelSet):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abc"})
+    for utterance in corpus.utterances[1:]:
+        soundfile.write(utterance.audio, 1e-4 * np.sin(np.arange(3_200) / (50 + len(utterance.id))), 16_000)
+    corpus.utterances[2].audio.write_bytes(corpus.utterances[2].audio.read_bytes() + b"LIST\4\0\0\0INFO")
+    what = "2: near-silent, below -70 dBFS (dataset.audio.near_silent)"
+    assert told(look(corpus, six), "sound") == [("problem", what, ("b", "c"))]
+    assert told(look(corpus, six, limits=AudioLimits(near_silent="skip")), "sound") == [("note", what, ("b", "c"))]
+    assert told(look(corpus, six, limits=AudioLimits(near_silent_dbfs=-90.0)), "sound") == []
+    known = look(replace(corpus, card=replace(CARD, defects={"b": "hum", "c": "hum"})), six)
+    assert told(known, "sound") == [("note", f"{what} (a published defect)", ("b", "c"))]
+
+
+def test_headers_that_lie_are_told_of_together_and_still_compared(toy, six: LabelSet, tmp_path: Path):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abc"})
+    for utterance, cut in zip(corpus.utterances, (100, 200, 0), strict=True):
+        content = utterance.audio.read_bytes()
+        utterance.audio.write_bytes(content[: len(content) - cut])
+    (tmp_path / "toy" / "SHA256SUMS").write_text(
+        "".join(f"{hashlib.sha256(sound_bytes(name)).hexdigest()}  {name}.wav\n" for name in "abc")
+    )
+    found = look(corpus, six, root=tmp_path / "toy")
+    ((level, what, items),) = told(found, "sound")
+    assert (level, items) == ("problem", ("a", "b"))
+    assert what.startswith("2: the file is truncated: its header promises 6400 bytes of sound, and 6300 are there")
+    assert told(found, "SHA256SUMS")[0][1] == "3 sound files compared, 2 differ"
+    assert told(found, "durations")[0][1].startswith("0.20 to 0.20 s")
+
+
+def test_mp3_files_that_hold_more_than_they_say(toy, six: LabelSet):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abc"})
+    for i, utterance in enumerate(corpus.utterances):
+        buffer = io.BytesIO()
+        samples = np.random.default_rng(i).normal(0, 0.1, 16_000)
+        soundfile.write(buffer, samples, 16_000, format="MP3", subtype="MPEG_LAYER_III")
+        content = bytearray(buffer.getvalue())
+        if i == 1:
+            place = next(content.find(mark) for mark in (b"Xing", b"Info") if mark in content) + 8
+            content[place : place + 4] = (3).to_bytes(4)
+        utterance.audio.write_bytes(content + content if i == 2 else content)
+    notes = told(look(corpus, six), "sound")
+    assert {(level, items) for level, _, items in notes} == {("note", ("b",)), ("note", ("c",))}
+    assert "joined" in dict((items, what) for _, what, items in notes)[("c",)]
+    assert inspect(corpus.utterances[2].audio).seconds == pytest.approx(2.0)
 
 
 def test_identical_files_and_published_defects(toy, six: LabelSet):

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
-from emoprobe.data.datamodule import Batch, SpeechDataModule
+from emoprobe.data.datamodule import Batch, SpeechDataModule, find_near_silent
 from emoprobe.data.utterance import Utterance
 
 RATE = 16_000
@@ -45,8 +45,8 @@ def utterances(tmp_path: Path) -> list[Utterance]:
 def predict(tmp_path: Path):
     """Runs a trainer over the clips; the batches that arrived stay in the collector, also after an error."""
 
-    def run(collector: Collector, utterances: Sequence[Utterance], **options) -> list[Batch]:
-        data = SpeechDataModule(utterances, RATE, AudioLimits(), batch_size=2, **options)
+    def run(collector: Collector, utterances: Sequence[Utterance], limits=None, **options) -> list[Batch]:
+        data = SpeechDataModule(utterances, RATE, limits or AudioLimits(), batch_size=2, **options)
         trainer = L.Trainer(
             accelerator="cpu",
             devices=1,
@@ -93,6 +93,40 @@ def test_bad_clips_are_skipped_and_listed(utterances: list[Utterance], predict, 
             read_audio(by_name[row.id], RATE)
         assert (row.message, row.file) == (str(caught.value), str(by_name[row.id]))
     assert all(batch.refusal is None for batch in batches)
+
+
+def hum(path: Path, seconds: float) -> None:
+    """Mains hum at -80 dB."""
+    soundfile.write(path, 1e-4 * np.sin(2 * np.pi * 50 * np.arange(round(seconds * RATE)) / RATE), RATE)
+
+
+@in_or_out_of_process
+def test_near_silent_clips_are_kept_skipped_or_refused(utterances: list[Utterance], predict, num_workers: int):
+    by_name = {utterance.id: utterance.audio for utterance in utterances}
+    hum(by_name["d"], SECONDS["d"])
+    batches = predict(Collector(), utterances, num_workers=num_workers)
+    pairs = [pair for batch in batches for pair in zip(batch.utterances, batch.clips, strict=True)]
+    assert {utterance.id: clip.near_silent for utterance, clip in pairs} == {name: name == "d" for name in "abcde"}
+    for on_error in ("error", "skip"):
+        limits = AudioLimits(near_silent="skip")
+        batches = predict(Collector(), utterances, num_workers=num_workers, limits=limits, on_error=on_error)
+        assert sorted(name for names in ids(batches) for name in names) == ["a", "b", "c", "e"]
+        (row,) = [row for batch in batches for row in batch.skipped]
+        assert (row.id, row.reason, row.file) == ("d", "near_silent", str(by_name["d"]))
+    limits = AudioLimits(near_silent="error")
+    with pytest.raises(AudioError, match="near-silent"):
+        predict(Collector(), utterances, num_workers=num_workers, limits=limits)
+    batches = predict(Collector(), utterances, num_workers=num_workers, limits=limits, on_error="skip")
+    assert [row.reason for batch in batches for row in batch.skipped] == ["near_silent"]
+
+
+def test_finding_near_silent_clips(utterances: list[Utterance]):
+    by_name = {utterance.id: utterance.audio for utterance in utterances}
+    hum(by_name["b"], 0.5)
+    by_name["c"].unlink()
+    assert find_near_silent(utterances, RATE, AudioLimits()) == {"below_dbfs": -70.0, "utterances": ["b"]}
+    assert find_near_silent(utterances, RATE, AudioLimits(near_silent_dbfs=-90.0))["utterances"] == []
+    assert find_near_silent(utterances, RATE, AudioLimits(near_silent="skip"))["utterances"] == []
 
 
 @in_or_out_of_process

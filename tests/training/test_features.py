@@ -237,6 +237,18 @@ def test_limits_refuse_cached_clips_too(tiny_whisper, get, clips, tmp_path):
         get(tiny_whisper, utterances, limits=strict)
 
 
+def test_near_silent_clips_are_left_out_of_what_is_cached(tiny_whisper, get, clips, encoded, tmp_path):
+    soundfile.write(tmp_path / "hum.wav", 1e-4 * np.sin(np.arange(8_000) / 50), 16_000)
+    utterances = [*clips, Utterance("hum", tmp_path / "hum.wav", {})]
+    kept = get(tiny_whisper, utterances)
+    encoded.clear()
+    found = get(tiny_whisper, utterances, limits=AudioLimits(near_silent="skip"))
+    assert (found.ids, encoded) == (kept.ids[:-1], [])
+    assert [(row.id, row.reason) for row in found.skipped] == [("hum", "near_silent")]
+    with pytest.raises(AudioError, match="near-silent"):
+        get(tiny_whisper, utterances, limits=AudioLimits(near_silent="error"))
+
+
 def test_bad_clips_are_skipped_or_end_the_run(tiny_whisper, get, clips, tmp_path):
     clips[2].audio.write_bytes(b"no sound")
     gone = Utterance("gone", tmp_path / "gone.wav", {})

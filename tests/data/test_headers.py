@@ -69,6 +69,7 @@ LIST = b"LIST" + struct.pack("<I", 8) + b"INFOabcd"
         (wav(TONE, bits=3, align=1), "PCM of 3 bits", "1 bytes per sample"),
         (wav(DATA, bits=9, align=1), "PCM of 9 bits", "1 bytes per sample"),
         (wav(DATA, bits=24, align=2), "PCM of 24 bits", "2 bytes per sample"),
+        (wav(DATA, bits=24, align=4), "PCM of 24 bits", "4 bytes per sample"),
         (wav(DATA, bits=0, align=2), "PCM of 0 bits", "2 bytes per sample"),
         (wav(DATA, channels=2, align=2), "16 bits in 2 channels", "2 bytes per sample"),
         (wav(DATA, channels=0, align=0), "16 bits in 0 channels", "0 bytes per sample"),

@@ -76,7 +76,9 @@ def trained(tiny_whisper_path, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["linear_probe", "lora", "lora_probe", "decoder", "attentive"])
 def test_a_bundle_gives_what_training_reported(trained, tiny_whisper_path, tmp_path, kind):
     run = trained[kind]
-    name = json.loads((run / "run.json").read_text())["head"]["name"]
+    record = json.loads((run / "run.json").read_text())
+    assert record["near_silent"] == {"below_dbfs": -70, "utterances": []}
+    name = record["head"]["name"]
     again = probe(tiny_whisper_path, tmp_path, "head=bundle", f"head.path={run / 'head_fold0'}")
     (ids, first), (names, second) = log_probs(run, name), log_probs(again, name)
     assert ids == names  # the clips that it was trained and developed on are left out

@@ -131,14 +131,12 @@ def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) 
     rate = _flac_frame_rate(content, start - 4)
     if rate not in (None, sound.samplerate):
         raise HeaderError(f"its header says {sound.samplerate} samples per second, and its frames say {rate}")
-    stated, bits = content[start + 18 : start + 34], 8 * _WIDTHS.get(sound.subtype, 0)
-    if any(stated):
+    stated, bits = content[start + 18 : start + 34], 1 + (int.from_bytes(content[start + 12 : start + 14]) >> 4 & 31)
+    if any(stated) and bits == 8 * _WIDTHS.get(sound.subtype, 0):
         integers = np.ascontiguousarray(samples * np.float32(2 ** (bits - 1))).astype("<i4")
         kept = integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8]
-        if hashlib.md5(np.ascontiguousarray(kept)).digest() != stated:
-            raise HeaderError(
-                "its header's MD5 sum is not that of the decoded sound: the header or the sound is damaged"
-            )
+        if hashlib.md5(np.ascontiguousarray(kept), usedforsecurity=False).digest() != stated:
+            raise HeaderError("the MD5 sum in its header is not that of the decoded sound: one of them is damaged")
         return
     longer = bytearray(content)
     count = int.from_bytes(content[start + 13 : start + 18]) + 1  # the number of samples, 36 bits
@@ -263,7 +261,7 @@ def _wav_frame(form: bytes, order: str) -> int:
     if tag not in _UNCOMPRESSED:
         return 0
     says = f"its header says {_UNCOMPRESSED[tag]} of {bits} bits in {channels} channels at {rate} Hz"
-    if bits < 8 or frame != channels * -(-bits // 8) or not channels:
+    if bits < 8 or not channels or frame != channels * -(-bits // 8):
         raise HeaderError(f"{says}, and {frame} bytes per sample of all channels: these do not fit together")
     _check_rate(rate)
     if byte_rate != rate * frame:

@@ -49,6 +49,15 @@ def test_a_run_that_dies_leaves_its_finished_batches(tmp_path):
     assert read_scores(tmp_path)["utterance_id"].to_pylist() == ["a", "b"]
 
 
+def test_two_writers_of_one_folder_overwrite_nothing(tmp_path):
+    with ScoreWriter(tmp_path) as first:
+        second = ScoreWriter(tmp_path)
+        for name in "acd":
+            second.write([row(name)])
+        first.write([row("b")])
+    assert sorted(read_scores(tmp_path)["utterance_id"].to_pylist()) == ["a", "b", "c", "d"]
+
+
 def test_a_cell_twice_is_refused(tmp_path):
     with ScoreWriter(tmp_path) as writer:
         writer.write([row("a"), row("a")])

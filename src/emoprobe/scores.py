@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -121,7 +122,9 @@ class ScoreWriter:
         if unknown:
             raise ValueError(f"not columns of the score table: {sorted(unknown)}")
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
-        with whole(self.parts / f"part-{self.rank:04d}-{self._count:06d}.parquet") as temporary:
+        # In order of writing, and never the name of a part that another writer, even of this process, has made since.
+        name = f"part-{self.rank:04d}-{self._count:06d}-{uuid.uuid4().hex[:8]}.parquet"
+        with whole(self.parts / name) as temporary:
             pq.write_table(table, temporary)
         self._count += 1
 

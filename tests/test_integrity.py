@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import logsumexp
 
-from emoprobe import integrity, runs
+from emoprobe import integrity, runs, sealing
 from emoprobe.analyse import main as analyse
 from emoprobe.compare import main as compare
 from emoprobe.errors import InputError
@@ -88,7 +88,7 @@ def write_run(folder: Path, *, sealed: bool = True) -> Path:
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "scores.parquet")
     frame.to_parquet(folder / "utterances.parquet", index=False)
     runs.write_skipped([], folder / "skipped.csv")
-    stated = record() | ({"files": integrity.seal(folder)} if sealed else {})
+    stated = record() | ({"files": sealing.seal(folder)} if sealed else {})
     runs.write_json(stated, folder / "run.json")
     return folder
 
@@ -368,5 +368,5 @@ def test_it_is_fast():
     started = time.perf_counter()
     integrity.check_utterances(frame, record(), Path("x"))
     integrity.check_scores(table, Path("x"))
-    integrity.fingerprint(table)
+    sealing.fingerprint(table)
     assert time.perf_counter() - started < 30

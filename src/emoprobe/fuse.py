@@ -260,7 +260,7 @@ def fuse_runs(
     Raises:
         InputError: An option is wrong, a folder is no run, a cell is not clear, or the runs do not fit together.
     """
-    from emoprobe import integrity, runs
+    from emoprobe import runs, sealing
     from emoprobe.cell import make_targets
     from emoprobe.crossfit import plan
     from emoprobe.data.utterance import Skipped
@@ -308,7 +308,7 @@ def fuse_runs(
     }
     output.mkdir(parents=True, exist_ok=True)
     kept.to_parquet(output / runs.UTTERANCES_FILE, index=False)
-    record[integrity.SEAL] = integrity.seal(output)
+    record[sealing.SEAL] = sealing.seal(output)
     drawn = runs.write_results(output, analysis, record, figures=figures)
     runs.write_json(record, output / runs.RUN_FILE)
     runs.write_skipped(alone, output / runs.SKIPPED_FILE)

@@ -11,7 +11,6 @@ without a seal.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -22,17 +21,22 @@ import numpy as np
 
 from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
+from emoprobe.sealing import (
+    CELL,
+    PREDICTIONS_FILE,
+    REMEDY,
+    SCORES_FILE,
+    SEAL,
+    UTTERANCES_FILE,
+    compare_seal,
+    in_words,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-SCORES_FILE, UTTERANCES_FILE, PREDICTIONS_FILE = "scores.parquet", "utterances.parquet", "predictions.parquet"
-RUN_FILE, METRICS_FILE, SKIPPED_FILE = "run.json", "metrics.json", "skipped.csv"
-SEAL = "files"
-"""Key of the seal in ``run.json`` and ``metrics.json``."""
-INDEX = "__index_level_0__"  # what pandas adds to a table whose index it keeps
-CELL = ("model", "prompt", "readout")
+METRICS_FILE, SKIPPED_FILE = "metrics.json", "skipped.csv"
 OF_A_CELL = ("model_revision", "dtype", "library_versions", "label_set_hash", "prompt_hash", "readout_options")
 """Columns of the score table that hold one value in a cell."""
 LISTS_OF_A_CELL = ("form_labels", "forms", "kept_tokens")
@@ -40,127 +44,6 @@ SHARES = 1e-6
 """By how much shares may miss their sum, or a target its votes."""
 NATS = 1e-4
 """By how much stored logarithms may miss their sum: they are float32, token by token."""
-REMEDY = "Run it again into a new folder (hydra.run.dir=DIR), or bring back the file that the run wrote."
-
-
-# -- the seal ----------------------------------------------------------------------------------------------------------
-
-
-def seal(folder: Path) -> dict:
-    """What a finished run's record says about the score table and the utterances in its folder.
-
-    Returns:
-        File -> ``rows``, ``sha256`` of all content, ``columns`` (name -> first 16 digits of the SHA-256 of its content)
-        and, of the score table, ``cells``: model, prompt, readout and number of clips of each.
-    """
-    import pyarrow.parquet as pq
-
-    found = {}
-    for name in (SCORES_FILE, UTTERANCES_FILE):
-        if (folder / name).is_file():
-            table = pq.read_table(folder / name)
-            found[name] = fingerprint(table)
-            if name == SCORES_FILE:
-                found[name]["cells"] = _cells(table)
-    return found
-
-
-def seal_predictions(folder: Path) -> dict:
-    """The same of ``predictions.parquet``, for ``metrics.json``."""
-    import pyarrow.parquet as pq
-
-    return {PREDICTIONS_FILE: fingerprint(pq.read_table(folder / PREDICTIONS_FILE))}
-
-
-def fingerprint(table: pa.Table) -> dict:
-    """Rows and checksums of a table's content: neither chunks, nor encodings, nor the order of columns count."""
-    columns = {name: _digest(table[name]) for name in sorted(set(table.column_names) - {INDEX})}
-    whole = hashlib.sha256(json.dumps([table.num_rows, columns], sort_keys=True).encode()).hexdigest()
-    return {"rows": table.num_rows, "sha256": whole, "columns": columns}
-
-
-def _digest(column: pa.ChunkedArray) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a column's values in order."""
-    import pyarrow as pa
-
-    digest = hashlib.sha256()
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type):
-        column = column.cast(pa.large_string())  # a large table's texts have no room in one chunk of short ones
-    joined = column.combine_chunks()
-    # An empty column, or one of several chunks, comes back chunked in some versions.
-    for chunk in joined.chunks if isinstance(joined, pa.ChunkedArray) else [joined]:
-        _add(digest, chunk)
-    return digest.hexdigest()[:16]
-
-
-def _add(digest, array: pa.Array) -> None:
-    """Feed an array's values: where there are any, lengths of lists and texts, then what is in them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = array.type
-    digest.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
-    if pa.types.is_null(kind):
-        return
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        digest.update(_numbers(pc.list_value_length(array), "<i8"))
-        _add(digest, array.flatten())
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        texts = pc.fill_null(array, "").cast(pa.large_binary())
-        digest.update(_numbers(pc.binary_length(texts), "<i8"))
-        ends = np.frombuffer(texts.buffers()[1], "<i8")[texts.offset : texts.offset + len(texts) + 1]
-        if len(texts) and ends[-1] > ends[0]:
-            digest.update(memoryview(texts.buffers()[2])[ends[0] : ends[-1]])
-    else:
-        digest.update(_numbers(array, "<f8" if pa.types.is_floating(kind) else "<i8"))
-
-
-def _numbers(array: pa.Array, kind: str) -> bytes:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wide = array.cast(pa.float64() if kind == "<f8" else pa.int64())
-    return pc.fill_null(wide, 0).to_numpy(zero_copy_only=False).astype(kind).tobytes()
-
-
-def _cells(scores: pa.Table) -> list[dict]:
-    """Model, prompt, readout and number of clips of every cell, in the order of their names."""
-    import pyarrow.compute as pc
-
-    clips = scores.filter(pc.equal(scores["input"], "clip"))
-    counted = clips.group_by(list(CELL)).aggregate([("utterance_id", "count")]).to_pylist()
-    cells = [{**{name: row[name] for name in CELL}, "clips": row["utterance_id_count"]} for row in counted]
-    return sorted(cells, key=lambda cell: [str(cell[name]) for name in CELL])
-
-
-def _compare_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
-    """Refuse a table that is not the one that was sealed.
-
-    Raises:
-        InputError: Its content is another.
-    """
-    found = fingerprint(table)
-    if found["sha256"] == stated.get("sha256"):
-        return
-    told = []
-    if found["rows"] != stated.get("rows"):
-        told.append(f"{found['rows']} rows instead of {stated.get('rows')}")
-        then = {tuple(cell[name] for name in CELL): cell["clips"] for cell in stated.get("cells", ())}
-        now = {tuple(c[name] for name in CELL): c["clips"] for c in _cells(table)} if then else {}
-        other = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-        told += [f"{now.get(key, 0)} clips instead of {then.get(key, 0)} in {_in_words(key)}" for key in other[:1]]
-    else:
-        before, after = stated.get("columns", {}), found["columns"]
-        told += [f"changed in {name}" for name in before if name in after and before[name] != after[name]][:4]
-        told += [f"without {name}" for name in before if name not in after][:4]
-        told += [f"with a new column {name}" for name in after if name not in before][:4]
-    raise InputError(
-        f"the file is not the one that the run wrote: {'; '.join(told) or 'its checksum differs'}",
-        file=file,
-        remedy=REMEDY,
-    )
 
 
 # -- the door ----------------------------------------------------------------------------------------------------------
@@ -200,7 +83,7 @@ def check(folder: Path, record: Mapping, scores: pa.Table, utterances: pd.DataFr
         if not (folder / name).is_file():
             raise InputError("a file that the run wrote is missing", file=folder / name, remedy=REMEDY)
         table = scores if name == SCORES_FILE else pq.read_table(folder / name)
-        _compare_seal(folder / name, stated[name], table)
+        compare_seal(folder / name, stated[name], table)
 
 
 def check_predictions(folder: Path, record: Mapping, predictions: pd.DataFrame) -> None:
@@ -231,10 +114,10 @@ def check_predictions(folder: Path, record: Mapping, predictions: pd.DataFrame) 
         stated = record.get(SEAL, {}).get(UTTERANCES_FILE)
         if stated:
             sealed = True
-            _compare_seal(human, stated, pq.read_table(human))
+            compare_seal(human, stated, pq.read_table(human))
     stated = _sealed_predictions(folder / METRICS_FILE)
     if stated:
-        _compare_seal(file, stated, pq.read_table(file))
+        compare_seal(file, stated, pq.read_table(file))
     if not (sealed and stated):
         _note(folder, finished=True)
 
@@ -262,10 +145,6 @@ def _refuse(names: Sequence[str], what: str, file: Path, field: str) -> None:
     if names:
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
         raise InputError(f"utterance {names[0]!r} {what}{more}", file=file, field=field, remedy=REMEDY)
-
-
-def _in_words(key: Sequence[str]) -> str:
-    return ", ".join(str(part) for part in key if part not in ("", "-", None))
 
 
 # -- the human side ----------------------------------------------------------------------------------------------------
@@ -373,7 +252,7 @@ def _check_same_clips(frame: pd.DataFrame, keys: Sequence[str], file: Path) -> N
         times = np.bincount(codes[rows], minlength=len(ids))
         for wrong, what in ((times == 0, "is missing"), (times > 1, "stands twice")):
             if wrong.any():
-                what = f"{what} in the cell {_in_words(key)}, unlike in others"
+                what = f"{what} in the cell {in_words(key)}, unlike in others"
                 _refuse(ids[wrong].tolist(), what, file, "utterance_id")
 
 
@@ -400,7 +279,7 @@ def check_scores(scores: pa.Table, file: Path) -> None:
         for name in CELL:
             same = pc.equal(scores[name], key[name])
             mask = same if mask is None else pc.and_(mask, same)
-        _check_cell(scores.filter(mask).combine_chunks(), _in_words(tuple(key.values())), file)
+        _check_cell(scores.filter(mask).combine_chunks(), in_words(tuple(key.values())), file)
 
 
 def _check_one_sound(clips: pa.Table, file: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import integrity, runs, stopping, tracking
+from emoprobe import runs, sealing, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.claim import claimed
 from emoprobe.completeness import check_complete
@@ -151,7 +151,7 @@ def _run(config: DictConfig) -> Path:
             )
         record = runs.make_record(config, corpus, prepared, skipped, labels, model)
         record |= {"num_scored": scored, "speed": speed(outcomes)}
-        record[integrity.SEAL] = integrity.seal(folder)
+        record[sealing.SEAL] = sealing.seal(folder)
         heard = [utterance for utterance in evaluated if utterance.id not in {row.id for row in skipped}]
         record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         runs.write_json(record, folder / runs.RUN_FILE)

@@ -22,7 +22,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from emoprobe import integrity
+from emoprobe import integrity, sealing
 from emoprobe.analysis import Analysis
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions, Targets
@@ -277,8 +277,8 @@ def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bo
     }
     policy = record["soft_label_policy"]
     rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
-    sealed = integrity.seal_predictions(folder)
-    write_json({"run": record, "metrics": definitions, "rows": rows, integrity.SEAL: sealed}, folder / "metrics.json")
+    sealed = sealing.seal_predictions(folder)
+    write_json({"run": record, "metrics": definitions, "rows": rows, sealing.SEAL: sealed}, folder / "metrics.json")
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []

@@ -21,11 +21,11 @@ import numpy as np
 
 from emoprobe.cell import has_rank, saw_its_votes
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.integrity import SEAL
 from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
 from emoprobe.report.found import Collection, Entry, Group, Problem, Run
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT
+from emoprobe.sealing import SEAL
 
 PARTS = Path(__file__).parent / "page"
 SCRIPTS = ("core.js", "leaderboard.js", "figures.js", "clips.js", "page.js")

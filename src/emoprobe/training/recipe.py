@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import integrity, runs, tracking
+from emoprobe import runs, sealing, tracking
 from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
@@ -100,7 +100,7 @@ def run(config: DictConfig) -> Path:
         record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
         frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
-        record[integrity.SEAL] = integrity.seal(folder)
+        record[sealing.SEAL] = sealing.seal(folder)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(shown.skipped, folder / runs.SKIPPED_FILE)
         plain = AnalysisOptions(

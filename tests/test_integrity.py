@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.special import logsumexp
+from scoring import config, write_corpus
 
-from emoprobe import integrity, runs, sealing
+from emoprobe import integrity, probing, runs, sealing
 from emoprobe.analyse import main as analyse
 from emoprobe.compare import main as compare
 from emoprobe.errors import InputError
@@ -370,3 +371,16 @@ def test_it_is_fast():
     integrity.check_scores(table, Path("x"))
     sealing.fingerprint(table)
     assert time.perf_counter() - started < 30
+
+
+def test_edited_scores_are_not_taken_over_by_another_run(tiny_whisper_path, tmp_path):
+    manifest = write_corpus(tmp_path / "corpus", count=3)
+    options = ("calibration=none", "prompt=bare_label")
+    first = probing.run(config(tiny_whisper_path, manifest, tmp_path / "a", *options))
+    table = pq.read_table(first / "scores.parquet")
+    other = pa.array([text + " " for text in table["audio_sha256"].to_pylist()])
+    place = table.column_names.index("audio_sha256")
+    pq.write_table(table.set_column(place, "audio_sha256", other), first / "scores.parquet")
+    for folder, resume in (("a", ()), ("b", (f"resume={first}",))):
+        with pytest.raises(InputError, match="not the one that the run wrote: changed in audio_sha256"):
+            probing.run(config(tiny_whisper_path, manifest, tmp_path / folder, *options, *resume))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-METRICS_FILE, SKIPPED_FILE = "metrics.json", "skipped.csv"
+RUN_FILE, METRICS_FILE, SKIPPED_FILE = "run.json", "metrics.json", "skipped.csv"
 OF_A_CELL = ("model_revision", "dtype", "library_versions", "label_set_hash", "prompt_hash", "readout_options")
 """Columns of the score table that hold one value in a cell."""
 LISTS_OF_A_CELL = ("form_labels", "forms", "kept_tokens")
@@ -84,6 +84,24 @@ def check(folder: Path, record: Mapping, scores: pa.Table, utterances: pd.DataFr
             raise InputError("a file that the run wrote is missing", file=folder / name, remedy=REMEDY)
         table = scores if name == SCORES_FILE else pq.read_table(folder / name)
         compare_seal(folder / name, stated[name], table)
+
+
+def check_seal(folder: Path, scores: pa.Table) -> None:
+    """Refuse a score table that is not the one that a finished run sealed.
+
+    Args:
+        folder: Run folder; one without a seal is taken as it is.
+        scores: Its score table.
+
+    Raises:
+        InputError: It is another.
+    """
+    try:
+        stated = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get(SEAL, {}).get(SCORES_FILE)
+    except (OSError, ValueError, AttributeError):
+        return
+    if stated and (folder / SCORES_FILE).is_file():
+        compare_seal(folder / SCORES_FILE, stated, scores)
 
 
 def check_predictions(folder: Path, record: Mapping, predictions: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from emoprobe import integrity
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
@@ -46,6 +47,8 @@ class Earlier:
         if source is None:
             return
         table = read_scores(source)
+        integrity.check_scores(table, Path(source) / FILE_NAME)
+        integrity.check_seal(Path(source), table)
         with_heads, table = len(table), _zero_shot(table)
         whole = len(table)
         sfm = probe.sfm

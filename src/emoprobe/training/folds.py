@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from emoprobe import runs, tracking
 from emoprobe.data.splits import Split
+from emoprobe.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import FitOptions, fit_reader
 from emoprobe.training.losses import Loss
 from emoprobe.training.method import Method
-from emoprobe.training.resume import CHECKPOINTS, is_main
+from emoprobe.training.resume import CHECKPOINTS
 
 
 @dataclass

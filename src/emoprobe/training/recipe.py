@@ -23,7 +23,8 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
-from emoprobe.training.resume import CHECKPOINTS, claim, is_main
+from emoprobe.stopping import is_main
+from emoprobe.training.resume import CHECKPOINTS, claim
 
 
 def run(config: DictConfig) -> Path:

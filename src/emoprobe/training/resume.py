@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +10,9 @@ from pathlib import Path
 from emoprobe import runs
 from emoprobe.errors import InputError
 from emoprobe.scores import PARTS_NAME
+from emoprobe.stopping import is_main
 
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
-
-
-def is_main() -> bool:
-    """Whether this is the only or the first process; Lightning numbers those that it starts."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _identity(settings: Mapping) -> dict:

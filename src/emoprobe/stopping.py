@@ -67,14 +67,17 @@ def hold() -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Signals raise `KeyboardInterrupt` at once; nested in itself it changes nothing."""
+    """Signals raise `KeyboardInterrupt` at once (in the first process); nested in itself it changes nothing."""
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    if before[signal.SIGTERM] is not _handle:
-        _State.signum = 0
+    outermost = _handle not in before.values()
+    if outermost:
+        _State.waits = not is_main()  # a later process stops when all agree to: it would leave the first one waiting
     hold()
     try:
         yield
     finally:
+        if outermost:
+            _State.signum, _State.waits = 0, False
         if threading.current_thread() is threading.main_thread():
             for signum, handler in before.items():
                 signal.signal(signum, handler)
@@ -95,7 +98,8 @@ def graceful(remedy: str = "") -> Iterator[None]:
         _State.waits, _State.remedy = True, remedy
         try:
             yield
-            check()
+            if is_main():
+                check()
         finally:
             _State.waits, _State.remedy = before
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from emoprobe import stopping
 from emoprobe.cache import cache_folder
 from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
@@ -285,6 +286,8 @@ def extract(
             sounds |= _add(sfm, batch, spec, limits, cache)
             skipped += batch.skipped
             bar.update(len(batch.utterances) + len(batch.skipped))
+            if stopping.is_main():  # others would leave it waiting
+                stopping.check()
     if not sounds:
         raise InputError(
             f"none of {len(utterances)} utterances has sound that can be used",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import runs, tracking
+from emoprobe import runs, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
@@ -25,6 +25,8 @@ from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
 from emoprobe.stopping import is_main
 from emoprobe.training.resume import CHECKPOINTS, claim
+
+GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 
 def run(config: DictConfig) -> Path:
@@ -63,13 +65,14 @@ def run(config: DictConfig) -> Path:
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
     method = make_method(sfm, settings["head"], labels, prompts, loss)
     resume = claim(folder, settings)
-    lost = method.prepare(
-        [item.utterance for item in prepared.items],
-        limits,
-        batch_size=settings["batch_size"],
-        on_error=settings["dataset"]["on_error"],
-        progress=settings["trainer"]["enable_progress_bar"] and is_main(),
-    )
+    with stopping.graceful(GO_ON):
+        lost = method.prepare(
+            [item.utterance for item in prepared.items],
+            limits,
+            batch_size=settings["batch_size"],
+            on_error=settings["dataset"]["on_error"],
+            progress=settings["trainer"]["enable_progress_bar"] and is_main(),
+        )
     folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
     splits = [members[0] for members in folds]
     tested = {item.utterance.id for split in splits for item in split.test}
@@ -84,8 +87,11 @@ def run(config: DictConfig) -> Path:
     with tracking.open_logger(config.logger if is_main() else {}) as logger:
         job = FoldTraining(settings, method, options, loss, corpus.card.name, folder, resume, logger)
         job.start(splits)
-        results = [job.train_fold(members) for members in folds]
-        job.close()
+        try:
+            with stopping.graceful(GO_ON):
+                results = [job.train_fold(members) for members in folds]
+        finally:
+            job.close()
         if not is_main():
             return folder
         with ScoreWriter(folder) as writer:

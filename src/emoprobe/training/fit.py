@@ -103,6 +103,7 @@ class ReaderModule(L.LightningModule):
         options: How.
         seed: Of everything random.
         eval_batch_size: Utterances evaluated at once.
+        identity: Of all that the numbers depend on; checkpoints bear it.
 
     Attributes:
         curve: One row per epoch.
@@ -121,6 +122,7 @@ class ReaderModule(L.LightningModule):
         *,
         seed: int,
         eval_batch_size: int = 1024,
+        identity: str = "",
     ) -> None:
         super().__init__()
         self.reader, self.loss, self.options, self.seed = reader, loss, options, seed
@@ -131,6 +133,7 @@ class ReaderModule(L.LightningModule):
         self.stale = 0
         self.finished = False
         self.done = 0
+        self.identity = identity
         self._sum = self._count = 0.0
         self._seen: list[tuple[Tensor, Tensor]] = []
 
@@ -213,7 +216,7 @@ class ReaderModule(L.LightningModule):
         return {f"reader.{name}": value.detach() for name, value in self.trainable().items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        names = ("curve", "best", "best_score", "stale", "finished", "done")
+        names = ("curve", "best", "best_score", "stale", "finished", "done", "identity")
         checkpoint["fit"] = {name: getattr(self, name) for name in names}
         # Of all processes: how many they are may be another number when the fit goes on.
         sums = _gather((self._sum, self._count))
@@ -295,6 +298,7 @@ def fit_reader(
     eval_batch_size: int = 1024,
     checkpoints: Path | None = None,
     resume: Path | None = None,
+    identity: str = "",
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> ReaderModule:
@@ -311,12 +315,19 @@ def fit_reader(
         eval_batch_size: Utterances evaluated at once.
         checkpoints: Where to write what a later run resumes from.
         resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
+        identity: Of all that the numbers depend on.
         on_step: Called after every batch.
         on_epoch: Called with the row of the learning curve after every epoch.
+
+    Raises:
+        InputError: The checkpoint is damaged or of another fit.
+        Stopped: A signal asked for it; there is a checkpoint.
     """
     device = next(reader.parameters()).device
     torch.manual_seed(seed)
-    module = ReaderModule(reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size)
+    module = ReaderModule(
+        reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size, identity=identity
+    )
     callbacks = [_Epochs(on_step, on_epoch), _Checkpoint(checkpoints, options.checkpoint_seconds)]
     arguments = {"accelerator": "cpu", "devices": 1} | dict(trainer or {}) | {"enable_progress_bar": False}
     engine = L.Trainer(
@@ -332,17 +343,33 @@ def fit_reader(
         use_distributed_sampler=False,  # `EpochBatches` and `OwnPart` know the processes
         default_root_dir=checkpoints,
     )
-    last = None if resume is None else resume / LAST
+    last = None if resume is None or not (resume / LAST).is_file() else resume / LAST
+    if last is not None:
+        _check_checkpoint(last, identity)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # `EpochBatches` is
-        engine.fit(
-            module,
-            ckpt_path=last if last is not None and last.is_file() else None,
-            weights_only=True,
+        engine.fit(module, ckpt_path=last, weights_only=True)
+    if not module.best:
+        raise InputError(
+            "nothing was learned in this process, all in those that it started",
+            field="trainer.strategy",
+            remedy="Use trainer.strategy=ddp for several processes.",
         )
     reader.load_state_dict(module.best, strict=False)
     reader.to(device).eval()  # Lightning leaves everything on the CPU
     return module
+
+
+def _check_checkpoint(file: Path, identity: str) -> None:
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)["fit"]["identity"]
+        what = None if found == identity else "this checkpoint is of another fit"
+    except Exception as error:  # a damaged archive raises many kinds
+        what = f"this checkpoint is damaged: {type(error).__name__}"
+    if what is not None:
+        raise InputError(
+            what, file=file, field="ckpt", remedy="Delete it and repeat the command: this fit then begins anew."
+        )
 
 
 @torch.no_grad()

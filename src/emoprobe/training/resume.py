@@ -15,7 +15,7 @@ from emoprobe.stopping import is_main
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
 
 
-def _identity(settings: Mapping) -> dict:
+def identity_of(settings: Mapping) -> dict:
     """All that the numbers of a run depend on, as JSON gives it back."""
     fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
     names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
@@ -33,7 +33,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
     if not is_main():
         found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
         return None if found is None else Path(found)
-    identity, ckpt = _identity(settings), settings["ckpt"]
+    identity, ckpt = identity_of(settings), settings["ckpt"]
     resume = None
     if ckpt is not None:
         places = [folder, *_newest(folder)] if ckpt == "last" else [Path(ckpt)]

@@ -3,14 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
+from emoprobe.masking import mask_logs
+
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="probe")
 def main(config: DictConfig) -> None:
-    from emoprobe.errors import run_or_exit
+    from emoprobe.job import run_job
     from emoprobe.probing import run
 
-    run_or_exit(run, config)
+    run_job(run, config)
 
 
 if __name__ == "__main__":
+    mask_logs()
     main()

@@ -73,8 +73,9 @@ def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
 
 def _exit(error: EmoprobeError) -> None:
     from emoprobe import stopping
+    from emoprobe.masking import scrub
 
     if error.kind == stopping.Stopped.kind and not stopping.is_main():
         sys.exit(0)  # the first process says it; a failed one would make Lightning kill it before it has
-    print(f"{error.kind}: {error}", file=sys.stderr, flush=True)
+    print(scrub(f"{error.kind}: {error}"), file=sys.stderr, flush=True)
     sys.exit(error.exit_status)

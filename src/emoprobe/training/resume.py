@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emoprobe import runs
 from emoprobe.errors import InputError
+from emoprobe.masking import masked
 from emoprobe.scores import PARTS_NAME
 from emoprobe.stopping import is_main
 
@@ -16,11 +17,11 @@ TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
 
 
 def identity_of(settings: Mapping) -> dict:
-    """All that the numbers of a run depend on, as JSON gives it back."""
+    """All that the numbers of a run depend on, as JSON gives it back, without secrets."""
     fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
     names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
     more = {"fit": fit, "precision": settings["trainer"]["precision"]}
-    return json.loads(json.dumps({name: settings[name] for name in names} | more, default=str))
+    return json.loads(json.dumps(masked({name: settings[name] for name in names} | more), default=str))
 
 
 def claim(folder: Path, settings: Mapping) -> Path | None:

@@ -88,14 +88,14 @@ def graceful(remedy: str = "") -> Iterator[None]:
     """Signals only leave a mark for `check`; a second one, half a second or more later, is `KeyboardInterrupt` at once.
 
     Args:
-        remedy: How to go on with the stopped run later, for the user.
+        remedy: How to go on with the stopped run later, for the user; of nested ones the outermost's is said.
 
     Raises:
         Stopped: A signal arrived after the last `check`.
     """
     before = _State.waits, _State.remedy
     with heard():
-        _State.waits, _State.remedy = True, remedy
+        _State.waits, _State.remedy = True, _State.remedy or remedy
         try:
             yield
             if is_main():

@@ -42,7 +42,6 @@ STATISTICS = {
 STATE = "state"  # the one kind of a decoder's features: its state at the answer position
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 SAMPLED_ELEMENTS = 64  # of each tensor of the weights, for the key
-BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,10 @@ def sample_of_weights(model: torch.nn.Module) -> str:
             some = flat[:: max(1, len(flat) // SAMPLED_ELEMENTS)]
             digest.update(some.cpu().contiguous().view(torch.uint8).numpy().tobytes())
             # Whole numbers add up to the same in any order: one changed element anywhere changes the sum.
-            bits = flat.contiguous().view(BITS.get(flat.element_size(), torch.uint8))
-            digest.update(str(int(bits.sum(dtype=torch.int64))).encode())
+            bits = flat.contiguous().view(torch.uint8)
+            whole = len(bits) // 8 * 8
+            words = (bits[:whole] if bits.storage_offset() % 8 == 0 else bits[:whole].clone()).view(torch.int64)
+            digest.update(f"{int(words.sum())} {bits[whole:].tolist()}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
+from emoprobe.entry import prepare_streams
 from emoprobe.masking import mask_logs
 
 
@@ -15,5 +16,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     mask_logs()
     main()

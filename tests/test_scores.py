@@ -79,12 +79,12 @@ def test_what_is_not_a_score_table_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="output folder cannot be written") as error:
-        ScoreWriter(tmp_path / "file" / "run")
+        ScoreWriter(tmp_path / "file" / "run").__enter__()
     assert "hydra.run.dir" in str(error.value)
 
 
 def test_a_folder_that_vanishes_is_named(tmp_path):
-    writer = ScoreWriter(tmp_path / "run")
+    writer = ScoreWriter(tmp_path / "run").__enter__()
     writer.parts.rmdir()
     with pytest.raises(InputError, match="cannot be written"):
         writer.write([row("a")])

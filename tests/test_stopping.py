@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from emoprobe import stopping
-from emoprobe.errors import InputError, run_or_exit
+from emoprobe.entry import run_or_exit
+from emoprobe.errors import InputError
 from emoprobe.stopping import Stopped
 
 
@@ -85,7 +86,7 @@ def test_several_processes_stop_by_what_they_agree_upon():
 COMMAND = """
 import os, signal, sys, time
 from emoprobe import stopping
-from emoprobe.errors import run_or_exit
+from emoprobe.entry import run_or_exit
 
 def batches():
     with stopping.graceful("Go on."):

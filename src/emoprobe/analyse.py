@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.errors import EmoprobeError
+from emoprobe.entry import command
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -31,17 +31,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        if parsed.what == "floors":
-            print_floors(parsed.overrides, parsed.output)
-        else:
-            analyse_again(Path(parsed.what), parsed.overrides, parsed.output)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if parsed.what == "floors":
+        print_floors(parsed.overrides, parsed.output)
+    else:
+        analyse_again(Path(parsed.what), parsed.overrides, parsed.output)
     return 0
 
 

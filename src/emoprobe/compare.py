@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.cell import KEYS
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,19 +44,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        frame = compare_runs(parsed.runs, parsed.cells, parsed.metric, resamples=parsed.resamples)
-        print_comparisons(frame, parsed.metric)
-        if parsed.output is not None:
-            parsed.output.parent.mkdir(parents=True, exist_ok=True)
-            frame.to_csv(parsed.output, index=False)
-            print(f"Written: {parsed.output}")
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    frame = compare_runs(parsed.runs, parsed.cells, parsed.metric, resamples=parsed.resamples)
+    print_comparisons(frame, parsed.metric)
+    if parsed.output is not None:
+        parsed.output.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(parsed.output, index=False)
+        print(f"Written: {parsed.output}")
     return 0
 
 

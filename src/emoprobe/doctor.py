@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emoprobe.errors import EmoprobeError
+from emoprobe.entry import command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -291,6 +291,7 @@ def run(overrides: Sequence[str]) -> bool:
     return all(verdict.passed for verdict in verdicts)
 
 
+@command(mistake=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(
@@ -301,11 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="Hydra overrides: model=... model.path=... prompt=... labels=...")
     parsed = parser.parse_args(arguments)
-    try:
-        return 0 if run(parsed.overrides) else 1
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return 0 if run(parsed.overrides) else 1
 
 
 if __name__ == "__main__":

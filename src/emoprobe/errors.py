@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 
 class EmoprobeError(Exception):
-    """Base of every error that emoprobe raises on purpose; entry points print it without a traceback.
-
-    Attributes:
-        kind: What the printed line begins with.
-        exit_status: Of the command that it ends.
-    """
-
-    kind = "error"
-    exit_status = 1
+    """Base of every error that emoprobe raises on purpose; entry points print it without a traceback."""
 
 
 class InputError(EmoprobeError, ValueError):
@@ -50,32 +39,3 @@ class InputError(EmoprobeError, ValueError):
 
 class WeightsError(EmoprobeError):
     """A model's weights are missing, damaged or not what they claim to be."""
-
-
-def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
-    """Call a command; the user's mistakes and signals end it in one line and an exit status, not in a traceback.
-
-    The status is 1 after a mistake, and 128 + the signal's number after a signal: 143 for SIGTERM, 130 for Ctrl-C.
-    """
-    from emoprobe import stopping
-
-    with stopping.heard():
-        try:
-            run(*arguments)
-        except EmoprobeError as error:
-            _exit(error)
-        except (KeyboardInterrupt, SystemExit) as error:
-            # Lightning answers KeyboardInterrupt, and SIGTERM in its first moments, with SystemExit.
-            if isinstance(error, SystemExit) and not stopping.requested():
-                raise
-            _exit(stopping.Stopped(stopping.requested() or signal.SIGINT))
-
-
-def _exit(error: EmoprobeError) -> None:
-    from emoprobe import stopping
-    from emoprobe.masking import scrub
-
-    if error.kind == stopping.Stopped.kind and not stopping.is_main():
-        sys.exit(0)  # the first process says it; a failed one would make Lightning kill it before it has
-    print(scrub(f"{error.kind}: {error}"), file=sys.stderr, flush=True)
-    sys.exit(error.exit_status)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -63,17 +64,12 @@ def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
     return folder
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        print(
-            f"wrote {export(parsed.bundle, parsed.folder, parsed.overrides)}; load it with model.path={parsed.folder}"
-        )
-        return 0
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    print(f"wrote {export(parsed.bundle, parsed.folder, parsed.overrides)}; load it with model.path={parsed.folder}")
+    return 0
 
 
 if __name__ == "__main__":

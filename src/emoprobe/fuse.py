@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,21 +68,18 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        fuse_runs(
-            parsed.run_a,
-            parsed.run_b,
-            parsed.output,
-            cells=(parsed.cell_a, parsed.cell_b),
-            figures=not parsed.no_figures,
-            **{name: getattr(parsed, name) for name in ("pool", "folds", "seed", "floor")},
-        )
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    fuse_runs(
+        parsed.run_a,
+        parsed.run_b,
+        parsed.output,
+        cells=(parsed.cell_a, parsed.cell_b),
+        figures=not parsed.no_figures,
+        **{name: getattr(parsed, name) for name in ("pool", "folds", "seed", "floor")},
+    )
     return 0
 
 

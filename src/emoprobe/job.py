@@ -12,14 +12,15 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from emoprobe import masking
-from emoprobe.errors import EmoprobeError, InputError, run_or_exit
+from emoprobe.entry import run_or_exit
+from emoprobe.errors import EmoprobeError, InputError
 
 # What Lightning and torch tell the processes of one job about each other; the next job has others.
 OF_PROCESSES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 
 
 def run_job(run: Callable[..., object], config: DictConfig, *arguments: object) -> None:
-    """Call a recipe as a job of probe.py or train.py; see `emoprobe.errors.run_or_exit` for how it ends."""
+    """Call a recipe as a job of probe.py or train.py; see `emoprobe.entry.run_or_exit` for how it ends."""
 
     def job() -> None:
         with one_job(config):

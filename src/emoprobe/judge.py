@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,20 +40,17 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        judge(
-            parsed.run,
-            parsed.output,
-            facts=parsed.facts,
-            resamples=parsed.resamples,
-            figures=not parsed.no_figures,
-        )
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    judge(
+        parsed.run,
+        parsed.output,
+        facts=parsed.facts,
+        resamples=parsed.resamples,
+        figures=not parsed.no_figures,
+    )
     return 0
 
 

@@ -1,31 +1,50 @@
-"""The zero-shot recipe, read top to bottom: corpus, model, scores, analysis, results."""
+"""The zero-shot recipe, read top to bottom: corpus, model, scores, analysis, results.
+
+With several processes (trainer.devices=2) each runs this recipe as far as the scores; the first alone does the rest.
+"""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import runs, tracking
+from emoprobe import runs, stopping, tracking
 from emoprobe.analysis import analyse
+from emoprobe.claim import claimed
+from emoprobe.completeness import check_complete
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.facts import gather_facts
+from emoprobe.data.utterance import Utterance
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
-from emoprobe.scores import ScoreWriter, read_scores
+from emoprobe.readout.nulls import NullInputs
+from emoprobe.scores import ScoreWriter, read_outcomes, read_scores
+
+LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
+"""Options of Lightning's trainer by which clips would go unscored."""
 
 
 def run(config: DictConfig) -> Path:
     """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder."""
+    with stopping.graceful("Run the same command into the same folder to go on."):
+        return _run(config)
+
+
+def _run(config: DictConfig) -> Path:
     settings = runs.plain(config)
     folder = Path(settings["output_dir"])
     labels = runs.build(LabelSet, settings["labels"], "labels")
     prompts = make_prompts(settings["prompt"], labels)
     options = runs.make_options(config)
     limits = runs.build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
+    content_free = runs.build(NullInputs, settings["null_inputs"], "null_inputs")
     corpus = runs.read_corpus(config)
     prepared = runs.prepare_run(config, corpus, labels)
 
@@ -34,78 +53,82 @@ def run(config: DictConfig) -> Path:
     from hydra.utils import instantiate
 
     from emoprobe.data.datamodule import SpeechDataModule
-    from emoprobe.readout.module import ZeroShotProbe, make_null_inputs
+    from emoprobe.readout.earlier import Earlier
+    from emoprobe.readout.module import ZeroShotProbe
     from emoprobe.readout.plan import Plans
     from emoprobe.readout.read import make_readouts
-    from emoprobe.readout.record import BatchRecorder, Earlier
+    from emoprobe.readout.record import BatchRecorder, speed
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)
-    bundle = None
-    if "head" in settings:
-        from emoprobe.training.evaluate import bundle_rows, open_bundle
-        from emoprobe.training.seen import leave_out_seen
+    progress = settings["trainer"]["enable_progress_bar"]
+    trainer = make_trainer(settings["trainer"], BatchRecorder(folder, progress=progress), folder)
+    leads = trainer.is_global_zero
+    with ExitStack() as held:
+        if leads:
+            held.enter_context(claimed(folder, "probe"))
+        bundle = None
+        if "head" in settings:
+            from emoprobe.training.evaluate import bundle_rows, open_bundle
+            from emoprobe.training.seen import leave_out_seen
 
-        bundle = open_bundle(settings["head"])
-        if settings["head"]["seen"] == "leave_out":
-            items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
-            prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
-    asked = settings.get("readout") or {}
-    readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
-    sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
-    needs = frozenset().union(*(prompt.needs for prompt in prompts))
-    evaluated = [item.utterance for item in prepared.items]
-    facts, unknown = gather_facts(
-        needs,
-        evaluated,
-        corpus.utterances,
-        limits,
-        settings["dataset"]["on_error"],
-        progress=settings["trainer"]["enable_progress_bar"],
-    )
-    plans = Plans(sfm, prompts, labels, facts)
-    for plan in plans.samples:
-        for short, long in plan.prefix_conflicts():
-            print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
-    model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
-
-    nulls = make_null_inputs(sfm.sampling_rate, **settings["null_inputs"], seed=settings["seed"])
-    utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-    skipped = [*prepared.skipped, *unknown.values()]
-    frame = runs.utterances_frame(prepared, labels, runs.soft_label_policy(config))
-
-    with tracking.open_logger(config.logger) as logger:
+            bundle = open_bundle(settings["head"])
+            if settings["head"]["seen"] == "leave_out":
+                items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
+                prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
+        asked = settings.get("readout") or {}
+        readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
+        sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
+        needs = frozenset().union(*(prompt.needs for prompt in prompts))
+        evaluated = [item.utterance for item in prepared.items]
+        facts, unknown = gather_facts(
+            needs, evaluated, corpus.utterances, limits, settings["dataset"]["on_error"], progress=progress and leads
+        )
+        plans = Plans(sfm, prompts, labels, facts)
+        utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
         probe = ZeroShotProbe(sfm, plans, readouts)
-        earlier = Earlier(settings["resume"], folder, probe)
-        with ScoreWriter(folder) as writer:
-            record = runs.make_record(config, corpus, prepared, skipped, labels, model)
-            runs.write_json(record, folder / runs.RUN_FILE)
-            frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
-            runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
-            utterances = earlier.take_over(utterances, writer)
-            if readouts:
-                writer.write(probe.null_rows(earlier.missing_nulls(nulls)))
+
+        def score(left: Sequence[Utterance]) -> None:
             data = SpeechDataModule(
-                utterances,
+                left,
                 sfm.sampling_rate,
                 limits,
                 batch_size=settings["batch_size"],
                 num_workers=settings["num_workers"],
                 on_error=settings["dataset"]["on_error"],
             )
-            recorder = BatchRecorder(writer, total=len(utterances), progress=settings["trainer"]["enable_progress_bar"])
-            trainer = L.Trainer(
-                **{**settings["trainer"], "enable_progress_bar": False},
-                callbacks=[recorder],
-                logger=logger or False,
-                default_root_dir=folder,
-                enable_checkpointing=False,
-                enable_model_summary=False,
-            )
-            if utterances and readouts:
-                trainer.predict(probe, datamodule=data, return_predictions=False)
+            trainer.predict(probe, datamodule=data, return_predictions=False)
+
+        if not leads:
+            if readouts:
+                score(utterances)  # the first process says which of them are left
+            return folder
+
+        for plan in plans.samples:
+            for short, long in plan.prefix_conflicts():
+                print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
+        model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+        nulls = content_free.make(sfm.sampling_rate, settings["seed"])
+        skipped = [*prepared.skipped, *unknown.values()]
+        frame = runs.utterances_frame(prepared, labels, runs.soft_label_policy(config))
+        logger = held.enter_context(tracking.open_logger(config.logger))
+        earlier = Earlier(settings["resume"], folder, probe)
+        with ScoreWriter(folder) as writer:
+            record = runs.make_record(config, corpus, prepared, skipped, labels, model)
+            runs.write_json(record, folder / runs.RUN_FILE)
+            runs.write_parquet(frame, folder / runs.UTTERANCES_FILE)
+            runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
+            left = earlier.take_over(utterances, writer)
+            if readouts:
+                for null in earlier.missing_nulls(nulls):
+                    writer.write(probe.null_rows([null]))
+                    stopping.check()
+            if readouts and (left or trainer.world_size > 1):  # the others wait to be told what is left
+                score(left)
+            outcomes = list(read_outcomes(folder).values())
+            skipped += [row for outcome in outcomes for row in outcome.skipped]
             if bundle is not None:
-                lost = {row.id for row in (*skipped, *recorder.skipped)}
+                lost = {row.id for row in skipped}
                 items = [item for item in prepared.items if item.utterance.id not in lost]
                 rows, unread = bundle_rows(
                     bundle,
@@ -115,13 +138,20 @@ def run(config: DictConfig) -> Path:
                     limits,
                     batch_size=settings["batch_size"],
                     on_error=settings["dataset"]["on_error"],
-                    progress=settings["trainer"]["enable_progress_bar"],
+                    progress=progress,
                 )
                 writer.write(rows)
                 skipped += unread
-        skipped += recorder.skipped
+            cells = [(prompt.name, readout.name) for prompt in prompts for readout in readouts]
+            scored = check_complete(
+                read_scores(folder),
+                [utterance.id for utterance in evaluated],
+                {row.id for row in skipped},
+                cells,
+                [(null.kind, null.draw) for null in nulls],
+            )
         record = runs.make_record(config, corpus, prepared, skipped, labels, model)
-        record["speed"] = recorder.speed()
+        record |= {"num_scored": scored, "speed": speed(outcomes)}
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
 
@@ -140,8 +170,41 @@ def run(config: DictConfig) -> Path:
     return folder
 
 
+def make_trainer(settings: dict, recorder, folder: Path):
+    """Lightning's trainer of a scoring run.
+
+    Raises:
+        InputError: An option is wrong, or would leave clips out without a word.
+    """
+    import lightning as L
+
+    for name in LEAVES_OUT:
+        if settings.get(name):
+            raise InputError(
+                f"trainer.{name} would leave clips unscored",
+                field=f"trainer.{name}",
+                remedy="Use dataset.limit=N, which takes the same N clips every time, spread over speakers.",
+            )
+    own = {
+        "enable_progress_bar": False,
+        "callbacks": [recorder],
+        "logger": False,  # results go to the tracker as a whole, see `emoprobe.tracking`
+        "default_root_dir": folder,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,  # the data module knows the processes
+    }
+    try:
+        return L.Trainer(**(settings | own))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"Lightning's trainer refuses its options: {str(error).splitlines()[0]}", field="trainer"
+        ) from error
+
+
 def quiet() -> None:
     """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -8,8 +8,8 @@ set, corpus, model, versions), ``skipped.csv``, and what is derived from them: `
 from __future__ import annotations
 
 import csv
+import io
 import json
-import math
 import platform
 import subprocess
 from collections import Counter
@@ -31,6 +31,7 @@ from emoprobe.data.votes import SoftLabelPolicy, rater_votes
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
+from emoprobe.output import write_csv, write_json, write_parquet, write_text
 from emoprobe.scores import FILE_NAME, read_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -211,10 +212,11 @@ def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy
 
 def write_skipped(skipped: Sequence[Skipped], file: Path) -> None:
     """``skipped.csv``: what was left out, and why."""
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["utterance_id", "reason", "message", "file", "row"])
-        writer.writerows([row.id, row.reason, row.message, row.file, row.row] for row in skipped)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["utterance_id", "reason", "message", "file", "row"])
+    writer.writerows([row.id, row.reason, row.message, row.file, row.row] for row in skipped)
+    write_text(text.getvalue(), file)
 
 
 def versions() -> dict[str, str]:
@@ -261,31 +263,13 @@ def make_record(
     }
 
 
-def json_safe(value: Any) -> Any:
-    """Plain JSON values: NaN and infinities, which JSON does not have, become null and the strings inf, -inf."""
-    if isinstance(value, dict):
-        return {str(key): json_safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
-
-
-def write_json(value: Any, file: Path) -> None:
-    """Write strict JSON."""
-    file.write_text(
-        json.dumps(json_safe(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-
-
 def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bool) -> list[Path]:
     """Write what was derived; returns the figures."""
     from emoprobe.metrics.functional import METRICS
-    from emoprobe.report.tables import write_csv
+    from emoprobe.report.tables import metrics_frame
 
     folder.mkdir(parents=True, exist_ok=True)
-    analysis.predictions.to_parquet(folder / "predictions.parquet", index=False)
+    write_parquet(analysis.predictions, folder / "predictions.parquet")
     definitions = {
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
         for name, m in METRICS.items()
@@ -293,7 +277,7 @@ def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bo
     policy = record["soft_label_policy"]
     rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
     write_json({"run": record, "metrics": definitions, "rows": rows}, folder / "metrics.json")
-    write_csv(rows, folder / "metrics.csv")
+    write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []
     from emoprobe.report.figures import save_figures

@@ -7,15 +7,19 @@ into ``scores.parquet``.
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
+from emoprobe.output import whole, write_json
 
 SCHEMA_VERSION = 2
 CLIP = "clip"
@@ -75,28 +79,39 @@ SCHEMA = pa.schema(
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
 
 
+@dataclass
+class Outcome:
+    """How far a process of a run is, beside the parts that it has written.
+
+    Args:
+        skipped: Clips whose sound was refused.
+        clips: Clips scored.
+        seconds: Since it began.
+        peak_memory_mib: Of the process.
+        finished: Whether it has scored all that it was given.
+        written: When it said so, seconds since the epoch.
+    """
+
+    skipped: list[Skipped] = field(default_factory=list)
+    clips: int = 0
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    finished: bool = False
+    written: float = 0.0
+
+
 class ScoreWriter:
-    """Writes batches of rows as they come; use as a context manager.
+    """Writes batches of rows as they come; the process that leads the run uses it as a context manager.
 
     Args:
         folder: Run folder.
-
-    Raises:
-        InputError: The folder cannot be written.
+        rank: Number of this process among those that write into the folder; each has files of its own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder, self.rank = Path(folder), rank
         self.parts = self.folder / PARTS_NAME
-        try:
-            self.parts.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"the output folder cannot be written: {error.strerror}",
-                file=self.folder,
-                remedy="Choose another with hydra.run.dir=FOLDER.",
-            ) from error
-        self._count = len(list(self.parts.glob("part-*.parquet")))
+        self._count = len(_part_files(self.folder))
 
     def write(self, rows: Sequence[Mapping]) -> None:
         """Write the rows of one finished batch; they are on disk, whole, when this returns."""
@@ -106,37 +121,51 @@ class ScoreWriter:
         if unknown:
             raise ValueError(f"not columns of the score table: {sorted(unknown)}")
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
-        target = self.parts / f"part-{self._count:06d}.parquet"
-        temporary = target.with_suffix(".tmp")
-        try:
+        with whole(self.parts / f"part-{self.rank:04d}-{self._count:06d}.parquet") as temporary:
             pq.write_table(table, temporary)
-            os.replace(temporary, target)
-        except OSError as error:
-            raise InputError(
-                f"a batch of scores cannot be written: {error}",
-                file=self.folder,
-                remedy="Make room or give write access, then run the same command again: finished batches are kept.",
-            ) from error
         self._count += 1
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say how far this process is."""
+        outcome.written = time.time()
+        write_json(asdict(outcome), self.parts / f"outcome-{self.rank:04d}.json")
 
     def close(self) -> Path:
         """Join the parts into one file and return its path; memory stays that of one part."""
         target = self.folder / FILE_NAME
-        temporary = target.with_suffix(".tmp")
-        with pq.ParquetWriter(temporary, SCHEMA) as writer:
+        with whole(target) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
             for part in _part_files(self.folder):
                 writer.write_table(pq.read_table(part, schema=SCHEMA))
-        os.replace(temporary, target)
         shutil.rmtree(self.parts)
         return target
 
     def __enter__(self) -> ScoreWriter:
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the output folder cannot be written: {error.strerror}",
+                file=self.folder,
+                remedy="Choose another with hydra.run.dir=FOLDER.",
+            ) from error
+        for told in self.parts.glob("outcome-*.json"):  # of a run that died here; its clips are asked about anew
+            told.unlink()
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         # After an error the parts stay as they are: `read_scores` reads them, and nothing computed is lost.
         if kind is None:
             self.close()
+
+
+def read_outcomes(folder: Path) -> dict[int, Outcome]:
+    """What the processes of a run that goes on have said, by rank."""
+    found = {}
+    for file in sorted((folder / PARTS_NAME).glob("outcome-*.json")):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["skipped"] = [Skipped(**row) for row in values["skipped"]]
+        found[int(file.stem.rpartition("-")[2])] = Outcome(**values)
+    return found
 
 
 def _part_files(folder: Path) -> list[Path]:

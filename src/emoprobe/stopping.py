@@ -31,8 +31,6 @@ class Stopped(EmoprobeError):  # noqa: N818  # no error: it does what it was tol
         signal: The signal.
     """
 
-    kind = "stopped"
-
     def __init__(self, signum: int, remedy: str = "") -> None:
         self.signal = signal.Signals(signum)
         self.exit_status = 128 + signum

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -303,14 +304,11 @@ def run(overrides: Sequence[str]) -> bool:
     return fine
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        return 0 if run(parsed.overrides) else 1
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return 0 if run(parsed.overrides) else 1
 
 
 if __name__ == "__main__":

@@ -451,6 +451,15 @@ def test_names_that_differ_in_case_alone_are_always_found_alike(sound: Path):
     assert {SoundFolder(sound).find("wav/e.WAV").name for _ in range(3)} == {"e.wav"}
 
 
+def test_names_in_another_unicode_form(sound: Path):
+    (sound / "wav" / "a\u0308.wav").write_bytes(b"")
+    for name in ("wav/\u00e4.wav", "wav/a\u0308.wav", "wav/\u00c4.WAV"):
+        assert SoundFolder(sound).find(name).name == "a\u0308.wav"
+    (sound / "wav" / "\u00e4.wav").write_bytes(b"")
+    assert SoundFolder(sound).find("wav/\u00e4.wav").name == "\u00e4.wav"
+    assert SoundFolder(sound).find("wav/a\u0308.wav").name == "a\u0308.wav"
+
+
 @pytest.mark.parametrize(
     "relative",
     ["../outside/a.wav", "wav/../../outside/a.wav", "/etc/passwd", "..", ".", "", "/", "wav/../..", "x/../.."],

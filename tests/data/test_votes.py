@@ -185,7 +185,7 @@ def test_always_a_distribution(six: LabelSet, counts: list[int], smoothing: floa
         with pytest.raises(VoteError):
             soft_label(utterance(votes), six, SoftLabelPolicy(smoothing=smoothing))
         return
-    p = soft_label(utterance(votes), six, SoftLabelPolicy(smoothing=smoothing)).distribution
+    p = soft_label(utterance(votes, num_raters=sum(counts)), six, SoftLabelPolicy(smoothing=smoothing)).distribution
     assert p.sum() == pytest.approx(1, abs=1e-12)
     assert (p >= 0).all()
     # Smoothing keeps the order of the labels.
@@ -326,6 +326,59 @@ def test_training_votes_that_cannot_be_used_are_not_passed_over(six: LabelSet):
     prepared = prepare(chosen, six, policy, split="test", missing_audio="ignore")
     assert ids(prepared.others) == ["u3"]
     assert prepared.skipped == ()
+
+
+def test_the_training_split_in_another_case_is_the_prior_too(six: LabelSet):
+    chosen = corpus(make(1, split="Test"), make(2, split="Train"), make(3, split="TRAIN"))
+    prepared = prepare(chosen, six, SoftLabelPolicy(), split="test", missing_audio="ignore")
+    assert ids(prepared.others) == ["u2", "u3"]
+    assert prepare(chosen, six, SoftLabelPolicy(), split="TRAIN", missing_audio="ignore").others == ()
+
+
+# --------------------------------------------------------------------------------- votes that were counted by others
+
+
+@pytest.mark.parametrize("votes", [{"anger": 3, "sad": 3}, {"anger": 3, "bored": 3}])
+def test_more_votes_than_raters(six: LabelSet, refused, votes: dict):
+    clip = utterance(votes)
+    call = lambda: soft_label(clip, six, SoftLabelPolicy(outside="drop"))  # noqa: E731
+    remedy = "dataset.soft_label.several=each"
+    refused(call, "6 votes of 5 raters", file=TABLE, row=2, field="votes", remedy=remedy, reason="bad_votes")
+    assert soft_label(clip, six, SoftLabelPolicy(outside="drop", several="each")).num_raters == 5
+
+
+def test_raters_who_chose_nothing_are_not_enough_raters(six: LabelSet):
+    clip = utterance({"anger": 2, "sad": 1})  # of five raters
+    assert soft_label(clip, six, SoftLabelPolicy(min_raters=3)).num_raters == 5
+    with pytest.raises(VoteError, match="3 raters chose a label of the set, and 4 are needed"):
+        soft_label(clip, six, SoftLabelPolicy(min_raters=4))
+
+
+def test_a_policy_that_published_votes_do_not_follow(six: LabelSet, refused):
+    counted = {"self_reports": True, "several": "each"}
+    clip = utterance({"anger": 0.5, "sad": 0.5}, num_raters=None, counted=counted)
+    for policy in (SoftLabelPolicy(), SoftLabelPolicy(self_reports=True), SoftLabelPolicy(several="each")):
+        error = refused(
+            lambda policy=policy: soft_label(clip, six, policy),
+            "counted with self_reports=true, several=each, which cannot be undone",
+            file=TABLE,
+            row=2,
+            field="dataset.soft_label.self_reports",
+            remedy="dataset.soft_label.self_reports=true dataset.soft_label.several=each",
+        )
+        assert not isinstance(error, VoteError)  # leaving out the clip does not help
+    policy = SoftLabelPolicy(**counted)
+    np.testing.assert_array_equal(soft_label(clip, six, policy).votes, [0.5, 0, 0, 0, 0, 0.5])
+    assert "self-reports count" in policy.name
+
+
+def test_words_of_a_known_corpus_may_share_a_label(six: LabelSet):
+    votes = {"anger": 1, "angry": 1, "sad": 1}
+    with pytest.raises(InputError, match="are both the label 'anger'"):
+        prepare(corpus(utterance(votes)), six, SoftLabelPolicy(), missing_audio="ignore")
+    known = Corpus(replace(CARD, words=tuple(votes)), (utterance(votes),))
+    (item,) = prepare(known, six, SoftLabelPolicy(), missing_audio="ignore").items
+    np.testing.assert_array_equal(item.target.votes, [2, 0, 0, 0, 0, 1])
 
 
 def test_unknown_split(six: LabelSet, refused):

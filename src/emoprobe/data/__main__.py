@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.entry import command
+from emoprobe.errors import InputError
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -38,25 +39,22 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     show = commands.add_parser("show", help="print utterances, votes and soft labels; draw the corpus's ambiguity")
     show.add_argument("-n", "--number", type=int, default=10, help="utterances to print (default: %(default)s)")
     show.add_argument("--sort", choices=("corpus", "entropy"), default="corpus", help="order (default: %(default)s)")
-    for command in (check, show):
-        command.add_argument("overrides", nargs="*", help="Hydra overrides: dataset=NAME dataset.root=DIR labels=NAME")
-        command.add_argument("-o", "--output", type=Path, help="folder to write to")
+    for each in (check, show):
+        each.add_argument("overrides", nargs="*", help="Hydra overrides: dataset=NAME dataset.root=DIR labels=NAME")
+        each.add_argument("-o", "--output", type=Path, help="folder to write to")
     return parser.parse_args(arguments)
 
 
+@command(mistake=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        if parsed.command == "card":
-            print_card(parsed.name)
-        elif parsed.command == "check":
-            return check(parsed)
-        else:
-            show(parsed)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if parsed.command == "card":
+        print_card(parsed.name)
+    elif parsed.command == "check":
+        return check(parsed)
+    else:
+        show(parsed)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
+from emoprobe import stopping
 from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
 
@@ -91,8 +92,10 @@ def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped | Refusal]]) -> 
 class SpeechDataModule(L.LightningDataModule):
     """Batches clips of like duration together, longest first, so that memory problems show at once.
 
+    Of several processes the first says which clips are left to read, and each takes its own part of them, none twice.
+
     Args:
-        utterances: What to read.
+        utterances: What to read; for processes other than the first whatever may have to be read.
         sampling_rate: Hertz.
         limits: Which clips are taken.
         batch_size: Clips per batch.
@@ -111,14 +114,28 @@ class SpeechDataModule(L.LightningDataModule):
         on_error: str = "error",
     ) -> None:
         super().__init__()
-        by_duration = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
-        self.dataset = SpeechDataset(by_duration, sampling_rate, limits, on_error)
+        self.own = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
+        self.sampling_rate, self.limits, self.on_error = sampling_rate, limits, on_error
         self.batch_size, self.num_workers = batch_size, num_workers
 
+    def setup(self, stage: str) -> None:
+        """Divide the clips among the processes."""
+        trainer = self.trainer
+        if trainer.world_size > 1:
+            by_id = {utterance.id: utterance for utterance in self.own}
+            left = trainer.strategy.broadcast(list(by_id))
+            self.own = [by_id[name] for name in left[trainer.global_rank :: trainer.world_size]]
+
     def predict_dataloader(self) -> DataLoader:
-        """All clips once."""
+        """This process's clips once."""
+        dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error)
         return DataLoader(
-            self.dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate, shuffle=False
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            shuffle=False,
+            worker_init_fn=stopping.shield,
         )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -327,7 +328,7 @@ class SoundFolder:
         field: str = "path",
         remedy: str = ROW_REMEDY,
     ) -> Path:
-        """The file at a relative path, whatever the case of its name and suffix; as asked for where there is none.
+        """The file at a relative path, whatever the case or Unicode form of its name; as asked for if there is none.
 
         Args:
             relative: The path.
@@ -373,8 +374,8 @@ class SoundFolder:
         return found, os.path.realpath(found) if name in links else os.path.join(real, name)
 
     def _spelled(self, name: str, names: Mapping[str, str]) -> str:
-        """The name itself, the name without case, or its stem with a sound's suffix, whichever is there first."""
-        wanted = name.lower()
+        """The name itself, without case or Unicode form, or its stem with a sound's suffix: the first that is there."""
+        wanted = unicodedata.normalize("NFC", name).lower()
         stem = os.path.splitext(wanted)[0] if wanted.endswith(self.suffixes) else wanted
         for spelling in (name, wanted, *(stem + suffix for suffix in self.suffixes)):
             if spelling in names:
@@ -383,7 +384,7 @@ class SoundFolder:
 
 
 def _list_folder(folder: str) -> tuple[str, dict[str, str], set[str]]:
-    """Where a folder really is, its names (by themselves and in lower case), and those that are links."""
+    """Where a folder really is, its names (by themselves, and composed in lower case), and those that are links."""
     links: set[str] = set()
     names: dict[str, str] = {}
     try:
@@ -395,5 +396,5 @@ def _list_folder(folder: str) -> tuple[str, dict[str, str], set[str]]:
     except (OSError, ValueError):
         pass  # such a folder holds nothing that could be found
     for name in sorted(names):
-        names.setdefault(name.lower(), name)
+        names.setdefault(unicodedata.normalize("NFC", name).lower(), name)
     return os.path.realpath(folder), names, links

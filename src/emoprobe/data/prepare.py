@@ -86,7 +86,8 @@ def prepare(
             remedy=f"The first was left out because: {skipped[0].message}" if skipped else "Check the corpus folder.",
         )
     # A prior called that of the training split must not be drawn from any other.
-    train = [] if split in (None, "all", "train") else [u for u in kept if u.split == "train"]
+    whole = split is None or split.lower() in ("all", "train")
+    train = [] if whole else [u for u in kept if (u.split or "").lower() == "train"]
     others = _with_targets(train, words, labels, policy, on_error, [])
     return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
 
@@ -140,7 +141,12 @@ def _with_targets(
         "not_in_subset": True,
     }
     items = []
+    columns: set[frozenset[str]] = set()
     for utterance in utterances:
+        # What a corpus's words stand for is known; of a user's own columns two may be the same emotion by mistake.
+        if not known and not utterance.ratings and frozenset(utterance.votes) not in columns:
+            _check_columns(utterance, labels, policy)
+            columns.add(frozenset(utterance.votes))
         try:
             _check_words(utterance, known, labels, policy)
             items.append(Item(utterance, soft_label(utterance, labels, policy)))
@@ -149,6 +155,26 @@ def _with_targets(
                 raise
             skipped.append(Skipped(utterance.id, error.reason, str(error), str(utterance.file or ""), utterance.row))
     return items
+
+
+def _check_columns(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> None:
+    """Refuse two columns of one label, unless the policy merges them by name."""
+    owner: dict[str, str] = {}
+    for word in utterance.votes:
+        label = resolve(word, labels, policy)
+        if label is None or word.strip().lower() in policy.merge:
+            continue
+        before = owner.setdefault(label, word)
+        if before != word:
+            kind = "votes" if utterance.num_raters is not None else "p"
+            raise InputError(
+                f"{before!r:.80} and {word!r:.80} (such as columns {kind}_{before:.80} and {kind}_{word:.80}) are both "
+                f"the label {label!r}, and would be added up",
+                file=utterance.file,
+                row=utterance.row,
+                field=f"{kind}_{word:.80}",
+                remedy=f"Keep one of them; if both are meant, say so: '++dataset.soft_label.merge.{word:.80}={label}'.",
+            )
 
 
 def _check_words(utterance: Utterance, known: Collection[str], labels: LabelSet, policy: SoftLabelPolicy) -> None:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from emoprobe.data.cells import identity, is_blank
+from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
@@ -140,15 +142,20 @@ def split_items(items: Sequence[Item], policy: SplitPolicy, member: int = 0) -> 
         policy: How they are divided.
         member: Number of the averaged member that trains on the split; the test part is the same for all.
 
-    Over all folds of ``kfold`` and ``leave_one_out``, every clip is tested exactly once.
+    Over all folds of ``kfold`` and ``leave_one_out``, every clip is tested exactly once. An unknown speaker is nobody:
+    not one person, and not the same as another unknown one. Folds by speaker and official splits refuse such clips (an
+    official split takes them with ``unknown_speakers=allow``); folds by another fact cannot tell whether parts share
+    them. Speakers or groups that differ in spelling only, such as ``S1`` and ``s01``, are refused.
 
     Raises:
         InputError: A part is empty, training has nothing to learn, the fold does not exist, there are more folds than
-            groups, a clip has no group, or the parts share speakers or groups.
+            groups, a clip has no group, two groups look alike, or the parts share speakers or groups.
     """
     items = sorted(items, key=lambda item: item.utterance.id)
     if not items:
         raise InputError("there is no clip to divide", field="dataset", remedy="Check the corpus and dataset.limit.")
+    for fact in dict.fromkeys((policy.by, "speaker")):
+        refuse_alike((each.utterance for each in items), lambda utterance, fact=fact: _group(utterance, fact), fact)
     split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy, member)
     _check_parts(split, policy, items)
     if not policy.allow_overlap:
@@ -263,11 +270,13 @@ def _by_name(group: str) -> tuple[list[str | int], str]:
 
 def _group(utterance: Utterance, by: str) -> str | None:
     value = utterance.speaker if by == "speaker" else utterance.metadata.get(by)
-    if value is None or value != value:
-        return None
-    # A table with gaps makes floats of whole numbers: session 1 and session 1.0 are one.
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value).strip() or None
+    try:
+        return identity(value)
+    except ValueError as error:
+        what = f"{error}, and cannot divide clips"
+        raise InputError(
+            what, file=utterance.file, row=utterance.row, field=by, remedy=f"Use another fact ({_PARTITION}.by)."
+        ) from None
 
 
 def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
@@ -276,7 +285,8 @@ def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
     missing = [item.utterance for item, group in zip(items, groups, strict=True) if group is None]
     if missing:
         first = missing[0]
-        facts = [fact for fact in ("speaker", *sorted(first.metadata)) if _group(first, fact)]
+        facts = ["speaker"] if first.speaker else []
+        facts += [fact for fact in sorted(first.metadata) if fact != policy.by and not is_blank(first.metadata[fact])]
         remedy = (
             f"Add it to the corpus, or divide by another fact ({_PARTITION}.by): {', '.join(facts) or 'none known'}."
         )

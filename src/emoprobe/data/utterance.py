@@ -39,6 +39,8 @@ class Utterance:
         transcript: Words spoken.
         dialogue: Text of the previous turns, as it should be shown to a model.
         ratings: Who said what, where the corpus knows it.
+        counted: Options of the soft-label policy by which the votes were counted before they were published; a policy
+            that says otherwise cannot be followed.
         metadata: Further facts (gender, age, acted emotion, ...), strings or numbers.
         file: File the votes came from, for error messages.
         row: Its row, as a person counts (the header is row 1).
@@ -53,6 +55,7 @@ class Utterance:
     transcript: str | None = None
     dialogue: str | None = None
     ratings: tuple[Rating, ...] = ()
+    counted: Mapping[str, object] = field(default_factory=dict)
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     file: Path | None = None
     row: int | None = None
@@ -66,7 +69,7 @@ class Skipped:
         id: Utterance id, empty where the row had none.
         reason: Short machine-readable reason: ``missing_audio``, ``bad_audio``, ``bad_votes``, ``no_votes``,
             ``outside_label_set``, ``too_few_raters``, ``not_in_subset``, ``too_short``, ``too_long``, ``bad_row``,
-            ``duplicate_id``, ``missing_fact``.
+            ``duplicate_id``, ``duplicate_file``, ``missing_fact``.
         message: The full error message.
         file: The file concerned.
         row: The row concerned.

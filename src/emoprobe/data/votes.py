@@ -147,11 +147,20 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
 
     Raises:
         VoteError: The votes are not usable under the policy.
-        InputError: The policy does not fit the label set.
+        InputError: The policy does not fit the label set, or is not that by which published votes were counted.
     """
+    _check_counted(utterance, policy)
     counts, num_raters = count_votes(utterance, policy)
     votes, outside = _over_labels(utterance, counts, labels, policy)
     total = float(votes.sum())
+    everything = total + (outside if policy.outside == "drop" else 0.0)
+    if num_raters is not None and policy.several == "split" and everything > num_raters + 1e-6:
+        raise VoteError(
+            f"{everything:g} votes of {num_raters:g} raters",
+            reason="bad_votes",
+            utterance=utterance,
+            remedy=f"Correct the row; where raters gave several labels, count each: {_POLICY}.several=each.",
+        )
     if total <= 0:
         dropped = f"; the {outside:g} outside it are dropped" if outside else ""
         raise VoteError(
@@ -164,8 +173,9 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
         inside = len(rater_votes(utterance, labels, policy)) if policy.min_raters > 1 else 1
     else:
         # Of shares with a known number of raters, the raters inside the label set are a share of them.
-        everything = total + (outside if policy.outside == "drop" else 0.0)
         inside = math.inf if num_raters is None else num_raters * total / everything
+        # Shares sum to one; of votes, raters beyond them chose nothing.
+        inside = min(inside, total) if everything > 1 + 1e-3 and num_raters is not None else inside
     if inside < policy.min_raters - 1e-6:
         raise VoteError(
             f"{inside:.4g} raters chose a label of the set, and {policy.min_raters} are needed",
@@ -176,6 +186,21 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
     _check_subset(utterance, votes / total, policy)
     distribution = (1 - policy.smoothing) * (votes / total) + policy.smoothing / len(labels)
     return Target(votes, distribution, num_raters, outside)
+
+
+def _check_counted(utterance: Utterance, policy: SoftLabelPolicy) -> None:
+    """Refuse a policy that published counts do not follow: it would stand beside numbers that it did not make."""
+    if all(getattr(policy, option) == value for option, value in utterance.counted.items()):
+        return
+    options = [f"{option}={str(value).lower()}" for option, value in utterance.counted.items()]
+    raise InputError(
+        f"utterance {utterance.id}: these votes were counted with {', '.join(options)}, which cannot be undone",
+        file=utterance.file,
+        row=utterance.row,
+        field=f"{_POLICY}.{next(iter(utterance.counted))}",
+        remedy=f"Take them as they are, {' '.join(f'{_POLICY}.{option}' for option in options)}, or read the single "
+        "ratings (see the card: python -m emoprobe.data card NAME).",
+    )
 
 
 def count_votes(utterance: Utterance, policy: SoftLabelPolicy) -> tuple[Mapping[str, float], float | None]:

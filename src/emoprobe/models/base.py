@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from emoprobe.errors import InputError
 
-NULL_INPUTS = ("silence", "noise", "no_audio")
-
 
 @dataclass(frozen=True)
 class PromptText:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import lightning as L
 import torch
-from torch import Tensor
 
-from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.models.base import NULL_INPUTS, SpeechFoundationModel
+from emoprobe.errors import EmoprobeError
+from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.readout.hearing import check_hearing
+from emoprobe.readout.nulls import NullInput
 from emoprobe.readout.plan import Plans
 from emoprobe.readout.read import Readout, read
 from emoprobe.scores import CLIP
@@ -125,50 +123,3 @@ class ZeroShotProbe(L.LightningModule):
 def _is_out_of_memory(error: BaseException) -> bool:
     """torch raises a plain RuntimeError where the CPU's memory is spent."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-@dataclass(frozen=True)
-class NullInput:
-    """A content-free input; ``waveform`` is None where the model hears nothing at all."""
-
-    kind: str
-    draw: int
-    waveform: Tensor | None
-
-    @property
-    def sha256(self) -> str:
-        """Of the waveform's float32 bytes; empty without a waveform."""
-        return "" if self.waveform is None else hashlib.sha256(self.waveform.numpy().tobytes()).hexdigest()
-
-
-def make_null_inputs(
-    sampling_rate: int, *, kinds: Sequence[str], seconds: float, noise_draws: int, noise_rms: float, seed: int
-) -> list[NullInput]:
-    """Content-free inputs.
-
-    Args:
-        sampling_rate: Hertz.
-        kinds: ``silence`` (digital), ``noise`` (Gaussian), ``no_audio``.
-        seconds: Their duration.
-        noise_draws: Independent noise clips.
-        noise_rms: Standard deviation of the noise, of full scale.
-        seed: Of the noise.
-
-    Raises:
-        InputError: An option is wrong.
-    """
-    unknown = [kind for kind in kinds if kind not in NULL_INPUTS]
-    if unknown:
-        raise InputError(
-            f"unknown null input {unknown[0]!r}", field="null_inputs.kinds", remedy=f"Use some of {NULL_INPUTS}."
-        )
-    if seconds <= 0 or noise_draws < 1 or noise_rms <= 0:
-        raise InputError("seconds, noise_draws and noise_rms must be positive", field="null_inputs")
-    length = round(seconds * sampling_rate)
-    generator = torch.Generator().manual_seed(seed)
-    inputs = []
-    for kind in kinds:
-        for draw in range(noise_draws if kind == "noise" else 1):
-            noise = torch.randn(length, generator=generator) * noise_rms if kind == "noise" else None
-            inputs.append(NullInput(kind, draw, torch.zeros(length) if kind == "silence" else noise))
-    return inputs

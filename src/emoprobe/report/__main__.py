@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.errors import EmoprobeError
+from emoprobe.entry import command
 
 PAGE_FILE = "index.html"
 LEADERBOARD = "leaderboard"
@@ -56,14 +56,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parsed
 
 
+@command()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parsed = parse_arguments(arguments)
-    try:
-        report(parsed)
-    except EmoprobeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    report(parsed)
     return 0
 
 

@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.output import whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -54,5 +56,6 @@ def say_nothing(axes: Axes, statement: str = "no utterance has a distribution he
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's suffix; returns the path."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every step of embedding a font in a PDF
-    figure.savefig(path, dpi=DPI)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
     return path

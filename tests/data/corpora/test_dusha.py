@@ -70,6 +70,16 @@ def test_unknown_annotators_are_never_the_same_person(root: Path):
     assert clip.metadata["golden"] == "happy"
 
 
+@pytest.mark.parametrize("nobody", ["nan", "None", "NULL"])
+def test_annotators_and_facts_that_spell_unknown(root: Path, nobody: str):
+    table = root / copy.TRAIN
+    extra = [copy.vote("h8", "sad", nobody, nobody, said=nobody, acted=nobody, golden=nobody)] * 2
+    table.write_text(table.read_text() + copy.tsv(tuple(extra)).partition("\n")[2])
+    clip = by_id(read_dusha(root))["h8"]
+    assert [rating.rater for rating in clip.ratings] == ["h8#1", "h8#2"]
+    assert (clip.speaker, clip.transcript, clip.metadata) == (None, None, {"domain": "crowd", "duration": 2.5})
+
+
 def test_a_podcast_in_jsonl(root: Path):
     clip = by_id(read_dusha(root))["g7"]
     assert clip.ratings == (Rating("w1", ("neutral",)), Rating("w9", ("happy",)))

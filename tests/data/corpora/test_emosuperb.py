@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from copies import emosuperb as copy
+from copies import iemocap
 from copies.fuzz import survives
 from copies.labels import label_set
 from copies.sound import write_sound
 
 from emoprobe import runs
 from emoprobe.data.corpora.emosuperb import CARD, read_emosuperb
+from emoprobe.data.prepare import Item
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.errors import InputError
 
@@ -95,9 +99,15 @@ def test_session_of_improv(root: Path):
     assert (first.speaker, first.metadata["session"]) == ("1001", "1001")
 
 
-def test_unknown_speaker(root: Path):
-    rewrite(root, ",1001,Male", ",Unknown,Male")
+@pytest.mark.parametrize("name", ["Unknown", "nan", "NaN", "None", ""])
+def test_unknown_speaker(root: Path, name: str):
+    rewrite(root, ",1001,Male", f",{name},Male")
     assert read_emosuperb(root).utterances[0].speaker is None
+
+
+def test_a_speaker_who_is_a_number(root: Path):
+    rewrite(root, ",1001,Male", ",1001.0,Male")
+    assert read_emosuperb(root).utterances[0].speaker == "1001"
 
 
 def test_primary_and_secondary(root: Path):
@@ -304,14 +314,99 @@ def test_a_run(root: Path):
     assert [len(part) for part in (split.train, split.development, split.test)] == [4, 2, 2]
 
 
-def test_a_run_of_iemocap(root: Path):
-    overrides = ["dataset=emosuperb", f"dataset.root={root}", "dataset.corpus=IEMOCAP", "labels=iemocap9"]
-    config = runs.compose([*overrides, "dataset.missing_audio=ignore"])
-    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap9"))
-    assert len(prepared.items) == 4
+# ---------------------------------------------------------------------------------------- two routes to IEMOCAP's votes
+
+OWN = ("dataset.soft_label.self_reports=true", "dataset.soft_label.several=each")
+
+
+def prepared(root: Path, *more: str, dataset: str = "emosuperb") -> dict[str, Item]:
+    """The items of a run by id, with the nine classes that the tables have."""
+    overrides = [f"dataset={dataset}", f"dataset.root={root}", "labels=iemocap9", "dataset.missing_audio=ignore"]
+    overrides += ["dataset.corpus=IEMOCAP"] if dataset == "emosuperb" else []
+    config = runs.compose([*overrides, "dataset.soft_label.outside=drop", *more])
+    items = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap9")).items
+    return {item.utterance.id: item for item in items}
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[Path, Path]:
+    """IEMOCAP, and EMO-SUPERB with the shares of the same turns, counted from the text as the published ones are."""
+    iemocap.write(tmp_path / "iemocap")
+    copy.write(tmp_path / "superb")
+    columns = dict(zip(copy.NINE, ("Frus", "Ang", "Sad", "Disg", "Exc", "Fear", "Neut", "Sur", "Happ"), strict=True))
+    text = copy.line("FileName", *copy.NINE, "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")
+    for evaluation in iemocap.EVALUATIONS.values():
+        for block in evaluation.split("\n\n"):
+            turn = re.search(r"\t(Ses\S+)\t", block)
+            given = re.findall(r"^C-(\w+):\t([^\t(]*)", block, re.MULTILINE)
+            # Of a turn that one rater judged twice the published tables do not say what they counted.
+            if not turn or len({rater for rater, _ in given}) < len(given):
+                continue
+            said = [word.strip() for _, labels in given for word in labels.split(";")]
+            counts = [sum(word.startswith(start) for word in said) for start in columns.values()]
+            sex = {"F": "Female", "M": "Male"}[turn[1].split("_")[-1][0]]
+            text += copy.line(f"{turn[1]}.wav", *copy.smoothed(counts), 3, 3, 3, turn[1][3:5], sex, "Train")
+    (tmp_path / "superb" / copy.IEMOCAP).write_text(text)
+    return tmp_path / "iemocap", tmp_path / "superb"
+
+
+def test_published_shares_of_iemocap_need_their_own_policy(both, refused):
+    superb = both[1]
+    for policy in ((), OWN[:1], OWN[1:]):
+        refused(
+            lambda policy=policy: prepared(superb, *policy, "dataset.on_error=skip"),
+            "these votes were counted with self_reports=true, several=each, which cannot be undone",
+            file=superb / copy.IEMOCAP,
+            row=2,
+            field="dataset.soft_label.self_reports",
+            remedy=" ".join(OWN),
+        )
+
+
+def test_both_routes_agree_on_the_published_policy(both):
+    iemocap_root, superb = both
+    there, here = prepared(iemocap_root, *OWN, dataset="iemocap"), prepared(superb, *OWN)
+    assert len(here) == 29
+    assert set(there) - set(here) == {"Ses01F_impro01_F001"}  # a rater occurs twice
+    for name, item in here.items():
+        np.testing.assert_allclose(item.target.distribution, there[name].target.distribution, atol=1e-5)
+    # The self-report of happiness counts beside three raters' neutral.
+    first = here["Ses01F_impro01_F000"].target.distribution
+    np.testing.assert_allclose(first[[5, 6]], [0.25, 0.75], atol=1e-5)
+
+
+def test_both_routes_agree_on_observers_alone(both):
+    iemocap_root, superb = both
+    there, here = prepared(iemocap_root, dataset="iemocap"), prepared(superb, f"dataset.iemocap_root={iemocap_root}")
+    assert len(here) == 29
+    for name, item in here.items():
+        np.testing.assert_array_equal(item.target.distribution, there[name].target.distribution)
+        assert item.target.num_raters == there[name].target.num_raters
+    first = here["Ses01F_impro01_F000"]
+    np.testing.assert_array_equal(first.target.votes, [0, 0, 0, 0, 0, 0, 3, 0, 0])
+    assert (first.utterance.speaker, first.utterance.split, first.target.num_raters) == ("01F", "train", 3)
+    # The means of its raters, where the table's 3, 3, 3 hold those of the actor.
+    assert [first.utterance.metadata[fact] for fact in ("valence", "arousal", "dominance")] == [2.5, 2.5, 2.0]
+
+
+def test_a_turn_that_iemocap_does_not_have(both, refused):
+    iemocap_root, superb = both
+    table = rewrite(superb, "Ses02F_impro02_F000", "Ses02F_impro09_F000", copy.IEMOCAP)
+    row = table.read_text().split("Ses02F_impro09_F000")[0].count("\n") + 1
+    call = lambda **options: read_emosuperb(superb, "IEMOCAP", iemocap_root=iemocap_root, **options)  # noqa: E731
+    what = "IEMOCAP has no turn 'Ses02F_impro09_F000'"
+    refused(call, what, file=table, row=row, field="FileName", remedy="Check dataset.iemocap_root")
+    assert [skipped.row for skipped in call(on_error="skip").skipped] == [row]
+
+
+def test_single_ratings_of_another_corpus(root: Path, both, refused):
+    call = lambda: read_emosuperb(root, iemocap_root=both[0])  # noqa: E731
+    refused(call, "the corpus is CREMA-D", file=None, field="dataset.iemocap_root", remedy="Leave it out")
 
 
 def test_the_card():
     assert CARD.raters
     assert CARD.licence
+    assert "own reports" in CARD.notes
+    assert "self_reports=true" in CARD.notes
     assert set(CARD.words) >= {"anger", "frustration", "relaxed", "joy", "amused"}

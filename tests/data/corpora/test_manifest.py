@@ -354,7 +354,7 @@ def test_votes_that_are_no_object_any_more(write, refused):
 def test_one_emotion_twice(write, refused):
     path = write("m.csv", "path,votes_sad,sad\na.wav,1,1\n")
     call = lambda: read_manifest(path, votes_columns=["votes_sad", "sad"])  # noqa: E731
-    refused(call, "an emotion occurs twice: sad, sad", file=path, row=2, field="votes", remedy=SKIP)
+    refused(call, "'votes_sad' and 'sad' are one emotion", file=path, row=2, field="sad", remedy=SKIP)
 
 
 def test_words_outside_the_label_set(write, refused, six: LabelSet):
@@ -683,7 +683,9 @@ def test_sound_whose_name_differs_in_case(write, tmp_path: Path):
     path = write("m.csv", "path,label\na.wav,sad\nb.wav,sad\nB.wav,sad\nc.wav,sad\n./a.WAV,sad\n")
     corpus = read_manifest(path, on_error="skip")
     # Another format is other sound: it is not taken for the one that was named.
-    assert [utterance.audio.name for utterance in corpus.utterances] == ["a.WAV", "b.wav", "B.wav", "c.wav", "a.WAV"]
+    assert [utterance.audio.name for utterance in corpus.utterances] == ["a.WAV", "b.wav", "B.wav", "c.wav"]
+    # One file under two names is one clip.
+    assert [(row.id, row.reason, row.row) for row in corpus.skipped] == [("./a.WAV", "duplicate_id", 6)]
 
 
 @pytest.mark.parametrize("audio", ["", "  ", "a\\u0000.wav", "a\\n.wav"])

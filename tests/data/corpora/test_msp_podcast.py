@@ -468,6 +468,14 @@ def test_ratings_that_are_not_there(podcast, refused):
     )
 
 
+@pytest.mark.parametrize(("text", "speaker"), [("127.0", "127"), ("nan", None), ("None", None), ("NA", None)])
+def test_speakers_as_other_programs_write_them(podcast, text: str, speaker: str | None):
+    root = podcast("columns")
+    (root / CONSENSUS).write_text((root / CONSENSUS).read_text().replace(",127,", f",{text},", 1))
+    first, second = copy.read(root).utterances[:2]
+    assert (first.speaker, second.speaker) == (speaker, "127")
+
+
 def test_ratings_without_a_list_of_clips(podcast, refused):
     root = podcast("blocks")
     shutil.copy(root / "Labels.txt", root / "Labels" / "labels_detailed.csv")
@@ -490,6 +498,7 @@ def test_ratings_without_a_list_of_clips(podcast, refused):
         (CONSENSUS, f"{FIRST}.wav", f"{FIRST}.mp4", 2, "not the name of a sound file", "FileName", "bad_row", ""),
         (CONSENSUS, f"{FIRST}.wav,", f"{FIRST}.wav,,", 2, "the row has 9 fields and the header 8", None, "bad_row", ""),
         (DETAILED, copy.worker(1), "", 2, "'' is not the id of a worker", "WorkerID", "bad_row", FIRST),
+        (DETAILED, copy.worker(1), "nan", 2, "'nan' is not the id of a worker", "WorkerID", "bad_row", FIRST),
         (DETAILED, copy.worker(1), "W\x07", 2, "is not the id of a worker", "WorkerID", "bad_row", FIRST),
         (DETAILED, f"{FIRST}.wav", "x", 2, "'x' is not the name of a sound file", "FileName", "bad_row", ""),
         (DETAILED, ",3,4,3", ",3,4,3,", 2, "the row has 8 fields and the header 7", None, "bad_row", ""),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.cells import known
 from emoprobe.data.corpora.cremad_checksums import check_sound  # noqa: F401  # for the check of a copy
 from emoprobe.data.files import RESTORE, ROW_REMEDY, Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
@@ -160,8 +161,8 @@ def _read_ratings(root: Path, mode: str, harvest: Harvest) -> dict[str, list[Rat
             if not _NAME.fullmatch(clip):
                 what = f"{clip!r:.80} is not ACTOR_SENTENCE_EMOTION_LEVEL"
                 raise RowError(what, file=file, row=row, field="clipName")
-            if not rater:
-                raise RowError("the field is empty", file=file, row=row, field="localid")
+            if known(rater) is None:
+                raise RowError(f"{rater!r:.80} is not a rater", file=file, row=row, field="localid")
             if answer not in words:
                 words[answer] = (_word(answer, file, row),)
             ratings.setdefault(clip, []).append(Rating(sys.intern(rater), words[answer]))

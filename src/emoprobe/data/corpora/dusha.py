@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.cells import known, words
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
@@ -242,7 +243,7 @@ class _Votes:
         vote = _word(fields["annotator_emo"])
         if not vote:
             return
-        annotator = fields["annotator_id"].strip()
+        annotator = known(fields["annotator_id"])
         if annotator:
             key = (annotator, vote)
             rating = self._ratings.get(key)
@@ -265,12 +266,12 @@ class _Votes:
                 what = f"{duration!r:.80} is not a number of seconds"
                 raise RowError(what, file=self._table, row=row, field="duration")
             facts["duration"] = float(duration)
-        if fields["source_id"].strip():
-            facts["source"] = sys.intern(fields["source_id"].strip())
+        if source := known(fields["source_id"]):
+            facts["source"] = sys.intern(source)
         for column, fact in (("speaker_emo", "acted_emotion"), ("golden_emo", "golden")):
-            if word := _word(fields[column]):
-                facts[fact] = word
-        transcript = fields["speaker_text"].strip() or None
+            if known(fields[column]):
+                facts[fact] = _word(fields[column])
+        transcript = words(fields["speaker_text"])
         return _Clip(self._subset, self._table, row, audio, facts, transcript)
 
 

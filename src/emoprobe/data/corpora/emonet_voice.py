@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from emoprobe.data.cells import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
 from emoprobe.data.parquet import parquet_rows, store_sound
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
@@ -132,7 +133,12 @@ def _rating(value: object) -> tuple[str, dict[str, int]]:
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError(f"{value!r:.80} is not one rater's rating")
     ((rater, scores),) = value.items()
-    if not isinstance(rater, str) or not _is_name(rater.strip()) or not isinstance(scores, dict):
+    if (
+        not isinstance(rater, str)
+        or known(rater) is None
+        or not _is_name(rater.strip())
+        or not isinstance(scores, dict)
+    ):
         raise ValueError(f"{value!r:.80} is not one rater's rating")
     clean: dict[str, int] = {}
     for emotion, score in scores.items():

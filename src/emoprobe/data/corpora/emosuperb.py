@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.cells import known
 from emoprobe.data.collection import clip_totals, corpus_folder, list_names
+from emoprobe.data.corpora.iemocap import read_iemocap
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
@@ -43,9 +45,14 @@ CARD = CorpusCard(
     citation="Wu, Chou, Chang, Goncalves, Du, Busso, Lee: EMO-SUPERB: An In-depth Look at Speech Emotion Recognition. "
     "arXiv:2402.13018, 2024",
     raters="those of each corpus; only their shares are published, so the number of raters is unknown",
-    notes="The tables hold smoothed shares; the smoothing of 0.05 is undone here. Some shares of CREMA-D differ from "
-    "its official vote table. The speaker column of IEMOCAP and MSP-IMPROV holds the session: speakers of IEMOCAP are "
-    "told apart by gender, those of MSP-IMPROV are not.",
+    notes="The tables hold smoothed shares; the smoothing of 0.05 is undone here. The shares of IEMOCAP count the "
+    "actors' own reports beside the raters, and every label of a rating as a vote; its means of valence, arousal and "
+    "dominance hold the own reports too. Neither can be undone, so these shares are refused unless the policy says the "
+    "same (dataset.soft_label.self_reports=true dataset.soft_label.several=each); with IEMOCAP itself "
+    "(dataset.iemocap_root) its raters' votes are counted, as by dataset=iemocap. Whether the shares of NNIME hold own "
+    "reports is not stated. Secondary tables count every word of a rating. Some shares of CREMA-D differ from its "
+    "official vote table. The speaker column of IEMOCAP and MSP-IMPROV holds the session: speakers of IEMOCAP are told "
+    "apart by gender, those of MSP-IMPROV are not.",
     label_sets=("basic6", "iemocap9", "basic4", "msp8"),
     words=tuple(sorted(WORDS.values())),
     splits="train, development and test of 5 folds (MSP-IMPROV: 6) that share no speaker",
@@ -61,6 +68,9 @@ _CONFIG = "config.json"
 _PARTS = {"train": "train", "dev": "development", "test": "test"}
 _ATTRIBUTES = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
 _BY_SESSION = ("iemocap", "improv")
+# What raters of IEMOCAP could choose beside the table's classes; the tables leave such votes out.
+_IEMOCAP_WORDS = ("contempt", "other")
+_COUNTED = {"self_reports": True, "several": "each"}
 _NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,20})?([eE]-?\d{1,3})?", re.ASCII)
 
 
@@ -70,6 +80,7 @@ def read_emosuperb(
     emotions: Literal["Primary", "Secondary"] | None = None,
     fold: int = 1,
     audio_root: str | Path | None = None,
+    iemocap_root: str | Path | None = None,
     on_error: Literal["error", "skip"] = "error",
 ) -> Corpus:
     """Read one fold of one corpus; sound is not decoded and may be missing.
@@ -83,11 +94,14 @@ def read_emosuperb(
         emotions: ``Primary`` or ``Secondary`` emotions; the primary ones where there are any if None.
         fold: From 1.
         audio_root: Folder below which the sound lies, in any subfolder; ``root/<corpus>/Audios`` and the like if None.
+        iemocap_root: IEMOCAP in its official layout: its single ratings and its raters' means are taken in place of the
+            table's.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
 
     Returns:
-        Corpus in the table's order; votes are shares, splits ``train``, ``development``, ``test``. ``metadata`` holds
-        gender, arousal, valence and dominance on the corpus's scale, and session, where the table tells them.
+        Corpus in the table's order; votes are shares (ratings with ``iemocap_root``), splits ``train``,
+        ``development``, ``test``. ``metadata`` holds gender, arousal, valence and dominance on the corpus's scale, and
+        session, where the table tells them.
 
     Raises:
         InputError: The folder is not EMO-SUPERB, a file is damaged, or a row is malformed.
@@ -98,7 +112,9 @@ def read_emosuperb(
         what = f"{fold!r} is not a whole number of at least 1"
         raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
     folder = corpus_folder(open_root(root, CARD), CARD, str(corpus), EMOTIONS)
-    harvest = Harvest(replace(CARD, title=f"EMO-SUPERB {folder.name}"), on_error)
+    turns = None if iemocap_root is None else _turns(folder.name, iemocap_root)
+    words = CARD.words if turns is None else tuple(sorted({*CARD.words, *_IEMOCAP_WORDS}))
+    harvest = Harvest(replace(CARD, title=f"EMO-SUPERB {folder.name}", words=words), on_error)
     tables = _tables_folder(folder, emotions)
     settings = _read_config(tables / _CONFIG)
     table = tables / f"labels_consensus_{fold}.csv"
@@ -117,8 +133,33 @@ def read_emosuperb(
         with harvest.row(os.path.splitext(name)[0]):
             if isinstance(fields, RowError):
                 raise fields
-            harvest.add(_utterance(table, row, fields, settings, sounds, folder.name.lower()), field="FileName")
+            utterance = _utterance(table, row, fields, settings, sounds, folder.name.lower())
+            utterance = utterance if turns is None else _with_ratings(utterance, turns)
+            harvest.add(utterance, field="FileName")
     return harvest.corpus(table)
+
+
+def _turns(corpus: str, root: str | Path) -> dict[str, Utterance]:
+    """IEMOCAP's turns by their ids."""
+    if corpus.lower() != "iemocap":
+        what = f"the corpus is {corpus}, and only the votes of IEMOCAP are taken from the corpus itself"
+        raise InputError(what, field="dataset.iemocap_root", remedy="Leave it out: dataset.iemocap_root=null.")
+    return {turn.id: turn for turn in read_iemocap(root, context_turns=0).utterances}
+
+
+def _with_ratings(utterance: Utterance, turns: Mapping[str, Utterance]) -> Utterance:
+    turn = turns.get(utterance.id)
+    if turn is None:
+        raise RowError(
+            f"IEMOCAP has no turn {utterance.id!r:.80}",
+            file=utterance.file,
+            row=utterance.row,
+            field="FileName",
+            remedy="Check dataset.iemocap_root, or leave such turns out: dataset.on_error=skip.",
+        )
+    means = {fact: turn.metadata[fact] for fact in _ATTRIBUTES.values()}
+    facts = {**utterance.metadata, **means}
+    return replace(utterance, votes={}, counted={}, ratings=turn.ratings, metadata=facts)
 
 
 @dataclass(frozen=True)
@@ -225,12 +266,10 @@ def _utterance(
     smoothed = [_number(fields, column, table, row) for column in settings.classes]
     shares = _shares(smoothed, table, row)
     gender = fields["Gender"].strip().lower()
-    speaker: str | None = fields["SpkrID"].strip()
-    if not speaker or speaker.lower() == "unknown":
-        speaker = None
+    speaker = known(re.sub(r"^(\d+)\.0+$", r"\1", fields["SpkrID"].strip()))
     facts: dict[str, str | float] = {"gender": gender} if gender in ("female", "male") else {}
     for column, fact in _ATTRIBUTES.items():
-        if fields.get(column, "").strip():
+        if known(fields.get(column, "")):
             facts[fact] = _number(fields, column, table, row)
     if corpus in _BY_SESSION and speaker is not None:
         facts["session"] = speaker
@@ -240,6 +279,7 @@ def _utterance(
         id=identity,
         audio=sounds.find(name, table, row),
         votes=dict(zip(settings.classes.values(), shares, strict=True)),
+        counted=_COUNTED if corpus == "iemocap" else {},
         speaker=speaker,
         split=split,
         metadata=facts,

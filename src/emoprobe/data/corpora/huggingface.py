@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from emoprobe.data.corpora.manifest import LABEL_COLUMNS, Names, RowReader, check_names, without_null
+from emoprobe.data.cells import is_blank, known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows
+from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import arrow_rows, class_names, parquet_rows, store_sound
+from emoprobe.data.rows import LABEL_COLUMNS, Names, RowReader, check_names, without_null
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 
@@ -108,6 +110,8 @@ def read_huggingface(
     words = (
         (label_column, ratings_column or "ratings") if label_column else (*LABEL_COLUMNS, ratings_column or "ratings")
     )
+    there: set[str] = set()
+    files_of = SoundFiles()
     for file, split in tables.items():
         rows = _Rows(file, sound, audio_column, split_column, split, words, names, cache_dir)
         reader = RowReader(
@@ -121,14 +125,21 @@ def read_huggingface(
             dialogue=dialogue_column,
             asked=asked,
             labels=None,
+            there=there,
         )
         for row, fields in rows:
             bad = isinstance(fields, RowError)
             with harvest.row("" if bad else str(fields.get(id_column) or "")):
                 if bad:
                     raise fields
-                harvest.add(rows.utterance(reader, row, fields), field=id_column, remedy=_SKIP)
-    return harvest.corpus(next(iter(tables)))
+                utterance = rows.utterance(reader, row, fields)
+                # Sound within a table is stored by its content: the same bytes may be two recordings' published defect.
+                if utterance.id not in harvest.utterances and not rows.stored:
+                    files_of.add(utterance, field=audio_column, facts=list(fields))
+                harvest.add(utterance, field=id_column, remedy=_SKIP)
+    corpus = harvest.corpus(next(iter(tables)))
+    reader.check_columns()
+    return settle(corpus, speaker=speaker_column, utterance_id=id_column)
 
 
 @dataclass
@@ -144,6 +155,7 @@ class _Rows:
     label_names: Sequence[str] | None
     cache_dir: str | Path | None
     noted: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stored: bool = False  # whether the last row's sound stood in the table
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, object] | RowError]]:
         suffix = self.file.suffix.lower()
@@ -159,11 +171,15 @@ class _Rows:
     def utterance(self, reader: RowReader, row: int, fields: dict[str, object]) -> Utterance:
         fields = dict(fields)
         content, name = self._audio(row, fields)
+        self.stored = content is not None
         numbers = {}
-        for column in self.words:
+        # A class among the other columns is a word too; as a number, -1 would be one person, whom nobody knows.
+        classes = [column for column in (reader.speaker, reader.split) if column in self.noted]
+        for column in (*self.words, *classes):
             if column in fields:
                 fields[column] = self._in_words(row, column, fields[column], numbers)
-        if self.split is not None and not fields.get(self.split_column):
+        given = fields.get(self.split_column)
+        if self.split is not None and (is_blank(given) or (isinstance(given, str) and known(given) is None)):
             fields[self.split_column] = self.split
         # Other sound or pictures in the table are no facts to keep.
         fields = {column: value for column, value in fields.items() if not _has_bytes(value)}
@@ -213,8 +229,9 @@ class _Rows:
         """Numbers of labels as words; those that nobody has named go to ``numbers``."""
         if isinstance(value, list):
             return [self._in_words(row, column, item, numbers) for item in value]
-        names = self.label_names or self.noted.get(column)
-        number = value
+        names = (self.label_names if column in self.words else None) or self.noted.get(column)
+        # A table with gaps makes floats of whole numbers.
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
         if names and isinstance(value, str) and re.fullmatch(r"-?\d{1,4}", value.strip(), re.ASCII):
             number = int(value)
         if not isinstance(number, int) or isinstance(number, bool):
@@ -223,7 +240,7 @@ class _Rows:
             return None
         if not names:
             numbers[column] = number
-            return str(number) if isinstance(value, int) and abs(number) < 10**9 else None
+            return str(number) if abs(number) < 10**9 else None
         if not 0 <= number < len(names):
             self._fail(row, column, f"the label {number!s:.20} is none of the {len(names)} there are")
         return names[number]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.cells import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 
@@ -169,7 +170,7 @@ def _rating(line: str, file: Path, row: int) -> Rating:
     for field in scores:
         _mean(field, field[0], file, row)
     chosen = [field for field in fields if field not in scores]
-    if not rater or not chosen or not chosen[0]:
+    if known(rater) is None or not chosen or not chosen[0]:
         what = f"{line!r:.80} is not RATER; main choice; secondary words; A:1; V:1; D:1; N:1"
         raise RowError(what, file=file, row=row, reason="bad_votes")
     secondary: dict[str, None] = {}

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from emoprobe.data.cells import known
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
@@ -95,7 +96,6 @@ LABELS = {
 ATTRIBUTES = {"EmoVal": "valence", "EmoAct": "arousal", "EmoDom": "dominance"}
 _CONSENSUS_FILES = ("labels_consensus.csv", "labels_concensus.csv")
 _PARTITION_FILES = ("partitions.txt", "partition.txt")
-_UNKNOWN = ("", "unknown", "nan")
 _FILE = re.compile(r"([A-Z0-9][\w.-]{0,199})\.(?:wav|flac)", re.ASCII | re.IGNORECASE)
 _OTHER = re.compile(r"other\s*(?:-.*)?", re.DOTALL)
 _SPEAKER = re.compile(r"\w{1,40}", re.ASCII)
@@ -260,7 +260,8 @@ def _read_consensus(file: Path, release: _Release) -> None:
             name = cells["FileName"].strip()
             clip_id = _clip_id(name, file, row)
             clip = _Clip(name, file, row, _split(cells["Split_Set"], file, row))
-            clip.speaker = _known(cells["SpkrID"])
+            # Tables that once had gaps write whole numbers as 127.0.
+            clip.speaker = _known(re.sub(r"^(\d+)\.0+$", r"\1", cells["SpkrID"].strip()))
             if clip.speaker is not None and not _SPEAKER.fullmatch(clip.speaker):
                 what = f"{clip.speaker!r:.80} is not the id of a speaker"
                 raise RowError(what, file=file, row=row, field="SpkrID")
@@ -334,8 +335,8 @@ def _split(text: str, file: Path, row: int) -> str | None:
 
 
 def _known(text: str) -> str | None:
-    text = text.strip()
-    return None if text.lower() in _UNKNOWN else sys.intern(text)
+    name = known(text)
+    return None if name is None else sys.intern(name)
 
 
 # -- ratings -----------------------------------------------------------------------------------------------------------
@@ -518,7 +519,8 @@ def _text(value: object, clip_id: str, file: Path) -> str:
 
 def _rating(worker: str, main: tuple[str, ...], beside: tuple[str, ...], file: Path, row: int | None) -> Rating:
     worker = worker.strip()
-    if not worker.isprintable() or not 0 < len(worker) <= 100:
+    # Of workers that nobody knows, all but one rating of a clip would be taken for repeated ones.
+    if known(worker) is None or not worker.isprintable() or len(worker) > 100:
         what = f"{worker!r:.80} is not the id of a worker"
         raise RowError(what, file=file, row=row, field="WorkerID", remedy=_SKIP_CLIP)
     return Rating(sys.intern(worker), main, beside)

@@ -1,0 +1,69 @@
+"""What a cell of somebody's own table says: nothing, an id, or words. One rule for every reader of such tables.
+
+Programs write "nothing" as text (``nan``, ``None``, ``NA``), and whole numbers as ``1.0``. By the kind of field:
+
+* **Ids** (utterance, speaker, rater, split, facts that divide a corpus): a spelling in `UNKNOWN`, whatever its case,
+  is no id. A person who is really called ``NA`` needs another name in the table. ``1.0`` as a number is ``1``.
+* **Words spoken** and other facts: only the spellings that programs write, in their own case (`WRITTEN`), are nothing;
+  "none", "null" and "na" may have been said.
+* **Emotion words**: nothing is dropped. ``none`` and ``NA`` may be choices of raters, so they stay words, which the
+  soft-label policy must know; spellings that are never a word (`NO_WORD`) are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+UNKNOWN = frozenset(("", "nan", "nat", "<na>", "na", "n/a", "#n/a", "none", "null", r"\n", "-", "--", "?", "unknown"))
+WRITTEN = frozenset(("", "nan", "NaN", "NaT", "<NA>", "NA", "N/A", "n/a", "#N/A", "None", "NULL", r"\N", "-", "--"))
+NO_WORD = frozenset(("nan", "nat", "<na>", "n/a", "#n/a", "null", r"\n", "-", "--"))
+# A float keeps whole numbers up to here; spreadsheets write longer ones so that their last digits are gone.
+_LARGEST = 2**53
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d+", re.ASCII)
+
+
+def is_blank(value: object) -> bool:
+    """Whether a cell holds nothing at all: no value, NaN, or white space."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def known(text: str) -> str | None:
+    """An id without the blanks around it; None where the text says that nobody knows."""
+    text = unicodedata.normalize("NFC", text).strip()
+    return None if text.lower() in UNKNOWN else text
+
+
+def identity(value: object) -> str | None:
+    """A cell as an id: text in one Unicode form, whole numbers without a fraction; None where nobody knows.
+
+    Raises:
+        ValueError: It is no id, or a number that has lost digits, so that two ids may have become one.
+    """
+    if is_blank(value):
+        return None
+    if isinstance(value, (bool, bytes, bytearray, list, dict, tuple, set)):
+        raise ValueError(f"{value!r:.80} is not text")
+    if isinstance(value, float):
+        if not math.isfinite(value) or abs(value) >= _LARGEST:
+            raise ValueError(f"the id {value!r} is a floating-point number, which has lost its last digits")
+        value = int(value) if value.is_integer() else value
+    name = known(str(value))
+    if name is not None and isinstance(value, str) and _SCIENTIFIC.fullmatch(name) and float(name) >= 1e9:
+        raise ValueError(f"the id {name!r:.80} is a number without its last digits, as spreadsheets write long ones")
+    return name
+
+
+def words(value: object) -> str | None:
+    """A cell as words that were spoken, or as another fact; None where it holds nothing.
+
+    Raises:
+        ValueError: It is no text.
+    """
+    if is_blank(value):
+        return None
+    if isinstance(value, (bytes, bytearray, list, dict, tuple, set)):
+        raise ValueError(f"{value!r:.80} is not text")
+    text = str(value).strip()
+    return None if text in WRITTEN else text

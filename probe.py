@@ -3,16 +3,19 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import prepare_streams, run_or_exit
+from emoprobe.entry import prepare_streams
+from emoprobe.masking import mask_logs
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="probe")
 def main(config: DictConfig) -> None:
+    from emoprobe.job import run_job
     from emoprobe.probing import run
 
-    run_or_exit(run, config)
+    run_job(run, config)
 
 
 if __name__ == "__main__":
     prepare_streams()
+    mask_logs()
     main()

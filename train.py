@@ -3,24 +3,27 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import prepare_streams, run_or_exit
+from emoprobe.entry import prepare_streams
+from emoprobe.masking import mask_logs
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
+    from emoprobe.job import run_job
 
     if config.compare is not None:
         from hydra.core.hydra_config import HydraConfig
 
         from emoprobe.training.compare import run as compare
 
-        run_or_exit(compare, config, list(HydraConfig.get().overrides.task))
+        run_job(compare, config, list(HydraConfig.get().overrides.task))
     else:
         from emoprobe.training.recipe import run as train
 
-        run_or_exit(train, config)
+        run_job(train, config)
 
 
 if __name__ == "__main__":
     prepare_streams()
+    mask_logs()
     main()

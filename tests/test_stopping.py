@@ -69,6 +69,14 @@ def test_what_is_ignored_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
+def test_the_outermost_knows_how_to_go_on():
+    with pytest.raises(Stopped, match=r"kept\. All of it\.$"), stopping.graceful("All of it."):
+        with stopping.graceful("This part."):
+            pass
+        with stopping.graceful("That part."):
+            send(signal.SIGTERM)
+
+
 def test_several_processes_stop_by_what_they_agree_upon():
     with pytest.raises(Stopped) as caught, stopping.graceful():
         stopping.check(signal.SIGTERM)

@@ -12,6 +12,7 @@ from signal import SIGINT
 
 from emoprobe import stopping
 from emoprobe.errors import EmoprobeError
+from emoprobe.masking import scrub
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -78,5 +79,5 @@ def _stopped(stopped: stopping.Stopped) -> int:
 
 def _say(message: str, status: int) -> int:
     with suppress(OSError, ValueError):  # stderr may be closed
-        print(message, file=sys.stderr, flush=True)
+        print(scrub(message), file=sys.stderr, flush=True)
     return status

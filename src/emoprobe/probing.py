@@ -69,11 +69,12 @@ def _run(config: DictConfig) -> Path:
             held.enter_context(claimed(folder, "probe"))
         bundle = None
         if "head" in settings:
-            from emoprobe.training.evaluate import bundle_rows, leave_out_seen, open_bundle
+            from emoprobe.training.evaluate import bundle_rows, open_bundle
+            from emoprobe.training.seen import leave_out_seen
 
             bundle = open_bundle(settings["head"])
             if settings["head"]["seen"] == "leave_out":
-                items, seen = leave_out_seen(bundle, corpus.card.name, prepared.items)
+                items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
                 prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
         asked = settings.get("readout") or {}
         readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone

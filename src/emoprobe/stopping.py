@@ -65,14 +65,17 @@ def hold() -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Signals raise `KeyboardInterrupt` at once; nested in itself it changes nothing."""
+    """Signals raise `KeyboardInterrupt` at once (in the first process); nested in itself it changes nothing."""
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    if before[signal.SIGTERM] is not _handle:
-        _State.signum = 0
+    outermost = _handle not in before.values()
+    if outermost:
+        _State.waits = not is_main()  # a later process stops when all agree to: it would leave the first one waiting
     hold()
     try:
         yield
     finally:
+        if outermost:
+            _State.signum, _State.waits = 0, False
         if threading.current_thread() is threading.main_thread():
             for signum, handler in before.items():
                 signal.signal(signum, handler)
@@ -83,17 +86,18 @@ def graceful(remedy: str = "") -> Iterator[None]:
     """Signals only leave a mark for `check`; a second one, half a second or more later, is `KeyboardInterrupt` at once.
 
     Args:
-        remedy: How to go on with the stopped run later, for the user.
+        remedy: How to go on with the stopped run later, for the user; of nested ones the outermost's is said.
 
     Raises:
         Stopped: A signal arrived after the last `check`.
     """
     before = _State.waits, _State.remedy
     with heard():
-        _State.waits, _State.remedy = True, remedy
+        _State.waits, _State.remedy = True, _State.remedy or remedy
         try:
             yield
-            check()
+            if is_main():
+                check()
         finally:
             _State.waits, _State.remedy = before
 

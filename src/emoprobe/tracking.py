@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from emoprobe.analysis import Analysis
 from emoprobe.errors import InputError
+from emoprobe.masking import masked, masked_command
 from emoprobe.scores import NO_PROMPT
 
 MAX_TABLE_ROWS = 10_000  # trackers choke on more; the whole table is in predictions.parquet
@@ -37,6 +38,8 @@ def open_logger(config: DictConfig) -> Iterator[Any]:
         ) from error
     failed = True
     try:
+        with masked_command():
+            _ = logger.experiment  # W&B notes the command line when it starts
         yield logger
         failed = False
     finally:
@@ -83,7 +86,7 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
 
     if logger is None:
         return
-    logger.log_hyperparams(config)
+    logger.log_hyperparams(masked(config))
     for row in split_layers(analysis.rows)[0]:
         parts = [row["prompt"], row["readout"], row["variant"], row["calibration"]]
         prefix = "/".join(part for part in parts if part not in ("", NO_PROMPT))
@@ -122,7 +125,7 @@ def log_comparison(logger: Any, config: dict, frame: Any, figures: Sequence[Path
     """Send a comparison of several readouts to a tracker."""
     if logger is None:
         return
-    logger.log_hyperparams(config)
+    logger.log_hyperparams(masked(config))
     for row in frame.to_dict("records"):
         logger.log_metrics({f"{row['name']}/js_divergence": row["js_divergence"]}, step=0)
     if _is_wandb(logger):

@@ -373,9 +373,12 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tiny_whisper, clips, tmp_pa
         extract(tiny_whisper, clips, POOLED, LIMITS, progress=False, cache_dir=tmp_path / "file")
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "one bit", "other content"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "emptied", "one bit", "other content", "sounds rotated", "silence claimed", "shape", "other key"]
+)
 def test_a_damaged_file_is_named_and_can_be_deleted(tiny_whisper, get, clips, tmp_path, damage):
-    from safetensors.torch import save_file
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
 
     expected = get(tiny_whisper, clips, batch_size=2).stats(["clip0", "clip1", "clip2", "clip3"])
     shard = shards(tmp_path)[0]
@@ -385,6 +388,20 @@ def test_a_damaged_file_is_named_and_can_be_deleted(tiny_whisper, get, clips, tm
         shard.write_bytes(content)
     elif damage == "other content":
         save_file({"weight": torch.zeros(2)}, shard)
+    elif damage in ("sounds rotated", "silence claimed", "shape", "other key"):
+        with safe_open(shard, "pt") as file:
+            metadata = file.metadata()
+        index, rows = json.loads(metadata["index"]), load_file(shard)
+        if damage == "sounds rotated":
+            names = [fact["sound"] for fact in index]
+            index = [fact | {"sound": name} for fact, name in zip(index, names[1:] + names[:1], strict=True)]
+        if damage == "silence claimed":
+            index[0]["silent"] = True
+        if damage == "shape":
+            rows["0"] = rows["0"].transpose(0, 1).reshape(rows["0"].shape[::-1]).contiguous()
+        if damage == "other key":
+            metadata["key"] = "0" * 32
+        save_file(rows, shard, metadata | {"index": json.dumps(index)})
     else:
         shard.write_bytes(content[: len(content) - 10 if damage == "cut" else 0])
     with pytest.raises(InputError, match=r"damaged.*Delete it") as caught:
@@ -489,3 +506,17 @@ def test_two_processes_extract_at_once(tiny_whisper, tiny_whisper_path, get, cli
         context = tiny_whisper.encode([waveform(utterance)], layers=(2,))
         expected = tiny_whisper.hidden_states(context)[2][0]
         torch.testing.assert_close(found.stats([utterance.id])[0, 1, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_key_sees_any_weight_and_the_configuration(tiny_whisper):
+    keys = {POOLED.key(tiny_whisper)}
+    copied = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    assert POOLED.key(copied) in keys
+    flat = copied.model.proj_out.weight.detach().flatten()
+    for place in (1, len(flat) // 2 + 3, len(flat) - 2):
+        flat[place] += 0.5
+        keys.add(POOLED.key(copied))
+    other = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    other.model.config.encoder_attention_heads = 1
+    keys.add(POOLED.key(other))
+    assert len(keys) == 5

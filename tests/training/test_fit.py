@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import signal
 
 import pytest
 import torch
 from torch.nn import functional
 
+from emoprobe import stopping
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.training.batches import Clips, EpochBatches
 from emoprobe.training.fit import FitOptions, fit_reader
@@ -107,3 +111,41 @@ def test_a_loss_that_is_not_a_number_names_the_batch(clips):
 def test_options_out_of_range(options):
     with pytest.raises(InputError, match="fit"):
         FitOptions(**options)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_fit_stopped_at_any_batch_goes_on_to_the_same_numbers(clips, tmp_path, accumulate):
+    """Five batches an epoch, three epochs; the second stop of a fit comes two batches after the first."""
+    options = FitOptions(max_epochs=3, batch_size=5, learning_rate=0.05, accumulate=accumulate, patience=9)
+
+    def fit(folder, stop_after=None):
+        torch.manual_seed(1)
+        config = {"name": "mlp_probe", "hidden": 8, "dropout": 0.5}
+        head = make_head(config, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
+        head.fit(clips.in_order(5))
+        steps = 0
+
+        def on_step():
+            nonlocal steps
+            steps += 1
+            if steps == stop_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with stopping.graceful():
+            module = fit_reader(
+                head, Loss(), clips, clips, options, seed=3, checkpoints=folder, resume=folder, on_step=on_step
+            )
+        return head.state_dict(), module.curve, steps
+
+    expected, curve, all_steps = fit(tmp_path / "whole")
+    for stop_after in (1, 2, 3, 4, 5, 6, all_steps):
+        folder = tmp_path / f"stop{stop_after}"
+        folder.mkdir()
+        for stop in (stop_after, 2):
+            with contextlib.suppress(stopping.Stopped):
+                fit(folder, stop)
+        weights, again, steps = fit(folder)
+        assert again == curve
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+        if accumulate == 1 and stop_after < 3:
+            assert steps == all_steps - stop_after - 2  # nothing was done twice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.scores import read_scores
 from emoprobe.training import recipe
-from emoprobe.training.bundle import load_bundle
+from emoprobe.training.bundle import load_bundle, save_bundle
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
 
@@ -169,8 +170,6 @@ def test_every_loss_learns(tiny_whisper_path, manifest, tmp_path, loss):
 
 
 def test_a_bundle_never_loads_wrongly(finished, tiny_whisper_path, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     from emoprobe.models.load import load_whisper
 
     bundle = load_bundle(finished / "head_fold0")
@@ -192,26 +191,73 @@ def test_a_bundle_never_loads_wrongly(finished, tiny_whisper_path, tmp_path):
     with pytest.raises(InputError, match="trained for model_weights"):
         bundle.method(changed, labels)
 
-    weights = load_file(finished / "head_fold0" / "head.safetensors")
-    text = (finished / "head_fold0" / "head.json").read_text()
-    for change in ("missing", "unexpected", "stray", "shape", "damaged", "version"):
-        folder = tmp_path / change
-        folder.mkdir()
-        edited = dict(weights)
+    for change in ("missing", "unexpected", "shape"):
+        edited = dict(bundle.weights[0])
         if change == "missing":
-            edited.pop("0.body.bias")
-        if change == "unexpected":
-            edited["0.extra"] = torch.zeros(1)
-        if change == "stray":
-            edited["7.body.bias"] = torch.zeros(1)
-        if change == "shape":
-            edited["0.body.bias"] = torch.zeros(1)
-        save_file(edited, folder / "head.safetensors")
-        (folder / "head.json").write_text(text.replace('"version": 2', '"version": 9') if change == "version" else text)
-        if change == "damaged":
-            (folder / "head.safetensors").write_bytes(b"nothing")
-        with pytest.raises(InputError, match=r"do not fit|not a readable head|has version 9"):
-            load_bundle(folder).method(sfm, labels).restore(load_bundle(folder).weights[0])
+            edited.pop("body.bias")
+        else:
+            edited["extra" if change == "unexpected" else "body.bias"] = torch.zeros(1)
+        again = load_bundle(save_bundle(tmp_path / change, [edited], bundle.facts))
+        with pytest.raises(InputError, match="do not fit"):
+            again.method(sfm, labels).restore(again.weights[0])
+
+
+def edits(value, path=()):
+    """Every field of a record, each with another value in turn: ``(path, edited record)``."""
+    for key, own in value.items() if isinstance(value, dict) else enumerate(value):
+        changed = copy.deepcopy(value)
+        if isinstance(own, dict | list) and own:
+            for place, inner in edits(own, (*path, key)):
+                changed[key] = inner
+                yield place, copy.deepcopy(changed)
+        else:
+            changed[key] = not own if isinstance(own, bool) else own + 1 if isinstance(own, int | float) else "edited"
+            yield (*path, key), changed
+    if isinstance(value, list) and len(value) > 1 and value != value[::-1]:
+        yield (*path, "order"), value[::-1]
+
+
+def test_no_field_of_a_record_can_be_edited_and_no_weight_exchanged(finished, tmp_path):
+    for name in ("head.json", "head.safetensors"):
+        shutil.copy(finished / "head_fold0" / name, tmp_path / name)
+    facts = json.loads((tmp_path / "head.json").read_text())
+    short = facts | {"curves": facts["curves"][:1]}  # they are many, and alike
+    assert load_bundle(tmp_path).facts == facts
+
+    def refused(match):
+        with pytest.raises(InputError, match=match) as caught:
+            load_bundle(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    tried = set()
+    for place, edited in edits(short):
+        (tmp_path / "head.json").write_text(json.dumps(edited | {"curves": facts["curves"]}))
+        if edited["curves"] == short["curves"]:
+            refused("version" if place == ("version",) else "changed after training")
+            tried.add(place[0])
+    assert tried == set(facts) - {"curves"}
+    for field in facts:
+        (tmp_path / "head.json").write_text(json.dumps({k: v for k, v in facts.items() if k != field}))
+        refused(r"changed after training|KeyError: 'version'")
+    (tmp_path / "head.json").write_text(json.dumps(facts | {"added": 1}))
+    refused("changed after training")
+    (tmp_path / "head.json").write_text(json.dumps(facts | {"version": 2}))
+    refused(r"version 2, this emoprobe reads 3.*train the head again")
+
+    (tmp_path / "head.json").write_text(
+        json.dumps(dict(sorted(facts.items())), indent=None)
+    )  # another layout, same facts
+    assert load_bundle(tmp_path).facts == facts
+    whole = (tmp_path / "head.safetensors").read_bytes()
+    for place in (20, len(whole) // 2, len(whole) - 1):
+        content = bytearray(whole)
+        content[place] ^= 1
+        (tmp_path / "head.safetensors").write_bytes(content)
+        refused("not the weights that head.json")
+    shutil.copy(finished / "head_fold1" / "head.safetensors", tmp_path)
+    refused("not the weights that head.json")
+    (tmp_path / "head.safetensors").unlink()
+    refused("not a readable head")
 
 
 def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest, tmp_path, monkeypatch):

@@ -67,13 +67,21 @@ class EpochBatches(Sampler):
         epoch: Says which epoch it is.
         rank: Number of this process.
         world: Number of processes.
+        done: Batches of the first epoch that an interrupted fit has behind it.
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, epoch: Callable[[], int], rank: int = 0, world: int = 1
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        world: int = 1,
+        done: int = 0,
     ) -> None:
         self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, epoch
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.done = rank, world, done
 
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
@@ -81,7 +89,8 @@ class EpochBatches(Sampler):
     def __iter__(self) -> Iterator[list[tuple[int, float]]]:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch()))
         order = torch.randperm(self.size, generator=generator).tolist()
-        for start in range(0, self.size, self.batch_size):
+        done, self.done = self.done, 0
+        for start in range(done * self.batch_size, self.size, self.batch_size):
             batch = order[start : start + self.batch_size]
             each = -(-len(batch) // self.world)
             own = batch[self.rank * each : (self.rank + 1) * each]

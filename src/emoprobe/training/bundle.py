@@ -2,17 +2,20 @@
 
 ``head.safetensors`` holds what the members add to the SFM (heads, adapters), ``head.json`` the base model and its
 revision, the label order, the prompt and the configuration it was trained with. Nothing of the base model is stored.
+``head.json`` also bears the SHA-256 of ``head.safetensors`` (``weights_sha256``) and of its own other fields
+(``sha256``), so that neither can be edited, nor exchanged for that of another fold.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from emoprobe.errors import InputError
@@ -26,8 +29,7 @@ from emoprobe.training.losses import Loss
 from emoprobe.training.method import Method
 from emoprobe.training.methods import make_method
 
-VERSION = 2
-NEEDED = ("model", "revision", "dtype", "model_weights", "labels", "head", "loss", "prompt_config", "seen")
+VERSION = 3
 WEIGHTS_NAME, FACTS_NAME = "head.safetensors", "head.json"
 
 
@@ -76,6 +78,22 @@ class Bundle:
                 remedy=f"Use {what} it was trained with, or train another.",
             )
 
+    def must_be(self, expected: Mapping) -> Bundle:
+        """This bundle, if its record says so: a resumed run takes over no head of another fold, member or corpus.
+
+        Raises:
+            InputError: The record says something else.
+        """
+        for name, value in expected.items():
+            if self.facts.get(name) != value:
+                raise InputError(
+                    f"this head was not trained as this run would train it: its {name} is another",
+                    file=self.folder,
+                    field="ckpt",
+                    remedy="Leave ckpt out to train anew.",
+                )
+        return self
+
     def predict(self, method: Method, clips: Clips, batch_size: int) -> Tensor:
         """Log of the members' mean probabilities, ``[utterances, labels]`` float64."""
         parts = []
@@ -94,55 +112,63 @@ def save_bundle(folder: Path, weights: Sequence[Mapping[str, Tensor]], facts: Ma
     Args:
         folder: Where.
         weights: By member, as `Method.weights` gives them.
-        facts: Those in `NEEDED`, and whatever else is worth knowing.
+        facts: What it must be used with and must not be judged on, JSON values.
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {f"{i}.{name}": value for i, member in enumerate(weights) for name, value in member.items()}
-    save_file(named, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-    text = json.dumps({"version": VERSION, "members": len(weights), **facts}, indent=2, ensure_ascii=False)
-    temporary = folder / f".{FACTS_NAME}"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(folder / FACTS_NAME)  # last, so that a bundle with facts is whole
+    content = save(named, metadata={"format": "pt"})
+    sealed = {"version": VERSION, "members": len(weights), **facts}
+    sealed = json.loads(json.dumps(sealed | {"weights_sha256": hashlib.sha256(content).hexdigest()}))
+    text = json.dumps(sealed | {"sha256": _seal(sealed)}, indent=2, ensure_ascii=False)
+    _put(folder / WEIGHTS_NAME, content)
+    _put(folder / FACTS_NAME, (text + "\n").encode())  # last, so that a bundle with facts is whole
     return folder
 
 
+def _seal(facts: Mapping) -> str:
+    """SHA-256 of all fields but ``sha256``, whatever their order and layout in the file."""
+    own = {name: value for name, value in facts.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def _put(file: Path, content: bytes) -> None:
+    """A file that appears whole or not at all."""
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_bytes(content)
+    temporary.replace(file)
+
+
 def load_bundle(folder: str | Path) -> Bundle:
-    """Read a bundle; whether its weights fit is seen when a reader is made of them.
+    """Read a bundle, exactly as it was written.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing, damaged, changed, or of another bundle or version.
     """
     folder = Path(folder)
     try:
         facts = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
-        named = load_file(folder / WEIGHTS_NAME)
         found = facts["version"]
-        members = [
-            {name.removeprefix(f"{i}."): value for name, value in named.items() if name.startswith(f"{i}.")}
-            for i in range(facts["members"])
-        ]
-        missing = sorted(set(NEEDED) - set(facts))
-    except Exception as error:  # safetensors raises its own, unnamed kinds
+        content = (folder / WEIGHTS_NAME).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"this is not a readable head: {type(error).__name__}: {error}",
             file=folder,
             field="head.path",
             remedy="Give the head folder of a training run, such as RUN_DIR/head_fold0.",
         ) from error
-    if found != VERSION or missing:
-        raise InputError(
-            f"the bundle has version {found}, this emoprobe reads {VERSION}"
-            if found != VERSION
-            else f"no {missing[0]}",
-            file=folder / FACTS_NAME,
-            field="head.path",
-            remedy="Train the head again.",
-        )
-    if sum(map(len, members)) != len(named):
-        raise InputError(
-            f"the head's weights do not fit: {len(named) - sum(map(len, members))} belong to no member",
-            file=folder / WEIGHTS_NAME,
-            field="head.path",
-            remedy="Train the head again.",
-        )
+    if found != VERSION:
+        raise _unfit(f"the bundle has version {found}, this emoprobe reads {VERSION}", folder / FACTS_NAME)
+    if facts.get("sha256") != _seal(facts):
+        raise _unfit("this record was changed after training: its SHA-256 is another", folder / FACTS_NAME)
+    if facts.get("weights_sha256") != hashlib.sha256(content).hexdigest():
+        raise _unfit(f"these are not the weights that {FACTS_NAME} beside them speaks of", folder / WEIGHTS_NAME)
+    named = load(content)
+    members = [
+        {name.removeprefix(f"{i}."): value for name, value in named.items() if name.startswith(f"{i}.")}
+        for i in range(facts["members"])
+    ]
     return Bundle(folder, tuple(members), facts)
+
+
+def _unfit(what: str, file: Path) -> InputError:
+    return InputError(what, file=file, field="head.path", remedy="Copy the head folder whole, or train the head again.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import probing, runs, tracking
+from emoprobe import probing, runs, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.data.prepare import Prepared
 from emoprobe.errors import InputError
@@ -40,14 +40,20 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
     for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
 
-    zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
-    trained = {}
-    for name, own in plan["trained"].items():
-        parts = [
-            _part(f"{name}, seed {seed}", [*for_training, *own, f"seed={seed}"], folder / name / f"seed{seed}", "train")
-            for seed in seeds
-        ]
-        trained[name] = parts
+    with stopping.graceful(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
+        zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
+        trained = {}
+        for name, own in plan["trained"].items():
+            parts = [
+                _part(
+                    f"{name}, seed {seed}",
+                    [*for_training, *own, f"seed={seed}"],
+                    folder / name / f"seed{seed}",
+                    "train",
+                )
+                for seed in seeds
+            ]
+            trained[name] = parts
 
     predictions, kinds, human = _gather(config, zero_shot, plan, trained)
     import numpy as np

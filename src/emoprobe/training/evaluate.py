@@ -13,8 +13,6 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.training.bundle import Bundle, load_bundle
 from emoprobe.training.method import score_rows
 
-SEEN = "seen_in_training"
-
 
 def open_bundle(config: Mapping) -> Bundle:
     """The bundle that a ``head`` config of probe.py names.
@@ -31,41 +29,6 @@ def open_bundle(config: Mapping) -> Bundle:
     if config["seen"] not in ("leave_out", "evaluate"):
         raise InputError(f"unknown rule {config['seen']!r}", field="head.seen", remedy="Use leave_out or evaluate.")
     return load_bundle(config["path"])
-
-
-def seen_before(bundle: Bundle, corpus: str, item: Item) -> bool:
-    """Whether a bundle was trained on this clip, or on another of its speaker."""
-    utterance, facts = item.utterance, bundle.facts["seen"]
-    if facts["corpus"] != corpus:
-        return False
-    return utterance.speaker in facts["speakers"] if utterance.speaker else utterance.id in facts["utterances"]
-
-
-def leave_out_seen(bundle: Bundle, corpus: str, items: Sequence[Item]) -> tuple[list[Item], list[Skipped]]:
-    """Clips that a bundle may be judged on, and the others.
-
-    Raises:
-        InputError: It was trained on all of them.
-    """
-    seen = [item for item in items if seen_before(bundle, corpus, item)]
-    if len(seen) == len(items):
-        raise InputError(
-            f"the head was trained on the speakers of all {len(items)} clips",
-            field="head.path",
-            remedy="Evaluate other clips, or use head.seen=evaluate and say so.",
-        )
-    names = {item.utterance.id for item in seen}
-    skipped = [
-        Skipped(
-            item.utterance.id,
-            SEEN,
-            "the head was trained on this speaker",
-            str(item.utterance.file or ""),
-            item.utterance.row,
-        )
-        for item in seen
-    ]
-    return [item for item in items if item.utterance.id not in names], skipped
 
 
 def bundle_rows(

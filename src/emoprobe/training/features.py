@@ -11,6 +11,7 @@ once. Reading maps the files into memory and holds no file open.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from emoprobe import stopping
 from emoprobe.cache import cache_folder
 from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
@@ -30,7 +32,7 @@ from emoprobe.errors import InputError
 from emoprobe.models.base import Question, SpeechFoundationModel
 from emoprobe.training.store import Entry, FeatureStore, digest_of, map_shard
 
-FORMAT = 1  # of the files; part of the key
+FORMAT = 2  # of the files; part of the key
 LIBRARIES = ("emoprobe", "torch", "transformers", "soundfile", "soxr")  # what a feature depends on beside the model
 STATISTICS = {
     "mean": lambda states: states.mean(0),
@@ -110,8 +112,8 @@ class FeatureSpec:
     def facts(self, sfm: SpeechFoundationModel) -> dict:
         """What goes into the key, field by field.
 
-        The weights are sampled beside the model's name and revision, since a quantised, tuned or adapted copy of a
-        model bears the same name.
+        The weights and the configuration stand beside the model's name and revision, since a quantised, tuned or
+        adapted copy of a model bears the same name.
         """
         return {
             "format": FORMAT,
@@ -126,12 +128,13 @@ class FeatureSpec:
             "dtype": sfm.dtype,
             "sampling_rate": sfm.sampling_rate,
             "weights": sample_of_weights(sfm.model),
+            "config": _config(sfm.model),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
 
 
 def sample_of_weights(model: torch.nn.Module) -> str:
-    """Hash of name, shape, dtype and a few elements of every tensor of a model; independent of the device."""
+    """Hash of name, shape, dtype, sum of bits and a few elements of every tensor; the same on every device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if not isinstance(tensor, Tensor):
@@ -141,7 +144,19 @@ def sample_of_weights(model: torch.nn.Module) -> str:
             flat = tensor.detach().flatten()
             some = flat[:: max(1, len(flat) // SAMPLED_ELEMENTS)]
             digest.update(some.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            # Whole numbers add up to the same in any order: one changed element anywhere changes the sum.
+            bits = flat.contiguous().view(torch.uint8)
+            whole = len(bits) // 8 * 8
+            words = (bits[:whole] if bits.storage_offset() % 8 == 0 else bits[:whole].clone()).view(torch.int64)
+            digest.update(f"{int(words.sum())} {bits[whole:].tolist()}".encode())
     return digest.hexdigest()[:16]
+
+
+def _config(model: torch.nn.Module) -> str:
+    """Hash of a model's configuration: what its weights do not show, such as the number of heads."""
+    config = getattr(model, "config", None)
+    facts = {} if config is None else config.to_dict()
+    return digest_of(json.loads(json.dumps({k: v for k, v in facts.items() if k != "_name_or_path"}, default=str)))
 
 
 class Features:
@@ -151,6 +166,7 @@ class Features:
         spec: What they are.
         entries: Where each utterance's features lie, by id.
         skipped: Utterances left out.
+        sounds: Names of their sounds in the cache.
 
     Attributes:
         ids: Utterances with features.
@@ -158,10 +174,18 @@ class Features:
         kinds: Their kinds, likewise; empty for frames.
         width: Number of features per layer and kind (or frame).
         skipped: Utterances left out.
+        sha256: Of each utterance's sound file, hexadecimal.
     """
 
-    def __init__(self, spec: FeatureSpec, entries: Mapping[str, Entry], skipped: Sequence[Skipped] = ()) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        entries: Mapping[str, Entry],
+        skipped: Sequence[Skipped] = (),
+        sounds: Mapping[str, str] | None = None,
+    ) -> None:
         self.ids, self.layers = tuple(entries), spec.layers
+        self.sha256 = {name: sound.partition("-")[0] for name, sound in (sounds or {}).items()}
         self.source = spec.source
         self.kinds = (STATE,) if spec.source == "decoder" else spec.kinds
         self.skipped = tuple(skipped)
@@ -285,6 +309,8 @@ def extract(
             sounds |= _add(sfm, batch, spec, limits, cache)
             skipped += batch.skipped
             bar.update(len(batch.utterances) + len(batch.skipped))
+            if stopping.is_main():  # others would leave it waiting
+                stopping.check()
     if not sounds:
         raise InputError(
             f"none of {len(utterances)} utterances has sound that can be used",
@@ -292,7 +318,7 @@ def extract(
             remedy="Check dataset.root and dataset.audio; dataset.on_error=error names the first bad clip.",
         )
     kept = {utterance.id: cache.entries[sounds[utterance.id]] for utterance in utterances if utterance.id in sounds}
-    return Features(spec, kept, skipped)
+    return Features(spec, kept, skipped, sounds)
 
 
 def _known_sound(utterance: Utterance, limits: AudioLimits, cache: FeatureStore) -> str | None:

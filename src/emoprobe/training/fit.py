@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from emoprobe import stopping
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.training.batches import Clips, EpochBatches, OwnPart, seed_of
@@ -44,7 +46,7 @@ class FitOptions:
         accumulate: Batches per optimiser step.
         l2: Penalty ``l2 / 2`` times the sum of squares of all weight matrices, added to the loss. Unlike the decoupled
             ``weight_decay`` it is scaled by AdamW as the loss is, and holds a probe on thousands of features back.
-        checkpoint_seconds: Least time between two checkpoints to resume from; they are written at the end of an epoch.
+        checkpoint_seconds: Least time between two checkpoints to resume from.
     """
 
     max_epochs: int = 100
@@ -101,6 +103,7 @@ class ReaderModule(L.LightningModule):
         options: How.
         seed: Of everything random.
         eval_batch_size: Utterances evaluated at once.
+        identity: Of all that the numbers depend on; checkpoints bear it.
 
     Attributes:
         curve: One row per epoch.
@@ -119,6 +122,7 @@ class ReaderModule(L.LightningModule):
         *,
         seed: int,
         eval_batch_size: int = 1024,
+        identity: str = "",
     ) -> None:
         super().__init__()
         self.reader, self.loss, self.options, self.seed = reader, loss, options, seed
@@ -128,6 +132,8 @@ class ReaderModule(L.LightningModule):
         self.best_score = float("nan")
         self.stale = 0
         self.finished = False
+        self.done = 0
+        self.identity = identity
         self._sum = self._count = 0.0
         self._seen: list[tuple[Tensor, Tensor]] = []
 
@@ -142,10 +148,11 @@ class ReaderModule(L.LightningModule):
     def train_dataloader(self) -> DataLoader:
         """This process's part of every batch."""
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        clips = self.train_clips
-        return clips.loader(
-            EpochBatches(len(clips), self.options.batch_size, self.seed, lambda: self.current_epoch, rank, world)
+        size, options = len(self.train_clips), self.options
+        batches = EpochBatches(
+            size, options.batch_size, self.seed, lambda: self.current_epoch, rank, world, done=self.done
         )
+        return self.train_clips.loader(batches)
 
     def val_dataloader(self) -> DataLoader:
         """This process's part of the development clips."""
@@ -209,25 +216,61 @@ class ReaderModule(L.LightningModule):
         return {f"reader.{name}": value.detach() for name, value in self.trainable().items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        names = ("curve", "best", "best_score", "stale", "finished")
+        names = ("curve", "best", "best_score", "stale", "finished", "done", "identity")
         checkpoint["fit"] = {name: getattr(self, name) for name in names}
+        # Of all processes: how many they are may be another number when the fit goes on.
+        sums = _gather((self._sum, self._count))
+        checkpoint["fit"] |= {"sum": sum(part[0] for part in sums), "count": sum(part[1] for part in sums)}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        for name, value in checkpoint["fit"].items():
+        saved = dict(checkpoint["fit"])
+        total, count = saved.pop("sum"), saved.pop("count")
+        self._sum, self._count = (total, count) if self.global_rank == 0 else (0.0, 0.0)
+        for name, value in saved.items():
             setattr(self, name, value)
 
 
 class _Checkpoint(L.Callback):
-    """Writes a checkpoint at the end of an epoch, at most every so many seconds, and a last one."""
+    """Writes a checkpoint after a step or an epoch, at most every so many seconds; a signal ends the fit with one.
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    All processes stop after the same batch. An evaluation, or half a step, cannot be saved and is done again.
+
+    Raises:
+        Stopped: A signal asked for it.
+    """
+
+    def __init__(self, folder: Path | None, seconds: float) -> None:
         self.folder, self.seconds, self.last = folder, seconds, time.monotonic()
 
+    def on_train_start(self, trainer: L.Trainer, module: ReaderModule) -> None:
+        stopping.hold()  # Lightning's own handler ends the process with status 0, or requeues the job
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: ReaderModule, output, batch, index: int) -> None:
+        module.done = index + 1
+        whole = module.done % module.options.accumulate == 0 and module.done < trainer.num_training_batches
+        self._end_of_batch(trainer, whole)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_) -> None:
+        if trainer.world_size == 1:  # several may have different numbers of batches
+            self._end_of_batch(trainer, whole=False)
+
     def on_train_epoch_end(self, trainer: L.Trainer, module: ReaderModule) -> None:
-        due = trainer.strategy.broadcast(time.monotonic() - self.last >= self.seconds)
-        if due and not module.finished:
+        module.done = 0
+        self._end_of_batch(trainer, whole=not module.finished)
+
+    def _end_of_batch(self, trainer: L.Trainer, whole: bool) -> None:
+        """Save and stop as all processes agree.
+
+        Args:
+            trainer: The trainer.
+            whole: Whether a checkpoint of this moment can be gone on from.
+        """
+        states = _gather((stopping.requested(), time.monotonic() - self.last >= self.seconds))
+        signum = max(asked for asked, _ in states)
+        if self.folder is not None and whole and (signum or states[0][1]):
             trainer.save_checkpoint(self.folder / LAST)
             self.last = time.monotonic()
+        stopping.check(signum)
 
 
 class _Epochs(L.Callback):
@@ -255,6 +298,7 @@ def fit_reader(
     eval_batch_size: int = 1024,
     checkpoints: Path | None = None,
     resume: Path | None = None,
+    identity: str = "",
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> ReaderModule:
@@ -271,15 +315,20 @@ def fit_reader(
         eval_batch_size: Utterances evaluated at once.
         checkpoints: Where to write what a later run resumes from.
         resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
+        identity: Of all that the numbers depend on.
         on_step: Called after every batch.
         on_epoch: Called with the row of the learning curve after every epoch.
+
+    Raises:
+        InputError: The checkpoint is damaged or of another fit.
+        Stopped: A signal asked for it; there is a checkpoint.
     """
     device = next(reader.parameters()).device
     torch.manual_seed(seed)
-    module = ReaderModule(reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size)
-    callbacks: list[L.Callback] = [_Epochs(on_step, on_epoch)]
-    if checkpoints is not None:
-        callbacks.append(_Checkpoint(checkpoints, options.checkpoint_seconds))
+    module = ReaderModule(
+        reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size, identity=identity
+    )
+    callbacks = [_Epochs(on_step, on_epoch), _Checkpoint(checkpoints, options.checkpoint_seconds)]
     arguments = {"accelerator": "cpu", "devices": 1} | dict(trainer or {}) | {"enable_progress_bar": False}
     engine = L.Trainer(
         **arguments,
@@ -294,31 +343,62 @@ def fit_reader(
         use_distributed_sampler=False,  # `EpochBatches` and `OwnPart` know the processes
         default_root_dir=checkpoints,
     )
-    last = None if resume is None else resume / LAST
-    engine.fit(
-        module,
-        ckpt_path=last if last is not None and last.is_file() else None,
-        weights_only=True,
-    )
+    last = None if resume is None or not (resume / LAST).is_file() else resume / LAST
+    if last is not None:
+        _check_checkpoint(last, identity)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # `EpochBatches` is
+        engine.fit(module, ckpt_path=last, weights_only=True)
+    if not module.best:
+        raise InputError(
+            "nothing was learned in this process, all in those that it started",
+            field="trainer.strategy",
+            remedy="Use trainer.strategy=ddp for several processes.",
+        )
     reader.load_state_dict(module.best, strict=False)
     reader.to(device).eval()  # Lightning leaves everything on the CPU
     return module
 
 
+def _check_checkpoint(file: Path, identity: str) -> None:
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)["fit"]["identity"]
+        what = None if found == identity else "this checkpoint is of another fit"
+    except Exception as error:  # a damaged archive raises many kinds
+        what = f"this checkpoint is damaged: {type(error).__name__}"
+    if what is not None:
+        raise InputError(
+            what, file=file, field="ckpt", remedy="Delete it and repeat the command: this fit then begins anew."
+        )
+
+
 @torch.no_grad()
 def predict(readers: Sequence[nn.Module], clips: Clips, batch_size: int = 1024) -> Tensor:
-    """Log of the readers' mean probabilities, ``[utterances, labels]`` float64."""
+    """Log of the readers' mean probabilities, ``[utterances, labels]`` float64.
+
+    Raises:
+        Stopped: A signal asked for it.
+    """
     members = []
     for reader in readers:
         reader.eval()
-        members.append(torch.cat([reader(batch).double().cpu() for batch in clips.in_order(batch_size)]))
+        parts = []
+        for batch in clips.in_order(batch_size):
+            if not _several():  # the others are already at the next fit, and must not be left waiting there
+                stopping.check()
+            parts.append(reader(batch).double().cpu())
+        members.append(torch.cat(parts))
     return torch.stack(members).logsumexp(0) - torch.tensor(float(len(readers)), dtype=torch.float64).log()
 
 
 def _gather(value: tuple) -> list[tuple]:
     """What every process has, in the order of their ranks."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    if not _several():
         return [value]
     parts: list = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(parts, value)
     return parts
+
+
+def _several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

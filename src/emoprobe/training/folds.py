@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,16 @@ from tqdm import tqdm
 
 from emoprobe import runs, tracking
 from emoprobe.data.splits import Split
+from emoprobe.data.utterance import CorpusCard
 from emoprobe.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import FitOptions, fit_reader
 from emoprobe.training.losses import Loss
 from emoprobe.training.method import Method
-from emoprobe.training.resume import CHECKPOINTS
+from emoprobe.training.resume import CHECKPOINTS, identity_of
+from emoprobe.training.seen import seen_facts
+from emoprobe.training.store import digest_of
 
 
 @dataclass
@@ -30,7 +35,7 @@ class FoldTraining:
         method: Makes the readers.
         options: How they are fitted.
         loss: What they minimise.
-        corpus: The corpus's name.
+        card: The corpus.
         folder: The run folder.
         resume: Folder of the interrupted run, or None.
         logger: The tracker, or None.
@@ -40,13 +45,14 @@ class FoldTraining:
     method: Method
     options: FitOptions
     loss: Loss
-    corpus: str
+    card: CorpusCard
     folder: Path
     resume: Path | None
     logger: object
 
     def start(self, splits: Sequence[Split]) -> None:
         """Open the progress bar."""
+        self.model_weights = sample_of_weights(self.method.sfm.model)
         batches = [-(-len(split.train) // self.options.batch_size) for split in splits]
         self.curves: list[dict] = []
         self.steps = self.told = 0
@@ -71,7 +77,7 @@ class FoldTraining:
         split = splits[0]
         name = f"head_fold{split.fold}"
         if self.resume is not None and (self.resume / name / "head.json").is_file():
-            bundle = load_bundle(self.resume / name)
+            bundle = load_bundle(self.resume / name).must_be(self._expected(split))
             weights, curves = list(bundle.weights), bundle.facts["curves"]
         else:
             weights, curves = self._members(splits)
@@ -93,7 +99,7 @@ class FoldTraining:
             place = Path(CHECKPOINTS) / f"fold{split.fold}_member{member}"
             earlier = None if self.resume is None else self.resume / place
             if earlier is not None and (earlier / "head.json").is_file():
-                bundle = load_bundle(earlier)
+                bundle = load_bundle(earlier).must_be(self._expected(split, member))
                 weights, curve = bundle.weights[0], bundle.facts["curves"]
             else:
                 seed = settings["seed"] * 1000 + member
@@ -113,6 +119,7 @@ class FoldTraining:
                     eval_batch_size=settings["eval_batch_size"],
                     checkpoints=self.folder / place,
                     resume=earlier,
+                    identity=digest_of(self._expected(split, member)),
                     on_step=self._step,
                     on_epoch=lambda row, run=f"fold{split.fold}/member{member}": self._epoch(run, row),
                 )
@@ -121,7 +128,7 @@ class FoldTraining:
             members.append(weights)
             curves += curve
             if is_main() and method.members > 1:
-                save_bundle(self.folder / place, [weights], self._facts(split, curve))
+                save_bundle(self.folder / place, [weights], self._facts(split, curve, member))
         return members, curves
 
     def _step(self) -> None:
@@ -132,32 +139,45 @@ class FoldTraining:
         self.bar.set_postfix_str(f"{run} epoch {row['epoch']:.0f}, development JS {row['js_divergence']:.4f}")
         tracking.log_epoch(self.logger, run, row, self.steps)
 
-    def _facts(self, split: Split, curves: Sequence[Mapping]) -> dict:
+    def _facts(self, split: Split, curves: Sequence[Mapping], member: int | None = None) -> dict:
         """What a bundle says about itself."""
-        sfm, labels = self.method.sfm, self.method.labels
         best = {row["member"]: row for row in sorted(curves, key=lambda row: -row["js_divergence"])}
         return {
-            "model": sfm.name,
-            "revision": sfm.revision,
-            "dtype": sfm.dtype,
-            "model_weights": sample_of_weights(sfm.model),
-            "labels": list(labels.labels),
-            "label_set_hash": labels.hash,
-            **self.method.facts(),
-            **{name: self.settings[name] for name in ("loss", "fit", "seed")},
-            "prompt_config": self.settings["prompt"],
-            "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},
-            "seen": self._seen(split),
+            **self._expected(split, member),
+            **{name: self.settings[name] for name in ("fit", "seed")},
             "development": list(best.values()),
             "curves": list(curves),
             "versions": runs.versions(),
         }
 
-    def _seen(self, split: Split) -> dict:
-        """What a bundle must not be judged on."""
-        known = [item.utterance for item in (*split.train, *split.development)]
-        return {
-            "corpus": self.corpus,
-            "speakers": sorted({utterance.speaker for utterance in known if utterance.speaker}),
-            "utterances": sorted(utterance.id for utterance in known if not utterance.speaker),
+    def _expected(self, split: Split, member: int | None = None) -> dict:
+        """What is known of a bundle before it is trained, as JSON gives it back."""
+        sfm, labels = self.method.sfm, self.method.labels
+        known = (*split.train, *split.development)
+        facts = {
+            "model": sfm.name,
+            "revision": sfm.revision,
+            "dtype": sfm.dtype,
+            "model_weights": self.model_weights,
+            "labels": list(labels.labels),
+            "label_set_hash": labels.hash,
+            **self.method.facts(),
+            "loss": self.settings["loss"],
+            "prompt_config": self.settings["prompt"],
+            "audio": self.settings["dataset"]["audio"],
+            "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},
+            "seen": seen_facts(self.card, known, self.method.sounds),
+            "clips": self._clips(split),
+            "settings": digest_of(identity_of(self.settings)),
         }
+        return json.loads(json.dumps(facts | ({} if member is None else {"member": member})))
+
+    def _clips(self, split: Split) -> str:
+        """Hash of the sound, target and votes of all clips of a fold, in their order."""
+        digest = hashlib.sha256()
+        for part in (split.train, split.development, split.test):
+            for item in part:
+                numbers = item.target.distribution.tolist(), item.target.votes.tolist()
+                digest.update(json.dumps([item.utterance.id, self.method.sounds[item.utterance.id], *numbers]).encode())
+            digest.update(b"|")
+        return digest.hexdigest()

@@ -15,6 +15,7 @@ import torch
 from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
+from emoprobe import stopping
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
@@ -162,14 +163,17 @@ class LoraMethod(Method):
             return self._unreadable(**options)
         spec = FeatureSpec(source="sound", dtype=self.config["sound_dtype"])
         self.features = extract(self.sfm, utterances, spec, limits, **options)
+        self.sounds = self.features.sha256
         return list(self.features.skipped)
 
     def _unreadable(self, *, batch_size: int, on_error: str = "error", progress: bool = True) -> list[Skipped]:
         """Clips that cannot be used, found out before the first epoch rather than within it."""
         skipped = []
         for utterance in list(self.utterances.values()):
+            if stopping.is_main():  # others would leave it waiting
+                stopping.check()
             try:
-                read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
+                self.sounds[utterance.id] = read_audio(utterance.audio, self.sfm.sampling_rate, self.limits).sha256
             except AudioError as error:
                 if not self.limits.leaves_out(error, on_error):
                     raise

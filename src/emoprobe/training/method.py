@@ -41,6 +41,7 @@ class Method(ABC):
         name: Name of the head, the readout's in all tables.
         plan: The tokenised prompt; None where nothing is asked.
         members: How many readers are averaged.
+        sounds: Id -> SHA-256 of the sound file, of all prepared utterances.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Method(ABC):
         self.members: int = self.config.get("members", 1)
         if not isinstance(self.members, int) or isinstance(self.members, bool) or self.members < 1:
             raise InputError(f"{self.members!r} members", field="head.members", remedy="Give a whole number from 1.")
+        self.sounds: dict[str, str] = {}
         self.plan: PromptPlan | None = None
         if self.asks:
             if prompt is None or prompt.needs or prompt.reasoning_tokens:

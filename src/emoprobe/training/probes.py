@@ -65,6 +65,7 @@ class ProbeMethod(Method):
         self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
     ) -> list[Skipped]:
         self.features = extract(self.sfm, utterances, self.spec, limits, **options)
+        self.sounds = self.features.sha256
         if not self.attentive:
             columns = [self.features.kinds.index(kind) for kind in self.kinds]
             stats = self.features.stats(self.features.ids)[:, list(self.layers)][:, :, columns]

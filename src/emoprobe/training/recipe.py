@@ -12,19 +12,23 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from emoprobe import runs, sealing, tracking
+from emoprobe import runs, sealing, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
+from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
 from emoprobe.scores import ScoreWriter, read_scores
 from emoprobe.stopping import is_main
 from emoprobe.training.resume import CHECKPOINTS, claim
+from emoprobe.training.seen import SEEN, left_out
+
+GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 
 def run(config: DictConfig) -> Path:
@@ -64,29 +68,35 @@ def run(config: DictConfig) -> Path:
     sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
     method = make_method(sfm, settings["head"], labels, prompts, loss)
     resume = claim(folder, settings)
-    lost = method.prepare(
-        [item.utterance for item in prepared.items],
-        limits,
-        batch_size=settings["batch_size"],
-        on_error=settings["dataset"]["on_error"],
-        progress=settings["trainer"]["enable_progress_bar"] and is_main(),
-    )
+    with stopping.graceful(GO_ON):
+        lost = method.prepare(
+            [item.utterance for item in prepared.items],
+            limits,
+            batch_size=settings["batch_size"],
+            on_error=settings["dataset"]["on_error"],
+            progress=settings["trainer"]["enable_progress_bar"] and is_main(),
+        )
     folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
+    repeated = [row for members in folds for row in _heard(members, method.sounds)]
+    folds = [[_without(split, {row.id for row in repeated}, ("test",)) for split in members] for members in folds]
     splits = [members[0] for members in folds]
     tested = {item.utterance.id for split in splits for item in split.test}
     shown = Prepared(
         tuple(item for item in prepared.items if item.utterance.id in tested),
         tuple(splits[0].train) if len(splits) == 1 else (),
-        (*prepared.skipped, *lost),
+        (*prepared.skipped, *lost, *repeated),
     )
     frame = runs.utterances_frame(shown, labels, runs.soft_label_policy(config))
     model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
 
     with tracking.open_logger(config.logger if is_main() else {}) as logger:
-        job = FoldTraining(settings, method, options, loss, corpus.card.name, folder, resume, logger)
+        job = FoldTraining(settings, method, options, loss, corpus.card, folder, resume, logger)
         job.start(splits)
-        results = [job.train_fold(members) for members in folds]
-        job.close()
+        try:
+            with stopping.graceful(GO_ON):
+                results = [job.train_fold(members) for members in folds]
+        finally:
+            job.close()
         if not is_main():
             return folder
         with ScoreWriter(folder) as writer:
@@ -144,17 +154,25 @@ def _all_parts(splits: Sequence[Split]) -> set[str]:
     return {item.utterance.id for part in parts for item in part}
 
 
-def _without(split: Split, lost: set[str]) -> Split:
-    """A split without the clips whose sound could not be read."""
+def _heard(members: Sequence[Split], sounds: Mapping[str, str]) -> list[Skipped]:
+    """Test clips of a fold whose very sound stands in another part of it too, under another id."""
+    parts = [part for split in members for part in (split.train, split.development)]
+    heard = {sounds[item.utterance.id] for part in parts for item in part}
+    return [left_out(item.utterance, SEEN) for item in members[0].test if sounds[item.utterance.id] in heard]
+
+
+def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "development", "test")) -> Split:
+    """A split whose parts lack the clips that cannot be used there."""
 
     def keep(part: Sequence[Item]) -> tuple[Item, ...]:
         return tuple(item for item in part if item.utterance.id not in lost)
 
-    left = replace(split, train=keep(split.train), development=keep(split.development), test=keep(split.test))
-    for part in ("train", "development", "test"):
+    left = replace(split, **{part: keep(getattr(split, part)) for part in parts})
+    for part in parts:
         if not getattr(left, part):
             raise InputError(
-                f"no clip of the {part} part of fold {split.fold} can be read",
+                f"no clip of the {part} part of fold {split.fold} can be used: none can be read, or all are heard in "
+                "training",
                 field="dataset.root",
                 remedy="Use dataset.on_error=error to see why.",
             )

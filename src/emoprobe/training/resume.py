@@ -9,18 +9,19 @@ from pathlib import Path
 
 from emoprobe import runs
 from emoprobe.errors import InputError
+from emoprobe.masking import masked
 from emoprobe.scores import PARTS_NAME
 from emoprobe.stopping import is_main
 
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
 
 
-def _identity(settings: Mapping) -> dict:
-    """All that the numbers of a run depend on, as JSON gives it back."""
+def identity_of(settings: Mapping) -> dict:
+    """All that the numbers of a run depend on, as JSON gives it back, without secrets."""
     fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
     names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
     more = {"fit": fit, "precision": settings["trainer"]["precision"]}
-    return json.loads(json.dumps({name: settings[name] for name in names} | more, default=str))
+    return json.loads(json.dumps(masked({name: settings[name] for name in names} | more), default=str))
 
 
 def claim(folder: Path, settings: Mapping) -> Path | None:
@@ -33,7 +34,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
     if not is_main():
         found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
         return None if found is None else Path(found)
-    identity, ckpt = _identity(settings), settings["ckpt"]
+    identity, ckpt = identity_of(settings), settings["ckpt"]
     resume = None
     if ckpt is not None:
         places = [folder, *_newest(folder)] if ckpt == "last" else [Path(ckpt)]

@@ -79,7 +79,9 @@ class FeatureStore:
         """Write the features of a batch of sounds as one file; it is there, whole, when this returns."""
         index = [{"sound": sound, "silent": bool(is_silent)} for sound, is_silent in zip(sounds, silent, strict=True)]
         tensors = {str(row): states.clone(memory_format=torch.contiguous_format) for row, states in enumerate(rows)}
-        metadata = {"index": json.dumps(index), "crc32": str(_checksum(list(tensors.values())))}
+        text = json.dumps(index)
+        checksum = _checksum(self.folder.name, text, list(tensors.values()))
+        metadata = {"key": self.folder.name, "index": text, "crc32": str(checksum)}
         name = f"{uuid.uuid4().hex}.safetensors"
         try:
             self._put(name, save(tensors, metadata))
@@ -105,9 +107,11 @@ class FeatureStore:
         )
 
 
-def _checksum(rows: Sequence[Tensor]) -> int:
-    value = 0
+def _checksum(key: str, index: str, rows: Sequence[Tensor]) -> int:
+    """Of all that a file says: what features its rows are and whose, their shapes and types, and their numbers."""
+    value = zlib.crc32(f"{key} {index}".encode())
     for row in rows:
+        value = zlib.crc32(f"{tuple(row.shape)} {row.dtype}".encode(), value)
         value = zlib.crc32(memoryview(row.numpy()).cast("B"), value)
     return value
 
@@ -116,7 +120,10 @@ def _read_index(shard: Path) -> list[dict]:
     """The sounds of a file, row by row."""
     try:
         with safe_open(shard, "pt") as file:
-            index = json.loads((file.metadata() or {})["index"])
+            metadata = file.metadata() or {}
+            index = json.loads(metadata["index"])
+            if metadata["key"] != shard.parent.name:
+                raise ValueError("it belongs to other features")
             if len(index) != len(file.keys()) or not all({"sound", "silent"} <= set(fact) for fact in index):
                 raise ValueError("its index does not fit its content")
         return index
@@ -129,8 +136,8 @@ def map_shard(shard: Path) -> list[Tensor]:
     try:
         with safe_open(shard, "pt") as file:
             rows = [file.get_tensor(str(row)) for row in range(len(file.keys()))]
-            expected = int((file.metadata() or {})["crc32"])
-        if _checksum(rows) != expected:
+            metadata = file.metadata() or {}
+        if _checksum(metadata["key"], metadata["index"], rows) != int(metadata["crc32"]):
             raise ValueError("its checksum is wrong")
         return rows
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

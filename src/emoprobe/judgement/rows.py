@@ -43,7 +43,9 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     """One row per cell, then the floors, the references and the ceiling.
 
     A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
-    ``num_failed``, ``statuses``, ``mean_label_mass``, ``metrics``, ``intervals`` (95 %, speakers resampled; not of
+    ``num_failed``, ``statuses``, ``mean_label_mass`` (of text over the answers that can be read), of readouts
+    ``mean_share_parsed`` (of drawn answers) and ``num_reasoning_cut`` (clips whose reasoning stopped at its limit),
+    ``metrics``, ``intervals`` (95 %, speakers resampled; not of
     calibration errors), of readouts ``shuffled`` (their own distributions given to other clips) and ``share_of_range``
     (0 at the prior floor, 1 at the human ceiling). Single layers have no intervals and shuffles, as there are many.
     """
@@ -74,7 +76,9 @@ def _cell_row(cell: Cell, targets: Targets, options: AnalysisOptions, clusters: 
         "num_utterances": int(usable.sum()),
         "num_failed": failed,
         "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
-        "mean_label_mass": None if cell.label_mass is None else float(np.mean(cell.label_mass)),
+        "mean_label_mass": _mean(cell.label_mass),
+        "mean_share_parsed": _mean(cell.share_parsed),
+        "num_reasoning_cut": 0 if cell.reasoning_cut is None else int(cell.reasoning_cut.sum()),
         "metrics": evaluate(*kept) if usable.any() else {},
         "intervals": {},
         "shuffled": {},
@@ -86,6 +90,12 @@ def _cell_row(cell: Cell, targets: Targets, options: AnalysisOptions, clusters: 
         row["intervals"] = _intervals(*kept, of, options.resamples)
         row["shuffled"] = shuffled_scores(*kept, repeats=SHUFFLES)
     return row
+
+
+def _mean(values: np.ndarray | None) -> float | None:
+    """Mean over the clips that have a value; None where none has."""
+    known = np.empty(0) if values is None else values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _intervals(pred, target, votes, clusters: Sequence[str], resamples: int) -> dict[str, list[float]]:

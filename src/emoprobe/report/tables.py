@@ -231,7 +231,17 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
 def footnote(rows: Sequence[dict]) -> str:
     """What the marks and columns of these rows mean."""
     elsewhere = any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE)
-    return FOOTNOTE + (ELSEWHERE if elsewhere else "") + (WORTH if any(map(_judged, rows)) else "")
+    return FOOTNOTE + (ELSEWHERE if elsewhere else "") + (WORTH if any(map(_judged, rows)) else "") + _written(rows)
+
+
+def _written(rows: Sequence[dict]) -> str:
+    """How much of what the models wrote could be used, where answers were drawn or reasoning was cut."""
+    text = ""
+    parts = [row["mean_share_parsed"] for row in rows if row.get("mean_share_parsed") is not None]
+    if parts:
+        text += f" Of the drawn answers about a clip {min(parts):.0%} to {max(parts):.0%} state a distribution."
+    cut = max((row.get("num_reasoning_cut", 0) for row in rows), default=0)
+    return text + (f" Reasoning was cut at its limit of tokens for up to {cut} clips of a row." if cut else "")
 
 
 def _judged(row: dict) -> bool:

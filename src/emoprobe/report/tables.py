@@ -239,9 +239,9 @@ def _written(rows: Sequence[dict]) -> str:
     text = ""
     parts = [row["mean_share_parsed"] for row in rows if row.get("mean_share_parsed") is not None]
     if parts:
-        text += f" Of the drawn answers about a clip {min(parts):.0%} to {max(parts):.0%} state a distribution."
+        text += f"   drawn answers that state a distribution: {min(parts):.0%} to {max(parts):.0%} of a row's"
     cut = max((row.get("num_reasoning_cut", 0) for row in rows), default=0)
-    return text + (f" Reasoning was cut at its limit of tokens for up to {cut} clips of a row." if cut else "")
+    return text + (f"   reasoning cut at its limit: up to {cut} clips of a row" if cut else "")
 
 
 def _judged(row: dict) -> bool:

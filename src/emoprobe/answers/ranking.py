@@ -19,7 +19,7 @@ from itertools import pairwise
 from emoprobe.answers.one_label import choice
 from emoprobe.answers.result import AmbiguousError, ParsedAnswer, certain
 from emoprobe.answers.shares import NUMBER, Written, distribution, parse_shares
-from emoprobe.answers.words import Vocabulary
+from emoprobe.answers.words import Vocabulary, has_number
 
 _ENTRY = re.compile(r"(?:^|(?<=[\s,;(]))([0-9]{1,2})[.):][ \t]*+(?![0-9])")
 _PARTS = re.compile(r"(?P<named>.*?)\s*(?:[:(]|\s-\s)(?P<remark>.*)", re.DOTALL)
@@ -56,7 +56,7 @@ def _split(entry: str, vocabulary: Vocabulary) -> tuple[str, Written | None] | N
     """What an entry names, and the number beside it; None if something else stands there."""
     parts = _PARTS.fullmatch(entry)
     if choice(entry, vocabulary) is not None or parts is None:
-        return (entry, None) if not any(c.isnumeric() for c in entry) else None
+        return (entry, None) if not has_number(entry) else None
     named, remark = parts["named"], parts["remark"]
     share = _SHARE.fullmatch(remark)
     if share:

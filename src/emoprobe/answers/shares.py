@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from emoprobe.answers.dictionaries import read_dictionary, split_dictionaries
 from emoprobe.answers.one_label import find_label
 from emoprobe.answers.result import AmbiguousError, ParsedAnswer
-from emoprobe.answers.words import Vocabulary, bare
+from emoprobe.answers.words import Vocabulary, bare, has_number
 
 TOLERANCE = 0.011  # two-decimal answers over many labels still count as summing to one
 EXACT = 0.005  # where the sum has to tell which unit is meant
@@ -114,7 +114,7 @@ def _from_dictionaries(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None
 def _list(text: str, vocabulary: Vocabulary) -> list[Written] | None:
     """Pairs of a text that is a list of them, with lines of prose before and after; None if it is not."""
     lines = [line for line in text.splitlines() if line.strip()]
-    places = [i for i, line in enumerate(lines) if any(c.isnumeric() for c in line)]
+    places = [i for i, line in enumerate(lines) if has_number(line)]
     if not places:
         return None
     listed, after = lines[places[0] : places[-1] + 1], lines[places[-1] + 1 :]

@@ -58,6 +58,11 @@ def is_letter(word: str) -> bool:
     return len(word) == 1 and word.isascii() and word.isalpha()
 
 
+def has_number(text: str) -> bool:
+    """Whether a text holds a digit or a number sign of any script."""
+    return any(unicodedata.category(c)[0] == "N" for c in text)
+
+
 def is_negated(text: str) -> bool:
     """Whether a text denies something."""
     return _NEGATED.search(text) is not None
@@ -101,7 +106,7 @@ class Vocabulary:
 
     def is_prose(self, text: str) -> bool:
         """Whether a text beside a distribution says nothing about it: no number, no label, no doubt, no bracket."""
-        if any(c.isnumeric() or c in "%{}<>[]|" for c in text):
+        if has_number(text) or any(c in "%{}<>[]|" for c in text):
             return False
         return not _DOUBT.search(text) and not self.mentioned(text)
 

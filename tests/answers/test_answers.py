@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -178,6 +179,8 @@ def test_rankings(text, status, shares, mass):
         ("happy\nThe voice is bright.", "unparsed", None),
         ("angry 90%", "unparsed", None),
         ("happy?", "unparsed", None),
+        ("happy:", "unparsed", None),
+        ("happy -", "unparsed", None),
         ("≠ happy", "unparsed", None),
         ("unhappy", "unparsed", None),
         ("I'm so angry!", "unparsed", None),
@@ -332,3 +335,18 @@ def test_no_text_raises_and_shares_are_a_distribution_or_none(text, form):
         assert all(share >= 0 for share in parsed.shares)
         assert math.isclose(sum(parsed.shares), 1, abs_tol=1e-9)
         assert 0 < parsed.label_mass <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_degenerate_answers_take_no_time(form):
+    start = time.perf_counter()
+    for text in (
+        "1. sad" + " " * 9000 + "x",
+        "the speaker " * 800,
+        "{" * 6000,
+        '"' * 6000,
+        "40% " * 3000,
+        "\n" * 9000 + "sad:",
+    ):
+        assert parse_answer(text, LABELS, WORDS, answer_format=form).status == "unparsed"
+    assert time.perf_counter() - start < 5

@@ -56,8 +56,9 @@ def without_reasoning(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """A text without special tokens at its end and without Markdown."""
-    return _MARKDOWN.sub(" ", _SPECIAL.sub("", text)).strip()
+    """A text without special tokens at its end, Markdown, blank lines and runs of spaces."""
+    text = re.sub(r"[^\S\n]+", " ", _MARKDOWN.sub(" ", _SPECIAL.sub("", text)))
+    return re.sub(r" ?\n\s*", "\n", text).strip()
 
 
 def marked_answers(text: str) -> list[str]:

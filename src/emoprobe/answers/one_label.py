@@ -20,7 +20,7 @@ from emoprobe.answers.dictionaries import Entries, read_dictionary
 from emoprobe.answers.result import AmbiguousError, ParsedAnswer, certain
 from emoprobe.answers.words import Vocabulary, is_letter, is_negated
 
-_WRAPPED = re.compile(r"[\s\"'(\[#_-]*(?P<core>.*?)[\s\"')\].,;!:_]*", re.DOTALL)
+_WRAPPED = re.compile(r"[\s\"'(\[#_-]*(?P<core>.*?)[\s\"')\].,;!_]*", re.DOTALL)  # after ":" more was to come
 _LETTER = re.compile(
     r"(?P<named>(?:the )?(?:option|choice|letter|answer|вариант|opción|选项|选)\s*)?"
     r"[(\[]?(?P<letter>[A-Za-z])(?P<after>\W.*)?",
@@ -123,7 +123,7 @@ def choice(text: str, vocabulary: Vocabulary) -> int | None:
 
 def _is_words(text: str) -> bool:
     """Whether a text holds letters and what joins them: signs such as "≠" or "?" would change what a word says."""
-    return not re.search(r"[^\w\s'.\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff-]", text)
+    return not text.endswith("-") and not re.search(r"[^\w\s'.\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff-]", text)
 
 
 def _option(core: str, vocabulary: Vocabulary) -> int | None:

@@ -17,6 +17,7 @@ from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.labels import LabelSet
+from emoprobe.report import tables
 from emoprobe.scores import SCHEMA
 
 FORMS = {
@@ -51,6 +52,10 @@ def utterances() -> pd.DataFrame:
 def row(utterance_id: str, prompt: str, readout: str, kind: str = "clip", draw: int = 0, **columns) -> dict:
     forms = {"form_labels": FORM_LABELS, "forms": ["angry", "happy", "sad", "sadness"]}
     names = {"utterance_id": utterance_id, "input": kind, "draw": draw, "prompt": prompt, "readout": readout}
+    # Answers ended and name one label, unless the row says otherwise.
+    columns = {"answer_format": "single_word", "finished": True, "free_finished": True} | columns
+    if "sampled_texts" in columns:
+        columns.setdefault("sampled_finished", [True] * len(columns["sampled_texts"]))
     return {**names, "model": "m", "label_set_hash": LABELS.hash, "duration_seconds": 1.0, **forms, **columns}
 
 
@@ -180,29 +185,39 @@ def test_sampled_answers_become_one_cell_that_is_never_calibrated():
     assert (names_of(analysis, "variant"), names_of(analysis, "calibration")) == (["mean"], ["none"])
     found = cell(analysis, readout="sampled_text")
     assert found["status"].tolist() == ["ok", "partial", "refused", "refused"]
+    assert found["share_parsed"].tolist() == [1, 0.5, 0, 0]
     assert found["generated_text"].tolist()[:2] == ["angry | Sad.", "hm | sadness"]
     np.testing.assert_array_equal(found[P][:2], [[0.5, 0, 0.5], [0, 0, 1]])
     assert found[P][2:].isna().all(axis=None)
     assert analysis.rows[0]["statuses"] == {"ok": 1, "partial": 1, "refused": 2}
     assert (analysis.rows[0]["num_utterances"], analysis.rows[0]["num_failed"]) == (2, 2)
+    assert analysis.rows[0]["mean_share_parsed"] == pytest.approx(0.375)
+    assert "drawn answers that state a distribution: 38% to 38%" in tables.footnote(analysis.rows)
+    strict = run(rows_of("p", "sampled_text", "sampled_texts", texts), min_parsed=0.75)
+    assert cell(strict)["status"].tolist() == ["ok", "too_few_parsed", "refused", "refused"]
+    assert (strict.rows[0]["num_utterances"], strict.rows[0]["num_failed"]) == (1, 3)
 
 
 def test_constrained_text_and_the_models_own_are_two_variants():
     filled = [f'{{"angry": {a}, "happy": {b}, "sad": {c}}}' for a, b, c in ((0.5, 0.5, 0), (1, 1, 0), (0, 0, 1))]
     filled.append('{"angry": 0.00, "happy": 0.00, "sad": 0.00}')
     rows = rows_of("p", "constrained_text", "generated_text", filled)
-    for line, own in zip(rows, ["Fury", "I'm so happy today.", "I cannot tell.", '{"anger": 1}'], strict=True):
-        line["free_text"] = own
+    own = ["Fury", "I'm so happy today.", "I cannot tell.", '{"anger": 0.6, "contempt": 0.4}']
+    for line, text in zip(rows, own, strict=True):
+        line |= {"free_text": text, "answer_format": "probability_dict", "free_finished": text != "Fury"}
     analysis = run(rows)
     constrained, free = (cell(analysis, variant=variant) for variant in ("constrained", "free"))
     assert constrained["status"].tolist() == ["ok", "renormalised", "ok", "unparsed"]
     np.testing.assert_allclose(constrained[P][:3], [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
     assert constrained["generated_text"].tolist() == filled
-    assert free["status"].tolist() == ["single_label", "unparsed", "refused", "partial"]
-    np.testing.assert_array_equal(free[P].iloc[[0, 3]], [[1, 0, 0]] * 2)
+    assert free["status"].tolist() == ["truncated", "unparsed", "refused", "partial"]
+    np.testing.assert_array_equal(free[P].iloc[3], [1, 0, 0])
+    np.testing.assert_array_equal(free["label_mass"], [np.nan, np.nan, np.nan, 0.6])
     assert free["generated_text"].tolist()[0] == "Fury"
     statuses = {row["variant"]: row["statuses"] for row in analysis.rows if row["kind"] == "readout"}
-    assert statuses["free"] == {"single_label": 1, "unparsed": 1, "refused": 1, "partial": 1}
+    assert statuses["free"] == {"truncated": 1, "unparsed": 1, "refused": 1, "partial": 1}
+    masses = {row["variant"]: row["mean_label_mass"] for row in analysis.rows if row["kind"] == "readout"}
+    assert masses == pytest.approx({"constrained": 1, "free": 0.6})
 
 
 def test_a_readout_that_failed_everywhere_has_a_row_without_metrics():
@@ -220,9 +235,27 @@ def test_a_lettered_prompt_takes_letters_words_and_what_follows_reasoning():
     plain = run(rows)
     np.testing.assert_array_equal(probs(plain)[:3], expected[:3])
     assert cell(plain)["status"].tolist()[3] == "unparsed"
-    reasoned = run([line | {"reasoning": "It sounds low."} for line in rows])
+    whole = {"reasoning": "It sounds low.", "reasoning_finished": True}
+    reasoned = run([line | whole for line in rows])
     np.testing.assert_array_equal(probs(reasoned), expected)
     assert cell(reasoned)["generated_text"].tolist() == texts  # as the model wrote it
+
+
+def test_cut_reasoning_fails_text_and_is_counted_where_tokens_are_read():
+    rows = rows_of("p", "generated_text", "generated_text", ["angry", "sad", "sad", "happy"])
+    rows += [line for line in likelihood_rows("p", random_scores(0)) if line["input"] == "clip"]
+    plain = run([line | {"prompt": "q"} for line in rows])
+    assert plain.predictions["reasoning_cut"].isna().all()
+    for line in rows:
+        line |= {"reasoning": "It is", "reasoning_finished": line["utterance_id"] != "u1"}
+    analysis = run(rows)
+    text, tokens = (cell(analysis, readout=readout) for readout in ("generated_text", "label_likelihood"))
+    assert text["status"].tolist() == ["single_label", "reasoning_cut", "single_label", "single_label"]
+    for found in (text, tokens):
+        assert found["reasoning_cut"].tolist() == [False, True, False, False]
+    np.testing.assert_allclose(tokens[P], probs(plain, readout="label_likelihood"))
+    assert [row["num_reasoning_cut"] for row in analysis.rows if row["kind"] == "readout"] == [1, 1]
+    assert "reasoning cut at its limit: up to 1 clips of a row" in tables.footnote(analysis.rows)
 
 
 # -- orders and ensembles ----------------------------------------------------------------------------------------------

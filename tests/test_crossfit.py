@@ -164,6 +164,7 @@ def make_run(number=60, split=None, speakers=10):
         rows[-1]["log_label_mass"] = 0.0
         text = LABELS.labels[log.argmax()] if name != "u0003" else "I cannot tell."
         rows.append(shared | {"utterance_id": name, "readout": "generated_text", "generated_text": text})
+        rows[-1] |= {"answer_format": "single_word", "finished": True}
     return pa.Table.from_pylist(rows, schema=SCHEMA), frame, log_probs, target
 
 

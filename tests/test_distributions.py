@@ -154,37 +154,81 @@ def test_unknown_variants_are_refused():
         AveragedLogitsVariant(values="probability", shares="softmax")
 
 
-def text_table(texts, forms=("angry", "sad"), column="generated_text", reasoning=None):
+def text_table(texts, forms=("angry", "sad"), column="generated_text", **columns):
+    """Rows of a text readout; every answer ended and names one label, unless told otherwise."""
+    ended = [[True] * len(text) if isinstance(text, list) else True for text in texts]
+    of = {"generated_text": "finished", "free_text": "free_finished", "sampled_texts": "sampled_finished"}[column]
+    nobody = [None] * len(texts)
     return pa.table(
         {
             "form_labels": [["angry", "sad"]] * len(texts),
             "forms": [list(forms)] * len(texts),
-            "reasoning": pa.array(reasoning or [None] * len(texts), pa.string()),
+            "answer_format": columns.pop("answer_format", ["single_word"] * len(texts)),
+            "reasoning": pa.array(columns.pop("reasoning", nobody), pa.string()),
+            "reasoning_finished": pa.array(columns.pop("reasoning_finished", nobody), pa.bool_()),
+            of: columns.pop("finished", ended),
             column: texts,
         }
     )
 
 
 def test_text_that_states_nothing_has_no_distribution():
-    table = text_table([" I'm so angry about the door.", " Sad.", '{"angry": 0.25, "sad": 0.75}'])
+    table = text_table(
+        [" I'm so angry about the door.", " Sad.", '{"angry": 0.25, "sad": 0.75}'],
+        answer_format=["single_word", "single_word", "probability_dict"],
+    )
     result = written_text(table, LABELS)
     assert result.status == ("unparsed", "single_label", "ok")
     assert np.isnan(result.log_probs[0]).all()
     np.testing.assert_allclose(result.probs[1:], [[0, 1], [0.25, 0.75]])
+    np.testing.assert_array_equal(result.label_mass, [np.nan, 1, 1])
+
+
+def test_an_answer_is_parsed_by_the_format_of_its_prompt_and_only_if_it_ended():
+    text, forms = "1. sad\n2. angry", ["ranked_list", "percentages", "ranked_list", "ranked_list"]
+    result = written_text(text_table([text] * 4, answer_format=forms, finished=[True, True, False, None]), LABELS)
+    assert result.status == ("ranked", "unparsed", "truncated", "truncated")
+    np.testing.assert_allclose(result.probs[0], [1 / 3, 2 / 3])
+    assert np.isnan(result.log_probs[1:]).all()
+
+
+def test_label_mass_of_text_is_the_share_of_what_is_written():
+    texts = ['{"angry": 0.6, "contempt": 0.4}', '{"angry": 0.6, "sad": 0.4}', '{"contempt": 1.0}']
+    result = written_text(text_table(texts, answer_format=["probability_dict"] * 3), LABELS)
+    assert result.status == ("partial", "ok", "unparsed")
+    np.testing.assert_allclose(result.label_mass, [0.6, 1, 0])
 
 
 def test_the_models_own_text_is_read_from_its_column():
-    table = text_table(['{"angry": 0.9, "sad": 0.1}', "I cannot tell."], column="free_text")
+    table = text_table(
+        ['{"angry": 0.9, "sad": 0.1}', "I cannot tell.", "sad", '{"angry": 0.9, "sad": 0.'],
+        column="free_text",
+        answer_format=["probability_dict"] * 4,
+        finished=[True, True, False, False],
+    )
     result = written_text(table, LABELS, column="free_text")
-    assert result.status == ("ok", "refused")
+    assert result.status == ("ok", "refused", "truncated", "truncated")
+    np.testing.assert_allclose(result.probs[0], [0.9, 0.1])
+
+
+def test_a_filled_dictionary_is_one_whatever_the_prompt_asks_for():
+    table = text_table(
+        ['{"angry": 0.90, "sad": 0.10}'] * 2, reasoning=["It is loud."] * 2, reasoning_finished=[True, False]
+    )
+    result = written_text(table, LABELS, column="constrained")
+    assert result.status == ("ok", "reasoning_cut")
     np.testing.assert_allclose(result.probs[0], [0.9, 0.1])
 
 
 def test_after_reasoning_the_text_continues_the_cue_of_an_answer():
     text = "sad\nThe voice is low and slow."  # a label on the first line of an answer, running text without its cue
-    table = text_table([text, text, "I cannot tell."], reasoning=[None, "The voice trembles.", ""])
+    table = text_table(
+        [text, text, "I cannot tell.", text],
+        reasoning=[None, "The voice trembles.", "", "The voice"],
+        reasoning_finished=[None, True, True, False],
+    )
     result = written_text(table, LABELS)
-    assert result.status == ("unparsed", "single_label", "refused")
+    assert result.status == ("unparsed", "single_label", "refused", "reasoning_cut")
     np.testing.assert_allclose(result.probs[1], [0, 1])
 
 
@@ -206,15 +250,15 @@ def test_a_lettered_prompt_knows_words_too_and_its_own_letters_win():
     result = written_text(text_table(texts, forms=("B", "A")), LABELS, known_words(labels))
     angry, sad = [1, 0], [0, 1]
     np.testing.assert_array_equal(result.probs[:4], [sad, angry, angry, angry])
-    assert result.status[4:] == ("unparsed",) * 3
+    assert result.status[4:] == ("ambiguous", "unparsed", "unparsed")  # (B) is angry, and not sad
     # A word of the row's own wins over one known from elsewhere.
     result = written_text(text_table(["down"], forms=("angry", "down")), LABELS, [("angry", "down")])
     np.testing.assert_array_equal(result.probs, [sad])
 
 
-def test_sampled_answers_are_averaged_over_those_that_state_something():
+def test_sampled_answers_are_averaged_over_those_that_state_something_if_enough_do():
     texts = [
-        ["angry", "sad", "sad", '{"angry": 0.5, "sad": 0.5}'],
+        ["angry", "sad", "sad", "Sad."],
         ["hm", "sad", "I cannot tell.", "Angry"],
         ["hm", "hm", "sad", "hm"],
         ["hm", "I cannot tell.", "I cannot tell.", "hm"],
@@ -222,18 +266,46 @@ def test_sampled_answers_are_averaged_over_those_that_state_something():
         ["hm", "hm", "hm", "hm"],
         ["sad", "sad", "sad", "sad"],
     ]
-    result = sampled_text(text_table(texts, column="sampled_texts"), LABELS)
-    assert result.status == ("ok", "partial", "partial", "refused", "unparsed", "unparsed", "ok")
-    np.testing.assert_allclose(result.probs[:3], [[0.375, 0.625], [0.5, 0.5], [0, 1]])
-    assert np.isnan(result.log_probs[3:6]).all()
+    table = text_table(texts, column="sampled_texts")
+    result = sampled_text(table, LABELS)
+    assert result.status == ("ok", "partial", "too_few_parsed", "refused", "unparsed", "unparsed", "ok")
+    np.testing.assert_allclose(result.share_parsed, [1, 0.5, 0.25, 0, 0, 0, 1])
+    np.testing.assert_allclose(result.probs[:2], [[0.25, 0.75], [0.5, 0.5]])
+    assert np.isnan(result.log_probs[2:6]).all()
     np.testing.assert_array_equal(result.log_probs[6], [-np.inf, 0])
+    none = sampled_text(table, LABELS, min_parsed=0)
+    assert none.status == ("ok", "partial", "partial", "refused", "unparsed", "unparsed", "ok")
+    np.testing.assert_allclose(none.probs[2], [0, 1])
+    whole = sampled_text(table, LABELS, min_parsed=1)
+    assert whole.status[:3] == ("ok", "too_few_parsed", "too_few_parsed")
+
+
+def test_drawn_answers_that_did_not_end_do_not_count():
+    drawn = ['{"angry": 1.0}', '{"angry": 0.5, "contempt": 0.5}', '{"sad": 1.0}']
+    table = text_table(
+        [drawn] * 2,
+        column="sampled_texts",
+        answer_format=["probability_dict"] * 2,
+        finished=[[True, True, False], [False] * 3],
+    )
+    result = sampled_text(table, LABELS)
+    assert result.status == ("partial", "truncated")
+    np.testing.assert_allclose(result.share_parsed, [2 / 3, 0])
+    np.testing.assert_allclose(result.label_mass, [0.75, np.nan])
+    np.testing.assert_allclose(result.probs[0], [1, 0])
 
 
 def test_one_drawn_answer_after_reasoning_with_known_words():
-    table = text_table([["anger\nIt is loud."]], forms=("A", "B"), column="sampled_texts", reasoning=["loud"])
+    table = text_table(
+        [["anger\nIt is loud."]] * 2,
+        forms=("A", "B"),
+        column="sampled_texts",
+        reasoning=["loud", "lou"],
+        reasoning_finished=[True, False],
+    )
     result = sampled_text(table, LABELS, [("angry", "anger")])
-    assert result.status == ("ok",)
-    np.testing.assert_array_equal(result.probs, [[1, 0]])
+    assert result.status == ("ok", "reasoning_cut")
+    np.testing.assert_array_equal(result.probs[0], [1, 0])
 
 
 def test_ensembles_by_hand():

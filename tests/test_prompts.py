@@ -118,7 +118,7 @@ def test_an_instruction_lists_labels_and_options_and_ends_with_the_stimulus():
         ({"template": "{label}."}, "", "angry."),
         ({"template": "The emotion is {label}"}, "The emotion is", " angry"),
         ({"template": "Emotion:\n{label}"}, "Emotion:", "\nangry"),
-        ({"template": '{"{label}": 1.0}'}, '{"', 'angry": 1.0}'),
+        ({"template": '{"{label}": 1.0}', "format": "probability_dict"}, '{"', 'angry": 1.0}'),
         ({"reasoning_tokens": 9, "answer_cue": "Answer:"}, "Answer:", " angry"),
         ({"reasoning_tokens": 9, "answer_cue": "Answer: ", "template": "({label})"}, "Answer: (", "angry)"),
     ],
@@ -142,6 +142,44 @@ def test_facts_are_inserted_as_they_are():
 def test_a_missing_fact_is_named(facts):
     with pytest.raises(InputError, match=r"'p' needs the transcript.*without \{transcript\}"):
         ask("{transcript}: {labels}?").text(LABELS, facts)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "single_word"),
+        ({"format": "ranked_list"}, "ranked_list"),
+        ({"instruction": "{options}?", "answer": "letter"}, "lettered_options"),
+        ({"reasoning_tokens": 9, "answer_cue": "Answer:"}, "chain_of_thought"),
+        ({"reasoning_tokens": 9, "answer_cue": "Answer:", "format": "percentages"}, "percentages"),
+    ],
+)
+def test_a_prompt_says_how_it_is_answered(fields, expected):
+    prompt = ask(**fields)
+    assert prompt.answer_format == expected
+    assert dataclasses.replace(prompt, format=expected).hash == prompt.hash
+    assert dataclasses.replace(prompt, format="open_description").hash != prompt.hash
+    assert Prompt("p", "It is {label}.").answer_format == "completion"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": "poem"}, "unknown answer format 'poem'"),
+        ({"format": "completion"}, "answered, not completed"),
+        ({"format": "lettered_options"}, "Add answer: letter"),
+        ({"template": '{"{label}": 1.0}'}, "does not say how it is answered"),
+    ],
+)
+def test_formats_that_do_not_fit_the_prompt_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        ask(**fields)
+
+
+@pytest.mark.parametrize("option", [name for name in SHIPPED if name.startswith("instruction/")])
+def test_shipped_instructions_name_their_format(option):
+    for name, fields in shipped_config(option).items():
+        assert name.startswith(fields["format"])
 
 
 def test_other_braces_are_text():

@@ -69,13 +69,16 @@ def _text_cells(
     words = dist.known_words(labels)
     if group["readout"] == "sampled_text":
         texts = [" | ".join(drawn) for drawn in clips["sampled_texts"].to_pylist()]
-        found = {"mean": (dist.sampled_text(clips, labels.labels, words), texts)}
+        found = {"mean": (dist.sampled_text(clips, labels.labels, words, options.min_parsed), texts)}
     else:
         columns = {"parsed": "generated_text"}
         if group["readout"] == "constrained_text":
-            columns = {"constrained": "generated_text", "free": "free_text"}
+            columns = {"constrained": "constrained", "free": "free_text"}
         found = {
-            variant: (dist.written_text(clips, labels.labels, words, column), clips[column].to_pylist())
+            variant: (
+                dist.written_text(clips, labels.labels, words, column),
+                clips["free_text" if variant == "free" else "generated_text"].to_pylist(),
+            )
             for variant, column in columns.items()
         }
     scalings = [calibration for calibration in options.calibrations if calibration.kind in posthoc.FITS]
@@ -84,10 +87,29 @@ def _text_cells(
         calibrated = [("none", plain, "")]
         calibrated += [(scaling.name, *_scale(scaling, plain, targets)) for scaling in scalings]
         cells += [
-            Cell(**group, variant=variant, calibration=name, fitted_on=of, distributions=result, generated_text=texts)
+            Cell(
+                **group,
+                variant=variant,
+                calibration=name,
+                fitted_on=of,
+                distributions=result,
+                label_mass=plain.label_mass,
+                share_parsed=plain.share_parsed,
+                reasoning_cut=_reasoning_cut(clips),
+                generated_text=texts,
+            )
             for name, result, of in calibrated
         ]
     return cells
+
+
+def _reasoning_cut(clips: pa.Table) -> np.ndarray | None:
+    """Whether each clip's reasoning stopped at its limit; None where the model was asked for none."""
+    import numpy as np
+
+    if clips["reasoning"].null_count == len(clips):
+        return None
+    return ~np.array([bool(finished) for finished in clips["reasoning_finished"].to_pylist()])
 
 
 @dataclass(frozen=True)
@@ -170,6 +192,7 @@ def _score_cells(
                         fitted_on=fitted_on,
                         distributions=result,
                         label_mass=mass,
+                        reasoning_cut=_reasoning_cut(clips),
                     )
                 )
     return cells
@@ -271,17 +294,23 @@ def _combinations(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]
 
 
 def _combine(members: Sequence[Cell], kind: str, prompt: str) -> Cell:
-    """One cell out of the cells of several prompts; its label mass is the mean of theirs."""
+    """One cell out of the cells of several prompts; its label mass and share of parsed draws are their means."""
     import numpy as np
 
     from emoprobe.distributions import ensemble
 
-    masses = [member.label_mass for member in members]
+    def mean(name: str) -> np.ndarray | None:
+        values = [getattr(member, name) for member in members]
+        return None if any(value is None for value in values) else np.mean(values, axis=0)
+
+    cuts = [member.reasoning_cut for member in members if member.reasoning_cut is not None]
     return replace(
         members[0],
         prompt=prompt,
         distributions=ensemble([member.distributions for member in members], kind),
-        label_mass=None if masses[0] is None else np.mean(masses, axis=0),
+        label_mass=mean("label_mass"),
+        share_parsed=mean("share_parsed"),
+        reasoning_cut=np.any(cuts, axis=0) if cuts else None,
         generated_text=None,
     )
 
@@ -307,8 +336,11 @@ def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, 
     predictions["status"] = pd.Categorical([status for cell in cells for status in cell.distributions.status])
     texts = [text for cell in cells for text in cell.generated_text or [None] * size]
     predictions["generated_text"] = pd.Series(texts, dtype=object)
-    masses = [np.full(size, np.nan) if cell.label_mass is None else cell.label_mass for cell in cells]
-    predictions["label_mass"] = np.concatenate(masses)
+    for name in ("label_mass", "share_parsed"):
+        values = [getattr(cell, name) for cell in cells]
+        predictions[name] = np.concatenate([np.full(size, np.nan) if value is None else value for value in values])
+    cuts = [[None] * size if cell.reasoning_cut is None else cell.reasoning_cut.tolist() for cell in cells]
+    predictions["reasoning_cut"] = pd.array([cut for part in cuts for cut in part], dtype="boolean")
     probs = np.concatenate([cell.distributions.probs for cell in cells])
     predictions[[f"p_{label}" for label in labels.labels]] = probs
     return predictions

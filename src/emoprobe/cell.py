@@ -53,6 +53,7 @@ class AnalysisOptions:
         label_likelihood: Normalisations of the label likelihood.
         averaged_logits: Named readings of the averaged logits.
         ensembles: Ways to combine the prompts of a run; a prompt asked in several label orders counts once.
+        min_parsed: Least share of the drawn answers about a clip that must state a distribution; else the clip fails.
         failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
             are counted either way.
         resamples: Of speakers, for intervals; 0 for none.
@@ -63,6 +64,7 @@ class AnalysisOptions:
     averaged_logits: Mapping[str, AveragedLogitsVariant] = field(default_factory=dict)
     ensembles: Sequence[str] = ("arithmetic", "geometric")
     failures: str = "exclude"
+    min_parsed: float = 0.5
     resamples: int = 2000
 
     def __post_init__(self) -> None:
@@ -70,6 +72,9 @@ class AnalysisOptions:
             raise InputError(
                 f"unknown rule {self.failures!r}", field="analysis.failures", remedy="Use exclude or uniform."
             )
+        if type(self.min_parsed) not in (int, float) or not 0 <= self.min_parsed <= 1:
+            what = f"{self.min_parsed!r} is not a share"
+            raise InputError(what, field="analysis.min_parsed", remedy="Use 0.5, or another number from 0 to 1.")
         if not isinstance(self.resamples, int) or isinstance(self.resamples, bool) or self.resamples < 0:
             what = f"{self.resamples!r} is not a number of resamples"
             raise InputError(what, field="analysis.resamples", remedy="Use 2000, or 0 for no intervals.")
@@ -96,7 +101,13 @@ class Targets:
 
 @dataclass(frozen=True)
 class Cell:
-    """One distribution per utterance under one model, prompt, readout, variant and calibration."""
+    """One distribution per utterance under one model, prompt, readout, variant and calibration.
+
+    Args:
+        label_mass: Probability, or of written answers their share, that is on labels, ``[utterances]``.
+        share_parsed: Share of the drawn answers that state a distribution, ``[utterances]``.
+        reasoning_cut: Whether the reasoning before the answer stopped at its limit, ``[utterances]``; None without any.
+    """
 
     model: str
     prompt: str
@@ -106,6 +117,8 @@ class Cell:
     fitted_on: str
     distributions: Distributions
     label_mass: np.ndarray | None = None
+    share_parsed: np.ndarray | None = None
+    reasoning_cut: np.ndarray | None = None
     generated_text: list[str] | None = None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -76,10 +77,15 @@ class Distributions:
     Args:
         log_probs: Natural logarithms, ``[utterances, labels]``; a row without a distribution is NaN.
         status: ``ok`` or why there is none, per utterance.
+        label_mass: Of written answers, the share of what is written that is on labels, ``[utterances]``; NaN where
+            nothing can be read.
+        share_parsed: Of drawn answers, the share that states a distribution, ``[utterances]``.
     """
 
     log_probs: np.ndarray
     status: tuple[str, ...]
+    label_mass: np.ndarray | None = None
+    share_parsed: np.ndarray | None = None
 
     @property
     def probs(self) -> np.ndarray:
@@ -224,6 +230,10 @@ def known_words(labels: LabelSet) -> list[tuple[str, str]]:
     ]
 
 
+TOO_FEW_PARSED = "too_few_parsed"
+MIN_PARSED = 0.5
+
+
 def written_text(
     table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = (), column: str = "generated_text"
 ) -> Distributions:
@@ -233,47 +243,86 @@ def written_text(
         table: Rows of one cell of `generated_text` or `constrained_text`.
         labels: Labels in order.
         words: ``(label, word)`` pairs known beside the rows' own surface forms, which win over them (`known_words`).
-        column: Where the answers stand: ``generated_text`` or ``free_text``.
+        column: Where the answers stand: ``generated_text``; ``free_text``; or ``constrained``, which is the
+            ``generated_text`` of `constrained_text`: a filled dictionary whatever the prompt asks for.
     """
-    answers = _parse_rows(table, labels, words, [[text] for text in table[column].to_pylist()])
-    shares = [answer.shares or (np.nan,) * len(labels) for (answer,) in answers]
-    return Distributions(_log(shares), tuple(answer.status for (answer,) in answers))
+    if column == "constrained":
+        texts, ended, form = "generated_text", "finished", "probability_dict"
+    else:
+        texts, ended, form = column, "free_finished" if column == "free_text" else "finished", None
+    answers = [[(text, done)] for text, done in zip(table[texts].to_pylist(), table[ended].to_pylist(), strict=True)]
+    parsed = [one for (one,) in _parse_rows(table, labels, words, answers, form)]
+    shares = [answer.shares or (np.nan,) * len(labels) for answer in parsed]
+    masses = np.array([np.nan if answer.label_mass is None else answer.label_mass for answer in parsed])
+    return Distributions(_log(shares), tuple(answer.status for answer in parsed), masses)
 
 
-def sampled_text(table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = ()) -> Distributions:
+def sampled_text(
+    table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = (), min_parsed: float = MIN_PARSED
+) -> Distributions:
     """Mean of the distributions that the drawn answers of a row state, over those that state one.
 
-    The status is ``ok`` where all answers state one, ``partial`` where some do; else it is the commonest of their
-    failures, the first in `emoprobe.answers.STATUSES` of equally common ones.
+    The status is ``ok`` where all answers state one and ``partial`` where at least the share ``min_parsed`` does.
+    Below it there is no distribution: ``too_few_parsed``, or where no answer states one the commonest failure, the
+    first in `emoprobe.answers.STATUSES` of equally common ones. The label mass is the mean over answers that state one.
 
     Args:
         table: Rows of one cell of `sampled_text`.
         labels: Labels in order.
         words: As in `written_text`.
+        min_parsed: Least share of a row's answers that state a distribution.
     """
-    shares, status = [], []
-    for answers in _parse_rows(table, labels, words, table["sampled_texts"].to_pylist()):
-        stated = [answer.shares for answer in answers if answer.shares is not None]
-        shares.append(np.mean(stated, axis=0) if stated else (np.nan,) * len(labels))
-        if stated:
-            status.append("ok" if len(stated) == len(answers) else "partial")
+    answers = [
+        list(zip(texts, ended, strict=True))
+        for texts, ended in zip(table["sampled_texts"].to_pylist(), table["sampled_finished"].to_pylist(), strict=True)
+    ]
+    shares, status, masses, parts = [], [], [], []
+    for parsed in _parse_rows(table, labels, words, answers):
+        stated = [answer for answer in parsed if answer.shares is not None]
+        parts.append(len(stated) / len(parsed))
+        masses.append(np.mean([answer.label_mass for answer in stated]) if stated else np.nan)
+        enough = stated and parts[-1] >= min_parsed
+        shares.append(np.mean([answer.shares for answer in stated], axis=0) if enough else (np.nan,) * len(labels))
+        if enough:
+            status.append("ok" if len(stated) == len(parsed) else "partial")
+        elif stated:
+            status.append(TOO_FEW_PARSED)
         else:
-            failures = Counter(answer.status for answer in answers)
+            failures = Counter(answer.status for answer in parsed)
             status.append(max(STATUSES, key=failures.__getitem__))
-    return Distributions(_log(shares), tuple(status))
+    return Distributions(_log(shares), tuple(status), np.array(masses), np.array(parts))
 
 
 def _parse_rows(
-    table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]], texts: Sequence[Sequence[str]]
+    table: pa.Table,
+    labels: Sequence[str],
+    words: Sequence[tuple[str, str]],
+    answers: Sequence[Sequence[tuple[str, bool | None]]],
+    form: str | None = None,
 ) -> list[list[ParsedAnswer]]:
-    """Every answer of every row, parsed; equal answers are parsed once."""
+    """Every answer of every row, ``(text, whether it ended)``, parsed; equal answers are parsed once.
+
+    An answer of which nobody knows whether it ended did not. A filled dictionary (``form`` is given) does not continue
+    the reasoning before it.
+    """
     # Of two labels that claim a word the parser takes the later.
     words = [*words, *zip(table["form_labels"][0].as_py(), table["forms"][0].as_py(), strict=True)]
-    # After reasoning the cue of the answer was written for the model: it stands before the text, not in it.
-    cues = ["" if reasoning is None else "Answer: " for reasoning in table["reasoning"].to_pylist()]
-    answers = [[cue + text for text in row] for cue, row in zip(cues, texts, strict=True)]
-    parsed = {answer: parse_answer(answer, labels, words) for row in answers for answer in row}
-    return [[parsed[answer] for answer in row] for row in answers]
+    columns = ("answer_format", "reasoning", "reasoning_finished")
+
+    @cache
+    def parse(text: str, ended: bool, asked: str, reasoned: bool) -> ParsedAnswer:
+        # After reasoning the cue of the answer was written for the model: it stands before the text, not in it.
+        cue = "Answer: " if reasoned else ""
+        return parse_answer(cue + text, labels, words, answer_format=form or asked, finished=ended)
+
+    rows = []
+    for row, asked, reasoning, whole in zip(answers, *(table[name].to_pylist() for name in columns), strict=True):
+        if reasoning is not None and not whole:
+            rows.append([ParsedAnswer("reasoning_cut")] * len(row))
+        else:
+            reasoned = reasoning is not None and form is None
+            rows.append([parse(text, bool(ended), asked, reasoned) for text, ended in row])
+    return rows
 
 
 def _log(shares: Sequence[Sequence[float]]) -> np.ndarray:

@@ -364,8 +364,9 @@ def _analysis(
     keys = {name: _both(a.keys[name], b.keys[name]) for name in KEYS} | {"readout": READOUT, "variant": pool}
     origins = [part for of in (a.fitted_on, b.fitted_on, whose.fitted_on) for part in of.split(" + ") if part]
     own = {**keys, "fitted_on": " + ".join(dict.fromkeys(origins)), "status": status}
-    blank = {"generated_text": None, "label_mass": np.nan}
-    frames = [a.predictions.loc[ids].reset_index().assign(**own, **blank)]
+    blank = {"generated_text": None, "label_mass": np.nan, "share_parsed": np.nan, "reasoning_cut": pd.NA}
+    known = {name: value for name, value in blank.items() if name in a.predictions}
+    frames = [a.predictions.loc[ids].reset_index().assign(**own, **known)]
     frames[0][names] = np.exp(fused)
     cells = [Cell(**keys, fitted_on=own["fitted_on"], distributions=Distributions(fused, tuple(status)))]
     for source, log in _parents(a, b, logs, keys):

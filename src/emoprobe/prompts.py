@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+from emoprobe.answers import FORMATS
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import PromptText
@@ -54,6 +55,9 @@ class Prompt:
         reasoning_tokens: If not 0, the model first writes up to so many tokens of its own (asked with an empty
             ``before``), and its answer is read after them.
         answer_cue: What is written between the two, on a new line: ``Answer:``.
+        format: How the answer is written that is asked for, one of `emoprobe.answers.FORMATS`: how long it may be and
+            how its text is parsed. Where it is not given: ``lettered_options`` for letters, ``chain_of_thought`` with
+            reasoning, else ``single_word``.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Prompt:
     order: tuple[int, ...] | None = None
     reasoning_tokens: int = 0
     answer_cue: str = ""
+    format: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "forms", (self.forms,) if isinstance(self.forms, str) else tuple(self.forms))
@@ -94,6 +99,7 @@ class Prompt:
         else:
             self._check_instruction()
             self._check_lists()
+            self._check_format()
 
     def _check_completion(self) -> None:
         fields = dataclasses.fields(self)
@@ -145,6 +151,20 @@ class Prompt:
                 "orders", "the instruction lists no labels to be ordered", "Put {labels} or {options} into it."
             )
 
+    def _check_format(self) -> None:
+        if self.format not in ("", *FORMATS):
+            raise self._error("format", f"unknown answer format {self.format!r}", f"Use one of {tuple(FORMATS)}.")
+        if self.format == "completion":
+            raise self._error("format", "an instruction is answered, not completed", "Use another format.")
+        if self.format == "lettered_options" and self.answer != "letter":
+            raise self._error("format", "lettered options are answered with letters", "Add answer: letter.")
+        if not self.format and any(character.isdigit() for character in self.template):
+            raise self._error(
+                "format",
+                f"the template {self.template!r} is more than a label, but the prompt does not say how it is answered",
+                f"Add format: with one of {tuple(FORMATS)}.",
+            )
+
     def _error(self, field: str, what: str, remedy: str | None = None) -> InputError:
         return InputError(what, field=f"prompt.{self.name}.{field}", remedy=remedy)
 
@@ -154,13 +174,24 @@ class Prompt:
         return self.name.partition("@")[0]
 
     @property
+    def answer_format(self) -> str:
+        """How the answer is written, out of `emoprobe.answers.FORMATS`."""
+        if self.family == "completion":
+            return "completion"
+        if self.format:
+            return self.format
+        return (
+            "lettered_options" if self.answer == "letter" else "chain_of_thought" if self.answer_cue else "single_word"
+        )
+
+    @property
     def needs(self) -> frozenset[str]:
         """Facts of an utterance that the prompt wants, out of `FACTS`."""
         return self._placeholders & frozenset(FACTS)
 
     @property
     def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of everything that reaches the model, and the version.
+        """First 16 hexadecimal digits of the SHA-256 of everything that reaches the model, the format, and the version.
 
         The labels (`LabelSet.hash`) and the facts of an utterance are not in it.
         """
@@ -171,7 +202,7 @@ class Prompt:
             value = [
                 *(self.family, self.version, self.template, list(self.forms), self._turn, self.system),
                 *(self.audio_first, self.answer, None if natural else list(self.order)),
-                *(self.reasoning_tokens, self.answer_cue),
+                *(self.reasoning_tokens, self.answer_cue, self.answer_format),
             ]
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
 

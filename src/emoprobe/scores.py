@@ -22,7 +22,7 @@ from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.output import whole, write_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CLIP = "clip"
 NO_PROMPT = "-"  # of a trained head on the encoder's states, which is asked nothing
 FILE_NAME = "scores.parquet"
@@ -49,8 +49,11 @@ SCHEMA = pa.schema(
         ("readout", pa.string()),
         ("readout_options", pa.string()),
         ("library_versions", pa.string()),
-        # What an instructed model wrote before it was asked for its answer.
+        # How the prompt wants its answer written, which is how its text is parsed: emoprobe.answers.FORMATS.
+        ("answer_format", pa.string()),
+        # What an instructed model wrote before it was asked for its answer, and whether it ended before its limit.
         ("reasoning", pa.string()),
+        ("reasoning_finished", pa.bool_()),
         # The surface forms and their tokens; the last token of each form is the model's end token, and those before it
         # from form_own_tokens on are the template's text after the label.
         ("form_labels", pa.list_(pa.string())),
@@ -72,8 +75,11 @@ SCHEMA = pa.schema(
         ("generated_tokens", _INTS),
         ("finished", pa.bool_()),
         # sampled_text: n drawn answers. constrained_text: what the model wrote of its own, beside the constrained text.
+        # An answer is finished if the model ended it itself.
         ("sampled_texts", pa.list_(pa.string())),
+        ("sampled_finished", pa.list_(pa.bool_())),
         ("free_text", pa.string()),
+        ("free_finished", pa.bool_()),
     ],
     metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()},
 )

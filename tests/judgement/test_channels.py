@@ -103,6 +103,7 @@ def test_parse_statuses(cell):
         "ranked": 0,
         "refused": 1,
         "unparsed": 0,
+        **dict.fromkeys(["truncated", "reasoning_cut", "ambiguous"], 0),
         "undefined": 1,
     }
     assert found.share["ok"] == 0.5

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from emoprobe.answers import FORMATS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts import make_prompts
@@ -101,6 +102,7 @@ def test_the_answer_is_read_after_the_reasoning(sfm, voices):
         mine = [row for row in rows if row["utterance_id"] == f"u{i}"]
         written = sfm.generate(sfm.encode([voice]), [plan.free], max_new_tokens=5)[0][0]
         assert {row["reasoning"] for row in mine} == {written.text}
+        assert {row["reasoning_finished"] for row in mine} == {written.finished}
         cue = sfm.family.answer_tokens("\nAnswer:")
         prefix = (*plan.free.prefix, *written.tokens, *cue)
         asked = sfm.extend(plan.free, written.tokens, "\nAnswer:", [" happy"])
@@ -121,8 +123,8 @@ def test_reasoning_that_comes_to_the_cue_is_cut_before_it(sfm, voices):
     made = Generation(tokens, sfm.decode(tokens), True, torch.zeros(0, 0), torch.zeros(0))
     other.generate = lambda *arguments, **options: [[made]]
     plan = make_plan(sfm, make_prompts({"reasoned": REASON}, LABELS)[0], LABELS)
-    ((text, after),) = _reason(other, None, plan)
-    assert text.rstrip() == "a voice."
+    ((written, after),) = _reason(other, None, plan)
+    assert written["reasoning"].rstrip() == "a voice."
     assert sfm.decode(after.question.prefix).count("Answer:") == 1
 
 
@@ -151,6 +153,108 @@ def test_draws_differ_between_draws_and_repeat_with_the_seed(sfm, voices):
     assert [row["sampled_texts"] for row in first] == [row["sampled_texts"] for row in again]
     assert [row["sampled_texts"] for row in first] != [row["sampled_texts"] for row in other]
     assert len(set(first[0]["sampled_texts"])) > 1
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def scripted(sfm, text):
+    """The model, except that it writes a text, which ends it, whatever it is asked; limits are kept as they are."""
+    from emoprobe.models.base import Generation
+
+    other, tokens = copy.copy(sfm), sfm.family.answer_tokens(text)
+
+    def generate(context, questions, *, max_new_tokens, keep=None, sampling=None):
+        other.limits.append(max_new_tokens)
+        said = tokens[:max_new_tokens]
+        ended = len(tokens) < max_new_tokens
+        sizes = [len(ids) for ids in keep or [()] * len(questions)]
+        made = [
+            Generation(
+                said, sfm.decode(said), ended, torch.zeros(len(said) + ended, size), torch.zeros(len(said) + ended)
+            )
+            for size in sizes
+        ]
+        return [[one] * context.size for one in made]
+
+    other.generate, other.limits = generate, []
+    return other, len(tokens)
+
+
+def test_an_answer_may_be_as_long_as_its_format_wants_and_each_format_its_own(sfm, voices):
+    prompts = make_prompts(
+        {"word": ASK, "dict": ASK | {"instruction": "A dict of {labels}?", "format": "probability_dict"}}, LABELS
+    )
+    plans = [make_plan(sfm, prompt, LABELS) for prompt in prompts]
+    model, _ = scripted(sfm, "a voice")
+    texts = make_readouts(
+        {"generated_text": {}, "sampled_text": {"samples": 2}, "averaged_logits": {}, "constrained_text": {}}
+    )
+    rows = read(model, sfm.encode(voices[:1]), plans, texts, ["x"])[0]
+    word, whole = FORMATS["single_word"].max_new_tokens, FORMATS["probability_dict"].max_new_tokens
+    assert word < whole
+    assert model.limits == [word, whole] * 2  # the greedy answers, and the drawn ones
+    limits = {(row["prompt"], row["readout"]): json.loads(row["readout_options"])["max_new_tokens"] for row in rows}
+    for name in ("generated_text", "sampled_text", "constrained_text"):
+        assert [limits["word", name], limits["dict", name]] == [word, whole]
+    assert limits["dict", "averaged_logits"] == 16
+    assert {row["prompt"]: row["answer_format"] for row in rows} == {"word": "single_word", "dict": "probability_dict"}
+
+
+def test_an_answer_is_finished_only_if_its_end_is_within_the_limit(sfm, voices):
+    text = "the voice and the emotion of the voice"
+    model, length = scripted(sfm, text)
+    assert length > 4
+    plan = make_plan(sfm, make_prompts({"plain": ASK}, LABELS)[0], LABELS)
+    for limit, finished in ((length - 1, False), (length, False), (length + 1, True)):
+        options = {name: {"max_new_tokens": limit} for name in ("generated_text", "sampled_text", "constrained_text")}
+        for others in ({}, {"averaged_logits": {"max_new_tokens": 2}}, {"averaged_logits": {"max_new_tokens": 99}}):
+            rows = read(model, sfm.encode(voices[:1]), [plan], make_readouts(options | others), ["x"])[0]
+            row = {row["readout"]: row for row in rows}
+            assert row["generated_text"]["finished"] is finished
+            assert row["sampled_text"]["sampled_finished"] == [finished] * 10
+            assert row["constrained_text"]["free_finished"] is finished
+            assert row["constrained_text"]["finished"] is True
+            if finished:
+                assert row["generated_text"]["generated_text"].strip() == text
+            if others:
+                kept = min(others["averaged_logits"]["max_new_tokens"], length + 1)
+                assert len(row["averaged_logits"]["log_normalizers"]) == kept
+                assert row["averaged_logits"]["finished"] is (kept > length)
+
+
+def test_a_real_answer_under_its_limit_and_one_token_less(sfm, voices):
+    """The end token counts: the model's own loop and the shortening of longer answers agree on it."""
+    other = copy.copy(sfm)
+    plan = make_plan(sfm, make_prompts({"plain": ASK}, LABELS)[0], LABELS)
+    context = sfm.encode(voices[:1])
+    long = sfm.generate(context, [plan.free], max_new_tokens=6)[0][0]
+    # Make the last token an end token: then the answer has five tokens and ends with the sixth.
+    assert long.tokens[5] not in long.tokens[:5]
+    other.stop_tokens = (*sfm.stop_tokens, long.tokens[5])
+    for limit, finished in ((5, False), (6, True), (9, True)):
+        alone = read(other, context, [plan], make_readouts({"generated_text": {"max_new_tokens": limit}}), ["x"])[0][0]
+        beside = {"generated_text": {"max_new_tokens": limit}, "averaged_logits": {"max_new_tokens": 12}}
+        shared = read(other, context, [plan], make_readouts(beside), ["x"])[0][0]
+        for row in (alone, shared):
+            assert (row["finished"], tuple(row["generated_tokens"])) == (finished, long.tokens[:5])
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "expected"),
+    [("a voice", True, True), ("a voice", False, False), ("a voice. Answer: sad", False, True)],
+)
+def test_reasoning_is_finished_if_it_ended_or_came_to_the_cue(sfm, text, finished, expected):
+    from emoprobe.models.base import Generation
+    from emoprobe.readout.read import _reason
+
+    other = copy.copy(sfm)
+    tokens = sfm.family.answer_tokens(text)
+    made = Generation(tokens, sfm.decode(tokens), finished, torch.zeros(0, 0), torch.zeros(0))
+    other.generate = lambda *arguments, **options: [[made]]
+    plan = make_plan(sfm, make_prompts({"reasoned": REASON}, LABELS)[0], LABELS)
+    ((written, _),) = _reason(other, None, plan)
+    assert written["reasoning_finished"] is expected
 
 
 def test_out_of_memory_halves_the_batch_and_says_so_once(sfm, voices, capsys, monkeypatch):
@@ -226,6 +330,7 @@ def test_whisper_refuses_instructions(tiny_whisper):
     [
         ({"tea_leaves": {}}, "unknown readout"),
         ({"generated_text": {"max_new_tokens": 0}}, "at least one token"),
+        ({"sampled_text": {"max_new_tokens": 2.5}}, "2.5 is no number of tokens"),
         ({"sampled_text": {"samples": 0}}, "must be positive"),
         ({"sampled_text": {"heat": 1}}, "malformed"),
         ({}, "no readout"),

@@ -79,9 +79,8 @@ def ensembles(
         raise InputError(f"the number of folds is {folds}", field="folds", remedy="Use at least 2.")
     check_columns(predictions, ["split"], "predictions")
     clips = clips_of(predictions, labels)
-    human = clips.drop(
-        columns=[c for c in clips if c in {*KEYS, "fitted_on", "status", "generated_text", "label_mass"}]
-    )
+    own = {*KEYS, "fitted_on", "status", "generated_text", "label_mass", "share_parsed", "reasoning_cut"}
+    human = clips.drop(columns=[c for c in clips if c in own])
     human = human.drop(columns=[f"p_{label}" for label in labels])
     parts, weights = [], []
     for prompts in prompt_sets(predictions, labels, mean_over_orders=True):

@@ -27,11 +27,13 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     """One row per cell, then the floors, the references and the ceiling.
 
     A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
-    ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass``,
-    ``metrics``, ``intervals`` (95 %, speakers resampled; not of calibration errors; none with a single speaker), of
-    readouts ``shuffled`` (their own distributions given to other clips), ``share_of_range`` (0 at the prior floor, 1 at
-    the human ceiling) and its ``range_intervals``. ``doubt`` says why a ceiling, or a share of the range below it, is
-    not to be relied on. Single layers have no intervals and shuffles, as there are many.
+    ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass`` (of text
+    over the answers that can be read), of readouts ``mean_share_parsed`` (of drawn answers) and ``num_reasoning_cut``
+    (clips whose reasoning stopped at its limit), ``metrics``, ``intervals`` (95 %, speakers resampled; not of
+    calibration errors; none with a single speaker), of readouts ``shuffled`` (their own distributions given to other
+    clips), ``share_of_range`` (0 at the prior floor, 1 at the human ceiling) and its ``range_intervals``. ``doubt`` says
+    why a ceiling, or a share of the range below it, is not to be relied on. Single layers have no intervals and
+    shuffles, as there are many.
 
     What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
     failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.
@@ -70,7 +72,9 @@ def _cell_row(cell: Cell, options: AnalysisOptions, yardsticks: Yardsticks) -> d
         "num_failed": failed,
         "num_speakers": 0,
         "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
-        "mean_label_mass": None if cell.label_mass is None else float(np.mean(cell.label_mass)),
+        "mean_label_mass": _mean(cell.label_mass),
+        "mean_share_parsed": _mean(cell.share_parsed),
+        "num_reasoning_cut": 0 if cell.reasoning_cut is None else int(cell.reasoning_cut.sum()),
         "metrics": {},
         **{name: {} for name in ("intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")},
         "doubt": "",
@@ -87,6 +91,12 @@ def _cell_row(cell: Cell, options: AnalysisOptions, yardsticks: Yardsticks) -> d
         row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
         row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES)
     return row
+
+
+def _mean(values: np.ndarray | None) -> float | None:
+    """Mean over the clips that have a value; None where none has."""
+    known = np.empty(0) if values is None else values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _floor_rows(targets: Targets, whole: Yardstick) -> list[dict]:

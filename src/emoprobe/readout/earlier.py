@@ -63,7 +63,9 @@ class Earlier:
             table = table.filter(pc.equal(table[name], value))
         self.names = {prompt.hash: prompt.name for prompt in probe.plans.prompts}
         self.wanted = {
-            (prompt.hash, readout.name, readout.options) for prompt in probe.plans.prompts for readout in probe.readouts
+            (prompt.hash, readout.name, readout.options(prompt))
+            for prompt in probe.plans.prompts
+            for readout in probe.readouts
         }
         self.tokens = {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
         self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted]

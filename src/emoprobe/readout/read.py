@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from emoprobe.answers import FORMATS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import AudioContext, Generation, Question, Sampling, SpeechFoundationModel
+from emoprobe.prompts import Prompt
 from emoprobe.readout.plan import PromptPlan
 
 SHARES = tuple(f"{i / 20:.2f}" for i in range(21))  # what a constrained dictionary may say of a label
@@ -37,21 +39,29 @@ class Readout(ABC):
     Attributes:
         name: Name in every table.
         needs: What must be asked of the model: ``scores``, ``layers``, ``answer``, ``samples``, ``constrained``.
-        max_new_tokens: Length of the generated answer it needs; 0 for none.
+        max_new_tokens: Longest answer, tokens, its end included; None for that of the prompt's answer format.
     """
 
     name = ""
     needs = frozenset()
-    max_new_tokens = 0
+    max_new_tokens = None
 
     @abstractmethod
     def fields(self, asked: Asked) -> dict:
         """The readout's own columns of the score table for one clip and prompt."""
 
-    @property
-    def options(self) -> str:
-        """The readout's options as JSON, for the record."""
-        return json.dumps(asdict(self), sort_keys=True)
+    def limit(self, prompt: Prompt) -> int:
+        """Longest answer to a prompt, tokens, its end included."""
+        if self.max_new_tokens is None:
+            return FORMATS[prompt.answer_format].max_new_tokens
+        return self.max_new_tokens
+
+    def options(self, prompt: Prompt) -> str:
+        """The options that a prompt is read with as JSON, for the record, with the limit that holds for it."""
+        options = asdict(self)
+        if "max_new_tokens" in options:
+            options["max_new_tokens"] = self.limit(prompt)
+        return json.dumps(options, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class AveragedLogits(Readout):
     stored logits: `emoprobe.distributions.AVERAGED_LOGITS`.
 
     Args:
-        max_new_tokens: Longest answer, tokens.
+        max_new_tokens: Positions that are averaged at most. No other readout's answer is cut by it.
     """
 
     max_new_tokens: int = 16
@@ -122,10 +132,10 @@ class GeneratedText(Readout):
     """The greedy answer as text; it is parsed later (`emoprobe.answers`), never turned into a label here.
 
     Args:
-        max_new_tokens: Longest answer, tokens.
+        max_new_tokens: Longest answer, tokens, its end included; None for that of the prompt's answer format.
     """
 
-    max_new_tokens: int = 32
+    max_new_tokens: int | None = None
     name = "generated_text"
     needs = frozenset({"answer"})
 
@@ -142,13 +152,13 @@ class SampledText(Readout):
     depends neither on the batch nor on the order.
 
     Args:
-        max_new_tokens: Longest answer, tokens.
+        max_new_tokens: As of `GeneratedText`.
         samples: Answers per clip and prompt.
         temperature: Divides the logits.
         seed: Of the draws.
     """
 
-    max_new_tokens: int = 32
+    max_new_tokens: int | None = None
     samples: int = 10
     temperature: float = 1.0
     seed: int = 0
@@ -164,8 +174,11 @@ class SampledText(Readout):
             )
 
     def fields(self, asked: Asked) -> dict:
-        """All drawn texts."""
-        return {"sampled_texts": [generation.text for generation in asked.samples]}
+        """All drawn texts, and which of them ended."""
+        return {
+            "sampled_texts": [generation.text for generation in asked.samples],
+            "sampled_finished": [generation.finished for generation in asked.samples],
+        }
 
     def seed_of(self, sound: str, plan: PromptPlan, draw: int) -> int:
         """Seed of one draw."""
@@ -181,16 +194,21 @@ class ConstrainedText(Readout):
     What the model writes of its own is stored beside it: how often that parses is still reported.
 
     Args:
-        max_new_tokens: Longest answer of its own, tokens.
+        max_new_tokens: Of its own answer, as of `GeneratedText`.
     """
 
-    max_new_tokens: int = 96
+    max_new_tokens: int | None = None
     name = "constrained_text"
     needs = frozenset({"answer", "constrained"})
 
     def fields(self, asked: Asked) -> dict:
         """The constrained text, and the model's own."""
-        return {"generated_text": asked.constrained, "finished": True, "free_text": asked.generation.text}
+        return {
+            "generated_text": asked.constrained,
+            "finished": True,
+            "free_text": asked.generation.text,
+            "free_finished": asked.generation.finished,
+        }
 
 
 READOUTS: dict[str, type[Readout]] = {
@@ -212,8 +230,13 @@ def make_readouts(config: Mapping[str, Mapping]) -> list[Readout]:
             readout = READOUTS[name](**(options or {}))
         except TypeError as error:
             raise InputError(f"readout {name!r} is malformed: {error}", field=f"readout.{name}") from error
-        if readout.needs & {"answer", "samples"} and readout.max_new_tokens < 1:
-            raise InputError("the longest answer must have at least one token", field=f"readout.{name}.max_new_tokens")
+        limit = readout.max_new_tokens
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InputError(
+                f"{limit!r} is no number of tokens; the longest answer must have at least one token",
+                field=f"readout.{name}.max_new_tokens",
+                remedy="Leave it out for the limit of the prompt's answer format.",
+            )
         readouts.append(readout)
     if not readouts:
         raise InputError("no readout was chosen", field="readout", remedy=f"There are {sorted(READOUTS)}.")
@@ -251,16 +274,16 @@ def read(
     rows: list[list[dict]] = [[] for _ in range(context.size)]
     direct = [i for i, plan in enumerate(plans) if not plan.prompt.reasoning_tokens]
     asked: list[list[Asked]] = [[None] * len(plans) for _ in range(context.size)]
-    reasoning: list[list[str]] = [[""] * len(plans) for _ in range(context.size)]
+    reasoning: list[list[dict]] = [[{}] * len(plans) for _ in range(context.size)]
     for i, answers in zip(direct, _ask(sfm, context, [plans[i] for i in direct], readouts, sounds), strict=True):
         for clip, answer in enumerate(answers):
             asked[clip][i] = answer
     for i, plan in enumerate(plans):
         if plan.prompt.reasoning_tokens:
-            for clip, (text, after) in enumerate(_reason(sfm, context, plan)):
+            for clip, (written, after) in enumerate(_reason(sfm, context, plan)):
                 one = sfm.select(context, clip)
                 asked[clip][i] = _ask(sfm, one, [after], readouts, sounds[clip : clip + 1])[0][0]
-                reasoning[clip][i] = text
+                reasoning[clip][i] = written
     for clip in range(context.size):
         for i, plan in enumerate(plans):
             for readout in readouts:
@@ -273,13 +296,14 @@ def read(
                     "question_hash": plan.question_hash,
                     "label_set_hash": plan.label_set_hash,
                     "readout": readout.name,
-                    "readout_options": readout.options,
-                    "reasoning": reasoning[clip][i] if plan.prompt.reasoning_tokens else None,
+                    "readout_options": readout.options(plan.prompt),
+                    "answer_format": plan.prompt.answer_format,
+                    **reasoning[clip][i],
                     "form_labels": list(plan.labels),
                     "forms": list(plan.forms),
                     "form_tokens": [list(tokens) for tokens in plan.question.continuations],
                     "form_own_tokens": list(plan.own_tokens),
-                    **readout.fields(_shorten(sfm, asked[clip][i], readout.max_new_tokens)),
+                    **readout.fields(_shorten(sfm, asked[clip][i], readout.limit(plan.prompt))),
                 }
                 _check_finite(row)
                 rows[clip].append(row)
@@ -313,20 +337,31 @@ def _ask(
         layers = sfm.score_layers(context, questions)
         add("layer_logprobs", lambda i, clip: [values[clip] for values in layers[i]])
     if "answer" in needs:
-        longest = max(readout.max_new_tokens for readout in readouts if "answer" in readout.needs)
-        generated = sfm.generate(context, free, max_new_tokens=longest, keep=[kept_tokens(plan) for plan in plans])
-        add("generation", lambda i, clip: generated[i][clip])
+        askers = [readout for readout in readouts if "answer" in readout.needs]
+        for longest, members in _by_limit(plans, askers):
+            keep = [kept_tokens(plans[i]) for i in members]
+            generated = sfm.generate(context, [free[i] for i in members], max_new_tokens=longest, keep=keep)
+            for i, answers in zip(members, generated, strict=True):
+                for clip, answer in enumerate(answers):
+                    asked[i][clip] = replace(asked[i][clip], generation=answer)
     if "samples" in needs:
         drawer = next(readout for readout in readouts if "samples" in readout.needs)
         count = drawer.samples
-        seeds = [[drawer.seed_of(sound, plan, draw) for sound in sounds] for plan in plans for draw in range(count)]
-        drawn = sfm.generate(
-            context,
-            [question for question in free for _ in range(count)],
-            max_new_tokens=drawer.max_new_tokens,
-            sampling=Sampling(drawer.temperature, seeds),
-        )
-        add("samples", lambda i, clip: [row[clip] for row in drawn[i * count : (i + 1) * count]])
+        for limit, members in _by_limit(plans, [drawer]):
+            draws = [i for i in members for _ in range(count)]
+            seeds = [
+                [drawer.seed_of(sound, plans[i], draw) for sound in sounds] for i in members for draw in range(count)
+            ]
+            drawn = sfm.generate(
+                context,
+                [free[i] for i in draws],
+                max_new_tokens=limit,
+                sampling=Sampling(drawer.temperature, seeds),
+            )
+            for place, i in enumerate(members):
+                rows = drawn[place * count : (place + 1) * count]
+                for clip in range(context.size):
+                    asked[i][clip] = replace(asked[i][clip], samples=[row[clip] for row in rows])
     if "constrained" in needs:
         for clip in range(context.size):
             one = sfm.select(context, clip) if context.size > 1 else context
@@ -335,22 +370,33 @@ def _ask(
     return asked
 
 
-def _reason(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> list[tuple[str, PromptPlan]]:
-    """Per clip the model's own reasoning, and the plan that asks for the answer after it.
+def _by_limit(plans: Sequence[PromptPlan], readouts: Sequence[Readout]) -> list[tuple[int, list[int]]]:
+    """Plans, by their place, that are answered together: under the longest limit that a readout sets for them."""
+    groups: dict[int, list[int]] = {}
+    for i, plan in enumerate(plans):
+        groups.setdefault(max(readout.limit(plan.prompt) for readout in readouts), []).append(i)
+    return list(groups.items())
 
-    Where the reasoning already comes to the cue of the answer it is cut before it.
+
+def _reason(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> list[tuple[dict, PromptPlan]]:
+    """Per clip the columns of the model's own reasoning, and the plan that asks for the answer after it.
+
+    Where the reasoning already comes to the cue of the answer it is cut before it. Reasoning that neither came to the
+    cue nor ended by itself is not finished.
     """
     limit = plan.prompt.reasoning_tokens
     results = []
     for generation in sfm.generate(context, [plan.free], max_new_tokens=limit)[0]:
         tokens = generation.tokens
         cue = plan.prompt.answer_cue.strip()
-        if cue in generation.text:
+        came_to_cue = cue in generation.text
+        if came_to_cue:
             place = generation.text.index(cue)
             tokens = next(tokens[:n] for n in range(len(tokens), -1, -1) if len(sfm.decode(tokens[:n])) <= place)
         prefix = (*plan.free.prefix, *tokens, *plan.question.prefix[len(plan.free.prefix) :])
         after = replace(plan, question=replace(plan.question, prefix=prefix), free=Question(prefix))
-        results.append((sfm.decode(tokens), after))
+        written = {"reasoning": sfm.decode(tokens), "reasoning_finished": came_to_cue or generation.finished}
+        results.append((written, after))
     return results
 
 
@@ -369,9 +415,13 @@ def _fill_dictionary(sfm: SpeechFoundationModel, context: AudioContext, plan: Pr
 
 
 def _shorten(sfm: SpeechFoundationModel, asked: Asked, limit: int) -> Asked:
-    """A greedy answer under a lower limit is the beginning of the longer one."""
+    """A greedy answer under a lower limit is the beginning of the longer one.
+
+    The limit counts the end token, so an answer of as many tokens is not finished, whatever a longer one would show:
+    what a readout stores does not depend on the others.
+    """
     answer = asked.generation
-    if answer is None or not limit:
+    if answer is None:
         return asked
     positions = min(limit, len(answer.log_normalizer))
     tokens = answer.tokens[:limit]

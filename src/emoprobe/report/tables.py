@@ -252,7 +252,17 @@ def footnote(rows: Sequence[dict]) -> str:
         DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
         ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
     }
-    return FOOTNOTE + "".join(text for text, holds in said.items() if holds)
+    return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + _written(rows)
+
+
+def _written(rows: Sequence[dict]) -> str:
+    """How much of what the models wrote could be used, where answers were drawn or reasoning was cut."""
+    text = ""
+    parts = [row["mean_share_parsed"] for row in rows if row.get("mean_share_parsed") is not None]
+    if parts:
+        text += f"   drawn answers that state a distribution: {min(parts):.0%} to {max(parts):.0%} of a row's"
+    cut = max((row.get("num_reasoning_cut", 0) for row in rows), default=0)
+    return text + (f"   reasoning cut at its limit: up to {cut} clips of a row" if cut else "")
 
 
 def _judged(row: dict) -> bool:

@@ -27,13 +27,13 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     """One row per cell, then the floors, the references and the ceiling.
 
     A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
-    ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass`` (of text
-    over the answers that can be read), of readouts ``mean_share_parsed`` (of drawn answers) and ``num_reasoning_cut``
-    (clips whose reasoning stopped at its limit), ``metrics``, ``intervals`` (95 %, speakers resampled; not of
-    calibration errors; none with a single speaker), of readouts ``shuffled`` (their own distributions given to other
-    clips), ``share_of_range`` (0 at the prior floor, 1 at the human ceiling) and its ``range_intervals``. ``doubt`` says
-    why a ceiling, or a share of the range below it, is not to be relied on. Single layers have no intervals and
-    shuffles, as there are many.
+    ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass`` (of
+    text over the answers that can be read), of readouts ``mean_share_parsed`` (of drawn answers) and
+    ``num_reasoning_cut`` (clips whose reasoning stopped at its limit), ``metrics``, ``intervals`` (95 %, speakers
+    resampled; not of calibration errors; none with a single speaker), of readouts ``shuffled`` (their own distributions
+    given to other clips), ``share_of_range`` (0 at the prior floor, 1 at the human ceiling) and its
+    ``range_intervals``. ``doubt`` says why a ceiling, or a share of the range below it, is not to be relied on. Single
+    layers have no intervals and shuffles, as there are many.
 
     What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
     failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.

@@ -132,8 +132,7 @@ def per_prompt(sfm: AudioLLM, wave: Tensor, questions: list[Question]) -> Tensor
     sums = []
     token = sfm.family.audio_token_id
     for question in questions:
-        inputs = move(sfm.family.audio_inputs(wave), sfm.model.device, sfm.model.dtype)
-        sound = sfm._merged(inputs)[0]
+        sound = sfm.hear([wave]).sounds[0]
         place = question.prefix.index(token)
         longest = max(map(len, question.continuations)) - 1
         rows, mask = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -204,7 +205,7 @@ def test_other_errors_are_not_taken_for_memory(sfm, voices):
 def test_a_deaf_model_stops_the_run(sfm, voices, tiny_whisper):
     deaf = copy.copy(sfm)
     hear = sfm._hear
-    deaf._hear = lambda *sound: (torch.zeros_like(hear(*sound)[0]), {})
+    deaf._hear = lambda *sound: replace(heard := hear(*sound), embeddings=torch.zeros_like(heard.embeddings))
     with pytest.raises(EmoprobeError, match="does not hear"):
         probe(deaf, {"plain": ASK}).predict_step(batch(voices))
     module = probe(sfm, {"plain": ASK})

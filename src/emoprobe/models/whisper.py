@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import (
+    WINDOW,
     AudioContext,
     Generation,
     Heard,
@@ -132,13 +133,7 @@ class Whisper(SpeechFoundationModel):
 
     def input_features(self, waveforms: Sequence[Tensor]) -> Tensor:
         """Log-mel features of waveforms padded to 30 s, ``[clips, mels, 3000]``."""
-        too_long = [i for i, wave in enumerate(waveforms) if len(wave) > self.max_seconds * self.sampling_rate + 1]
-        if too_long:
-            raise InputError(
-                f"clip {too_long[0]} of the batch is longer than the {self.max_seconds:g} s that {self.name} hears",
-                field="dataset.audio.max_seconds",
-                remedy="Truncate or refuse long audio when reading it.",
-            )
+        self.check_lengths(waveforms)
         features = self.processor.feature_extractor(
             [wave.numpy() for wave in waveforms],
             sampling_rate=self.sampling_rate,
@@ -146,6 +141,11 @@ class Whisper(SpeechFoundationModel):
             device=self.model.device.type,
         )
         return features.input_features.to(self.model.device, self.model.dtype)
+
+    @property
+    def min_samples(self) -> int:
+        """One window of the spectrogram."""
+        return round(WINDOW * self.sampling_rate)
 
     def save_processor(self, folder: Path) -> None:
         """Write feature extractor and tokenizer."""

@@ -205,9 +205,14 @@ def test_other_errors_are_not_taken_for_memory(sfm, voices):
 def test_a_model_that_is_read_wrongly_stops_the_run(sfm, voices):
     wrong = copy.copy(sfm)
     wrong.family = copy.copy(sfm.family)
-    wrong.family.inputs = lambda prompt, waveform: (  # a processor that adds a token where it is not looked for
-        inputs := sfm.family.inputs(prompt, waveform)
-    ) | {name: torch.cat([inputs[name][:, :1], inputs[name]], dim=1) for name in ("input_ids", "attention_mask")}
+    wrong.family.inputs = (
+        lambda prompt, waveform: (
+            (  # a processor that adds a token where it is not looked for
+                inputs := sfm.family.inputs(prompt, waveform)
+            )
+            | {name: torch.cat([inputs[name][:, :1], inputs[name]], dim=1) for name in ("input_ids", "attention_mask")}
+        )
+    )
     frame = sfm.family.frame
     wrong.family.frame = lambda prompt: frame(prompt)
     wrong._hear = sfm._hear

@@ -86,7 +86,9 @@ def _handed(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor], nam
     except _StopError:
         pass
     except (ValueError, IndexError) as error:
-        raise InputError(f"{name} does not take what its own processor made of a sound: {error}", field="model") from error
+        raise InputError(
+            f"{name} does not take what its own processor made of a sound: {error}", field="model"
+        ) from error
     finally:
         handle.remove()
     embeddings, positions = caught.pop("inputs_embeds", None), caught.pop("position_ids", None)

@@ -394,7 +394,9 @@ def _write_checkpoint(package: DataPackage, model: Path, settings: Path, tokeniz
     extractor = transformers.WhisperFeatureExtractor(feature_size=dimensions["num_mel_bins"])
     extractor.save_pretrained(target)
     shutil.copyfile(tokenizer, target / "tokenizer.json")
-    transformers.WhisperTokenizer.from_pretrained(target, local_files_only=True).save_pretrained(target)
+    transformers.WhisperTokenizer.from_pretrained(
+        target, local_files_only=True, trust_remote_code=False
+    ).save_pretrained(target)
     record = {
         "name": package.name,
         "source": package.revision,

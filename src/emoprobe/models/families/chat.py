@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoProcessor, PreTrainedModel
+from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import PromptText, shortest_clip
@@ -42,7 +42,15 @@ class ChatFamily:
     @classmethod
     def load_processor(cls, path: Path):
         """The processor of a checkpoint folder."""
-        return AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        processor = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        if not isinstance(processor, ProcessorMixin):
+            raise InputError(
+                f"transformers finds no processor of sound and text there, only a {type(processor).__name__}",
+                file=path,
+                field="model",
+                remedy="Take a checkpoint with the processor files of a model that transformers supports with audio.",
+            )
+        return processor
 
     def _audio_token(self) -> str:
         token = getattr(self.processor, "audio_token", None) or getattr(self.tokenizer, "audio_token", None)
@@ -126,7 +134,9 @@ class ChatFamily:
                 return_tensors="pt",
             )
         except (ValueError, TypeError, IndexError, KeyError) as error:
-            raise InputError(f"the model's processor cannot make inputs of this chat: {error}", field="model") from error
+            raise InputError(
+                f"the model's processor cannot make inputs of this chat: {error}", field="model"
+            ) from error
         return dict(made)
 
     def frame(self, prompt: PromptText) -> Frame:
@@ -144,7 +154,9 @@ class ChatFamily:
         """The frame of a chat, and the tokens of the sounds it was found with."""
         key = (self.processor, type(self.processor), repr(self.messages(prompt)), prompt.before)
         if key not in self._frames:
-            rendered = [self.inputs(prompt, sound)["input_ids"][0].tolist() for sound in probe_sounds(self.sampling_rate)]
+            rendered = [
+                self.inputs(prompt, sound)["input_ids"][0].tolist() for sound in probe_sounds(self.sampling_rate)
+            ]
             frame = find_frame(rendered, self.audio_token_id)
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]

@@ -29,7 +29,6 @@ from emoprobe.labels import LabelSet
 from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.base import Question
-from emoprobe.models.families.chat import move
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
 from emoprobe.prompts import make_prompts
 from emoprobe.readout.plan import make_plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import shutil
 
@@ -36,8 +37,7 @@ def marker(tmp_path, monkeypatch):
     """A file that foreign code makes when it runs; whoever is asked whether it may says yes."""
 
     def asked(*text):
-        raise_to = tmp_path / "asked"
-        raise_to.touch()
+        (tmp_path / "asked").touch()
         return "y"
 
     monkeypatch.setattr(builtins, "input", asked)
@@ -81,14 +81,13 @@ def test_a_foreign_model_is_refused_and_nobody_is_asked(tiny_path, tmp_path, mar
 
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "tokenizer_config.json"])
 @pytest.mark.parametrize("family", ["qwen2_audio", "qwen2_5_omni", "granite_speech"])
-def test_a_foreign_processor_or_tokenizer_is_refused(tiny_path, tmp_path, marker, family, file):
+def test_a_foreign_processor_or_tokenizer_is_never_loaded(tiny_path, tmp_path, marker, family, file):
     folder = foreign(tiny_path(family), tmp_path / "model", marker)
     change(folder / file, processor_class="Foreign", tokenizer_class="Foreign", feature_extractor_type="Foreign")
     (folder / "processor_config.json").unlink(missing_ok=True)
-    try:
-        load_audio_llm("foreign", path=folder, device="cpu")
-    except InputError as error:
-        assert "trust_remote_code" not in str(error)
+    with contextlib.suppress(InputError):  # some files only repeat what others say
+        sfm = load_audio_llm("foreign", path=folder, device="cpu")
+        assert type(sfm.family.processor).__module__.startswith(("transformers.", "emoprobe."))
     assert quiet(marker)
 
 

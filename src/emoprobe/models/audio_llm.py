@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
 
 from emoprobe.errors import InputError
+from emoprobe.models.attention import attention_window, check_cache, check_window
 from emoprobe.models.base import (
     AudioContext,
     Generation,
@@ -31,7 +32,6 @@ from emoprobe.models.base import (
 from emoprobe.models.families.chat import SHARED_END, ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefix import Prefix
-from emoprobe.models.attention import attention_window, check_cache, check_window
 from emoprobe.models.sound import Sound, hear_clip, stack_layers
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.families.chat import ANY, ChatFamily, move
 
-
 # What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
 _HARMLESS = frozenset(
     {"use_cache", "return_dict", "cache_position", "output_attentions", "output_hidden_states", "output_router_logits"}
@@ -97,10 +96,9 @@ def _handed(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor], nam
     mask = caught.pop("attention_mask", None)
     further = sorted(key for key, value in caught.items() if key not in _HARMLESS and value is not None and value != ())
     if embeddings is None or embeddings.shape[1] != length or not usual or further or getattr(mask, "ndim", 2) != 2:
-        what = "positions or a mask of its own" if not further else " and ".join(further)
+        what = " and ".join(further) or ("no embeddings" if embeddings is None else "positions or a mask of its own")
         raise InputError(
-            f"{name} hands its text decoder {what if embeddings is not None else 'no embeddings'}, so it cannot be asked "
-            "as a token tree yet",
+            f"{name} hands its text decoder {what}, so it cannot be asked as a token tree yet",
             field="model",
             remedy="Choose another model; conf/model/ names those that are tested.",
         )

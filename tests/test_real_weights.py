@@ -63,3 +63,18 @@ def test_text_is_what_generate_writes(whisper_base, waves):
     assert [answer.text for answer in ours] == texts
     assert all(answer.finished for answer in ours)
     assert len(" ".join(texts).split()) > 4  # it heard words
+
+
+@pytest.mark.parametrize("name", ["openai/whisper-base", "openai/whisper-tiny.en"])
+def test_what_generation_settings_are_made_of_without_their_file(name, tmp_path):
+    from emoprobe.models import weights
+    from emoprobe.models.load import load_whisper
+    from emoprobe.models.whisper import suppressed_tokens
+
+    found = weights.resolve(name, cache_dir=tmp_path, sources=("package",))
+    full = load_whisper(name, path=found.path, device="cpu")
+    published = full.model.generation_config
+    suppressed, at_first = suppressed_tokens(full.processor.tokenizer)
+    assert (suppressed, at_first) == (sorted(published.suppress_tokens), published.begin_suppress_tokens)
+    (found.path / "generation_config.json").unlink()
+    assert load_whisper(name, path=found.path, device="cpu").start_tokens == full.start_tokens

@@ -22,7 +22,7 @@ from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.whisper import Whisper
+from emoprobe.models.whisper import Whisper, suppressed_tokens
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -78,6 +78,8 @@ def load_whisper(
             attn_implementation=attention,
         )
         processor = WhisperProcessor.from_pretrained(resolved.path, **LOCAL)
+        if not (resolved.path / "generation_config.json").is_file():
+            _complete_settings(model, processor.tokenizer)
     except InputError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
@@ -96,6 +98,19 @@ def load_whisper(
         language=language,
         task=task,
     )
+
+
+def _complete_settings(model: WhisperForConditionalGeneration, tokenizer) -> None:
+    """Generation settings of a checkpoint without a file of them: config.json's, and where it says none, Whisper's own.
+
+    Where config.json says nothing transformers takes a list that holds the English checkpoints' end token.
+    """
+    settings = model.generation_config
+    suppressed, at_first = suppressed_tokens(tokenizer)
+    if settings.suppress_tokens is None:
+        settings.suppress_tokens = suppressed
+    if at_first[-1] not in (settings.begin_suppress_tokens or ()):
+        settings.begin_suppress_tokens = at_first
 
 
 def load_audio_llm(

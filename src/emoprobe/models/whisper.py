@@ -33,7 +33,58 @@ from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 from emoprobe.models.vocabulary import VocabularyHead
 
+ENGLISH_VOCABULARY = 51_864  # tokens of the English-only checkpoints; multilingual ones have more
+UNSPOKEN = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
+UNSPOKEN += """<< >> <<< >>> -- --- -( -[ (' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪""".split()
+NOTES = "♩♪♫♬♭♮♯"
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
+
+
+def is_multilingual(model: WhisperForConditionalGeneration, tokenizer) -> bool:
+    """Whether a checkpoint is told a language and a task.
+
+    Generation settings say so since 2023. Without them the tokens that older settings force after the first one tell it
+    (English-only checkpoints are forced to write no time stamps at once), then the size of the vocabulary (51 864 is
+    the English one), then whether the tokenizer has the tokens at all.
+    """
+    settings = model.generation_config
+    said = getattr(settings, "is_multilingual", None)
+    if said is not None:
+        return bool(said)
+    if getattr(settings, "lang_to_id", None):
+        return True
+    no_stamps = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    for source in (settings, model.config):
+        forced = getattr(source, "forced_decoder_ids", None)
+        if forced:
+            return dict(forced).get(1) != no_stamps
+    if model.config.vocab_size >= ENGLISH_VOCABULARY:
+        return model.config.vocab_size > ENGLISH_VOCABULARY
+    tokens = tokenizer.convert_tokens_to_ids(["<|en|>", "<|transcribe|>"])
+    return tokenizer.decode(tokens) == "<|en|><|transcribe|>"
+
+
+def suppressed_tokens(tokenizer) -> tuple[list[int], list[int]]:
+    """Tokens that Whisper's own decoding never writes, and those that it does not begin with.
+
+    Brackets, notes and other signs that are not spoken, and the task's control tokens; at the beginning also a blank
+    and the end (openai/whisper, ``tokenizer.py`` and ``decoding.py``).
+    """
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    found = {ids(" -")[0], ids(" '")[0]}
+    for symbol in [*UNSPOKEN, *NOTES]:
+        for tokens in (ids(symbol), ids(f" {symbol}")):
+            if len(tokens) == 1 or symbol in NOTES:
+                found.add(tokens[0])
+    control = ("transcribe", "translate", "startoftranscript", "startofprev", "startoflm", "nospeech", "nocaptions")
+    for name in control:
+        token = tokenizer.convert_tokens_to_ids(f"<|{name}|>")
+        if token is not None and tokenizer.decode([token]) == f"<|{name}|>":
+            found.add(token)
+    return sorted(found), [*ids(" ")[:1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
 
 
 class Whisper(SpeechFoundationModel):
@@ -64,7 +115,7 @@ class Whisper(SpeechFoundationModel):
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.sampling_rate = processor.feature_extractor.sampling_rate
         self.max_seconds = float(processor.feature_extractor.chunk_length)
-        self.end_token = model.config.eos_token_id
+        self.end_token = processor.tokenizer.convert_tokens_to_ids("<|endoftext|>")
         self.start_tokens = self._start_tokens(language, task)
 
     def around(self, model: WhisperForConditionalGeneration) -> Whisper:
@@ -81,12 +132,12 @@ class Whisper(SpeechFoundationModel):
     def _start_tokens(self, language: str, task: str) -> tuple[int, ...]:
         tokenizer = self.processor.tokenizer
         names = ["<|startoftranscript|>"]
-        if self.model.generation_config.is_multilingual:
+        if is_multilingual(self.model, tokenizer):
             names += [f"<|{language}|>", f"<|{task}|>"]
         names.append("<|notimestamps|>")
         ids = tokenizer.convert_tokens_to_ids(names)
         for token, text in zip(ids, names, strict=True):
-            if token is None or token == tokenizer.unk_token_id != self.end_token or tokenizer.decode([token]) != text:
+            if token is None or tokenizer.decode([token]) != text:
                 raise InputError(
                     f"this Whisper tokenizer has no token {text}",
                     field="model.language",

@@ -60,6 +60,7 @@ def run(config: DictConfig) -> Path:
         corpus.utterances,
         limits,
         settings["dataset"]["on_error"],
+        check=sfm.check_text,
         progress=settings["trainer"]["enable_progress_bar"],
     )
     plans = Plans(sfm, prompts, labels, facts)
@@ -91,6 +92,7 @@ def run(config: DictConfig) -> Path:
                 batch_size=settings["batch_size"],
                 num_workers=settings["num_workers"],
                 on_error=settings["dataset"]["on_error"],
+                min_samples=sfm.min_samples,
             )
             recorder = BatchRecorder(writer, total=len(utterances), progress=settings["trainer"]["enable_progress_bar"])
             trainer = L.Trainer(

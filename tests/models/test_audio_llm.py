@@ -270,6 +270,17 @@ def test_a_missing_template_is_named(tiny_llm):
         sfm.question(PROMPTS[0])
 
 
+def test_too_short_a_clip_is_refused_and_the_shortest_is_read(sfm, voices):
+    for length in (0, 1, sfm.min_samples - 1):
+        with pytest.raises(InputError, match=f"clip 1 of the batch has {length} samples and .* needs {sfm.min_samples}"):
+            sfm.encode([voices[0], voices[0][:length]])
+    assert sfm.min_samples <= 0.1 * sfm.sampling_rate  # what configurations take at least
+    shortest = voices[1][4_000 : 4_000 + sfm.min_samples]
+    question = sfm.question(PROMPTS[0], ["happy"])
+    ours = sfm.score(sfm.encode([shortest]), [question])[0][0][0]
+    torch.testing.assert_close(ours, plain_scores(sfm, shortest, question)[0], atol=1e-4, rtol=0)
+
+
 def test_too_long_a_clip_is_refused(tiny_llm):
     sfm = tiny_llm("qwen2_audio")
     with pytest.raises(InputError, match="longer than the 30 s"):

@@ -220,6 +220,9 @@ def test_question_splits_where_the_answer_begins(tiny_whisper):
         (PromptText("The sp"), ("eaker",), "joins"),
         (PromptText("The voice sounds"), ("",), "has no token"),
         (PromptText("sad " * 60), (" sad",), "tokens and"),
+        (PromptText("The voice <|endoftext|> sounds"), (" sad",), "would take for a control token"),
+        (PromptText("The voice", context="he <|translate|> said"), (" sad",), "would take for a control token"),
+        (PromptText("The voice sounds"), (" <|en|>",), "would take for a control token"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused(tiny_whisper, prompt, texts, message):
@@ -232,6 +235,9 @@ def test_what_cannot_be_heard_or_loaded_is_refused(tiny_whisper, tiny_whisper_pa
 
     with pytest.raises(InputError, match="30 s"):
         tiny_whisper.encode(waveforms(31.0))
+    for length in (0, 1, 399):
+        with pytest.raises(InputError, match=f"clip 1 of the batch has {length} samples and tiny needs 400"):
+            tiny_whisper.encode([*waveforms(1.0), torch.ones(length)])
     with pytest.raises(InputError, match="no encoder layer 7"):
         tiny_whisper.encode(waveforms(1.0), layers=(7,))
     with pytest.raises(InputError, match="unknown dtype"):

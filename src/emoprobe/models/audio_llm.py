@@ -7,7 +7,7 @@ positions and masks, so that neither padding nor the batch can change a result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -100,14 +100,7 @@ class AudioLLM(SpeechFoundationModel):
                 field="prompt.context",
                 remedy="Put it into an instruction, or use this prompt with Whisper.",
             )
-        for text in (prompt.instruction, prompt.before, prompt.system or "", *continuations):
-            found = sorted(token for token in self.family.control_tokens() if token in text)
-            if found:
-                raise InputError(
-                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
-                    field="prompt",
-                    remedy="Remove it from the prompt, transcript or dialogue.",
-                )
+        self.check_text(prompt.instruction, prompt.before, prompt.system or "", *continuations)
         placeholder = self.family.audio_token_id
         places = self.family.tokens(prompt).count(placeholder)
         if places != 1:
@@ -122,21 +115,34 @@ class AudioLLM(SpeechFoundationModel):
             return self.family.tokens(base, answer)
 
         plain, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
-        frame = self.family.frame(prompt)
-        end = plain[plain.index(placeholder) + 1 :][-SHARED_END:]
-        if frame.tail[-len(end) :] != end:
+        header = tokenize("")
+        joined = plain[: len(header)] != header  # the chat's last token joins with the beginning of the answer
+        frame = self.family.frame(prompt if joined else base)
+        written = plain if joined else header
+        end = written[written.index(placeholder) + 1 :][-SHARED_END:]
+        if frame.tail[len(frame.tail) - len(end) :] != end:
             raise InputError(
                 f"the processor of {self.name} ends the chat with other tokens than its tokenizer", field="model"
             )
-        return Question((*frame.head, placeholder, *frame.tail), answers, prompt)
+        tail = (*frame.tail, *plain[len(written) :])
+        return Question((*frame.head, placeholder, *tail), answers, prompt)
 
     def extend(
         self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
     ) -> Question:
         """The question after some generated tokens and some further text, which is tokenised by itself."""
+        self.check_text(text, *continuations)
         head, answers = split_answers(self.family.answer_tokens, text, continuations, self.stop_tokens[0], self.name)
         added = question.added + len(written) + len(head)
         return Question((*question.prefix, *written, *head), answers, question.prompt, added)
+
+    def control_tokens(self) -> Mapping[str, int]:
+        """What the family's tokenizer takes for more than text."""
+        return self.family.control_tokens()
+
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text in the middle of an answer."""
+        return self.family.answer_tokens(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""

@@ -7,7 +7,7 @@ continuations whose likelihood is wanted; several questions are asked of a batch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,31 @@ class SpeechFoundationModel(ABC):
                     f"clip {i} of the batch has {length} samples and {self.name} needs {self.min_samples} to hear it",
                     field="dataset.audio.min_seconds",
                     remedy="Refuse short audio when reading it.",
+                )
+
+    @abstractmethod
+    def control_tokens(self) -> Mapping[str, int]:
+        """Texts that the tokenizer would turn into control tokens or placeholders, with their ids."""
+
+    @abstractmethod
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text by itself."""
+
+    def check_text(self, *texts: str) -> None:
+        """Refuse text that the model would not read as text.
+
+        Raises:
+            InputError: The tokenizer finds a control token in it.
+        """
+        control = {token: number for token, number in self.control_tokens().items() if token.strip()}
+        for text in texts:
+            ids = set(self.text_tokens(text))  # some tokenizers find control tokens in other spellings too
+            found = sorted(token for token, number in control.items() if token in text or number in ids)
+            if found:
+                raise InputError(
+                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
+                    field="prompt",
+                    remedy="Remove it from the prompt, label, transcript or dialogue.",
                 )
 
     @abstractmethod

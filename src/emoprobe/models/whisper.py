@@ -8,7 +8,7 @@ vocabulary matrix. Suppress lists shape generated text only, never a stored logi
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -145,7 +145,12 @@ class Whisper(SpeechFoundationModel):
                 )
         return tuple(ids)
 
-    def _text_tokens(self, text: str) -> tuple[int, ...]:
+    def control_tokens(self) -> Mapping[str, int]:
+        """Languages, tasks, time stamps and the like."""
+        return self.processor.tokenizer.get_added_vocab()
+
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text by itself."""
         return tuple(self.processor.tokenizer(text, add_special_tokens=False).input_ids)
 
     def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
@@ -156,19 +161,21 @@ class Whisper(SpeechFoundationModel):
                 field="prompt",
                 remedy="Use a completion prompt (prompt=whisper_all has several), or an audio LLM.",
             )
+        self.check_text(prompt.before, prompt.context, *continuations)
         before = f" {prompt.before}" if prompt.before else ""
-        head, answers = split_answers(self._text_tokens, before, continuations, self.end_token, self.name)
+        head, answers = split_answers(self.text_tokens, before, continuations, self.end_token, self.name)
         context: tuple[int, ...] = ()
         if prompt.context:
             previous = self.processor.tokenizer.convert_tokens_to_ids("<|startofprev|>")
-            context = (previous, *self._text_tokens(f" {prompt.context}"))
+            context = (previous, *self.text_tokens(f" {prompt.context}"))
         return self._checked(Question((*context, *self.start_tokens, *head), answers))
 
     def extend(
         self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
     ) -> Question:
         """The question after some generated tokens and some further text."""
-        head, answers = split_answers(self._text_tokens, text, continuations, self.end_token, self.name)
+        self.check_text(text, *continuations)
+        head, answers = split_answers(self.text_tokens, text, continuations, self.end_token, self.name)
         return self._checked(Question((*question.prefix, *written, *head), answers))
 
     def _checked(self, question: Question) -> Question:

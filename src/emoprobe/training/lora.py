@@ -16,6 +16,7 @@ from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_mode
 from torch import Tensor, nn
 
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.training.batches import Clips
@@ -169,7 +170,8 @@ class LoraMethod(Method):
         skipped = []
         for utterance in list(self.utterances.values()):
             try:
-                read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
+                clip = read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
+                check_length(clip, self.sfm.min_samples, utterance.audio)
             except AudioError as error:
                 if on_error == "error":
                     raise

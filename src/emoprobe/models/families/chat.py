@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -146,7 +146,7 @@ class ChatFamily:
             InputError: It cannot be told apart from what it writes of the sound.
         """
         frame, sounds = self._framed(prompt)
-        if sounds != self._framed(ANY)[1]:
+        if sounds[-1] != self._framed(ANY)[1][-1]:
             raise InputError("its processor writes a sound differently in different chats", field="prompt")
         return frame
 
@@ -211,9 +211,11 @@ class ChatFamily:
         """Text of generated tokens, special tokens included."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
-    def control_tokens(self) -> frozenset[str]:
-        """Strings that the tokenizer would turn into control tokens or placeholders."""
-        return frozenset(map(str, self.tokenizer.get_added_vocab())) | {self.audio_token}
+    def control_tokens(self) -> Mapping[str, int]:
+        """Strings that the tokenizer would turn into control tokens or placeholders, with their ids."""
+        return {str(token): i for token, i in self.tokenizer.get_added_vocab().items()} | {
+            self.audio_token: self.audio_token_id
+        }
 
     def repetition_penalty(self) -> float:
         """What the checkpoint's generation settings ask for."""

@@ -61,6 +61,6 @@ class Voxtral(ChatFamily):
     def _written_end(self) -> int | None:
         return self.tokenizer.eos_token_id
 
-    def control_tokens(self) -> frozenset[str]:
+    def control_tokens(self) -> dict[str, int]:
         # Mistral's tokenizer never reads control tokens out of text.
-        return frozenset()
+        return {}

@@ -34,7 +34,10 @@ def gather(on_error, chosen=None):
 def test_what_is_missing_or_cannot_be_said_is_left_out_with_its_row():
     facts, skipped = gather("skip")
     assert facts == {"a": {"transcript": "well"}, "d": {"transcript": "good"}}
-    assert {name: (row.reason, row.row) for name, row in skipped.items()} == {"b": ("bad_fact", 3), "c": ("missing_fact", 4)}
+    assert {name: (row.reason, row.row) for name, row in skipped.items()} == {
+        "b": ("bad_fact", 3),
+        "c": ("missing_fact", 4),
+    }
     assert "the transcript of utterance 'b' cannot be said to the model" in skipped["b"].message
 
 

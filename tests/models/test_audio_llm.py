@@ -272,7 +272,9 @@ def test_a_missing_template_is_named(tiny_llm):
 
 def test_too_short_a_clip_is_refused_and_the_shortest_is_read(sfm, voices):
     for length in (0, 1, sfm.min_samples - 1):
-        with pytest.raises(InputError, match=f"clip 1 of the batch has {length} samples and .* needs {sfm.min_samples}"):
+        with pytest.raises(
+            InputError, match=f"clip 1 of the batch has {length} samples and .* needs {sfm.min_samples}"
+        ):
             sfm.encode([voices[0], voices[0][:length]])
     assert sfm.min_samples <= 0.1 * sfm.sampling_rate  # what configurations take at least
     shortest = voices[1][4_000 : 4_000 + sfm.min_samples]

@@ -130,7 +130,13 @@ ROLES = {
     "model.safetensors.index.json": b"{}",
     "model-2.safetensors": b"weights",
 }
-OTHERS = ("README.md", ".git/config.json", ".cache/huggingface/a.json", "trainer_state.json", "checkpoint-5/config.json")
+OTHERS = (
+    "README.md",
+    ".git/config.json",
+    ".cache/huggingface/a.json",
+    "trainer_state.json",
+    "checkpoint-5/config.json",
+)
 
 
 @pytest.fixture

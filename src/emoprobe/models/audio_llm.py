@@ -140,6 +140,11 @@ class AudioLLM(SpeechFoundationModel):
         """What the family's tokenizer takes for more than text."""
         return self.family.control_tokens()
 
+    @property
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+        return self.family.tokenizer.unk_token_id
+
     def text_tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of text in the middle of an answer."""
         return self.family.answer_tokens(text)

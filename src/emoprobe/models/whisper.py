@@ -35,7 +35,8 @@ from emoprobe.models.vocabulary import VocabularyHead
 
 ENGLISH_VOCABULARY = 51_864  # tokens of the English-only checkpoints; multilingual ones have more
 UNSPOKEN = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
-UNSPOKEN += """<< >> <<< >>> -- --- -( -[ (' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪""".split()
+UNSPOKEN += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))", "(((", ")))", "[[", "]]"]
+UNSPOKEN += ["{{", "}}", "♪♪", "♪♪♪"]
 NOTES = "♩♪♫♬♭♮♯"
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
 
@@ -148,6 +149,11 @@ class Whisper(SpeechFoundationModel):
     def control_tokens(self) -> Mapping[str, int]:
         """Languages, tasks, time stamps and the like."""
         return self.processor.tokenizer.get_added_vocab()
+
+    @property
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+        return self.processor.tokenizer.unk_token_id
 
     def text_tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of text by itself."""

@@ -52,6 +52,29 @@ def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
     assert worst < 1e-3
 
 
+def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
+    import copy
+
+    from emoprobe import runs
+    from emoprobe.labels import LabelSet
+    from emoprobe.prompts import make_prompts
+    from emoprobe.readout.plan import make_plan
+
+    config = runs.compose(["prompt=whisper_all"])
+    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
+    prompts = make_prompts(runs.plain(config.prompt), labels)
+    questions = [make_plan(whisper_base, prompt, labels).question for prompt in prompts]
+    half = whisper_base.around(copy.deepcopy(whisper_base.model).to(torch.bfloat16))
+
+    def sums(sfm, context):
+        return torch.cat([values.sum(-1) for row in sfm.score(context, questions) for values in row])
+
+    nothing = sums(half, half.encode_without_audio()) - sums(whisper_base, whisper_base.encode_without_audio())
+    clip = sums(half, half.encode(waves[:1])) - sums(whisper_base, whisper_base.encode(waves[:1]))
+    assert nothing.abs().max() < 0.6  # 2.8 with the sum through the layers in bfloat16
+    assert clip.abs().max() < 0.6
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_text_is_what_generate_writes(whisper_base, waves):
     from emoprobe.models.base import PromptText

@@ -147,7 +147,7 @@ def _order(sfm, waveforms, questions) -> float:
 
 
 def _dtypes(sfm, waveforms, questions) -> Verdict:
-    """Total variation between label distributions of the same model in the two precisions."""
+    """Total variation between label distributions of the same model in the two precisions, with and without sound."""
     import torch
 
     name = DTYPES
@@ -158,13 +158,13 @@ def _dtypes(sfm, waveforms, questions) -> Verdict:
     except (torch.OutOfMemoryError, MemoryError):
         return Verdict(name, None, note="not run: no memory for a second copy")
 
-    def shares(model) -> Tensor:
-        scores = model.score(model.encode(waveforms), questions)
-        return torch.stack(
-            [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores[:1]]
-        )
+    def shares(model) -> list[Tensor]:
+        contexts = [model.encode(waveforms), model.encode_without_audio()]
+        scores = [question for context in contexts for question in model.score(context, questions)]
+        return [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores]
 
-    difference = (shares(sfm) - shares(other)).abs().sum(-1).max().item() / 2
+    pairs = zip(shares(sfm), shares(other), strict=True)
+    difference = max((a - b).abs().sum(-1).max().item() / 2 for a, b in pairs)
     return Verdict(name, difference, DTYPE_TOLERANCE, note="total variation")
 
 

@@ -169,6 +169,25 @@ def test_bfloat16_is_close_to_float32(tiny_whisper, tiny_whisper_path, questions
     assert 0 < worst < 0.5  # eight bits of mantissa through a random model whose logits span about 20 nats
 
 
+def test_bfloat16_keeps_what_is_added_to_large_channels(tiny_whisper_path, questions):
+    # As in real checkpoints: channels of the sum through the layers are far larger than what is added to them.
+    from emoprobe.models.load import load_whisper
+
+    full = load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    with torch.no_grad():
+        for layer, sign in zip(full.decoder.layers, (1, -1), strict=True):
+            layer.fc2.weight[:8] = 0
+            layer.fc2.bias[:8] = sign * 4096.0
+    rounded = copy.deepcopy(full.model).to(torch.bfloat16)
+    half, exact = full.around(rounded), full.around(copy.deepcopy(rounded).to(torch.float32))  # the same weights
+
+    def scores(sfm):
+        return torch.cat([v for row in sfm.score(sfm.encode_without_audio(), questions) for v in row], dim=-1)
+
+    difference = (scores(half) - scores(exact)).abs().max()
+    assert 0 < difference < 0.1  # 0.9 where the sum is kept in bfloat16
+
+
 def test_encoder_states_are_pooled_over_the_clips_own_frames(tiny_whisper):
     waves = waveforms(1.0, 2.5)
     context = tiny_whisper.encode(waves, layers=(0, 2))

@@ -30,6 +30,7 @@ from emoprobe.models.base import (
     split_answers,
 )
 from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.residual import widen
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 from emoprobe.models.vocabulary import VocabularyHead
 
@@ -111,6 +112,7 @@ class Whisper(SpeechFoundationModel):
         task: str = "transcribe",
     ) -> None:
         self.model = model.eval()
+        widen(self.decoder)
         self.processor = processor
         self.name, self.revision = name, revision
         self.dtype = str(model.dtype).removeprefix("torch.")
@@ -268,7 +270,10 @@ class Whisper(SpeechFoundationModel):
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
-        """Encoder states of zero: the decoder's cross-attention carries no information at all."""
+        """Encoder states of zero: the decoder's cross-attention carries no information at all.
+
+        How far bfloat16 is from float32 here: `emoprobe.models.residual`.
+        """
         config = self.model.config
         shape = (1, config.max_source_positions, config.d_model)
         return self.context_of(torch.zeros(shape, dtype=self.model.dtype, device=self.model.device))

@@ -29,7 +29,6 @@ from emoprobe.labels import LabelSet
 from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.base import Question
-from emoprobe.models.families.chat import move
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
 from emoprobe.prompts import make_prompts
 from emoprobe.readout.plan import make_plan
@@ -132,8 +131,7 @@ def per_prompt(sfm: AudioLLM, wave: Tensor, questions: list[Question]) -> Tensor
     sums = []
     token = sfm.family.audio_token_id
     for question in questions:
-        inputs = move(sfm.family.audio_inputs(wave), sfm.model.device, sfm.model.dtype)
-        sound = sfm._merged(inputs)[0]
+        sound = sfm.hear([wave]).sounds[0]
         place = question.prefix.index(token)
         longest = max(map(len, question.continuations)) - 1
         rows, mask = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,10 @@ def examine(sfm, voices, **options):
     words = ("happy", "sad", "sadness")
     questions = [sfm.question(p, [f" {word}" if p.before else word for word in words]) for p in PROMPTS]
     return doctor.examine(sfm, voices, questions, **options)
+
+
+def changed(sound, change):
+    return replace(sound, embeddings=change(sound.embeddings))
 
 
 def failed(verdicts):
@@ -60,8 +65,8 @@ def test_whisper_passes_and_says_what_does_not_apply(tiny_whisper, voices):
 def test_sound_that_is_dropped_before_the_model(broken, voices, family):
     # What a processor does that ignores an unknown keyword: features of something else, here of silence.
     sfm = broken(family)
-    inputs = sfm.family.audio_inputs
-    sfm.family.audio_inputs = lambda waveform: inputs(torch.zeros_like(waveform))
+    inputs = sfm.family.inputs
+    sfm.family.inputs = lambda prompt, waveform: inputs(prompt, torch.zeros_like(waveform))
     names = failed(examine(sfm, voices))
     assert {"the clip against silence", "the clip against noise", "the clip against another clip"} <= names
 
@@ -71,7 +76,7 @@ def test_sound_that_is_dropped_inside(broken, voices, family):
     # The placeholders' own embeddings instead of the sound's.
     sfm = broken(family)
     hear = sfm._hear
-    sfm._hear = lambda *sound: (torch.ones_like(hear(*sound)[0]) * 0.01, {})
+    sfm._hear = lambda *sound: changed(hear(*sound), lambda embeddings: torch.ones_like(embeddings) * 0.01)
     names = failed(examine(sfm, voices))
     assert "shared prefix against a full forward pass" in names
     assert "the clip against silence" in names
@@ -80,8 +85,50 @@ def test_sound_that_is_dropped_inside(broken, voices, family):
 def test_one_sound_too_few(broken, voices):
     sfm = broken()
     hear = sfm._hear
-    sfm._hear = lambda *sound: (hear(*sound)[0][:-1], {})
+    sfm._hear = lambda *sound: changed(hear(*sound), lambda embeddings: embeddings[:-1])
     names = failed(examine(sfm, voices))
+    assert {"placeholders of the sound", "shared prefix against a full forward pass"} <= names
+
+
+@pytest.mark.parametrize("part", ["head", "tail"])
+@pytest.mark.parametrize("family", ["music_flamingo", "moss", "qwen2_audio"])
+def test_a_token_around_the_sound_that_is_dropped(broken, voices, family, part):
+    # An adaptor that does not know of the marks that a processor writes.
+    sfm = broken(family)
+    frame = sfm.family.frame
+
+    def wrong(prompt):
+        right = frame(prompt)
+        return replace(right, head=right.head[:-1]) if part == "head" else replace(right, tail=right.tail[1:])
+
+    sfm.family.frame = wrong
+    hear = sfm._hear
+    sfm._hear = lambda *sound: _with(sfm.family, "frame", frame, lambda: hear(*sound))
+    names = failed(examine(sfm, voices, other_dtype=False))
+    assert {"placeholders of the sound", "shared prefix against a full forward pass"} <= names
+
+
+def _with(thing, name, value, work):
+    held = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        return work()
+    finally:
+        setattr(thing, name, held)
+
+
+def test_a_mark_within_the_sound_that_is_dropped(broken, voices):
+    sfm = broken("moss")
+    hear = sfm._hear
+
+    def wrong(*sound):
+        heard = hear(*sound)
+        kept = [i for i, token in enumerate(heard.tokens) if token == sfm.family.audio_token_id]
+        return replace(heard, tokens=tuple(heard.tokens[i] for i in kept), embeddings=heard.embeddings[kept])
+
+    assert len(wrong(voices[0]).tokens) < len(hear(voices[0]).tokens)
+    sfm._hear = wrong
+    names = failed(examine(sfm, voices, other_dtype=False))
     assert {"placeholders of the sound", "shared prefix against a full forward pass"} <= names
 
 
@@ -171,7 +218,7 @@ def test_reported_logits_that_were_processed(broken, voices):
 def test_not_a_number_fails(broken, voices):
     sfm = broken()
     hear = sfm._hear
-    sfm._hear = lambda *sound: (hear(*sound)[0] * torch.nan, {})
+    sfm._hear = lambda *sound: changed(hear(*sound), lambda embeddings: embeddings * torch.nan)
     assert "batch of 1 against all clips" in failed(examine(sfm, voices, other_dtype=False))
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from emoprobe import probing, runs
 from emoprobe.analyse import main as analyse_main
+from emoprobe.data.audio import AudioError
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 from emoprobe.scores import read_scores
@@ -140,6 +143,30 @@ def test_facts_are_told_and_what_lacks_them_is_named_or_left_out(tiny_path, mani
     changed.write_text(manifest.read_text().replace("words 1", "other words"))
     third = probing.run(config(path, changed, tmp_path / "third", *options, "dataset.on_error=skip", f"resume={run}"))
     assert json.loads((third / "run.json").read_text())["speed"]["clips"] == 1
+
+
+def test_one_bad_transcript_or_one_short_clip_is_named_or_left_out(tiny_path, manifest, tmp_path):
+    folder = tmp_path / "corpus"
+    shutil.copytree(manifest.parent, folder)
+    table = folder / "manifest.csv"
+    table.write_text(table.read_text().replace("words 1", "words <|im_end|> 1"))
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 100)
+    (folder / "2.mp3").unlink()
+    soundfile.write(folder / "2.wav", noise, 16_000)
+    table.write_text(table.read_text().replace("2.mp3", "2.wav"))
+    path = tiny_path("qwen2_audio")
+    options = ["prompt=instruction/single_word_transcript", *readouts("label_likelihood"), "calibration=none"]
+    options += ["dataset.audio.min_seconds=0"]
+    with pytest.raises(InputError, match=r"transcript of utterance 'u1' .*im_end.*manifest\.csv, row 3"):
+        probing.run(config(path, table, tmp_path / "strict", *options))
+    run = probing.run(config(path, table, tmp_path / "lenient", *options, "dataset.on_error=skip"))
+    skipped = pd.read_csv(run / "skipped.csv")
+    assert set(map(tuple, skipped[["utterance_id", "reason"]].to_numpy())) == {("u1", "bad_fact"), ("u2", "too_short")}
+    scores = read_scores(run).to_pandas()
+    assert set(scores[scores["input"] == "clip"]["utterance_id"]) == {"u0", "u3"}
+    table.write_text(table.read_text().replace("words <|im_end|> 1", "words 1"))
+    with pytest.raises(AudioError, match=r"lasts 0\.0063 s and the model needs 0\.025 s .*2\.wav"):
+        probing.run(config(path, table, tmp_path / "short", *options))
 
 
 def test_analysing_again_needs_no_model(finished, capsys):

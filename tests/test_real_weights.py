@@ -52,6 +52,29 @@ def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
     assert worst < 1e-3
 
 
+def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
+    import copy
+
+    from emoprobe import runs
+    from emoprobe.labels import LabelSet
+    from emoprobe.prompts import make_prompts
+    from emoprobe.readout.plan import make_plan
+
+    config = runs.compose(["prompt=whisper_all"])
+    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
+    prompts = make_prompts(runs.plain(config.prompt), labels)
+    questions = [make_plan(whisper_base, prompt, labels).question for prompt in prompts]
+    half = whisper_base.around(copy.deepcopy(whisper_base.model).to(torch.bfloat16))
+
+    def sums(sfm, context):
+        return torch.cat([values.sum(-1) for row in sfm.score(context, questions) for values in row])
+
+    nothing = sums(half, half.encode_without_audio()) - sums(whisper_base, whisper_base.encode_without_audio())
+    clip = sums(half, half.encode(waves[:1])) - sums(whisper_base, whisper_base.encode(waves[:1]))
+    assert nothing.abs().max() < 0.6  # 2.8 with the sum through the layers in bfloat16
+    assert clip.abs().max() < 0.6
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_text_is_what_generate_writes(whisper_base, waves):
     from emoprobe.models.base import PromptText
@@ -63,3 +86,18 @@ def test_text_is_what_generate_writes(whisper_base, waves):
     assert [answer.text for answer in ours] == texts
     assert all(answer.finished for answer in ours)
     assert len(" ".join(texts).split()) > 4  # it heard words
+
+
+@pytest.mark.parametrize("name", ["openai/whisper-base", "openai/whisper-tiny.en"])
+def test_what_generation_settings_are_made_of_without_their_file(name, tmp_path):
+    from emoprobe.models import weights
+    from emoprobe.models.load import load_whisper
+    from emoprobe.models.whisper import suppressed_tokens
+
+    found = weights.resolve(name, cache_dir=tmp_path, sources=("package",))
+    full = load_whisper(name, path=found.path, device="cpu")
+    published = full.model.generation_config
+    suppressed, at_first = suppressed_tokens(full.processor.tokenizer)
+    assert (suppressed, at_first) == (sorted(published.suppress_tokens), published.begin_suppress_tokens)
+    (found.path / "generation_config.json").unlink()
+    assert load_whisper(name, path=found.path, device="cpu").start_tokens == full.start_tokens

@@ -147,7 +147,7 @@ def _order(sfm, waveforms, questions) -> float:
 
 
 def _dtypes(sfm, waveforms, questions) -> Verdict:
-    """Total variation between label distributions of the same model in the two precisions."""
+    """Total variation between label distributions of the same model in the two precisions, with and without sound."""
     import torch
 
     name = DTYPES
@@ -158,13 +158,13 @@ def _dtypes(sfm, waveforms, questions) -> Verdict:
     except (torch.OutOfMemoryError, MemoryError):
         return Verdict(name, None, note="not run: no memory for a second copy")
 
-    def shares(model) -> Tensor:
-        scores = model.score(model.encode(waveforms), questions)
-        return torch.stack(
-            [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores[:1]]
-        )
+    def shares(model) -> list[Tensor]:
+        contexts = [model.encode(waveforms), model.encode_without_audio()]
+        scores = [question for context in contexts for question in model.score(context, questions)]
+        return [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores]
 
-    difference = (shares(sfm) - shares(other)).abs().sum(-1).max().item() / 2
+    pairs = zip(shares(sfm), shares(other), strict=True)
+    difference = max((a - b).abs().sum(-1).max().item() / 2 for a, b in pairs)
     return Verdict(name, difference, DTYPE_TOLERANCE, note="total variation")
 
 
@@ -185,18 +185,21 @@ def _hearing(sfm, waveforms, questions) -> list[Verdict]:
 
 
 def _placeholders(sfm, waveforms, questions) -> Verdict:
-    """Every clip's sound takes as many positions as it has placeholders, once per prompt."""
+    """What is asked is, token by token, what the model's processor makes of the whole chat with the sound in it."""
     name = "placeholders of the sound"
     family = getattr(sfm, "family", None)
     if family is None:
         return Verdict(name, None, note="does not apply: the sound is not in the prompt")
     state = sfm.encode(waveforms).state
     wrong = 0
-    for waveform, embeddings in zip(waveforms, state.embeddings, strict=True):
-        count = int((family.audio_inputs(waveform)["input_ids"] == family.audio_token_id).sum())
-        wrong += count != len(embeddings) or count == 0
-    wrong += sum(question.prefix.count(family.audio_token_id) != 1 for question in questions)
-    return Verdict(name, float(wrong), 0.0, note="wrong counts")
+    for waveform, tokens, embeddings in zip(waveforms, state.tokens, state.embeddings, strict=True):
+        wrong += len(tokens) != len(embeddings) or family.audio_token_id not in tokens
+        for question in questions:
+            prefix = question.prefix[: len(question.prefix) - question.added]
+            place = prefix.index(family.audio_token_id)
+            ours = [*prefix[:place], *tokens, *prefix[place + 1 :]]
+            wrong += ours != family.inputs(question.prompt, waveform)["input_ids"][0].tolist()
+    return Verdict(name, float(wrong), 0.0, note="chats with other tokens than the processor's")
 
 
 def _answers(sfm, waveforms, questions, keep=None):

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from emoprobe.errors import InputError
+
+LONGEST = 80  # characters of a label or surface form; what is longer is a sentence and belongs into a prompt
+_CONTROL_TOKEN = re.compile(r"<\|[^|]*\|>")
+_JOINERS = "\u200c\u200d"  # letters of some scripts need them, though they are invisible
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,11 @@ class LabelSet:
         forms: Verbalizer: label -> kind of word (``adjective``, ``noun``, ...) -> surface forms. A prompt says which
             kinds it wants; a label's probability is the sum over its surface forms.
         aliases: Other words that raters or corpora use for a label (``happiness`` -> ``happy``); compared without case.
+
+    Raises:
+        InputError: Something is no text (YAML reads ``no``, ``on``, ``1`` and ``null`` as something else), is blank,
+            has spaces at its ends, invisible characters or a control token, is longer than 80 characters, or is the
+            same as another, apart from case and Unicode form, where they must differ.
     """
 
     name: str
@@ -28,16 +40,13 @@ class LabelSet:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))
-        forms = {
-            label: {kind: (words,) if isinstance(words, str) else tuple(words) for kind, words in kinds.items()}
-            for label, kinds in self.forms.items()
-        }
-        object.__setattr__(self, "forms", forms)
-        object.__setattr__(self, "aliases", {str(k).lower(): v for k, v in dict(self.aliases).items()})
+        if isinstance(self.labels, str) or not isinstance(self.forms, Mapping):
+            raise InputError("labels are a list, and their forms a mapping from each of them", field="labels")
+        object.__setattr__(self, "labels", tuple(_text(label, "label", "labels.labels") for label in self.labels))
+        object.__setattr__(self, "forms", {label: _words(label, kinds) for label, kinds in self.forms.items()})
         if len(self.labels) < 2:
             raise InputError("a label set needs at least two labels", field=f"labels.{self.name}")
-        if len({label.lower() for label in self.labels}) != len(self.labels):
+        if len({_key(label) for label in self.labels}) != len(self.labels):
             raise InputError(f"labels occur twice: {list(self.labels)}", field=f"labels.{self.name}")
         unknown = set(self.forms) ^ set(self.labels)
         if unknown:
@@ -46,9 +55,20 @@ class LabelSet:
                 field="labels.forms",
                 remedy="Give every label of the set its surface forms, and no others.",
             )
-        for alias, label in self.aliases.items():
-            if label not in self.labels:
+        object.__setattr__(self, "aliases", self._checked_aliases())
+
+    def _checked_aliases(self) -> dict[str, str]:
+        aliases: dict[str, str] = {}
+        for alias, label in dict(self.aliases).items():
+            where = f"labels.aliases.{alias}"
+            key = _text(alias, "alias", "labels.aliases").lower()
+            if _text(label, f"what the alias {alias!r} points to", where) not in self.labels:
                 raise InputError(f"alias {alias!r} points to {label!r}, which is not a label", field="labels.aliases")
+            named = aliases.get(key) or next((name for name in self.labels if name.lower() == key), label)
+            if named != label:
+                raise InputError(f"alias {alias!r} stands for both {named!r} and {label!r}", field="labels.aliases")
+            aliases[key] = label
+        return aliases
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,7 +88,7 @@ class LabelSet:
             InputError: A label has no form of any of the kinds, or one form stands for two labels.
         """
         pairs: list[tuple[str, str]] = []
-        owner: dict[str, str] = {}
+        owner: dict[str, tuple[str, str]] = {}
         for label in self.labels:
             words = [word for kind in kinds for word in self.forms[label].get(kind, ())]
             if not words:
@@ -79,9 +99,11 @@ class LabelSet:
                     "prompt's `forms`.",
                 )
             for word in dict.fromkeys(words):
-                if owner.setdefault(word, label) != label:
+                other, form = owner.setdefault(_key(word), (label, word))
+                if other != label:
+                    same = "" if form == word else f" (written {form!r} there)"
                     raise InputError(
-                        f"surface form {word!r} stands for both {owner[word]!r} and {label!r}", field="labels.forms"
+                        f"surface form {word!r} stands for both {other!r}{same} and {label!r}", field="labels.forms"
                     )
                 pairs.append((label, word))
         return tuple(pairs)
@@ -93,3 +115,50 @@ class LabelSet:
             [label, {kind: list(words) for kind, words in sorted(self.forms[label].items())}] for label in self.labels
         ]
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _key(text: str) -> str:
+    """Text without what case and Unicode form make of it."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _text(value: Any, what: str, where: str) -> str:
+    """A label, surface form or other word of a label set, if it is one."""
+    if not isinstance(value, str):
+        raise InputError(
+            f"{what} {value!r} is no text: YAML reads no, yes, on, off, null and numbers as something else",
+            field=where,
+            remedy="Quote them, for example 'no'.",
+        )
+    wrong = None
+    if not any(unicodedata.category(letter)[0] in "LNSP" for letter in value):
+        wrong = "is blank"
+    elif value != value.strip():
+        wrong = "begins or ends with a space"
+    elif any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c not in _JOINERS for c in value):
+        wrong = "holds an invisible or control character"
+    elif _CONTROL_TOKEN.search(value):
+        wrong = "holds a control token"
+    elif len(value) > LONGEST:
+        wrong = f"is longer than {LONGEST} characters"
+    if wrong:
+        raise InputError(f"{what} {value[: LONGEST + 1]!r} {wrong}", field=where, remedy="Use another word, or none.")
+    return value
+
+
+def _words(label: Any, kinds: Any) -> dict[str, tuple[str, ...]]:
+    """The surface forms of one label by kind of word."""
+    label = _text(label, "label", "labels.forms")
+    where = f"labels.forms.{label}"
+    if not isinstance(kinds, Mapping):
+        raise InputError(f"the forms of {label!r} are no mapping from a kind of word", field=where)
+    made = {}
+    for kind, words in kinds.items():
+        place = f"{where}.{_text(kind, 'kind of word', where)}"
+        if not isinstance(words, str | list | tuple):
+            _text(words, "surface form", place)
+        words = tuple(_text(word, "surface form", place) for word in ([words] if isinstance(words, str) else words))
+        if len({unicodedata.normalize("NFKC", word) for word in words}) != len(words):
+            raise InputError(f"surface forms of {label!r} occur twice: {list(words)}", field=place)
+        made[kind] = words
+    return made

@@ -82,7 +82,13 @@ def _run(config: DictConfig) -> Path:
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
         facts, unknown = gather_facts(
-            needs, evaluated, corpus.utterances, limits, settings["dataset"]["on_error"], progress=progress and leads
+            needs,
+            evaluated,
+            corpus.utterances,
+            limits,
+            settings["dataset"]["on_error"],
+            check=sfm.check_text,
+            progress=progress and leads,
         )
         plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
@@ -96,6 +102,7 @@ def _run(config: DictConfig) -> Path:
                 batch_size=settings["batch_size"],
                 num_workers=settings["num_workers"],
                 on_error=settings["dataset"]["on_error"],
+                min_samples=sfm.min_samples,
             )
             trainer.predict(probe, datamodule=data, return_predictions=False)
 

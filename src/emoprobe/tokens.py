@@ -123,22 +123,14 @@ def audit(sfm: SpeechFoundationModel, prompt: Prompt, labels: LabelSet) -> Token
             return None
         return pieces(sfm, question.prefix[-1:], question.continuations[0][:-1])
 
-    # Whisper holds its processor itself, a chat model's family does it for the model.
-    family = getattr(sfm, "family", None)
-    unknown = (family or sfm).processor.tokenizer.unk_token_id
     forms = []
     for label, form, ids, own in zip(
         plan.labels, plan.forms, plan.question.continuations, plan.own_tokens, strict=True
     ):
-        if unknown in ids[:own]:
-            raise InputError(
-                f"surface form {form!r} of label {label!r} holds the unknown token of {sfm.name}",
-                field="labels.forms",
-                remedy="Use another surface form.",
-            )
         *texts, end = pieces(sfm, plan.question.prefix[-1:], ids)
         others = {other: under(other, form) for other in SPACINGS if other != spacing}
         forms.append(FormTokens(label, form, ids, tuple(texts[:own]), tuple(texts[own:]), end, others))
+    family = getattr(sfm, "family", None)
     sounds = None if family is None else plan.question.prefix.count(family.audio_token_id)
     return TokenAudit(plan, _ending(sfm, plan), spacing, tuple(forms), sounds)
 

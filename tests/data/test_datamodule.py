@@ -153,6 +153,19 @@ def test_a_bad_clip_ends_the_run_with_its_own_error(
         assert getattr(caught.value, field) == getattr(expected.value, field)
 
 
+@in_or_out_of_process
+def test_a_clip_that_the_model_would_not_hear_is_too_short(utterances: list[Utterance], predict, num_workers: int):
+    needed = round(0.5 * RATE)
+    batches = predict(Collector(), utterances, num_workers=num_workers, on_error="skip", min_samples=needed)
+    assert [name for batch in ids(batches) for name in batch] == ["a", "b", "d"]
+    skipped = [row for batch in batches for row in batch.skipped]
+    assert {(row.id, row.reason, row.file) for row in skipped} == {
+        (name, "too_short", str(utterances[i].audio)) for i, name in ((0, "c"), (2, "e"))
+    }
+    with pytest.raises(AudioError, match=r"lasts 0\.4000 s and the model needs 0\.5 s .*c\.wav"):
+        predict(Collector(), utterances, num_workers=num_workers, min_samples=needed)
+
+
 def test_a_batch_with_a_bad_clip_is_not_predicted(utterances: list[Utterance], predict):
     soundfile.write(utterances[0].audio, np.zeros(round(SECONDS["c"] * RATE)), RATE)
     collector = Collector()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import FAMILIES
 
 from emoprobe.models.base import PromptText
 
@@ -18,9 +19,7 @@ def ask(sfm):
     return sfm.question(PromptText(before="The speaker feels"), [f" {label}" for label in LABELS])
 
 
-@pytest.fixture(
-    params=["whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3"]
-)
+@pytest.fixture(params=["whisper", *FAMILIES])
 def sfm(request, tiny_whisper, tiny_llm):
     return tiny_whisper if request.param == "whisper" else tiny_llm(request.param)
 

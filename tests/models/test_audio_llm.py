@@ -7,11 +7,11 @@ import copy
 import pytest
 import torch
 from conftest import FAMILIES
+from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
 from emoprobe.models import audio_llm
 from emoprobe.models.base import PromptText, Question, Sampling
-from emoprobe.models.families.chat import move
 
 PROMPTS = (
     PromptText(instruction="What is the emotion? Answer with one word."),
@@ -37,22 +37,11 @@ def questions(sfm):
 def plain_scores(sfm, waveform, question):
     """Log-probabilities of every continuation token by one plain forward pass each."""
     rows = []
+    after = question.prefix[len(question.prefix) - question.added :]
     for continuation in question.continuations:
-        logits = sfm.reference(waveform, question, continuation[:-1]).log_softmax(-1)
+        logits = chat_logits(sfm, question.prompt, waveform, (*after, *continuation[:-1])).log_softmax(-1)
         rows.append(logits[-len(continuation) :].gather(-1, torch.tensor(continuation)[:, None])[:, 0])
     return rows
-
-
-def whole_inputs(sfm, waveform, prefix):
-    """The class's own inputs for a prompt, made independently of `AudioLLM.reference`."""
-    token = sfm.family.audio_token_id
-    inputs = sfm.family.audio_inputs(waveform)
-    ids = inputs["input_ids"][0].tolist()
-    place = prefix.index(token)
-    whole = torch.tensor([[*prefix[:place], *(i for i in ids if i == token), *prefix[place + 1 :]]])
-    return move(
-        inputs | {"input_ids": whole, "attention_mask": torch.ones_like(whole)}, sfm.model.device, torch.float32
-    )
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
@@ -65,27 +54,22 @@ def test_scores_are_those_of_plain_forward_passes(sfm, questions, voices, size):
                 torch.testing.assert_close(values[clip], expected, atol=1e-4, rtol=0)
 
 
-def test_the_prompt_is_what_the_true_processor_makes(tiny_llm, voices):
-    # The processor's own tokenisation of the rendered chat with the sound in it, not ours.
-    for family in ("qwen2_audio", "qwen2_5_omni", "qwen3_omni", "granite_speech", "audio_flamingo3"):
-        sfm = tiny_llm(family)
-        prompt = PROMPTS[0]
-        text = sfm.family.render(sfm.family.messages(prompt), add_generation_prompt=True)
-        made = sfm.family.processor(text=text, audio=[voices[0].numpy()], sampling_rate=16_000, return_tensors="pt")
-        inputs = move(dict(made), sfm.model.device, torch.float32)
-        with torch.no_grad():
-            logits = sfm.family.class_logits(sfm.model(**inputs).logits)[0, -1]
-        ours = sfm.logits(sfm.encode(voices[:1]), [sfm.question(prompt)])[0, 0]
-        torch.testing.assert_close(ours, logits, atol=1e-4, rtol=0)
+def test_the_reference_is_the_plain_forward_pass(sfm, questions, voices):
+    for question in questions:
+        written = question.continuations[-1][:-1]
+        ours = sfm.reference(voices[0], question, written)
+        torch.testing.assert_close(ours, chat_logits(sfm, question.prompt, voices[0], written), atol=1e-5, rtol=0)
 
 
-def test_voxtral_prompt_is_what_its_processor_makes(tiny_llm, voices):
-    sfm = tiny_llm("voxtral")
-    inputs = sfm.family.processor.apply_chat_template(sfm.family.messages(PROMPTS[0], voices[0].numpy()))
-    with torch.no_grad():
-        logits = sfm.model(**inputs).logits[0, -1]
-    ours = sfm.logits(sfm.encode(voices[:1]), [sfm.question(PROMPTS[0])])[0, 0]
-    torch.testing.assert_close(ours, logits, atol=1e-4, rtol=0)
+def test_the_reference_knows_what_was_written_after_the_prompt(sfm, voices):
+    question = sfm.question(PROMPTS[0])
+    asked = sfm.extend(sfm.extend(question, (40, 41), " The"), (42,), " voice is", [" happy"])
+    written = asked.prefix[len(question.prefix) :]
+    assert len(written) > 4
+    expected = chat_logits(sfm, PROMPTS[0], voices[0], written)
+    torch.testing.assert_close(sfm.reference(voices[0], asked), expected, atol=1e-5, rtol=0)
+    ours = sfm.logits(sfm.encode(voices[:1]), [asked])[0, 0]
+    torch.testing.assert_close(ours, expected[-1], atol=1e-4, rtol=0)
 
 
 def test_results_depend_neither_on_padding_nor_on_order(sfm, questions, voices):
@@ -117,7 +101,7 @@ def test_generation_is_that_of_the_class(sfm, questions, voices):
     ours = sfm.generate(sfm.encode(voices), questions[:2], max_new_tokens=7)
     for question, row in zip(questions, ours, strict=False):
         for waveform, answer in zip(voices, row, strict=True):
-            inputs = whole_inputs(sfm, waveform, question.prefix)
+            inputs = chat_inputs(sfm, question.prompt, waveform)
             expected = sfm.model.generate(
                 **inputs, do_sample=False, max_new_tokens=7, temperature=None, top_p=None, top_k=None
             )[0, inputs["input_ids"].shape[1] :].tolist()
@@ -138,7 +122,7 @@ def test_kept_logits_are_raw(sfm, questions, voices):
 def test_layers_end_in_the_score_and_pass_the_final_norm(sfm, questions, voices):
     context = sfm.encode(voices[:2])
     layers, scores = sfm.score_layers(context, questions[:1])[0], sfm.score(context, questions[:1])[0]
-    inputs = whole_inputs(sfm, voices[0], questions[0].prefix)
+    inputs = chat_inputs(sfm, questions[0].prompt, voices[0])
     with torch.no_grad():
         out = sfm.model(**inputs, output_hidden_states=True)
     hidden = out.hidden_states
@@ -191,7 +175,7 @@ def test_pooled_states_do_not_depend_on_the_batch(sfm, voices):
 def test_states_at_the_answer_position_are_the_class_s(sfm, questions, voices):
     ours = sfm.hidden_states(sfm.encode(voices[:1]), question=questions[0])
     with torch.no_grad():
-        out = sfm.model(**whole_inputs(sfm, voices[0], questions[0].prefix), output_hidden_states=True)
+        out = sfm.model(**chat_inputs(sfm, questions[0].prompt, voices[0]), output_hidden_states=True)
     for layer, states in enumerate(out.hidden_states):
         torch.testing.assert_close(ours[layer][0], states[0, -1], atol=1e-4, rtol=0)
 
@@ -232,7 +216,7 @@ def test_granite_is_read_with_the_scaling_it_was_trained_with(tiny_llm, voices):
     assert scaling != 1
     question = sfm.question(PROMPTS[0])
     with torch.no_grad():
-        plain = sfm.model(**whole_inputs(sfm, voices[0], question.prefix)).logits[0, -1]
+        plain = sfm.model(**chat_inputs(sfm, question.prompt, voices[0])).logits[0, -1]
     ours = sfm.logits(sfm.encode(voices[:1]), [question])[0, 0]
     torch.testing.assert_close(ours, plain / scaling, atol=1e-4, rtol=0)
 
@@ -284,6 +268,19 @@ def test_a_missing_template_is_named(tiny_llm):
     sfm.family.processor.chat_template = None
     with pytest.raises(InputError, match="chat template cannot be used"):
         sfm.question(PROMPTS[0])
+
+
+def test_too_short_a_clip_is_refused_and_the_shortest_is_read(sfm, voices):
+    for length in (0, 1, sfm.min_samples - 1):
+        with pytest.raises(
+            InputError, match=f"clip 1 of the batch has {length} samples and .* needs {sfm.min_samples}"
+        ):
+            sfm.encode([voices[0], voices[0][:length]])
+    assert sfm.min_samples <= 0.1 * sfm.sampling_rate  # what configurations take at least
+    shortest = voices[1][4_000 : 4_000 + sfm.min_samples]
+    question = sfm.question(PROMPTS[0], ["happy"])
+    ours = sfm.score(sfm.encode([shortest]), [question])[0][0][0]
+    torch.testing.assert_close(ours, plain_scores(sfm, shortest, question)[0], atol=1e-4, rtol=0)
 
 
 def test_too_long_a_clip_is_refused(tiny_llm):

@@ -115,6 +115,67 @@ def test_path_wins_and_its_revision_follows_the_weights(find, site, hub_cache, t
     assert find(path=other).revision != found.revision
 
 
+ROLES = {
+    "config.json": b'{"encoder_attention_heads": 2}',
+    "generation_config.json": b'{"suppress_tokens": [1]}',
+    "preprocessor_config.json": b'{"feature_size": 80}',
+    "processor_config.json": b'{"audio_token": "a"}',
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "added_tokens.json": b"{}",
+    "merges.txt": b"a b",
+    "spiece.model": b"model",
+    "chat_template.jinja": b"{{ messages }}",
+    "chat_templates/tools.jinja": b"{{ messages }}",
+    "model.safetensors.index.json": b"{}",
+    "model-2.safetensors": b"weights",
+}
+OTHERS = (
+    "README.md",
+    ".git/config.json",
+    ".cache/huggingface/a.json",
+    "trainer_state.json",
+    "checkpoint-5/config.json",
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    for name, content in ROLES.items() | {("model.safetensors", b"weights"), *((name, b"{}") for name in OTHERS)}:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+CHANGES = [(change, name) for change in ("content", "removed", "renamed") for name in ROLES]
+CHANGES = [pair for pair in CHANGES if pair[0] == "content" or pair[1] != "config.json"]  # without it: refused
+
+
+@pytest.mark.parametrize(("change", "name"), CHANGES)
+def test_the_revision_of_a_folder_follows_every_file_that_can_change_a_number(find, checkpoint, name, change):
+    before, file = find(path=checkpoint).revision, checkpoint / name
+    if change == "content":
+        file.write_bytes(file.read_bytes() + b" ")
+    elif change == "removed":
+        file.unlink()
+    else:
+        file.rename(file.with_name(f"other-{file.name}"))
+    assert find(path=checkpoint).revision != before
+
+
+def test_the_revision_of_a_folder_is_its_contents_wherever_they_lie(find, checkpoint, tmp_path):
+    before = find(path=checkpoint).revision
+    for name in OTHERS:
+        (checkpoint / name).write_text('{"changed": true}')
+    (checkpoint / "notes").mkdir()
+    assert find(path=checkpoint).revision == before
+    assert find(path=shutil.copytree(checkpoint, tmp_path / "elsewhere")).revision == before
+    (checkpoint / "config.json").write_bytes(ROLES["tokenizer.json"])
+    (checkpoint / "tokenizer.json").write_bytes(ROLES["config.json"])  # exchanged contents are another checkpoint
+    assert find(path=checkpoint).revision != before
+
+
 def test_a_folder_without_config_or_with_pickled_weights_only_is_refused(find, tmp_path, hub_cache):
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"no config\.json"):
@@ -241,6 +302,22 @@ def test_a_damaged_cached_checkpoint_is_refused_and_named(find, site):
     (weights.parent / "provenance.json").write_text("[]")
     with pytest.raises(WeightsError, match="is damaged"):
         find()
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "preprocessor_config.json", "added.json"])
+def test_a_changed_file_of_a_cached_checkpoint_is_refused_and_named(find, site, name):
+    file = find().path / name
+    file.write_text(file.read_text() + " " if file.exists() else "{}")
+    with pytest.raises(WeightsError, match=rf"{name} is damaged.*Delete the folder"):
+        find()
+
+
+def test_a_cached_checkpoint_of_version_0_1_0_is_taken(find, site):
+    folder = find().path
+    record = json.loads((folder / "provenance.json").read_text())
+    record["model_sha256"] = record.pop("files")["model.safetensors"]
+    (folder / "provenance.json").write_text(json.dumps(record))
+    assert find().source == "cache"
 
 
 def test_the_leftover_of_a_dead_conversion_is_removed(find, site):

@@ -169,6 +169,25 @@ def test_bfloat16_is_close_to_float32(tiny_whisper, tiny_whisper_path, questions
     assert 0 < worst < 0.5  # eight bits of mantissa through a random model whose logits span about 20 nats
 
 
+def test_bfloat16_keeps_what_is_added_to_large_channels(tiny_whisper_path, questions):
+    # As in real checkpoints: channels of the sum through the layers are far larger than what is added to them.
+    from emoprobe.models.load import load_whisper
+
+    full = load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    with torch.no_grad():
+        for layer, sign in zip(full.decoder.layers, (1, -1), strict=True):
+            layer.fc2.weight[:8] = 0
+            layer.fc2.bias[:8] = sign * 4096.0
+    rounded = copy.deepcopy(full.model).to(torch.bfloat16)
+    half, exact = full.around(rounded), full.around(copy.deepcopy(rounded).to(torch.float32))  # the same weights
+
+    def scores(sfm):
+        return torch.cat([v for row in sfm.score(sfm.encode_without_audio(), questions) for v in row], dim=-1)
+
+    difference = (scores(half) - scores(exact)).abs().max()
+    assert 0 < difference < 0.1  # 0.9 where the sum is kept in bfloat16
+
+
 def test_encoder_states_are_pooled_over_the_clips_own_frames(tiny_whisper):
     waves = waveforms(1.0, 2.5)
     context = tiny_whisper.encode(waves, layers=(0, 2))
@@ -220,6 +239,9 @@ def test_question_splits_where_the_answer_begins(tiny_whisper):
         (PromptText("The sp"), ("eaker",), "joins"),
         (PromptText("The voice sounds"), ("",), "has no token"),
         (PromptText("sad " * 60), (" sad",), "tokens and"),
+        (PromptText("The voice <|endoftext|> sounds"), (" sad",), "would take for a control token"),
+        (PromptText("The voice", context="he <|translate|> said"), (" sad",), "would take for a control token"),
+        (PromptText("The voice sounds"), (" <|en|>",), "would take for a control token"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused(tiny_whisper, prompt, texts, message):
@@ -232,6 +254,9 @@ def test_what_cannot_be_heard_or_loaded_is_refused(tiny_whisper, tiny_whisper_pa
 
     with pytest.raises(InputError, match="30 s"):
         tiny_whisper.encode(waveforms(31.0))
+    for length in (0, 1, 399):
+        with pytest.raises(InputError, match=f"clip 1 of the batch has {length} samples and tiny needs 400"):
+            tiny_whisper.encode([*waveforms(1.0), torch.ones(length)])
     with pytest.raises(InputError, match="no encoder layer 7"):
         tiny_whisper.encode(waveforms(1.0), layers=(7,))
     with pytest.raises(InputError, match="unknown dtype"):

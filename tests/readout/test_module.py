@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -305,10 +306,28 @@ def test_other_errors_are_not_taken_for_memory(sfm, voices):
         module.predict_step(batch(voices))
 
 
+def test_a_model_that_is_read_wrongly_stops_the_run(sfm, voices):
+    wrong = copy.copy(sfm)
+    wrong.family = copy.copy(sfm.family)
+    wrong.family.inputs = (
+        lambda prompt, waveform: (
+            (  # a processor that adds a token where it is not looked for
+                inputs := sfm.family.inputs(prompt, waveform)
+            )
+            | {name: torch.cat([inputs[name][:, :1], inputs[name]], dim=1) for name in ("input_ids", "attention_mask")}
+        )
+    )
+    frame = sfm.family.frame
+    wrong.family.frame = lambda prompt: frame(prompt)
+    wrong._hear = sfm._hear
+    with pytest.raises(EmoprobeError, match="not read rightly"):
+        probe(wrong, {"plain": ASK}).predict_step(batch(voices))
+
+
 def test_a_deaf_model_stops_the_run(sfm, voices, tiny_whisper):
     deaf = copy.copy(sfm)
     hear = sfm._hear
-    deaf._hear = lambda *sound: (torch.zeros_like(hear(*sound)[0]), {})
+    deaf._hear = lambda *sound: replace(heard := hear(*sound), embeddings=torch.zeros_like(heard.embeddings))
     with pytest.raises(EmoprobeError, match="does not hear"):
         probe(deaf, {"plain": ASK}).predict_step(batch(voices))
     module = probe(sfm, {"plain": ASK})

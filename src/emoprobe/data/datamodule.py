@@ -56,6 +56,23 @@ class Batch:
     refusal: Refusal | None = None
 
 
+def check_length(clip: AudioClip, min_samples: int, file: Path) -> None:
+    """Refuse a clip in which a model hears nothing.
+
+    Raises:
+        AudioError: It has fewer samples.
+    """
+    if len(clip.waveform) < min_samples:
+        seconds = min_samples / clip.sampling_rate
+        raise AudioError(
+            f"the clip lasts {clip.duration_seconds:.4f} s and the model needs {seconds:g} s to hear anything",
+            reason="too_short",
+            file=file,
+            field="dataset.audio.min_seconds",
+            remedy="Leave it out: dataset.on_error=skip.",
+        )
+
+
 class SpeechDataset(Dataset):
     """Decodes one clip at a time; a bad one is returned as a value, see `Refusal`.
 
@@ -64,11 +81,19 @@ class SpeechDataset(Dataset):
         sampling_rate: Hertz.
         limits: Which clips are taken.
         on_error: ``error`` to return a bad clip as `Refusal`, ``skip`` as `Skipped`.
+        min_samples: What the model needs to hear anything.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits, on_error: str) -> None:
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        sampling_rate: int,
+        limits: AudioLimits,
+        on_error: str,
+        min_samples: int = 0,
+    ) -> None:
         self.utterances, self.sampling_rate = list(utterances), sampling_rate
-        self.limits, self.on_error = limits, on_error
+        self.limits, self.on_error, self.min_samples = limits, on_error, min_samples
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -76,7 +101,9 @@ class SpeechDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[Utterance, AudioClip | Skipped | Refusal]:
         utterance = self.utterances[index]
         try:
-            return utterance, read_audio(utterance.audio, self.sampling_rate, self.limits)
+            clip = read_audio(utterance.audio, self.sampling_rate, self.limits)
+            check_length(clip, self.min_samples, utterance.audio)
+            return utterance, clip
         except AudioError as error:
             if not self.limits.leaves_out(error, self.on_error):
                 return utterance, Refusal.of(error)
@@ -121,6 +148,7 @@ class SpeechDataModule(L.LightningDataModule):
         batch_size: Clips per batch.
         num_workers: Decoding processes.
         on_error: ``error`` or ``skip``.
+        min_samples: What the model needs to hear anything.
     """
 
     def __init__(
@@ -132,10 +160,12 @@ class SpeechDataModule(L.LightningDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         on_error: str = "error",
+        min_samples: int = 0,
     ) -> None:
         super().__init__()
         self.own = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
         self.sampling_rate, self.limits, self.on_error = sampling_rate, limits, on_error
+        self.min_samples = min_samples
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def setup(self, stage: str) -> None:
@@ -148,7 +178,7 @@ class SpeechDataModule(L.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         """This process's clips once."""
-        dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error)
+        dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error, self.min_samples)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
@@ -16,6 +16,7 @@ def gather_facts(
     limits: AudioLimits,
     on_error: str,
     *,
+    check: Callable[[str], None] = lambda text: None,
     progress: bool = True,
 ) -> tuple[dict[str, Mapping[str, str]], dict[str, Skipped]]:
     """Facts of every utterance.
@@ -25,13 +26,14 @@ def gather_facts(
         utterances: The evaluated utterances.
         corpus: All utterances of the corpus: what is a high pitch is decided among them.
         limits: Which clips are taken, for acoustics.
-        on_error: ``error``, or ``skip`` to leave out an utterance that lacks a fact.
+        on_error: ``error``, or ``skip`` to leave out an utterance that lacks a fact or has one that cannot be said.
+        check: Raises `InputError` for text that the model would not read as text.
 
     Returns:
         Utterance id -> facts, and utterance id -> why it is left out.
 
     Raises:
-        InputError: An utterance lacks a fact and ``on_error`` is ``error``.
+        InputError: An utterance lacks a fact, or has one that `check` refuses, and ``on_error`` is ``error``.
     """
     if not needs:
         return {}, {}
@@ -52,6 +54,7 @@ def gather_facts(
         missing = [name for name in sorted(needs - {"acoustics"}) if not (known[name] or "").strip()]
         if known["dialogue"] == "":  # the first turn of a dialogue; None where nothing is known of it
             missing = [name for name in missing if name != "dialogue"]
+        reason, error = "missing_fact", None
         if missing:
             error = InputError(
                 f"utterance {utterance.id!r} has no {missing[0]}, which a prompt needs",
@@ -61,10 +64,29 @@ def gather_facts(
                 remedy="Choose prompts without it, complete the corpus, or leave such utterances out with "
                 "dataset.on_error=skip.",
             )
-            if on_error != "skip":
-                raise error
-            file = str(utterance.file or "")
-            skipped[utterance.id] = Skipped(utterance.id, "missing_fact", str(error), file, utterance.row)
         else:
             facts[utterance.id] = {name: known[name] or "N/A" for name in needs}
+            reason, error = "bad_fact", _unsayable(utterance, facts[utterance.id], check)
+        if error is not None:
+            if on_error != "skip":
+                raise error
+            facts.pop(utterance.id, None)
+            file = str(utterance.file or "")
+            skipped[utterance.id] = Skipped(utterance.id, reason, str(error), file, utterance.row)
     return facts, skipped
+
+
+def _unsayable(utterance: Utterance, facts: Mapping[str, str], check: Callable[[str], None]) -> InputError | None:
+    """What is wrong with the first of an utterance's facts that the model would not read as text."""
+    for name in sorted(facts):
+        try:
+            check(facts[name])
+        except InputError as error:
+            return InputError(
+                f"the {name} of utterance {utterance.id!r} cannot be said to the model: {error.what}",
+                file=utterance.file,
+                row=utterance.row,
+                field=name,
+                remedy="Remove it from the corpus, or leave such utterances out with dataset.on_error=skip.",
+            )
+    return None

@@ -7,8 +7,9 @@ positions and masks, so that neither padding nor the batch can change a result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
 
 from emoprobe.errors import InputError
+from emoprobe.models.attention import attention_window, check_cache, check_window
 from emoprobe.models.base import (
     AudioContext,
     Generation,
@@ -27,15 +29,16 @@ from emoprobe.models.base import (
     pool,
     split_answers,
 )
-from emoprobe.models.families.chat import ChatFamily, move
+from emoprobe.models.families.chat import SHARED_END, ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefix import Prefix
-from emoprobe.models.sound import hear_clip, stack_layers
+from emoprobe.models.sound import Sound, hear_clip, stack_layers
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 
 SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
+_TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
 MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
 
 
@@ -45,11 +48,13 @@ class SoundState:
 
     Args:
         embeddings: Per clip the decoder's input embeddings of the sound, ``[positions, width]``.
+        tokens: Per clip the token ids at these positions.
         padding: Side on which prefixes of unequal length are padded.
         prefixes: Prefilled prefixes by their tokens; a memo, filled on first use.
     """
 
     embeddings: list[Tensor]
+    tokens: list[tuple[int, ...]]
     padding: str = "right"
     prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
 
@@ -74,6 +79,12 @@ class AudioLLM(SpeechFoundationModel):
         self.sampling_rate = family.sampling_rate
         self.max_seconds = family.max_seconds
         self.stop_tokens = family.stop_tokens()
+        self.window = attention_window(family.decoder, name)
+
+    @cached_property
+    def min_samples(self) -> int:
+        """Shortest clip that the processor makes a token of."""
+        return self.family.min_samples
 
     def around(self, model) -> AudioLLM:
         """The same SFM around another copy of its model."""
@@ -89,16 +100,9 @@ class AudioLLM(SpeechFoundationModel):
                 field="prompt.context",
                 remedy="Put it into an instruction, or use this prompt with Whisper.",
             )
-        for text in (prompt.instruction, prompt.before, prompt.system or "", *continuations):
-            found = sorted(token for token in self.family.control_tokens() if token in text)
-            if found:
-                raise InputError(
-                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
-                    field="prompt",
-                    remedy="Remove it from the prompt, transcript or dialogue.",
-                )
-        prefix = self.family.tokens(prompt)
-        places = prefix.count(self.family.audio_token_id)
+        self.check_text(prompt.instruction, prompt.before, prompt.system or "", *continuations)
+        placeholder = self.family.audio_token_id
+        places = self.family.tokens(prompt).count(placeholder)
         if places != 1:
             raise InputError(
                 f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
@@ -110,15 +114,40 @@ class AudioLLM(SpeechFoundationModel):
         def tokenize(answer: str) -> tuple[int, ...]:
             return self.family.tokens(base, answer)
 
-        prefix, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
-        return Question(prefix, answers)
+        plain, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
+        header = tokenize("")
+        joined = plain[: len(header)] != header  # the chat's last token joins with the beginning of the answer
+        frame = self.family.frame(prompt if joined else base)
+        written = plain if joined else header
+        end = written[written.index(placeholder) + 1 :][-SHARED_END:]
+        if frame.tail[len(frame.tail) - len(end) :] != end:
+            raise InputError(
+                f"the processor of {self.name} ends the chat with other tokens than its tokenizer", field="model"
+            )
+        tail = (*frame.tail, *plain[len(written) :])
+        return Question((*frame.head, placeholder, *tail), answers, prompt)
 
     def extend(
         self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
     ) -> Question:
         """The question after some generated tokens and some further text, which is tokenised by itself."""
+        self.check_text(text, *continuations)
         head, answers = split_answers(self.family.answer_tokens, text, continuations, self.stop_tokens[0], self.name)
-        return Question((*question.prefix, *written, *head), answers)
+        added = question.added + len(written) + len(head)
+        return Question((*question.prefix, *written, *head), answers, question.prompt, added)
+
+    def control_tokens(self) -> Mapping[str, int]:
+        """What the family's tokenizer takes for more than text."""
+        return self.family.control_tokens()
+
+    @property
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+        return self.family.tokenizer.unk_token_id
+
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text in the middle of an answer."""
+        return self.family.answer_tokens(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""
@@ -151,20 +180,11 @@ class AudioLLM(SpeechFoundationModel):
         Clips go through the encoder one by one: some encoders let padding leak into a clip's own frames, and a batch
         must not change a result.
         """
-        embeddings, hidden = [], []
-        for i, waveform in enumerate(waveforms):
-            if len(waveform) > self.max_seconds * self.sampling_rate + 1:
-                raise InputError(
-                    f"clip {i} of the batch is longer than the {self.max_seconds:g} s that {self.name} hears",
-                    field="dataset.audio.max_seconds",
-                    remedy="Truncate or refuse long audio when reading it.",
-                )
-            embedding, states = self._hear(waveform, layers)
-            embeddings.append(embedding)
-            hidden.append(states)
+        self.check_lengths(waveforms)
+        sounds = [self._hear(waveform, layers) for waveform in waveforms]
         frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
-        stacked, counts = stack_layers(hidden, layers, frames)
-        return Heard(embeddings, counts, stacked)
+        stacked, counts = stack_layers([sound.states for sound in sounds], layers, frames)
+        return Heard([sound.embeddings for sound in sounds], counts, stacked, [sound.tokens for sound in sounds])
 
     @torch.no_grad()
     def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
@@ -176,9 +196,10 @@ class AudioLLM(SpeechFoundationModel):
             padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
         """
         heard = self.hear(waveforms, layers)
-        return AudioContext(len(waveforms), SoundState(heard.sounds, padding), heard.frames, heard.hidden)
+        state = SoundState(heard.sounds, heard.tokens, padding)
+        return AudioContext(len(waveforms), state, heard.frames, heard.hidden)
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
         return hear_clip(self.model, self.family, waveform, layers, self.name)
 
     @torch.no_grad()
@@ -186,13 +207,13 @@ class AudioLLM(SpeechFoundationModel):
         """No sound at all: the place of the sound in the prompt is left empty."""
         weight = self._embedding.weight
         empty = torch.zeros(0, weight.shape[1], dtype=weight.dtype, device=weight.device)
-        return AudioContext(1, SoundState([empty]), torch.zeros(1, dtype=torch.long))
+        return AudioContext(1, SoundState([empty], [()]), torch.zeros(1, dtype=torch.long))
 
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
         state: SoundState = context.state
         prefixes = {tokens: prefix.select(clip) for tokens, prefix in state.prefixes.items()}
-        part = SoundState([state.embeddings[clip]], state.padding, prefixes)
+        part = SoundState([state.embeddings[clip]], [state.tokens[clip]], state.padding, prefixes)
         one = slice(clip, clip + 1)
         return AudioContext(1, part, context.frames[one], {layer: rows[one] for layer, rows in context.hidden.items()})
 
@@ -236,6 +257,7 @@ class AudioLLM(SpeechFoundationModel):
                 past_key_values=cache,
                 use_cache=True,
             )
+            check_cache(cache, len(self.family.decoder.layers), padded.shape[1], self.name)
             layers = tuple((layer.keys, layer.values) for layer in cache.layers)
             if len(state.prefixes) >= MAX_PREFIXES:
                 del state.prefixes[next(iter(state.prefixes))]
@@ -288,6 +310,7 @@ class AudioLLM(SpeechFoundationModel):
             visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
             options: For the decoder.
         """
+        check_window(self.window, int(prefix.lengths.max() + depths.max()) + 1, self.name)
         clips, new = tokens.shape
         seen = torch.cat([prefix.visible[:, None].expand(-1, new, -1), visible[None].expand(clips, -1, -1)], dim=-1)
         embedded = self._embed(tokens)
@@ -315,6 +338,7 @@ class AudioLLM(SpeechFoundationModel):
         tree = build_tree([Question(question.prefix[cut:], question.continuations)])
         targets = make_targets([Question(question.prefix[cut:], question.continuations)], tree)
         prefix, lengths, _ = self._assemble(question.prefix[:cut], sounds)
+        check_window(self.window, int(lengths.max()) + max(tree.depths) + 1, self.name)
         nodes = self._embed(torch.tensor(tree.tokens)).expand(len(sounds), -1, -1)
         embedded = torch.cat([prefix, nodes], dim=1)
         ahead, new = prefix.shape[1], nodes.shape[1]
@@ -403,6 +427,11 @@ class AudioLLM(SpeechFoundationModel):
                     answers[i] = answer
         return answers
 
+    def _rows(self, context: AudioContext, prefix: Sequence[int]) -> list[Tensor]:
+        """The prompt's tokens with each clip's sound in them."""
+        place = prefix.index(self.family.audio_token_id)
+        return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
+
     def _answer(self, context: AudioContext, group: _Group, questions, **options) -> list[list[Generation]]:
         tree = build_tree(group.questions(questions))
         ends, ancestors = list(tree.ends), tree.ancestors()
@@ -416,15 +445,16 @@ class AudioLLM(SpeechFoundationModel):
             return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
 
         penalty = self.family.repetition_penalty()
-        prompts = [torch.tensor(questions[i].prefix) for i in group.members]
+        prompts = [self._rows(context, questions[i].prefix) for i in group.members]
 
         def process(logits: Tensor, sequence: Tensor) -> Tensor:
             if penalty == 1.0:
                 return logits
             processor = RepetitionPenaltyLogitsProcessor(penalty)
-            for i, prompt in enumerate(prompts):
-                written = torch.cat([prompt.expand(len(sequence), -1), sequence[:, i]], dim=1).to(logits.device)
-                logits[:, i] = processor(written, logits[:, i])
+            for i, clips in enumerate(prompts):
+                for clip, prompt in enumerate(clips):
+                    written = torch.cat([prompt, sequence[clip, i]])[None].to(logits.device)
+                    logits[clip : clip + 1, i] = processor(written, logits[clip : clip + 1, i])
             return logits
 
         decoder = Decoder(self.family.head, step, process, self.stop_tokens, self.decode)
@@ -444,13 +474,13 @@ class AudioLLM(SpeechFoundationModel):
 
     @torch.no_grad()
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
-        """Logits of one plain forward pass: the expanded token ids and the sound's features."""
-        inputs = self.family.audio_inputs(waveform)
-        place = question.prefix.index(self.family.audio_token_id)
-        count = int((inputs["input_ids"] == self.family.audio_token_id).sum())
-        sound = (self.family.audio_token_id,) * count
-        ids = torch.tensor([[*question.prefix[:place], *sound, *question.prefix[place + 1 :], *continuation]])
-        inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        """Logits of one plain forward pass of the processor's own inputs, with what was written after the prompt."""
+        inputs = self.family.inputs(question.prompt, waveform)
+        written = (*question.prefix[len(question.prefix) - question.added :], *continuation)
+        for name, of_text in (("input_ids", written), ("attention_mask", (1,)), *((n, (0,)) for n in _TOKEN_TYPES)):
+            if name in inputs:
+                rest = torch.tensor(of_text, dtype=inputs[name].dtype).expand(1, len(written))
+                inputs[name] = torch.cat([inputs[name], rest], dim=1)
         logits = self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float()
         return self.family.class_logits(logits).cpu()
 

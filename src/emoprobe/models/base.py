@@ -7,7 +7,7 @@ continuations whose likelihood is wanted; several questions are asked of a batch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from emoprobe.errors import InputError
+
+WINDOW = 0.025  # seconds of the spectrogram's window in every encoder here; less sound is mostly padding
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,14 @@ class Question:
         prefix: Token ids before the answer.
         continuations: Token ids of each continuation; the last one is the model's end token, so that no continuation
             is credited for a longer word that begins like it.
+        prompt: What the prefix was made of; None for a part of a question.
+        added: How many of the prefix's last tokens were written after the prompt.
     """
 
     prefix: tuple[int, ...]
     continuations: tuple[tuple[int, ...], ...] = ()
+    prompt: PromptText | None = None
+    added: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,13 @@ class Heard:
         sounds: Per clip ``[positions, width]``: the encoder's states, or the input embeddings of an audio LLM.
         frames: Number of encoder frames that hold sound, per clip ``[clips]``.
         hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
+        tokens: Per clip the token ids at the sound's positions; empty where the sound is not in the prompt.
     """
 
     sounds: list[Tensor]
     frames: Tensor
     hidden: dict[int, Tensor] = field(default_factory=dict)
+    tokens: list[tuple[int, ...]] = field(default_factory=list)
 
 
 @dataclass
@@ -130,6 +138,7 @@ class SpeechFoundationModel(ABC):
         dtype: Name of the computing dtype (``float32``, ``bfloat16``).
         sampling_rate: What waveforms must have, hertz.
         max_seconds: Longest clip that the model hears whole.
+        min_samples: Shortest clip that the model hears: one window of its spectrogram, or what makes one token.
         pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
         instructed: Whether the model follows instructions.
         model: The torch module.
@@ -144,6 +153,62 @@ class SpeechFoundationModel(ABC):
     dtype: str
     sampling_rate: int
     max_seconds: float
+
+    @property
+    @abstractmethod
+    def min_samples(self) -> int:
+        """Shortest clip that the model hears, samples at ``sampling_rate``."""
+
+    def check_lengths(self, waveforms: Sequence[Tensor]) -> None:
+        """Refuse clips that are not heard whole or not at all.
+
+        Raises:
+            InputError: A clip is too short or too long.
+        """
+        for i, length in enumerate(map(len, waveforms)):
+            if length > self.max_seconds * self.sampling_rate + 1:
+                raise InputError(
+                    f"clip {i} of the batch is longer than the {self.max_seconds:g} s that {self.name} hears",
+                    field="dataset.audio.max_seconds",
+                    remedy="Truncate or refuse long audio when reading it.",
+                )
+            if length < self.min_samples:
+                raise InputError(
+                    f"clip {i} of the batch has {length} samples and {self.name} needs {self.min_samples} to hear it",
+                    field="dataset.audio.min_seconds",
+                    remedy="Refuse short audio when reading it.",
+                )
+
+    @abstractmethod
+    def control_tokens(self) -> Mapping[str, int]:
+        """Texts that the tokenizer would turn into control tokens or placeholders, with their ids."""
+
+    @property
+    @abstractmethod
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+
+    @abstractmethod
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text by itself."""
+
+    def check_text(self, *texts: str) -> None:
+        """Refuse text that the model would not read as text.
+
+        Raises:
+            InputError: The tokenizer finds a control token in it.
+        """
+        control = {token: number for token, number in self.control_tokens().items() if token.strip()}
+        for text in texts:
+            # Some tokenizers find control tokens in other spellings too; the unknown one stands for strange letters.
+            ids = set(self.text_tokens(text)) - {self.unknown_token}
+            found = sorted(token for token, number in control.items() if token in text or number in ids)
+            if found:
+                raise InputError(
+                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
+                    field="prompt",
+                    remedy="Remove it from the prompt, label, transcript or dialogue.",
+                )
 
     @abstractmethod
     def around(self, model) -> SpeechFoundationModel:
@@ -296,6 +361,20 @@ class SpeechFoundationModel(ABC):
             pooling: ``mean``, ``max`` or ``mean_std`` over the frames that hold sound.
             question: If given, the decoder's states at the last prefix token instead, for every layer.
         """
+
+
+def shortest_clip(sampling_rate: int, heard: Callable[[Tensor], bool]) -> int:
+    """Samples of the shortest noise that is heard, of one window of 25 ms and its doublings up to 1.6 s.
+
+    Raises:
+        InputError: None of them is.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for doublings in range(7):
+        length = round(WINDOW * sampling_rate) << doublings
+        if heard(torch.randn(length, generator=generator) * 0.1):
+            return length
+    raise InputError(f"the model's processor makes nothing of {length / sampling_rate:g} s of sound", field="model")
 
 
 def split_answers(

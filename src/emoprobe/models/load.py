@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -21,8 +22,11 @@ from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.whisper import Whisper
+from emoprobe.models.whisper import Whisper, suppressed_tokens
 
+# Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+ADAPTED = ("granite_speech",)  # classes that load an adapter as a part of themselves
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -73,10 +77,13 @@ def load_whisper(
             dtype=DTYPES[dtype],
             attn_implementation=attention,
         )
-        processor = WhisperProcessor.from_pretrained(resolved.path, local_files_only=True)
+        processor = WhisperProcessor.from_pretrained(resolved.path, **LOCAL)
+        if not (resolved.path / "generation_config.json").is_file():
+            _complete_settings(model, processor.tokenizer)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        _refuse_code(error, resolved.path, name)
         raise InputError(
             f"{name} could not be loaded as a Whisper checkpoint: {error}",
             file=resolved.path,
@@ -91,6 +98,19 @@ def load_whisper(
         language=language,
         task=task,
     )
+
+
+def _complete_settings(model: WhisperForConditionalGeneration, tokenizer) -> None:
+    """Generation settings of a checkpoint without a file of them: config.json's, and where it says none, Whisper's own.
+
+    Where config.json says nothing transformers takes a list that holds the English checkpoints' end token.
+    """
+    settings = model.generation_config
+    suppressed, at_first = suppressed_tokens(tokenizer)
+    if settings.suppress_tokens is None:
+        settings.suppress_tokens = suppressed
+    if at_first[-1] not in (settings.begin_suppress_tokens or ()):
+        settings.begin_suppress_tokens = at_first
 
 
 def load_audio_llm(
@@ -140,13 +160,14 @@ def load_audio_llm(
         options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
     resolved = weights.resolve(name, path=path, revision=revision)
     try:
-        config = AutoConfig.from_pretrained(resolved.path, local_files_only=True)
+        config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         family = family_class(config.model_type)
         model = _load(_model_class(family, config), resolved.path, name, **options)
         processor = family.load_processor(resolved.path)
     except InputError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        _refuse_code(error, resolved.path, name)
         raise InputError(
             f"{name} could not be loaded as an audio chat model: {error}",
             file=resolved.path,
@@ -190,14 +211,37 @@ def _quantization(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
         ) from error
 
 
+def _refuse_code(error: Exception, path: Path, name: str) -> None:
+    """Say what a checkpoint that brings its own code needs; transformers would advise to trust it."""
+    if "trust_remote_code" in str(error) or "custom code" in str(error):
+        raise InputError(
+            f"{name} needs code of its own (auto_map in its folder), and foreign code is never run",
+            file=path,
+            field="model",
+            remedy="Choose a model that transformers supports natively; conf/model/ names those that are tested.",
+        ) from error
+
+
+def _refuse_adapter(path: Path, name: str) -> None:
+    """An adapter would be applied or left out by whether peft is installed, and its base is not looked at."""
+    file = path / "adapter_config.json"
+    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if file.is_file() and (kind not in ADAPTED or not (path / "adapter_model.safetensors").is_file()):
+        raise InputError(
+            f"{name} is a model with an adapter beside it",
+            file=file,
+            field="model",
+            remedy="Merge it (peft: merge_and_unload) and save the whole model, or remove the adapter's files.",
+        )
+
+
 def _load(cls, path: Path, name: str, **options):
     """A model whose weights all came from the checkpoint; the libraries' progress bars stay out."""
+    _refuse_adapter(path, name)
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model, report = cls.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-        )
+        model, report = cls.from_pretrained(path, use_safetensors=True, output_loading_info=True, **LOCAL, **options)
     finally:
         if shown:
             transformers_logging.enable_progress_bar()

@@ -1,29 +1,49 @@
 """What an audio LLM's own class makes of a sound, taken where it would hand it to its text decoder.
 
-The class's forward pass is run on the sound's placeholders and stopped where the text decoder would begin, so that the
-embeddings are the class's own, whatever stands between encoder and decoder.
+The class's forward pass is run on the inputs that its own processor makes of a chat with the sound, and stopped where
+the text decoder would begin. So the embeddings are the class's own, whatever stands between encoder and decoder, and so
+are the marks that the processor writes within the sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.models.families.chat import ChatFamily, move
+from emoprobe.models.families.chat import ANY, ChatFamily, move
+
+# What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
+_HARMLESS = frozenset(
+    {"use_cache", "return_dict", "cache_position", "output_attentions", "output_hidden_states", "output_router_logits"}
+)
 
 
 class _StopError(Exception):
     """Raised where the text decoder would begin."""
 
 
-def hear_clip(
-    model: nn.Module, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """The decoder's input embeddings of one sound, ``[positions, width]``, and encoder states of chosen layers.
+@dataclass(frozen=True)
+class Sound:
+    """One sound as the decoder is given it.
+
+    Args:
+        tokens: Token ids at its positions, marks that the processor writes within it included.
+        embeddings: The decoder's input embeddings at these positions, ``[positions, width]``.
+        states: Encoder states of the layers asked for, layer -> ``[frames, width]``.
+    """
+
+    tokens: tuple[int, ...]
+    embeddings: Tensor
+    states: dict[int, Tensor]
+
+
+def hear_clip(model: nn.Module, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str) -> Sound:
+    """What the model's class makes of a sound in a chat that says as good as nothing else.
 
     Args:
         model: The model.
@@ -33,24 +53,30 @@ def hear_clip(
         name: The model's name, for errors.
 
     Raises:
-        InputError: There is no such layer.
+        InputError: There is no such layer, or the class does not take what its processor made of the sound.
         EmoprobeError: The processor dropped the sound.
     """
-    with _kept_layers(family, layers, name) as states:
-        inputs = move(family.audio_inputs(waveform), model.device, model.dtype)
-        places = inputs["input_ids"][0] == family.audio_token_id
-        embeddings = _merged(model, family, inputs)[0, places]
-    if len(inputs) < 3 or not len(embeddings):
+    frame = family.frame(ANY)
+    inputs = family.inputs(ANY, waveform)
+    tokens = frame.sound(inputs["input_ids"][0].tolist(), family.audio_token_id)
+    if len(inputs) < 3:
         raise EmoprobeError(f"the processor of {name} dropped the sound")
-    return embeddings, states
+    with _kept_layers(family, layers, name) as states:
+        handed = _handed(model, family, move(inputs, model.device, model.dtype), name)
+    start = len(frame.head)
+    return Sound(tokens, handed[0, start : start + len(tokens)], states)
 
 
-def _merged(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor]) -> Tensor:
-    """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``."""
+def _handed(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
+    """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``.
+
+    Raises:
+        InputError: It refuses the inputs, or hands over more than embeddings in one row, which a token tree would lose.
+    """
     caught: dict = {}
 
     def catch(module, args, kwargs):
-        caught.update(kwargs)
+        caught.update(kwargs, args=args)
         raise _StopError
 
     handle = family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
@@ -58,9 +84,25 @@ def _merged(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor]) -> 
         model(**inputs, use_cache=False)
     except _StopError:
         pass
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"{name} does not take what its own processor made of a sound: {error}", field="model"
+        ) from error
     finally:
         handle.remove()
-    return caught["inputs_embeds"]
+    embeddings, positions = caught.pop("inputs_embeds", None), caught.pop("position_ids", None)
+    length = inputs["input_ids"].shape[1]
+    usual = positions is None or bool((positions == torch.arange(length, device=positions.device)).all())
+    mask = caught.pop("attention_mask", None)
+    further = sorted(key for key, value in caught.items() if key not in _HARMLESS and value is not None and value != ())
+    if embeddings is None or embeddings.shape[1] != length or not usual or further or getattr(mask, "ndim", 2) != 2:
+        what = " and ".join(further) or ("no embeddings" if embeddings is None else "positions or a mask of its own")
+        raise InputError(
+            f"{name} hands its text decoder {what}, so it cannot be asked as a token tree yet",
+            field="model",
+            remedy="Choose another model; conf/model/ names those that are tested.",
+        )
+    return embeddings
 
 
 @contextmanager

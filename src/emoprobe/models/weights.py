@@ -25,6 +25,7 @@ HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 HUB_LEFT_OUT = ("consolidated*", "original/*")  # the same weights once more, in other formats
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 PROVENANCE = "provenance.json"
+NUMBERLESS = (PROVENANCE, "trainer_state.json", "LICENSE.txt", "README.txt", "requirements.txt")
 PACKAGE_PRECISION = "float16"
 
 log = logging.getLogger("emoprobe")
@@ -37,7 +38,7 @@ class ResolvedWeights:
     Args:
         path: Folder in the ordinary transformers format.
         name: Hub name or the path asked for.
-        revision: Exact version: a hub commit, a package's revision with its precision, or a hash of the weights.
+        revision: Exact version: a hub commit, a package's revision with its precision, or the folder's `fingerprint`.
         source: ``path``, ``cache``, ``hub`` or ``package``.
     """
 
@@ -186,16 +187,34 @@ def _from_path(folder: Path, name: str) -> ResolvedWeights:
         raise WeightsError(
             f"{folder} is no checkpoint: it has no config.json. Give the folder of a transformers model."
         )
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if not any(folder.glob("*.safetensors")):
         raise WeightsError(
             f"{folder} has no *.safetensors. Pickled weights are not loaded, since they can run foreign code; convert "
             "them with transformers: Model.from_pretrained(...).save_pretrained(FOLDER)."
         )
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(sha256_of([file]).encode())
-    return ResolvedWeights(folder, name, f"sha256:{digest.hexdigest()[:16]}", "path")
+    return ResolvedWeights(folder, name, f"sha256:{fingerprint(folder)[:16]}", "path")
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of every file of a checkpoint that a number can depend on.
+
+    Weights with their index, configs of model, generation, processor and tokenizer, vocabularies, chat templates; those
+    of subfolders too (transformers reads ``chat_templates/``), except weights, which it does not look for there. Not
+    what `NUMBERLESS` names, and nothing hidden.
+    """
+    hashes = {}
+    for file in sorted({file for pattern in (*HUB_FILES, "*.tiktoken") for file in folder.rglob(pattern)}):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        elsewhere = len(parts) > 1 and (file.suffix == ".safetensors" or parts[0].startswith("checkpoint-"))
+        if file.is_file() and not (hidden or elsewhere or file.name in NUMBERLESS):
+            hashes["/".join(parts)] = sha256_of([file])
+    return hashes
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over names and contents of the files that `file_hashes` names."""
+    return hashlib.sha256(json.dumps(file_hashes(folder)).encode()).hexdigest()
 
 
 def _from_cache(name: str, revision: str | None, package: DataPackage | None, cache: Path) -> ResolvedWeights:
@@ -310,16 +329,19 @@ def sha256_of(files: Sequence[Path]) -> str:
 
 
 def _check_converted(folder: Path) -> None:
-    """Refuse a cached checkpoint whose weights are not those that were written."""
-    weights = folder / "model.safetensors"
+    """Refuse a cached checkpoint whose files are not those that were written."""
     try:
-        expected = json.loads((folder / PROVENANCE).read_text())["model_sha256"]
-        found = sha256_of([weights])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = json.loads((folder / PROVENANCE).read_text())
+        found = file_hashes(folder)
+        # Version 0.1.0 noted the weights only.
+        written = record["files"] if "files" in record else found | {"model.safetensors": record["model_sha256"]}
+        wrong = sorted(name for name in found.keys() | written.keys() if found.get(name) != written.get(name))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"The cached checkpoint {folder} is damaged ({error}). Delete that folder.") from error
-    if found != expected:
+    if wrong:
         raise WeightsError(
-            f"{weights} is damaged: its SHA-256 is {found} and {expected} was written. Delete the folder {folder}."
+            f"{folder / wrong[0]} is damaged: its SHA-256 is {found.get(wrong[0])} and {written.get(wrong[0])} was "
+            f"written. Delete the folder {folder}."
         )
 
 
@@ -394,12 +416,14 @@ def _write_checkpoint(package: DataPackage, model: Path, settings: Path, tokeniz
     extractor = transformers.WhisperFeatureExtractor(feature_size=dimensions["num_mel_bins"])
     extractor.save_pretrained(target)
     shutil.copyfile(tokenizer, target / "tokenizer.json")
-    transformers.WhisperTokenizer.from_pretrained(target, local_files_only=True).save_pretrained(target)
+    transformers.WhisperTokenizer.from_pretrained(
+        target, local_files_only=True, trust_remote_code=False
+    ).save_pretrained(target)
     record = {
         "name": package.name,
         "source": package.revision,
         "source_sha256": package.sha256,
-        "model_sha256": sha256_of([target / "model.safetensors"]),
+        "files": file_hashes(target),
         "licence": "MIT",
         "transformers": transformers.__version__,
     }

@@ -8,7 +8,7 @@ vocabulary matrix. Suppress lists shape generated text only, never a stored logi
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import (
+    WINDOW,
     AudioContext,
     Generation,
     Heard,
@@ -29,10 +30,63 @@ from emoprobe.models.base import (
     split_answers,
 )
 from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.residual import widen
 from emoprobe.models.tree import TokenTree, build_tree, make_targets
 from emoprobe.models.vocabulary import VocabularyHead
 
+ENGLISH_VOCABULARY = 51_864  # tokens of the English-only checkpoints; multilingual ones have more
+UNSPOKEN = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
+UNSPOKEN += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))", "(((", ")))", "[[", "]]"]
+UNSPOKEN += ["{{", "}}", "♪♪", "♪♪♪"]
+NOTES = "♩♪♫♬♭♮♯"
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
+
+
+def is_multilingual(model: WhisperForConditionalGeneration, tokenizer) -> bool:
+    """Whether a checkpoint is told a language and a task.
+
+    Generation settings say so since 2023. Without them the tokens that older settings force after the first one tell it
+    (English-only checkpoints are forced to write no time stamps at once), then the size of the vocabulary (51 864 is
+    the English one), then whether the tokenizer has the tokens at all.
+    """
+    settings = model.generation_config
+    said = getattr(settings, "is_multilingual", None)
+    if said is not None:
+        return bool(said)
+    if getattr(settings, "lang_to_id", None):
+        return True
+    no_stamps = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    for source in (settings, model.config):
+        forced = getattr(source, "forced_decoder_ids", None)
+        if forced:
+            return dict(forced).get(1) != no_stamps
+    if model.config.vocab_size >= ENGLISH_VOCABULARY:
+        return model.config.vocab_size > ENGLISH_VOCABULARY
+    tokens = tokenizer.convert_tokens_to_ids(["<|en|>", "<|transcribe|>"])
+    return tokenizer.decode(tokens) == "<|en|><|transcribe|>"
+
+
+def suppressed_tokens(tokenizer) -> tuple[list[int], list[int]]:
+    """Tokens that Whisper's own decoding never writes, and those that it does not begin with.
+
+    Brackets, notes and other signs that are not spoken, and the task's control tokens; at the beginning also a blank
+    and the end (openai/whisper, ``tokenizer.py`` and ``decoding.py``).
+    """
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    found = {ids(" -")[0], ids(" '")[0]}
+    for symbol in [*UNSPOKEN, *NOTES]:
+        for tokens in (ids(symbol), ids(f" {symbol}")):
+            if len(tokens) == 1 or symbol in NOTES:
+                found.add(tokens[0])
+    control = ("transcribe", "translate", "startoftranscript", "startofprev", "startoflm", "nospeech", "nocaptions")
+    for name in control:
+        token = tokenizer.convert_tokens_to_ids(f"<|{name}|>")
+        if token is not None and tokenizer.decode([token]) == f"<|{name}|>":
+            found.add(token)
+    return sorted(found), [*ids(" ")[:1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
 
 
 class Whisper(SpeechFoundationModel):
@@ -58,12 +112,13 @@ class Whisper(SpeechFoundationModel):
         task: str = "transcribe",
     ) -> None:
         self.model = model.eval()
+        widen(self.decoder)
         self.processor = processor
         self.name, self.revision = name, revision
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.sampling_rate = processor.feature_extractor.sampling_rate
         self.max_seconds = float(processor.feature_extractor.chunk_length)
-        self.end_token = model.config.eos_token_id
+        self.end_token = processor.tokenizer.convert_tokens_to_ids("<|endoftext|>")
         self.start_tokens = self._start_tokens(language, task)
 
     def around(self, model: WhisperForConditionalGeneration) -> Whisper:
@@ -80,12 +135,12 @@ class Whisper(SpeechFoundationModel):
     def _start_tokens(self, language: str, task: str) -> tuple[int, ...]:
         tokenizer = self.processor.tokenizer
         names = ["<|startoftranscript|>"]
-        if self.model.generation_config.is_multilingual:
+        if is_multilingual(self.model, tokenizer):
             names += [f"<|{language}|>", f"<|{task}|>"]
         names.append("<|notimestamps|>")
         ids = tokenizer.convert_tokens_to_ids(names)
         for token, text in zip(ids, names, strict=True):
-            if token is None or token == tokenizer.unk_token_id != self.end_token or tokenizer.decode([token]) != text:
+            if token is None or tokenizer.decode([token]) != text:
                 raise InputError(
                     f"this Whisper tokenizer has no token {text}",
                     field="model.language",
@@ -93,7 +148,17 @@ class Whisper(SpeechFoundationModel):
                 )
         return tuple(ids)
 
-    def _text_tokens(self, text: str) -> tuple[int, ...]:
+    def control_tokens(self) -> Mapping[str, int]:
+        """Languages, tasks, time stamps and the like."""
+        return self.processor.tokenizer.get_added_vocab()
+
+    @property
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+        return self.processor.tokenizer.unk_token_id
+
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text by itself."""
         return tuple(self.processor.tokenizer(text, add_special_tokens=False).input_ids)
 
     def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
@@ -104,19 +169,21 @@ class Whisper(SpeechFoundationModel):
                 field="prompt",
                 remedy="Use a completion prompt (prompt=whisper_all has several), or an audio LLM.",
             )
+        self.check_text(prompt.before, prompt.context, *continuations)
         before = f" {prompt.before}" if prompt.before else ""
-        head, answers = split_answers(self._text_tokens, before, continuations, self.end_token, self.name)
+        head, answers = split_answers(self.text_tokens, before, continuations, self.end_token, self.name)
         context: tuple[int, ...] = ()
         if prompt.context:
             previous = self.processor.tokenizer.convert_tokens_to_ids("<|startofprev|>")
-            context = (previous, *self._text_tokens(f" {prompt.context}"))
+            context = (previous, *self.text_tokens(f" {prompt.context}"))
         return self._checked(Question((*context, *self.start_tokens, *head), answers))
 
     def extend(
         self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
     ) -> Question:
         """The question after some generated tokens and some further text."""
-        head, answers = split_answers(self._text_tokens, text, continuations, self.end_token, self.name)
+        self.check_text(text, *continuations)
+        head, answers = split_answers(self.text_tokens, text, continuations, self.end_token, self.name)
         return self._checked(Question((*question.prefix, *written, *head), answers))
 
     def _checked(self, question: Question) -> Question:
@@ -132,13 +199,7 @@ class Whisper(SpeechFoundationModel):
 
     def input_features(self, waveforms: Sequence[Tensor]) -> Tensor:
         """Log-mel features of waveforms padded to 30 s, ``[clips, mels, 3000]``."""
-        too_long = [i for i, wave in enumerate(waveforms) if len(wave) > self.max_seconds * self.sampling_rate + 1]
-        if too_long:
-            raise InputError(
-                f"clip {too_long[0]} of the batch is longer than the {self.max_seconds:g} s that {self.name} hears",
-                field="dataset.audio.max_seconds",
-                remedy="Truncate or refuse long audio when reading it.",
-            )
+        self.check_lengths(waveforms)
         features = self.processor.feature_extractor(
             [wave.numpy() for wave in waveforms],
             sampling_rate=self.sampling_rate,
@@ -146,6 +207,11 @@ class Whisper(SpeechFoundationModel):
             device=self.model.device.type,
         )
         return features.input_features.to(self.model.device, self.model.dtype)
+
+    @property
+    def min_samples(self) -> int:
+        """One window of the spectrogram."""
+        return round(WINDOW * self.sampling_rate)
 
     def save_processor(self, folder: Path) -> None:
         """Write feature extractor and tokenizer."""
@@ -204,7 +270,10 @@ class Whisper(SpeechFoundationModel):
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
-        """Encoder states of zero: the decoder's cross-attention carries no information at all."""
+        """Encoder states of zero: the decoder's cross-attention carries no information at all.
+
+        How far bfloat16 is from float32 here: `emoprobe.models.residual`.
+        """
         config = self.model.config
         shape = (1, config.max_source_positions, config.d_model)
         return self.context_of(torch.zeros(shape, dtype=self.model.dtype, device=self.model.device))

@@ -1,4 +1,4 @@
-"""Does the model hear? Its scores of a clip must differ from those of silence and of noise."""
+"""Does the model hear, and is it read rightly? Both are tried on the first clip of every run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from emoprobe.errors import EmoprobeError
 from emoprobe.models.base import Question, SpeechFoundationModel
 
 DEAF = 1e-4  # nats; far above rounding in float32, far below what any sound changes
+# Nats between a token's score and its plain forward pass; a prompt that lacks a token is rarely so near.
+ROUNDING = {"float32": 1e-2}
+COARSE_ROUNDING = 0.5  # in bfloat16 and with quantised weights
 
 
 def sound_effects(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> dict[str, float]:
@@ -46,4 +49,23 @@ def check_hearing(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
         raise EmoprobeError(
             f"{sfm.name} does not hear: its scores of a clip, of silence and of noise differ by less than {DEAF:g} "
             "nats. The sound is lost on its way into it; python -m emoprobe.doctor with the same model tells more."
+        )
+
+
+def check_reading(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> None:
+    """Refuse to go on with a model whose scores are not those of its class's own forward pass.
+
+    Its processor, decoder or sound may do what emoprobe does not know of; `emoprobe.doctor` tries far more than this.
+
+    Raises:
+        EmoprobeError: The first continuation's scores differ by more than rounding explains.
+    """
+    continuation = question.continuations[0]
+    scores = sfm.score(sfm.encode([waveform]), [question])[0][0][0]
+    plain = sfm.reference(waveform, question, continuation[:-1])[-len(continuation) :].log_softmax(-1)
+    gap = (scores - plain.gather(-1, torch.tensor(continuation)[:, None])[:, 0]).abs().max().item()
+    if not gap <= ROUNDING.get(sfm.dtype, COARSE_ROUNDING):
+        raise EmoprobeError(
+            f"{sfm.name} is not read rightly: its scores differ by {gap:.2g} nats from its own forward pass. "
+            "python -m emoprobe.doctor with the same model tells more."
         )

@@ -12,7 +12,7 @@ import torch
 
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.readout.hearing import check_hearing
+from emoprobe.readout.hearing import check_hearing, check_reading
 from emoprobe.readout.nulls import NullInput
 from emoprobe.readout.plan import Plans
 from emoprobe.readout.read import Readout, read
@@ -48,7 +48,9 @@ class ZeroShotProbe(L.LightningModule):
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
         pairs = list(zip(batch.utterances, batch.clips, strict=True))
         if pairs and not self.heard:
-            check_hearing(self.sfm, torch.from_numpy(pairs[0][1].waveform), self.plans.samples[0].question)
+            first = torch.from_numpy(pairs[0][1].waveform), self.plans.samples[0].question
+            check_hearing(self.sfm, *first)
+            check_reading(self.sfm, *first)
             self.heard = True
         rows: list[dict] = []
         while pairs:

@@ -68,7 +68,8 @@ def make_plan(
         facts: Facts of the utterance that the prompt needs.
 
     Raises:
-        InputError: Two surface forms have the same tokens, or the prompt and a label cannot be told apart.
+        InputError: Two surface forms have the same tokens, one has the tokenizer's unknown token, or the prompt and a
+            label cannot be told apart.
     """
     answers = prompt.answers(labels)
     text = prompt.text(labels, facts)
@@ -85,7 +86,13 @@ def make_plan(
     bare = ask([answer.removesuffix(tail) for _, _, answer in answers])
     own = [_common(*pair) for pair in zip(question.continuations, bare.continuations, strict=True)]
     owner: dict[tuple[int, ...], str] = {}
-    for (_, form, _), tokens in zip(answers, question.continuations, strict=True):
+    for (label, form, _), tokens, count in zip(answers, question.continuations, own, strict=True):
+        if sfm.unknown_token in tokens[:count]:
+            raise InputError(
+                f"surface form {form!r} of label {label!r} holds the unknown token of {sfm.name}",
+                field="labels.forms",
+                remedy="Use another surface form.",
+            )
         if tokens in owner:
             raise InputError(
                 f"surface forms {owner[tokens]!r} and {form!r} have the same tokens in {sfm.name}",

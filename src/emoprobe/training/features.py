@@ -303,7 +303,8 @@ def extract(
                 sounds[utterance.id] = sound
                 bar.update()
         skipped: list[Skipped] = []
-        data = SpeechDataModule(missing, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error)
+        options = {"batch_size": batch_size, "on_error": on_error, "min_samples": sfm.min_samples}
+        data = SpeechDataModule(missing, sfm.sampling_rate, limits, **options)
         for batch in data.predict_dataloader():
             data.on_before_batch_transfer(batch, 0)
             sounds |= _add(sfm, batch, spec, limits, cache)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from emoprobe import stopping
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.training.batches import Clips
@@ -173,7 +174,9 @@ class LoraMethod(Method):
             if stopping.is_main():  # others would leave it waiting
                 stopping.check()
             try:
-                self.sounds[utterance.id] = read_audio(utterance.audio, self.sfm.sampling_rate, self.limits).sha256
+                clip = read_audio(utterance.audio, self.sfm.sampling_rate, self.limits)
+                check_length(clip, self.sfm.min_samples, utterance.audio)
+                self.sounds[utterance.id] = clip.sha256
             except AudioError as error:
                 if not self.limits.leaves_out(error, on_error):
                     raise

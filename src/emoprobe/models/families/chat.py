@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoProcessor, PreTrainedModel
+from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText
+from emoprobe.models.base import PromptText, shortest_clip
+from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.vocabulary import VocabularyHead
+
+ANY = PromptText(instruction="What do you hear?")  # the chat in which a sound is heard; see `ChatFamily.hear_inputs`
+FRAMES = 256  # frames that are remembered, the latest of them
+SHARED_END = 4  # tokens before an answer that must not depend on how the sound is written
 
 
 class ChatFamily:
@@ -32,11 +37,20 @@ class ChatFamily:
         self.tokenizer = processor.tokenizer
         self.audio_token = self._audio_token()
         self.audio_token_id = self.tokenizer.convert_tokens_to_ids(self.audio_token)
+        self._frames: dict[tuple, tuple[Frame, tuple]] = {}
 
     @classmethod
     def load_processor(cls, path: Path):
         """The processor of a checkpoint folder."""
-        return AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        processor = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        if not isinstance(processor, ProcessorMixin):
+            raise InputError(
+                f"transformers finds no processor of sound and text there, only a {type(processor).__name__}",
+                file=path,
+                field="model",
+                remedy="Take a checkpoint with the processor files of a model that transformers supports with audio.",
+            )
+        return processor
 
     def _audio_token(self) -> str:
         token = getattr(self.processor, "audio_token", None) or getattr(self.tokenizer, "audio_token", None)
@@ -100,16 +114,74 @@ class ChatFamily:
                 remedy="Take a checkpoint with a chat template (chat_template.jinja), for example an instruct model.",
             ) from error
 
+    def text(self, prompt: PromptText) -> str:
+        """The rendered chat, up to where the answer begins."""
+        return self.render(self.messages(prompt), add_generation_prompt=True) + prompt.before
+
     def tokens(self, prompt: PromptText, answer: str = "") -> tuple[int, ...]:
-        """Prompt and answer tokenised together, the sound as one placeholder."""
-        text = self.render(self.messages(prompt), add_generation_prompt=True)
-        return self.encode_text(text + prompt.before + answer)
+        """Prompt and answer tokenised together, the sound as one placeholder, without what a processor writes by it."""
+        return self.encode_text(self.text(prompt) + answer)
+
+    def inputs(self, prompt: PromptText, waveform: Tensor) -> dict[str, Tensor]:
+        """The model's inputs as its processor makes them of the whole chat with the sound in it."""
+        text = self.text(prompt)
+        try:
+            made = self.processor(
+                text=text,
+                audio=[waveform.numpy()],
+                sampling_rate=self.sampling_rate,
+                add_special_tokens=self._begins(text),
+                return_tensors="pt",
+            )
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            raise InputError(
+                f"the model's processor cannot make inputs of this chat: {error}", field="model"
+            ) from error
+        return dict(made)
+
+    def frame(self, prompt: PromptText) -> Frame:
+        """What the processor writes around the sound of a chat.
+
+        Raises:
+            InputError: It cannot be told apart from what it writes of the sound.
+        """
+        frame, sounds = self._framed(prompt)
+        if sounds[-1] != self._framed(ANY)[1][-1]:
+            raise InputError("its processor writes a sound differently in different chats", field="prompt")
+        return frame
+
+    def _framed(self, prompt: PromptText) -> tuple[Frame, tuple]:
+        """The frame of a chat, and the tokens of the sounds it was found with."""
+        key = (self.processor, type(self.processor), repr(self.messages(prompt)), prompt.before)
+        if key not in self._frames:
+            rendered = [
+                self.inputs(prompt, sound)["input_ids"][0].tolist() for sound in probe_sounds(self.sampling_rate)
+            ]
+            frame = find_frame(rendered, self.audio_token_id)
+            if len(self._frames) >= FRAMES:
+                del self._frames[next(iter(self._frames))]
+            self._frames[key] = frame, tuple(frame.sound(ids, self.audio_token_id) for ids in rendered)
+        return self._frames[key]
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest sound that the processor makes a token of."""
+
+        def heard(waveform: Tensor) -> bool:
+            try:
+                return bool((self.inputs(ANY, waveform)["input_ids"] == self.audio_token_id).any())
+            except (ValueError, RuntimeError, IndexError):
+                return False
+
+        return shortest_clip(self.sampling_rate, heard)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Token ids of rendered text; a begin token is added where the template does not write it itself."""
+        return tuple(self.tokenizer(text, add_special_tokens=self._begins(text)).input_ids)
+
+    def _begins(self, text: str) -> bool:
         begin = self.tokenizer.bos_token
-        add = not (begin and text.startswith(begin))
-        return tuple(self.tokenizer(text, add_special_tokens=add).input_ids)
+        return not (begin and text.startswith(begin))
 
     def answer_tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of text in the middle of an answer."""
@@ -139,20 +211,11 @@ class ChatFamily:
         """Text of generated tokens, special tokens included."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
-    def control_tokens(self) -> frozenset[str]:
-        """Strings that the tokenizer would turn into control tokens or placeholders."""
-        return frozenset(map(str, self.tokenizer.get_added_vocab())) | {self.audio_token}
-
-    def audio_inputs(self, waveform: Tensor) -> dict[str, Tensor]:
-        """The model's inputs for the sound alone: its expanded placeholders and its features."""
-        return dict(
-            self.processor(
-                text=self.audio_token,
-                audio=[waveform.numpy()],
-                sampling_rate=self.sampling_rate,
-                return_tensors="pt",
-            )
-        )
+    def control_tokens(self) -> Mapping[str, int]:
+        """Strings that the tokenizer would turn into control tokens or placeholders, with their ids."""
+        return {str(token): i for token, i in self.tokenizer.get_added_vocab().items()} | {
+            self.audio_token: self.audio_token_id
+        }
 
     def repetition_penalty(self) -> float:
         """What the checkpoint's generation settings ask for."""

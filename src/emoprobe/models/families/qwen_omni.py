@@ -19,11 +19,13 @@ class Qwen25Omni(ChatFamily):
     @classmethod
     def load_processor(cls, path: Path):
         """The true processor without its picture and video parts, which need torchvision."""
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         return _sound_only(getattr(transformers, cls.processor_class))(
             image_processor=None,
             video_processor=None,
-            feature_extractor=AutoFeatureExtractor.from_pretrained(path, local_files_only=True),
+            feature_extractor=AutoFeatureExtractor.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            ),
             tokenizer=tokenizer,
             chat_template=tokenizer.chat_template,
         )

@@ -34,20 +34,23 @@ class Voxtral(ChatFamily):
         return text
 
     def tokens(self, prompt: PromptText, answer: str = "") -> tuple[int, ...]:
-        """The chat as tokens, the placeholders of a dummy sound folded into one, then the answer.
+        """Prompt and answer, the sound as one placeholder.
 
         The header of the model's turn ends with a control token, which never joins with text.
         """
-        ids = self._chat(self.messages(prompt))["input_ids"][0].tolist()
-        first = ids.index(self.audio_token_id)
-        folded = ids[: first + 1] + [token for token in ids[first:] if token != self.audio_token_id]
-        if first + ids.count(self.audio_token_id) + len(folded[first + 1 :]) != len(ids):
-            raise InputError("the chat holds more than one sound", field="prompt")
-        written = prompt.before + answer
-        return (*folded, *(self.answer_tokens(written) if written else ()))
+        frame = self.frame(prompt)
+        return (*frame.head, self.audio_token_id, *frame.tail, *self.answer_tokens(answer))
+
+    def inputs(self, prompt: PromptText, waveform: Tensor) -> dict[str, Tensor]:
+        inputs = dict(self._chat(self.messages(prompt, waveform.numpy())))
+        if prompt.before:
+            written = torch.tensor([self.answer_tokens(prompt.before)])
+            inputs["input_ids"] = torch.cat([inputs["input_ids"], written], dim=1)
+            inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        return inputs
 
     def answer_tokens(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
     def _chat(self, messages: list[dict]):
         try:
@@ -58,15 +61,6 @@ class Voxtral(ChatFamily):
     def _written_end(self) -> int | None:
         return self.tokenizer.eos_token_id
 
-    def control_tokens(self) -> frozenset[str]:
+    def control_tokens(self) -> dict[str, int]:
         # Mistral's tokenizer never reads control tokens out of text.
-        return frozenset()
-
-    def audio_inputs(self, waveform: Tensor) -> dict[str, Tensor]:
-        inputs = self._chat(self.messages(PromptText(), waveform.numpy()))
-        ids = inputs["input_ids"]
-        return {
-            "input_ids": ids[ids == self.audio_token_id][None],
-            "attention_mask": torch.ones(1, int((ids == self.audio_token_id).sum()), dtype=torch.long),
-            "input_features": inputs["input_features"],
-        }
+        return {}

@@ -1,0 +1,61 @@
+"""Which decoders can be asked as a token tree: those whose memory is nothing but keys and values of single tokens.
+
+A state that runs along the sequence (Mamba, linear attention, convolutions) has no branches, and a layer that sees a
+window or a chunk only, or reads another layer's keys, is not steered by a mask alone.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, get_layer_types_and_kwargs
+
+from emoprobe.errors import InputError
+
+KNOWN = ("full_attention", "sliding_attention")
+
+
+def attention_window(decoder: nn.Module, name: str) -> int | None:
+    """Tokens that the narrowest of a decoder's layers looks back, itself included; None where all are seen.
+
+    Raises:
+        InputError: A layer is recurrent, or keeps something else than its own keys and values.
+    """
+    types, options = get_layer_types_and_kwargs(decoder.config.get_text_config(decoder=True))
+    unknown = sorted(set(types) - set(KNOWN))
+    if unknown or getattr(decoder, "_is_stateful", False):
+        _refuse(name, ", ".join(unknown) or "recurrent")
+    return min((option["sliding_window"] for option in options if "sliding_window" in option), default=None)
+
+
+def check_cache(cache: DynamicCache, layers: int, positions: int, name: str) -> None:
+    """Refuse a decoder that did not keep keys and values of every layer and position.
+
+    Raises:
+        InputError: It kept something else.
+    """
+    plain = [type(layer) is DynamicLayer and layer.keys is not None for layer in cache.layers]
+    if len(plain) != layers or not all(plain) or any(layer.keys.shape[-2] != positions for layer in cache.layers):
+        _refuse(name, "unusual")
+
+
+def check_window(window: int | None, length: int, name: str) -> None:
+    """Refuse a sequence that some layer does not see whole.
+
+    Raises:
+        InputError: The sequence is longer than the window.
+    """
+    if window is not None and length > window:
+        raise InputError(
+            f"prompt, sound and answer have {length} tokens, and some layers of {name} look back {window} only",
+            field="model",
+            remedy="Shorten the prompt or the sound (dataset.audio.max_seconds).",
+        )
+
+
+def _refuse(name: str, kind: str) -> None:
+    raise InputError(
+        f"the text decoder of {name} has {kind} layers, so it cannot be asked as a token tree yet",
+        field="model",
+        remedy="Choose a model whose decoder is a plain transformer; conf/model/ names those that are tested.",
+    )

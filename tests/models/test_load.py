@@ -1,0 +1,127 @@
+"""Checkpoints that would run their own code, or are less than they seem, are refused without a question."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import shutil
+
+import pytest
+
+from emoprobe.errors import InputError
+from emoprobe.models.load import load_audio_llm, load_whisper
+
+CODE = """
+from pathlib import Path
+Path({marker!r}).touch()
+from transformers import {base}
+class Foreign({base}):
+    model_type = "foreign"
+"""
+AUTO_MAP = {
+    "AutoConfig": "code.Foreign",
+    "AutoModel": "code.Foreign",
+    "AutoModelForCausalLM": "code.Foreign",
+    "AutoModelForSeq2SeqLM": "code.Foreign",
+    "AutoModelForSpeechSeq2Seq": "code.Foreign",
+    "AutoModelForMultimodalLM": "code.Foreign",
+    "AutoProcessor": "code.Foreign",
+    "AutoFeatureExtractor": "code.Foreign",
+}
+FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json")
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that foreign code makes when it runs; whoever is asked whether it may says yes."""
+
+    def asked(*text):
+        (tmp_path / "asked").touch()
+        return "y"
+
+    monkeypatch.setattr(builtins, "input", asked)
+    return tmp_path / "ran"
+
+
+def change(file, **values):
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(settings | values), encoding="utf-8")
+
+
+def foreign(source, folder, marker, base="PreTrainedConfig"):
+    """A copy of a checkpoint whose files all name code of their own."""
+    shutil.copytree(source, folder)
+    code = CODE.format(marker=str(marker), base=base)
+    (folder / "code.py").write_text(code)
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text(code)
+    for name in FILES:
+        if (folder / name).exists():
+            change(folder / name, auto_map=AUTO_MAP)
+    change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["code.Foreign", "code.Foreign"]})
+    return folder
+
+
+def quiet(marker):
+    return not marker.exists() and not (marker.parent / "asked").exists()
+
+
+@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+def test_a_foreign_model_is_refused_and_nobody_is_asked(tiny_path, tmp_path, marker, load):
+    folder = foreign(tiny_path("qwen2_audio"), tmp_path / "model", marker)
+    change(folder / "config.json", model_type="foreign", architectures=["Foreign"])
+    with pytest.raises(InputError) as caught:
+        load("foreign", path=folder, device="cpu")
+    assert quiet(marker)
+    assert "trust_remote_code" not in str(caught.value)
+    if load is load_audio_llm:
+        assert "foreign code is never run" in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("family", ["qwen2_audio", "qwen2_5_omni", "granite_speech"])
+def test_a_foreign_processor_or_tokenizer_is_never_loaded(tiny_path, tmp_path, marker, family, file):
+    folder = foreign(tiny_path(family), tmp_path / "model", marker)
+    change(folder / file, processor_class="Foreign", tokenizer_class="Foreign", feature_extractor_type="Foreign")
+    (folder / "processor_config.json").unlink(missing_ok=True)
+    with contextlib.suppress(InputError):  # some files only repeat what others say
+        sfm = load_audio_llm("foreign", path=folder, device="cpu")
+        assert type(sfm.family.processor).__module__.startswith(("transformers.", "emoprobe."))
+    assert quiet(marker)
+
+
+@pytest.mark.parametrize(
+    "family", ["qwen2_audio", "qwen2_5_omni", "voxtral", "granite_speech", "audio_flamingo3", "moss"]
+)
+def test_native_models_are_loaded_without_the_code_beside_them(tiny_path, tmp_path, marker, family):
+    sfm = load_audio_llm("native", path=foreign(tiny_path(family), tmp_path / "model", marker), device="cpu")
+    assert type(sfm.model).__module__.startswith("transformers.")
+    assert type(sfm.family.tokenizer).__module__.startswith(("transformers.", "tokenizers."))
+    assert quiet(marker)
+
+
+def test_a_native_whisper_is_loaded_without_the_code_beside_it(tiny_whisper_path, tmp_path, marker):
+    sfm = load_whisper("native", path=foreign(tiny_whisper_path, tmp_path / "model", marker), device="cpu")
+    assert type(sfm.model).__module__.startswith("transformers.")
+    assert quiet(marker)
+
+
+def test_pickled_weights_are_not_looked_at(tiny_whisper_path, tmp_path):
+    from emoprobe.errors import WeightsError
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_whisper_path, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="Pickled weights are not loaded"):
+        load_whisper("pickled", path=folder)
+
+
+@pytest.mark.parametrize("weights", ["adapter_model.bin", "adapter_model.safetensors"])
+def test_an_adapter_beside_a_model_is_refused(tiny_whisper_path, tmp_path, weights):
+    folder = tmp_path / "adapted"
+    shutil.copytree(tiny_whisper_path, folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "/else"}))
+    (folder / weights).write_bytes(b"")
+    with pytest.raises(InputError, match="adapter beside it"):
+        load_whisper("adapted", path=folder)

@@ -46,13 +46,15 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     """Analyse a run's stored scores; writes into ``RUN_DIR/analysis`` unless told otherwise, and returns the folder."""
     from emoprobe import runs
     from emoprobe.analysis import analyse
+    from emoprobe.claim import claimed
     from emoprobe.scores import FILE_NAME
 
     scores, utterances, record = runs.read_run(folder)
     config = _as_it_ran(folder, overrides)
     analysis = analyse(scores, utterances, runs.labels_of(record), runs.make_options(config))
     target = output or folder / "analysis"
-    figures = runs.write_results(target, analysis, record, figures=bool(config.analysis.figures))
+    with claimed(target, "analyse"):
+        figures = runs.write_results(target, analysis, record, figures=bool(config.analysis.figures))
     if not (folder / FILE_NAME).exists():
         evaluated = int((utterances["role"] == "evaluated").sum())
         done = analysis.predictions["utterance_id"].nunique()

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emoprobe.cell import EVALUATED_INPUTS, KEYS, TEXT_READOUTS, TRAINED, AnalysisOptions, Cell, Targets, make_targets
+from emoprobe.cell import (
+    EVALUATED_INPUTS,
+    EVALUATED_VOTES,
+    KEYS,
+    KNOWS_VOTES,
+    TEXT_READOUTS,
+    TRAINED,
+    AnalysisOptions,
+    Cell,
+    Targets,
+    make_targets,
+)
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.scores import NO_PROMPT
 
@@ -184,6 +196,8 @@ def _score_cells(
             calibrated = _calibrate(calibration, plain, reading, clips, table, names, targets)
             if calibrated is not None:
                 result, fitted_on = calibrated
+                if reading.variant == TRAINED and _knows_votes(clips):
+                    fitted_on = EVALUATED_VOTES
                 cells.append(
                     Cell(
                         **group,
@@ -196,6 +210,11 @@ def _score_cells(
                     )
                 )
     return cells
+
+
+def _knows_votes(clips: pa.Table) -> bool:
+    """Whether a trained head is judged on what it was trained on."""
+    return any(json.loads(options).get(KNOWS_VOTES) for options in clips["readout_options"].unique().to_pylist())
 
 
 def _calibrate(calibration, plain, reading, clips, table, names, targets):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEYS = ("model", "prompt", "readout", "variant", "calibration")
 TRAINED = "trained"  # variant of a trained head
 TEXT_READOUTS = ("generated_text", "sampled_text", "constrained_text")
+KNOWS_VOTES = "knows_votes"
+"""Option of a trained head's rows: it was trained on some of the evaluated clips, or on their speakers."""
 EVALUATED_VOTES, EVALUATED_INPUTS = "evaluated votes", "evaluated inputs"
 """What ``fitted_on`` names where something saw the votes it is judged by, or only the sound of the evaluated clips."""
 

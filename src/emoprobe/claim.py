@@ -6,13 +6,14 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from emoprobe.errors import InputError
+from emoprobe.stopping import is_main
 
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
@@ -59,6 +60,11 @@ def claimed(folder: Path, purpose: str) -> Iterator[None]:
         with suppress(OSError):
             (folder / HOLDER_FILE).unlink(missing_ok=True)
         lock.release()  # the file stays: unlinking it would let two processes lock two files of its name
+
+
+def claimed_by_main(folder: Path, purpose: str) -> AbstractContextManager[None]:
+    """`claimed` by the first of several processes that share the folder."""
+    return claimed(folder, purpose) if is_main() else nullcontext()
 
 
 def _holder(folder: Path) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from emoprobe.cell import KEYS, saw_its_votes
 from emoprobe.entry import command
 from emoprobe.errors import InputError
+from emoprobe.output import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_comparisons(frame, parsed.metric)
     if parsed.output is not None:
         parsed.output.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(parsed.output, index=False)
+        write_csv(frame, parsed.output)
         print(f"Written: {parsed.output}")
     return 0
 

@@ -307,7 +307,7 @@ def fuse_runs(
         "fusion": details,
     }
     output.mkdir(parents=True, exist_ok=True)
-    kept.to_parquet(output / runs.UTTERANCES_FILE, index=False)
+    runs.write_parquet(kept, output / runs.UTTERANCES_FILE)
     record[sealing.SEAL] = sealing.seal(output)
     drawn = runs.write_results(output, analysis, record, figures=figures)
     runs.write_json(record, output / runs.RUN_FILE)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from emoprobe.entry import command
 from emoprobe.errors import InputError
+from emoprobe.output import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def judge(
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
         if len(frame):
-            frame.to_csv(folder / f"{name}.csv", index=False)
+            write_csv(frame, folder / f"{name}.csv")
             print(f"  {name + '.csv':<26} {len(frame):,} rows")
     if figures:
         from emoprobe.report.judgement_figures import save_judgement_figures

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,15 @@ def write_json(value: Any, file: Path) -> None:
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
     """Write a data frame without its index."""
     write_text(frame.to_csv(index=False, lineterminator="\n"), file)
+
+
+def write_rows(names: Sequence[str], rows: Iterable[Sequence], file: Path) -> None:
+    """Write a CSV table of plain values."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows(rows)
+    write_text(text.getvalue(), file)
 
 
 def write_parquet(frame: pd.DataFrame, file: Path) -> None:

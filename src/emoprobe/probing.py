@@ -70,12 +70,15 @@ def _run(config: DictConfig) -> Path:
         bundle = None
         if "head" in settings:
             from emoprobe.training.evaluate import bundle_rows, open_bundle
-            from emoprobe.training.seen import leave_out_seen
+            from emoprobe.training.seen import divide_seen, leave_out_seen
 
             bundle = open_bundle(settings["head"])
             if settings["head"]["seen"] == "leave_out":
                 items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
                 prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
+                seen = []
+            else:
+                _, seen = divide_seen(bundle.facts["seen"], corpus, prepared.items)
         asked = settings.get("readout") or {}
         readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
         sfm = runs.call(lambda: instantiate(config.model, _convert_="all"), "model")
@@ -146,6 +149,7 @@ def _run(config: DictConfig) -> Path:
                     batch_size=settings["batch_size"],
                     on_error=settings["dataset"]["on_error"],
                     progress=progress,
+                    knows_votes=bool(seen),
                 )
                 writer.write(rows)
                 skipped += unread

@@ -7,8 +7,6 @@ set, corpus, model, versions), ``skipped.csv``, and what is derived from them: `
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import platform
 import subprocess
@@ -32,7 +30,7 @@ from emoprobe.data.votes import SoftLabelPolicy, rater_votes
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.output import write_csv, write_json, write_parquet, write_text
+from emoprobe.output import write_csv, write_json, write_parquet, write_rows
 from emoprobe.scores import FILE_NAME, read_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -213,11 +211,8 @@ def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy
 
 def write_skipped(skipped: Sequence[Skipped], file: Path) -> None:
     """``skipped.csv``: what was left out, and why."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["utterance_id", "reason", "message", "file", "row"])
-    writer.writerows([row.id, row.reason, row.message, row.file, row.row] for row in skipped)
-    write_text(text.getvalue(), file)
+    rows = [[row.id, row.reason, row.message, row.file, row.row] for row in skipped]
+    write_rows(["utterance_id", "reason", "message", "file", "row"], rows, file)
 
 
 def versions() -> dict[str, str]:

@@ -103,6 +103,8 @@ def test_head_and_zero_shot_stand_in_one_table_and_the_run_can_be_repeated(train
         found = set(zip(rows["readout"], rows["calibration"].fillna("none"), strict=True))
         assert {("lora", "none"), ("label_likelihood", "none"), ("label_likelihood", "contextual_silence")} <= found
         assert ("lora", "contextual_silence") not in found
+        # It is judged on clips that it was trained on, so its row saw the votes that it is judged by.
+        assert rows.set_index("readout").loc["lora", "fitted_on"] == "evaluated votes"
         assert len(read_scores(run).filter(read_scores(run)["readout"].to_numpy() == "lora")) == 6
 
 

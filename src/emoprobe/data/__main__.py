@@ -13,6 +13,7 @@ from types import ModuleType
 
 from emoprobe.entry import command
 from emoprobe.errors import InputError
+from emoprobe.output import write_parquet
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -150,7 +151,7 @@ def show(parsed: argparse.Namespace) -> None:
     if parsed.output is not None:
         parsed.output.mkdir(parents=True, exist_ok=True)
         frame = runs.utterances_frame(prepared, labels, policy)
-        frame.to_parquet(parsed.output / "utterances.parquet", index=False)
+        write_parquet(frame, parsed.output / "utterances.parquet")
         files = save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
         print(f"Written: {', '.join(map(str, [parsed.output / 'utterances.parquet', *files]))}")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +19,7 @@ from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total, Utterance
 from emoprobe.data.votes import ambiguity
 from emoprobe.labels import LabelSet
+from emoprobe.output import write_json, write_rows
 
 SUM_FILES = ("SHA256SUMS", "SHA256SUMS.txt", "sha256sum.txt", "MD5SUMS", "MD5SUMS.txt", "md5sum.txt")
 SHOWN = 5  # names printed per finding; the report's files have all
@@ -348,11 +347,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
 def save_findings(findings: Sequence[Finding], folder: Path) -> list[Path]:
     """``check.json``, and ``check.csv`` with a row for every item concerned."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)
-    (folder / "check.json").write_text(text + "\n", encoding="utf-8")
-    with (folder / "check.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["level", "subject", "what", "item"])
-        for finding in findings:
-            writer.writerows([finding.level, finding.subject, finding.what, item] for item in finding.items or ("",))
+    write_json([asdict(finding) for finding in findings], folder / "check.json")
+    rows = [
+        [finding.level, finding.subject, finding.what, item] for finding in findings for item in finding.items or ("",)
+    ]
+    write_rows(["level", "subject", "what", "item"], rows, folder / "check.csv")
     return [folder / "check.json", folder / "check.csv"]

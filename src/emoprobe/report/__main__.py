@@ -74,6 +74,7 @@ def report(parsed: argparse.Namespace) -> Path:
         InputError: Nothing usable was found, a metric is unknown, or the output cannot be written.
     """
     from emoprobe.errors import InputError
+    from emoprobe.output import write_text
     from emoprobe.report import leaderboard
     from emoprobe.report.collect import collect
     from emoprobe.report.page import PageOptions, build_page, default_title
@@ -112,11 +113,11 @@ def report(parsed: argparse.Namespace) -> Path:
     try:
         parsed.output.mkdir(parents=True, exist_ok=True)
         file = parsed.output / PAGE_FILE
-        file.write_text(page, encoding="utf-8", errors="replace")
+        write_text(page, file)
         leaderboard.write_csv(found.groups, parsed.output / f"{LEADERBOARD}.csv")
         for suffix, write in (("md", leaderboard.markdown), ("tex", leaderboard.latex)):
             text = write(found.groups, parsed.metric, intervals=parsed.intervals)
-            (parsed.output / f"{LEADERBOARD}.{suffix}").write_text(text, "utf-8", errors="replace")
+            write_text(text, parsed.output / f"{LEADERBOARD}.{suffix}")
         figures = []
         if not parsed.no_figures:
             for group in found.groups:

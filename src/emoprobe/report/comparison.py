@@ -13,6 +13,7 @@ from rich.table import Table
 from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import cluster_bootstrap
+from emoprobe.output import write_csv, write_text
 from emoprobe.report.style import add_legend, new_figure, save, tidy
 from emoprobe.report.tables import format_value
 
@@ -137,6 +138,6 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
 
 def save_comparison(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> list[Path]:
     """Write ``comparison.csv``, ``comparison.md`` and ``comparison.png``; returns the figure."""
-    frame.to_csv(folder / "comparison.csv", index=False)
-    (folder / "comparison.md").write_text(comparison_markdown(frame), encoding="utf-8")
+    write_csv(frame, folder / "comparison.csv")
+    write_text(comparison_markdown(frame), folder / "comparison.md")
     return [save(comparison_figure(frame, title, subtitle), folder / "comparison.png")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.cell import has_rank, saw_its_votes
+from emoprobe.output import write_rows
 from emoprobe.report.found import Entry, Group
 from emoprobe.report.tables import (
     DEFAULT_COLUMNS,
@@ -135,10 +135,7 @@ def write_csv(groups: Sequence[Group], file: Path) -> None:
     metrics = list(dict.fromkeys(name for group in groups for name in group.definitions))
     lines = [_csv_line(group, entry, metrics) for group in groups for entry in group.entries]
     header = list(dict.fromkeys(name for line in lines for name in line))
-    with file.open("w", newline="", encoding="utf-8", errors="replace") as handle:
-        writer = csv.DictWriter(handle, header, restval="")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_rows(header, [[line.get(name, "") for name in header] for line in lines], file)
 
 
 def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from emoprobe import output
 from emoprobe.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
 from emoprobe.errors import InputError
 
@@ -365,7 +366,7 @@ def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
 
 def write_csv(rows: Sequence[dict], file: Path) -> None:
     """`metrics_frame` as CSV."""
-    metrics_frame(rows).to_csv(file, index=False)
+    output.write_csv(metrics_frame(rows), file)
 
 
 def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.output import whole, write_text
 from emoprobe.prompts import make_prompts
 from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
@@ -120,8 +121,9 @@ def save_bundle(folder: Path, weights: Sequence[Mapping[str, Tensor]], facts: Ma
     sealed = {"version": VERSION, "members": len(weights), **facts}
     sealed = json.loads(json.dumps(sealed | {"weights_sha256": hashlib.sha256(content).hexdigest()}))
     text = json.dumps(sealed | {"sha256": _seal(sealed)}, indent=2, ensure_ascii=False)
-    _put(folder / WEIGHTS_NAME, content)
-    _put(folder / FACTS_NAME, (text + "\n").encode())  # last, so that a bundle with facts is whole
+    with whole(folder / WEIGHTS_NAME) as temporary:
+        temporary.write_bytes(content)
+    write_text(text + "\n", folder / FACTS_NAME)  # last, so that a bundle with facts is whole
     return folder
 
 
@@ -129,13 +131,6 @@ def _seal(facts: Mapping) -> str:
     """SHA-256 of all fields but ``sha256``, whatever their order and layout in the file."""
     own = {name: value for name, value in facts.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-
-
-def _put(file: Path, content: bytes) -> None:
-    """A file that appears whole or not at all."""
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_bytes(content)
-    temporary.replace(file)
 
 
 def load_bundle(folder: str | Path) -> Bundle:

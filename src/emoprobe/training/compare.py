@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from emoprobe import probing, runs, stopping, tracking
 from emoprobe.analysis import analyse
+from emoprobe.claim import claimed_by_main
 from emoprobe.data.prepare import Prepared
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -32,7 +33,13 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
         overrides: The command line, which every part is given too.
     """
     settings = runs.plain(config)
-    folder, plan = Path(settings["output_dir"]), settings["compare"]
+    folder = Path(settings["output_dir"])
+    with claimed_by_main(folder, "comparison"):
+        return _run(config, overrides, settings, folder)
+
+
+def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: Path) -> Path:
+    plan = settings["compare"]
     seeds = plan["seeds"]
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{seeds} are not distinct seeds", field="compare.seeds", remedy="Give for example [0, 1, 2].")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from emoprobe.cell import KNOWS_VOTES
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped
@@ -32,7 +33,14 @@ def open_bundle(config: Mapping) -> Bundle:
 
 
 def bundle_rows(
-    bundle: Bundle, sfm: SpeechFoundationModel, labels: LabelSet, items: Sequence[Item], limits: AudioLimits, **options
+    bundle: Bundle,
+    sfm: SpeechFoundationModel,
+    labels: LabelSet,
+    items: Sequence[Item],
+    limits: AudioLimits,
+    *,
+    knows_votes: bool = False,
+    **options,
 ) -> tuple[list[dict], list[Skipped]]:
     """Rows of the score table, the bundle's distribution of every clip, and the clips left out.
 
@@ -42,6 +50,7 @@ def bundle_rows(
         labels: Its label set.
         items: The clips.
         limits: Which clips are taken.
+        knows_votes: Whether it was trained on some of these clips or their speakers; its rows then have no rank.
         options: ``batch_size``, ``on_error`` and ``progress``.
 
     Raises:
@@ -53,4 +62,6 @@ def bundle_rows(
     items = [item for item in items if item.utterance.id not in lost]
     log_probs = bundle.predict(method, method.clips(items), options["batch_size"])
     trained = {name: bundle.facts[name] for name in ("head", "loss", "fit", "seed")}
+    if knows_votes:
+        trained[KNOWS_VOTES] = True
     return score_rows(method, items, log_probs.tolist(), trained), skipped

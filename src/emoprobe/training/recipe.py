@@ -16,6 +16,8 @@ from emoprobe import runs, sealing, stopping, tracking
 from emoprobe.analysis import analyse
 from emoprobe.calibration import Calibration
 from emoprobe.cell import AnalysisOptions
+from emoprobe.claim import claimed_by_main
+from emoprobe.completeness import check_complete
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
@@ -35,6 +37,11 @@ def run(config: DictConfig) -> Path:
     """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder."""
     settings = runs.plain(config)
     folder = Path(settings["output_dir"])
+    with claimed_by_main(folder, "train"):
+        return _run(config, settings, folder)
+
+
+def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
     labels = runs.build(LabelSet, settings["labels"], "labels")
     prompts = make_prompts(settings["prompt"], labels)
     limits = runs.build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
@@ -102,14 +109,17 @@ def run(config: DictConfig) -> Path:
         with ScoreWriter(folder) as writer:
             for split, log_probs in zip(splits, results, strict=True):
                 writer.write(score_rows(method, split.test, log_probs.tolist(), _trained(settings)))
+            ids = [item.utterance.id for split in splits for item in split.test]
+            scored = check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
         _write_curves(job.curves, folder)
         record = runs.make_record(config, corpus, shown, shown.skipped, labels, model)
         record |= {name: settings[name] for name in ("head", "loss", "fit")}
         record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
         heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
         record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
+        record["num_scored"] = scored
         record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
-        frame.to_parquet(folder / runs.UTTERANCES_FILE, index=False)
+        runs.write_parquet(frame, folder / runs.UTTERANCES_FILE)
         record[sealing.SEAL] = sealing.seal(folder)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(shown.skipped, folder / runs.SKIPPED_FILE)
@@ -182,4 +192,4 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
 def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
     import pandas as pd
 
-    pd.DataFrame(curves).to_csv(folder / "learning_curves.csv", index=False)
+    runs.write_csv(pd.DataFrame(curves), folder / "learning_curves.csv")

@@ -45,16 +45,13 @@ def seen_facts(card: CorpusCard, items: Iterable[Item], sounds: Mapping[str, str
     }
 
 
-def leave_out_seen(seen: Mapping, corpus: Corpus, items: Sequence[Item]) -> tuple[list[Item], list[Skipped]]:
-    """Clips that a head may be judged on, and the others.
+def divide_seen(seen: Mapping, corpus: Corpus, items: Sequence[Item]) -> tuple[list[Item], list[Skipped]]:
+    """Clips that a head may be judged on, and those that it has heard, or whose speakers.
 
     Args:
         seen: What `seen_facts` said when it was trained.
         corpus: The corpus that it is to be judged on, whole: it shows which speakers were heard.
         items: The clips to be evaluated.
-
-    Raises:
-        InputError: None is left.
     """
     sounds, named = set(seen["sounds"]), seen["corpus"] is not None and seen["corpus"] == identity(corpus.card)
     evaluated = [item.utterance for item in items]
@@ -79,6 +76,16 @@ def leave_out_seen(seen: Mapping, corpus: Corpus, items: Sequence[Item]) -> tupl
             skipped.append(left_out(utterance, SEEN_SPEAKER))
         else:
             kept.append(item)
+    return kept, skipped
+
+
+def leave_out_seen(seen: Mapping, corpus: Corpus, items: Sequence[Item]) -> tuple[list[Item], list[Skipped]]:
+    """`divide_seen` where only the former are evaluated.
+
+    Raises:
+        InputError: None is left.
+    """
+    kept, skipped = divide_seen(seen, corpus, items)
     if items and not kept:
         raise InputError(
             f"the head was trained on the sound or the speakers of all {len(items)} clips",

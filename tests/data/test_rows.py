@@ -19,7 +19,7 @@ from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
-from emoprobe.judgement.rows import clusters_of
+from emoprobe.judgement.cells import clusters_of
 from emoprobe.labels import LabelSet
 from emoprobe.runs import utterances_frame
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 
 from emoprobe.data.cells import identity, is_blank, known, words
 
 NOTHING = [None, float("nan"), "", " \t", "nan", "NaN", "NAN", "None", "none", "NULL", "null", "NA", "na", "n/a", "N/A"]
 NOTHING += ["#N/A", "<NA>", "NaT", "-", "--", "?", r"\N", "Unknown", " nan "]
+NOTHING += ["#REF!", "#NAME?", "#DIV/0!", "#NULL!", "#value!", ".", "unk", "Missing", "undefined", "n.a."]
+NOTHING += sorted(STR_NA_VALUES)  # what pandas itself takes for an empty cell
 
 
 @pytest.mark.parametrize("value", NOTHING)
@@ -53,7 +56,7 @@ def test_no_ids(value):
 
 
 @pytest.mark.parametrize(
-    "value", [None, float("nan"), "", "  ", "nan", "NaN", "None", "NULL", "NA", "<NA>", "N/A", "-"]
+    "value", [None, float("nan"), "", "  ", "nan", "NaN", "None", "NULL", "NA", "<NA>", "N/A", "-", "#REF!", "-nan"]
 )
 def test_nothing_was_said(value):
     assert words(value) is None

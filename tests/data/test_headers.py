@@ -172,6 +172,40 @@ def test_lengths_that_lie_in_other_containers(tmp_path: Path, refused, kind: str
     refused(lambda: read_audio(path, limits=ANY), what, file=path, remedy=SKIP, reason="bad_audio")
 
 
+@pytest.mark.parametrize(
+    "kind", [kind for kind in soundfile.available_formats() if kind not in ("RAW", "SD2", *(f[0] for f in FORMATS))]
+)
+def test_containers_whose_length_is_not_checked_are_refused(tmp_path: Path, refused, kind: str):
+    """libsndfile takes half of such a file for a whole one; where it does not (HTK), the file is read."""
+    content = encode(noise(), kind, "ALAW" if kind == "WVE" else "DPCM_16" if kind == "XI" else "PCM_16")
+    path = put(tmp_path, content[: len(content) // 4 * 2])
+    refused(lambda: read_audio(path, limits=ANY), "", file=path, remedy=SKIP, reason="bad_audio")
+    path = put(tmp_path, content)
+    if kind == "HTK":
+        np.testing.assert_allclose(read_audio(path, limits=ANY).waveform, noise()[:, 0], atol=1e-4)
+    else:
+        refused(lambda: read_audio(path, limits=ANY), "whether it is whole", file=path, remedy=SKIP, reason="bad_audio")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "IMA_ADPCM", "MS_ADPCM"])
+def test_joined_w64_files(tmp_path: Path, refused, subtype: str):
+    content = encode(noise(), "W64", subtype)
+    path = put(tmp_path, content + content)
+    refused(lambda: read_audio(path, limits=ANY), "are there", file=path, remedy=SKIP, reason="bad_audio")
+
+
+def test_w64_whose_padding_is_counted_with_the_sound(tmp_path: Path, refused):
+    """As ffmpeg writes 24 bits: 4,001 samples of 3 bytes, and 5 bytes that fill up to a multiple of 8."""
+    content = bytearray(encode(noise(4_001 / RATE), "W64", "PCM_24"))
+    place = content.index(b"data") + 16
+    assert int.from_bytes(content[place : place + 8], "little") == 24 + 12_003
+    content = content[: place + 8 + 12_003] + bytes(5)
+    content[place : place + 8] = (24 + 12_008).to_bytes(8, "little")
+    clip = read_audio(put(tmp_path, bytes(content)), limits=ANY)
+    np.testing.assert_allclose(clip.waveform[:4_001], noise(4_001 / RATE)[:, 0], atol=1e-6)
+    assert not clip.waveform[4_001:].any()
+
+
 def test_nist_sphere_that_lies(tmp_path: Path, refused):
     content = encode(noise(), "NIST", "PCM_16")
     assert b"sample_count -i 8000" in content

@@ -195,6 +195,17 @@ def test_a_change_of_rate_or_channels_is_refused(tmp_path: Path, refused):
         assert "joined" in error.what
 
 
+@pytest.mark.parametrize("name", ["._a.mp3", ".AppleDouble/a.mp3"])
+def test_a_file_of_attributes_beside_it_changes_nothing(tmp_path: Path, name: str):
+    """As macOS writes on other systems' disks: 26 bytes of header, one entry."""
+    path = put(tmp_path, encode(speech(16_000), 16_000))
+    expected = decoded(path, 16_000)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    entry = struct.pack(">II16sHIII", 0x0005_1607, 0x2_0000, b"Mac OS X        ", 1, 9, 38, 4058)
+    (tmp_path / name).write_bytes(entry + bytes(4058))
+    np.testing.assert_array_equal(decoded(path, 16_000), expected)
+
+
 def test_what_is_cut_off_by_the_limit(tmp_path: Path):
     samples = speech(44_100)
     path = put(tmp_path, bare(encode(samples, 44_100)))

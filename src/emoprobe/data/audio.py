@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +145,7 @@ def duration_seconds(path: Path) -> float:
     """Duration without decoding, for batching; 0 where it cannot be told (reading it will say why)."""
     try:
         _open(path).close()  # a pipe would be waited for
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(_source(path)) as sound:
             if sound.subtype.startswith("MPEG"):
                 return sum(part.count() for part in mpeg.parts(path.read_bytes())) / sound.samplerate
             known = sound.frames < _UNKNOWN_FRAMES and sound.format != "RAW"
@@ -174,7 +176,7 @@ def level_dbfs(waveform: np.ndarray, sampling_rate: int) -> float:
 
 
 def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimits | None = None) -> AudioClip:
-    """Read any libsndfile format; channels are averaged, other rates resampled by soxr at high quality.
+    """Read WAV, FLAC, MP3, Ogg, AIFF, AU, CAF, W64, SPHERE or HTK, averaged over channels and resampled by soxr.
 
     A header must fit its file: see `emoprobe.data.headers` for what is compared. MP3 is decoded whole, whatever its
     header says or leaves out: see `emoprobe.data.mpeg`. A clip to be truncated is decoded up to the cut only.
@@ -243,12 +245,21 @@ def _open(path: Path) -> BinaryIO:
         raise AudioError(f"the file cannot be read: {getattr(error, 'strerror', error)}", file=path) from None
 
 
+def _source(path: Path) -> Path | io.BytesIO:
+    """What libsndfile is to open.
+
+    The path, since its calls into a Python file object print errors of their own on damaged files. Not so where macOS
+    has left a file of attributes on another system's disk: beside that, libsndfile takes MP3 for another format.
+    """
+    attributes = (path.with_name(f"._{path.name}"), path.parent / ".AppleDouble" / path.name)
+    return io.BytesIO(path.read_bytes()) if any(map(os.path.exists, attributes)) else path
+
+
 def _decode(path: Path, content: bytes, limits: AudioLimits) -> tuple[np.ndarray, int, int]:
     """Samples ``[samples, channels]`` up to the limit, sampling rate in hertz, frames of the whole file."""
     try:
         claim = headers.read_claim(content)
-        # By its path: libsndfile's calls into a Python file object print errors of their own on damaged files.
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(_source(path)) as sound:
             headers.check_opened(claim, sound)
             parts = mpeg.parts(content) if sound.subtype.startswith("MPEG") else []
             rate, frames = sound.samplerate, sum(part.count() for part in parts) if parts else sound.frames

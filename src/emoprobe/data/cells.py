@@ -16,9 +16,12 @@ import math
 import re
 import unicodedata
 
-UNKNOWN = frozenset(("", "nan", "nat", "<na>", "na", "n/a", "#n/a", "none", "null", r"\n", "-", "--", "?", "unknown"))
-WRITTEN = frozenset(("", "nan", "NaN", "NaT", "<NA>", "NA", "N/A", "n/a", "#N/A", "None", "NULL", r"\N", "-", "--"))
-NO_WORD = frozenset(("nan", "nat", "<na>", "n/a", "#n/a", "null", r"\n", "-", "--"))
+_ERRORS = ("#N/A", "#NA", "#N/A N/A", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")  # of spreadsheets
+_NO_NUMBER = ("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "NaT", "<NA>")
+_NEVER = (*_ERRORS, *_NO_NUMBER, "N/A", "n/a", r"\N", "-", "--")  # written by programs, said by nobody
+WRITTEN = frozenset((*_NEVER, "", "NA", "None", "NULL"))
+NO_WORD = frozenset(spelling.lower() for spelling in (*_NEVER, "null"))
+UNKNOWN = NO_WORD | {"", "na", "n.a.", "none", "unknown", "unk", "missing", "undefined", "?", "."}
 # A float keeps whole numbers up to here; spreadsheets write longer ones so that their last digits are gone.
 _LARGEST = 2**53
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d+", re.ASCII)

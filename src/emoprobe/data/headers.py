@@ -21,6 +21,8 @@ _NO_LENGTH = 2**62  # the same, of lengths of eight bytes
 _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8} | {
     law: 1 for law in ("ULAW", "ALAW")
 }  # bytes per sample
+# Containers held against their files: by their claim, or later (FLAC, MPEG); that of HTK libsndfile itself compares.
+_CHECKED = frozenset(("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "OGG", "FLAC", "MP3", "HTK"))
 _UNCOMPRESSED = {1: "PCM", 3: "float", 6: "A-law", 7: "mu-law"}  # format tags of WAV
 # What may follow the sound; other names are believed only if chunk after chunk fills the file to its end.
 _METADATA = frozenset(
@@ -47,18 +49,21 @@ class Claim:
         open_end: Whether the header leaves the length open, so that the end may be within a sample.
         frame: Bytes of one sample of all channels, of uncompressed sound; 0 where the header does not say.
         frames: Samples per channel as stated beside the length; None where they are not.
+        pad: Chunks are padded to a multiple of so many bytes, and some writers count these with the sound.
     """
 
     length: int
     open_end: bool = False
     frame: int = 0
     frames: int | None = None
+    pad: int = 2
 
 
 def read_claim(content: bytes) -> Claim | None:
     """What the header of a WAV (RIFF, RIFX, RF64, BW64, W64), AIFF, AU, CAF or NIST SPHERE file says.
 
-    Ogg, which has no such header, is looked through for its end. Other files have no claim that is known here.
+    Ogg, which has no such header, is looked through for its end. Other files have no claim that is known here; which of
+    them are read nevertheless, `check_opened` says.
 
     Raises:
         HeaderError: The header contradicts itself, or there is less or more sound than it says.
@@ -89,6 +94,8 @@ def check_opened(claim: Claim | None, sound: soundfile.SoundFile) -> None:
     """
     if sound.format == "RAW":
         raise HeaderError("it has no header, and what its samples are would be guessed from its name")
+    if sound.format not in _CHECKED:
+        raise HeaderError(f"it is {sound.format_info}, of which nobody checks here whether it is whole")
     _check_rate(sound.samplerate)
     width = _WIDTHS.get(sound.subtype, 0) * sound.channels
     if claim is None or not width:
@@ -99,7 +106,8 @@ def check_opened(claim: Claim | None, sound: soundfile.SoundFile) -> None:
             f"{width}"
         )
     held, rest = divmod(claim.length, width)
-    if rest > (claim.length % 2 == 0) and not claim.open_end:  # some count the byte that pads a chunk
+    padded = rest < claim.pad and claim.length % claim.pad == 0
+    if rest and not padded and not claim.open_end:
         raise HeaderError(f"its header says {claim.length} bytes of sound, and a sample of all channels has {width}")
     for said, what in ((claim.frames, "its header says"), (sound.frames, "the decoder finds")):
         if said is not None and said != held:
@@ -220,7 +228,8 @@ def _sound_length(content: bytes, layout: _Layout, begin: int, stated: int) -> t
         return stated, False  # blank, and outside of what the file says of its own size
     padded = not any(content[end:position])
     for name, inner, length in layout.chunks(content, position) if padded else ():
-        if not re.fullmatch(rb"[ -~]{4}", name) or name in (b"RIFF", b"FORM", b"data") or inner + length > len(content):
+        known = name not in (b"RIFF", b"riff", b"FORM", b"data") and re.fullmatch(rb"[ -~]{4}", name)
+        if not known or inner + length > len(content):
             break
         position = layout.end(inner, length)
     if not padded or any(content[position:]):
@@ -241,7 +250,8 @@ def _wav(content: bytes, layout: _Layout) -> Claim | None:
         elif name == b"data":
             if content[:4] in (b"RF64", b"BW64") and length == 0xFFFF_FFFF:
                 layout, length = replace(layout, unlimited=_NO_LENGTH), long_length
-            return Claim(*_sound_length(content, layout, begin, length), _wav_frame(form, layout.order))
+            held, open_end = _sound_length(content, layout, begin, length)
+            return Claim(held, open_end, _wav_frame(form, layout.order), pad=layout.pad)
     return None
 
 

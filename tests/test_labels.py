@@ -122,10 +122,16 @@ def test_an_alias_stands_for_one_label():
         make(aliases={"glad": "joy"})
 
 
-@pytest.mark.parametrize("labels", ["happy", ["happy"], []])
+@pytest.mark.parametrize("labels", ["happy", ["happy"], [], {"happy": 1, "sad": 2}, None])
 def test_a_list_of_two_labels_is_needed(labels):
     with pytest.raises(InputError):
-        LabelSet("one", labels, {label: {"adjective": [label]} for label in labels})
+        LabelSet("one", labels, {label: {"adjective": [label]} for label in labels or ()})
+
+
+@pytest.mark.parametrize("aliases", ["glad", ["glad"]])
+def test_aliases_are_a_mapping(aliases):
+    with pytest.raises(InputError, match="aliases are a mapping"):
+        make(aliases=aliases)
 
 
 @pytest.mark.parametrize("forms", [["happy", "sad"], {"happy": ["happy"], "sad": ["sad"]}, {"happy": GOOD["happy"]}])

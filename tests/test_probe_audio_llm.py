@@ -167,6 +167,10 @@ def test_one_bad_transcript_or_one_short_clip_is_named_or_left_out(tiny_path, ma
     table.write_text(table.read_text().replace("words <|im_end|> 1", "words 1"))
     with pytest.raises(AudioError, match=r"lasts 0\.0063 s and the model needs 0\.025 s .*2\.wav"):
         probing.run(config(path, table, tmp_path / "short", *options))
+    for i in range(4):
+        table.write_text(table.read_text().replace(f"words {i}", f"<|im_end|> {i}"))
+    with pytest.raises(InputError, match=r"every utterance is left out .*skipped\.csv"):
+        probing.run(config(path, table, tmp_path / "none", *options, "dataset.on_error=skip"))
 
 
 def test_analysing_again_needs_no_model(finished, capsys):

@@ -40,8 +40,10 @@ class LabelSet:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.labels, str) or not isinstance(self.forms, Mapping):
+        if not isinstance(self.labels, list | tuple) or not isinstance(self.forms, Mapping):
             raise InputError("labels are a list, and their forms a mapping from each of them", field="labels")
+        if not isinstance(self.aliases, Mapping):
+            raise InputError("aliases are a mapping from other words to labels", field="labels.aliases")
         object.__setattr__(self, "labels", tuple(_text(label, "label", "labels.labels") for label in self.labels))
         object.__setattr__(self, "forms", {label: _words(label, kinds) for label, kinds in self.forms.items()})
         if len(self.labels) < 2:

@@ -168,6 +168,8 @@ def _run(config: DictConfig) -> Path:
         record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
+        if not scored:
+            raise InputError("every utterance is left out", file=folder / runs.SKIPPED_FILE)
 
         analysis = analyse(read_scores(folder), frame, labels, options)
         figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])

@@ -107,6 +107,71 @@ def test_percentages(text, status, shares):
     check(text, status, shares, "percentages")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"emotions": {"anger": 0.6, "sadness": 0.4}, "explanation": "The voice is loud, not happy: 90 of 100."}',
+        '{"anger": 0.6, "sadness": 0.4, "reasoning": "The speaker\'s voice is loud."}',
+        '{"emotion": "angry", "probabilities": {"anger": 0.6, "sad": 0.4}}',
+        'The speaker sounds angry:\n{"anger": 0.6, "sad": 0.4}',
+        '{"anger": 0.6, "sad": 0.4}\n\nThe speaker is mostly angry, with a hint of sadness.',
+        'Here are the probabilities of the 3 emotions, which sum to 1.0:\n{"anger": 0.6, "sad": 0.4}',
+        "<|channel|>analysis<|message|>Sad: 90%?<|end|><|start|>assistant"
+        '<|channel|>final<|message|>{"anger": 0.6, "sad": 0.4}<|return|>',
+        "<|START_THINKING|>sad: 90%<|END_THINKING|><|START_RESPONSE|>angry: 60%, sad: 40%<|END_RESPONSE|>",
+        "◁think▷happy: 90%◁/think▷angry: 60%, sad: 40%",
+        "<THINK><REASONING>happy?</REASONING></THINK><RESPONSE>angry: 60%, sad: 40%</RESPONSE>",
+        "| Emotion | Percentage (%) |\n|:---|---:|\n| **Angry** | 60 |\n| Sad | 40 |",
+        "Angry: 60% - the angry voice is loud\nSad: 40% (the pitch falls)",
+        "Angry: 60%, sad: 40%. The tone is tense.",
+        "### Answer\nangry: 60%\nsad: 40%\n\nThe percentages add up to 100%.",
+    ],
+)
+def test_what_stands_beside_shares_without_changing_them(text):
+    check(text, "ok", (0.6, 0.0, 0.4), "probability_dict" if "{" in text else "percentages")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"anger": 0.6, "sad": 0.4, "explanation": 0.9}',
+        '{"probabilities": {"anger": 0.6, "sad": 0.4}, "happy": 0.3}',
+        '{"probabilities": {"anger": 0.6, "sad": 0.4}, "happy": "about 30%"}',
+        '{"first": {"anger": 0.6, "sad": 0.4}, "second": {"sad": 1.0}}',
+        '{"emotion": "sad", "probabilities": {"anger": 0.6, "sad": 0.4}}',
+        '{"anger": 0.6, "sad": 0.4}\nThe speaker is sad.',
+        '{"anger": 0.6, "sad": 0.4}\nThe speaker is angry and happy.',
+        '{"≠ anger": 0.6, "sad": 0.4}',
+        '{"anger": 0.6, "sad": 0.4}\nThese sum to 1.05.',
+        '<|channel|>analysis<|message|>{"anger": 0.6, "sad": 0.4}<|end|>',
+        "| Angry | Sad |\n|---|---|\n| 60% | 40% |",
+        "| Angry | 60% | 50% |\n| Sad | 40% | 50% |",
+        "Angry: 60% (sad)\nSad: 40%",
+        "Angry: 60% - or less\nSad: 40%",
+        "angry: 57%\nsad: 40%. hap",
+        "Happy: 10 (people were there)\nangry: 90%",
+    ],
+)
+def test_what_stands_beside_shares_and_changes_them_is_a_failure(text):
+    parsed = parse_answer(text, LABELS, WORDS, answer_format="probability_dict" if "{" in text else "percentages")
+    assert parsed.status in FAILED
+
+
+def test_remarks_and_prose_of_rankings_may_name_what_they_speak_of():
+    check(
+        "1. Sad: the sad voice is slow\n2. Angry\n\nThe speaker is sad.", "ranked", (1 / 3, 0.0, 2 / 3), "ranked_list"
+    )
+    for text in ("1. Sad: an angry voice\n2. Angry", "1. Sad\n2. Angry\n\nThe speaker is angry."):
+        check(text, "unparsed", None, "ranked_list")
+
+
+def test_shares_of_lettered_options():
+    for text in ("A: 60%\nC: 40%", '{"A": 0.6, "C": 0.4}', "A. angry: 60%\nC. sad: 40%"):
+        check(text, "ok", (0.6, 0.0, 0.4), "probability_dict", WORDS + LETTERS)
+    for text in ("A. angry: 60%\nB. sad: 40%", "A: 60%\nangry: 40%"):
+        check(text, "ambiguous", None, "percentages", WORDS + LETTERS)
+
+
 def test_a_word_that_is_no_label_keeps_its_percentage():
     check("sad 60%, surprised 20%, 20% happy", "partial", (0.0, 0.25, 0.75), "percentages", mass=0.8)
 
@@ -165,6 +230,16 @@ def test_rankings(text, status, shares, mass):
         ("Emotion: happy", "single_label", HAPPY),
         ("<think>sad or angry?</think> happy", "single_label", HAPPY),
         ("<think>sad or angry?", "reasoning_cut", None),
+        ("1. sad", "single_label", SAD),
+        ("• sad", "single_label", SAD),
+        ("sad…", "single_label", SAD),
+        ("<sad>", "single_label", SAD),
+        ("Sad 😢", "single_label", SAD),
+        ("$\\boxed{\\text{sad}}$", "single_label", SAD),
+        ("**Final answer**\n\nsad", "single_label", SAD),
+        ("Answer: sad\n\nIt is slow, which speaks of sadness.", "single_label", SAD),
+        ("Answer: sad\n\nIt is fast, which speaks of happiness and anger.", "ambiguous", None),
+        ("<|happy|>", "unparsed", None),
         ("The speaker is not angry.", "ambiguous", None),
         ("The speaker isn't angry.", "ambiguous", None),
         ("happy or sad", "ambiguous", None),

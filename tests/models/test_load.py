@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from emoprobe.errors import InputError
+from emoprobe.models.base import PromptText
 from emoprobe.models.load import load_audio_llm, load_whisper
 
 CODE = """
@@ -125,3 +126,42 @@ def test_an_adapter_beside_a_model_is_refused(tiny_whisper_path, tmp_path, weigh
     (folder / weights).write_bytes(b"")
     with pytest.raises(InputError, match="adapter beside it"):
         load_whisper("adapted", path=folder)
+
+
+@pytest.mark.parametrize("written", ["{", "[]", "\xff"])
+@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+def test_generation_settings_that_cannot_be_read_are_not_taken_for_none(
+    tiny_path, tiny_whisper_path, tmp_path, load, written
+):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_whisper_path if load is load_whisper else tiny_path("qwen2_audio"), folder)
+    (folder / "generation_config.json").write_bytes(written.encode("latin-1"))
+    with pytest.raises(InputError, match=r"generation settings cannot be read .*generation_config\.json"):
+        load("damaged", path=folder, device="cpu")
+
+
+@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+def test_cut_weights_are_named(tiny_path, tiny_whisper_path, tmp_path, load):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_whisper_path if load is load_whisper else tiny_path("qwen2_audio"), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(InputError, match="cut could not be loaded"):
+        load("cut", path=folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        ("{% if %}", "its chat template cannot be used: Expected an expression"),
+        ("{{ a.b.c }}", "its chat template cannot be used: 'a' is undefined"),
+        ("{{ raise_exception('no system turn') }}", "its chat template cannot be used: no system turn"),
+        ("hello {{ messages[0].role }}", "the rendered prompt has 0 placeholders for sound"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_named(tiny_path, tmp_path, template, what):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_path("qwen2_audio"), folder)
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(InputError, match=what):
+        load_audio_llm("broken", path=folder, device="cpu").question(PromptText(instruction="What?"), ["happy"])

@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 
 _THOUGHT = r"think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad"
-_OPEN = re.compile(rf"<(?:{_THOUGHT})>|\[(?:{_THOUGHT})\]|<\|begin_of_(?:{_THOUGHT})\|>", re.IGNORECASE)
-_CLOSE = re.compile(rf"</(?:{_THOUGHT})>|\[/(?:{_THOUGHT})\]|<\|end_of_(?:{_THOUGHT})\|>", re.IGNORECASE)
-_TAG = re.compile(r"<answer>(.*)</answer>\s*\Z", re.IGNORECASE | re.DOTALL)
+_OPEN = re.compile(
+    rf"<(?:seed:)?(?:{_THOUGHT})>|\[(?:{_THOUGHT})\]|◁(?:{_THOUGHT})▷|<\|(?:begin_of|start)_(?:{_THOUGHT})\|>",
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(
+    rf"</(?:seed:)?(?:{_THOUGHT})>|\[/(?:{_THOUGHT})\]|◁/(?:{_THOUGHT})▷|<\|end(?:_of)?_(?:{_THOUGHT})\|>",
+    re.IGNORECASE,
+)
+_CHANNEL, _FINAL_CHANNEL = "<|channel|>", "<|channel|>final<|message|>"
+_TAG = re.compile(r"<(answer|response)>(?P<said>.*)</\1>\s*\Z", re.IGNORECASE | re.DOTALL)
+_BEGINNING = re.compile(r"\A(?:\s*<\|[^<>|]+\|>)+")
 _SPECIAL = re.compile(r"(?<!\s)(?:\s*+(?:<\|[^<>|]+\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn|eot|endoftext)>))+\s*\Z")
 _MARKDOWN = re.compile(r"```\w*|[*`]")
+_TYPESET = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
+_BOX = re.compile(r"(?:\$+|\\[(\[])?\s*\\boxed\s*\{([^{}]*)\}\s*(?:\$+|\\[)\]])?")
 
 _ANSWER = "answer|antwort|réponse|respuesta|risposta|resposta|ответ|答案|回答|答え"
 _MARK = re.compile(
     r"(?:^|[.!?;:,)\n])[\s#>_-]*(?:(?:so|thus|therefore|hence)\b[,\s]*)?(?:(?:the|my)\s+)?"
-    rf"(?P<final>final\s+|最终)?(?:{_ANSWER})(?:\s+is)?[\s_]*:",
+    rf"(?P<final>final\s+|最终)?(?:{_ANSWER})(?:(?:\s+is)?[\s_]*:|[ _]*(?=\n))",
     re.IGNORECASE,
 )
 
@@ -37,10 +47,15 @@ def without_reasoning(text: str) -> str:
     """A text without what stands between the marks of reasoning.
 
     Where reasoning is closed that was not opened, all before it is reasoning: chat templates may open it in the prompt.
+    Of an answer in channels only the final one counts.
 
     Raises:
         ReasoningCutError: It is opened and not closed.
     """
+    _, is_final, final = text.rpartition(_FINAL_CHANNEL)
+    if not is_final and _CHANNEL in text:
+        raise ReasoningCutError
+    text = final if is_final else text
     marks = [(mark, 1) for mark in _OPEN.finditer(text)] + [(mark, -1) for mark in _CLOSE.finditer(text)]
     said, depth, place = [], 0, 0
     for mark, step in sorted(marks, key=lambda pair: pair[0].start()):
@@ -56,8 +71,9 @@ def without_reasoning(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """A text without special tokens at its end, Markdown, blank lines and runs of spaces."""
-    text = re.sub(r"[^\S\n]+", " ", _MARKDOWN.sub(" ", _SPECIAL.sub("", text)))
+    """A text without special tokens at its ends, Markdown, boxes of TeX, blank lines and runs of spaces."""
+    text = _BOX.sub(r" \1 ", _TYPESET.sub(r"\1", _BEGINNING.sub("", _SPECIAL.sub("", text))))
+    text = re.sub(r"[^\S\n]+", " ", _MARKDOWN.sub(" ", text))
     return re.sub(r" ?\n\s*", "\n", text).strip()
 
 
@@ -68,7 +84,7 @@ def marked_answers(text: str) -> list[str]:
     """
     tagged = _TAG.search(text)
     if tagged:
-        return [tagged[1].strip()]
+        return [tagged["said"].strip()]
     marks = list(_MARK.finditer(text))
     if any(mark["final"] for mark in marks):
         marks = [mark for mark in marks if mark["final"]]

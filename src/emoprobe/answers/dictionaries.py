@@ -5,7 +5,7 @@
     dictionary = "{" [entry {separator entry} [separator]] "}"      separator: "," ";" or a line end
     entry      = key (":" | "=") value
     key        = quoted text | bare words
-    value      = quoted text | bare text | dictionary, where it is the only entry
+    value      = quoted text | bare text | one dictionary, beside which no number stands
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _BLOCK = re.compile(rf"{_STRING}|[{{}}]|[^{{}}\"']+|[\"']")
 _ENTRY = re.compile(
     rf"\s*(?P<key>{_STRING}|[^\"',:;={{}}\n]+?)\s*[:=]\s*(?P<value>{_STRING}|[^\"',:;={{}}\n]+?)\s*(?P<end>[,;\n]\s*|\Z)"
 )
-_WRAPPER = re.compile(rf"\s*(?:{_STRING}|[^\"',:;={{}}\n]+?)\s*[:=]\s*(?P<inner>\{{.*\}})\s*,?\s*", re.DOTALL)
+_NUMBER = re.compile(r"[-+~<>≈\s]*[0-9.][0-9.,e+-]*\s*%?\s*")
+_INNER = "\0"  # what stands for the inner dictionary
 
 
 def split_dictionaries(text: str) -> tuple[list[str], list[str]] | None:
@@ -44,14 +45,27 @@ def split_dictionaries(text: str) -> tuple[list[str], list[str]] | None:
 
 
 def read_dictionary(text: str) -> Entries | None:
-    """Keys and values of one dictionary, quotes removed; None if some of it cannot be read."""
+    """Keys and values of one dictionary, quotes removed; None if some of it cannot be read.
+
+    Those of a dictionary within it are followed by what stands beside it.
+    """
     text = text.strip()
     if not (text.startswith("{") and text.endswith("}")):
         return None
     inner = text[1:-1]
-    wrapper = _WRAPPER.fullmatch(inner)
-    if wrapper:
-        return read_dictionary(wrapper["inner"])
+    found = split_dictionaries(inner)
+    if found is None or len(found[0]) > 1:
+        return None
+    if found[0]:
+        within, beside = read_dictionary(found[0][0]), _flat(f'"{_INNER}"'.join(found[1]))
+        if within is None or beside is None:
+            return None
+        beside = [(key, value) for key, value in beside if value != _INNER]
+        return None if any(_NUMBER.fullmatch(value) for _, value in beside) else within + beside
+    return _flat(inner)
+
+
+def _flat(inner: str) -> Entries | None:
     entries, place = [], 0
     while inner[place:].strip():
         match = _ENTRY.match(inner, place)

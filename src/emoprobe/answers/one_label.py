@@ -18,16 +18,19 @@ import re
 
 from emoprobe.answers.dictionaries import Entries, read_dictionary
 from emoprobe.answers.result import AmbiguousError, ParsedAnswer, certain
-from emoprobe.answers.words import Vocabulary, is_letter, is_negated
+from emoprobe.answers.words import Vocabulary, bare, is_letter, is_negated
 
-_WRAPPED = re.compile(r"[\s\"'(\[#_-]*(?P<core>.*?)[\s\"')\].,;!_]*", re.DOTALL)  # after ":" more was to come
+_WRAPPED = re.compile(  # after ":" more was to come
+    r"[\s\"'(\[<#•_-]*(?:1[.)]\s+)?(?P<core>.*?)[\s\"')\]>.,;!_\U0001F600-\U0001F637]*", re.DOTALL
+)
 _LETTER = re.compile(
     r"(?P<named>(?:the )?(?:option|choice|letter|answer|вариант|opción|选项|选)\s*)?"
     r"[(\[]?(?P<letter>[A-Za-z])(?P<after>\W.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_KEYS = {"emotion", "label", "answer", "final answer", "prediction", "predicted emotion", "class", "option", "choice"}
-_REMARKS = {"reason", "reasoning", "explanation", "rationale", "thought", "thoughts"}
+KEYS = {"emotion", "label", "answer", "final answer", "prediction", "predicted emotion", "class", "option", "choice"}
+REMARKS = {"reason", "reasoning", "explanation", "rationale", "justification", "analysis", "evidence", "description"}
+REMARKS |= {"thought", "thoughts", "note", "notes", "comment", "summary"}
 
 _OWNER = r"(?:the|this|that|his|her|their|my|a)\s+"
 _NOUN = (
@@ -106,7 +109,8 @@ def find_label(
         label = _keyed(text, vocabulary)
     if label is None and marked:
         first, _, rest = text.partition("\n")
-        label = _named(first, vocabulary, sentences) if vocabulary.is_prose(rest) else None
+        label = _named(first, vocabulary, sentences)
+        label = label if label is not None and vocabulary.is_prose(rest, (label,)) else None
     return None if label is None else certain(label, vocabulary.size)
 
 
@@ -160,6 +164,6 @@ def _keyed(text: str, vocabulary: Vocabulary) -> int | None:
     entries: Entries | None = read_dictionary(text)
     if entries is None:
         return None
-    said = [value for key, value in entries if key.strip().lower().replace("_", " ") in _KEYS]
-    others = [key for key, _ in entries if key.strip().lower().replace("_", " ") not in _KEYS | _REMARKS]
+    said = [value for key, value in entries if bare(key) in KEYS]
+    others = [key for key, _ in entries if bare(key) not in KEYS | REMARKS]
     return choice(said[0], vocabulary) if len(said) == 1 and not others else None

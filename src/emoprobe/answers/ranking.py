@@ -39,7 +39,7 @@ def parse_ranking(text: str, vocabulary: Vocabulary, *, marked: bool = False) ->
         return parse_shares(text, vocabulary, marked=marked)
     *entries, last = entries
     last, _, after = last.strip().partition("\n")
-    if numbers != list(range(1, len(numbers) + 1)) or not all(map(vocabulary.is_prose, (before, after))):
+    if numbers != list(range(1, len(numbers) + 1)):
         return None
     split = [_split(entry.strip(" \t\r\n,;"), vocabulary) for entry in (*entries, last)]
     if any(entry is None for entry in split):
@@ -48,8 +48,11 @@ def parse_ranking(text: str, vocabulary: Vocabulary, *, marked: bool = False) ->
     if any(shares):
         if not all(shares):
             raise AmbiguousError
-        return _with_shares(shares, vocabulary)
-    return _from_ranks([named for named, _ in split], vocabulary)
+        parsed = _with_shares(shares, vocabulary)
+    else:
+        parsed = _from_ranks([named for named, _ in split], vocabulary)
+    agreed = parsed is not None and (parsed.shares is None or vocabulary.agrees((before, after), parsed.shares))
+    return parsed if agreed else None
 
 
 def _split(entry: str, vocabulary: Vocabulary) -> tuple[str, Written | None] | None:
@@ -61,7 +64,8 @@ def _split(entry: str, vocabulary: Vocabulary) -> tuple[str, Written | None] | N
     share = _SHARE.fullmatch(remark)
     if share:
         return named, Written(named, share["number"], bool(share["percent"]))
-    return (named, None) if vocabulary.is_prose(remark) else None
+    label = choice(named, vocabulary)
+    return (named, None) if vocabulary.is_prose(remark, () if label is None else (label,)) else None
 
 
 def _with_shares(shares: Sequence[Written], vocabulary: Vocabulary) -> ParsedAnswer | None:

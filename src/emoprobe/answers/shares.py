@@ -3,11 +3,14 @@
 ::
 
     answer  = [prose] dictionary [prose] | [prose lines] list [prose lines]
-    list    = pair {separator pair}                  separator: line end, "," ";" "and"
+    list    = pair {separator pair} | "|" word "|" number "|"       separator: line end, "," ";" "and"
     pair    = [bullet | n "."] word (":" | "=") number ["%"] | ... word ["-"] number "%" | number "%" ["of"] word
     number  = digits ["." digits] [exponent]         nothing before it ("about", "<", "-") and no range after it
 
-Prose holds no number, no label and no word that casts doubt. Bullets numbered ``1.``, ``2.``, ... count the lines.
+Prose holds no number and no word that casts doubt. Labels that it names have a share, the likeliest among them. In a
+dictionary, remarks (``"explanation": "..."``) are free, and a label beside the shares is the likeliest. After "-", "."
+or in brackets at the end of a list's line, prose may name that line's labels. Bullets numbered ``1.``, ``2.``, ...
+count the lines.
 
 Units. With a per cent sign a number is a percentage. Without one, numbers of at most 1 are shares (in a list of
 percentages: if they have decimals), greater ones percentages. Numbers with and without a sign only mix where those
@@ -27,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emoprobe.answers.dictionaries import read_dictionary, split_dictionaries
-from emoprobe.answers.one_label import find_label
+from emoprobe.answers.one_label import KEYS, REMARKS, choice, find_label
 from emoprobe.answers.result import AmbiguousError, ParsedAnswer
 from emoprobe.answers.words import Vocabulary, bare, has_number
 
@@ -45,6 +48,9 @@ _ALONE = re.compile(rf"\s*{NUMBER}\s*", re.IGNORECASE)
 _WORD_FIRST = re.compile(rf"{_WORD}\s*(?P<sign>[:=]|\(|-(?=\s)|)\s*[\"']?{NUMBER}{_END}", re.IGNORECASE)
 _NUMBER_FIRST = re.compile(rf"{NUMBER}\s*(?:[:-]|of\b)?\s*{_WORD}{_END}", re.IGNORECASE)
 _BULLET = re.compile(r"[\s\"'(\[•#>+-]*(?:(?P<n>[0-9]{1,2})[.)]\s+)?[\"'(\[]*")
+_REMARK = re.compile(r"(?P<pairs>.*?(?:%|\.[0-9]+)[)\]\"']*)(?:\s+-\s+|\s*\(|\.\s+)(?P<remark>[^0-9%]+)")
+_CELLS = re.compile(r"\s*\|\s*([^|]*[^|\s])\s*\|\s*([^|]*[^|\s])\s*\|\s*")
+_RULE = re.compile(r"[\s|:-]*")
 _SEPARATOR = re.compile(r"[,;]|\b(?:and|und|et|y|и)\b")
 
 
@@ -84,56 +90,92 @@ def parse_shares(
     if "{" in text or "}" in text:
         parsed = _from_dictionaries(text, vocabulary)
     else:
-        pairs = _list(text, vocabulary)
-        parsed = None if pairs is None else distribution(pairs, vocabulary, percentages=percentages)
+        parsed = _from_list(text, vocabulary, percentages)
     return find_label(text, vocabulary, marked=marked) if parsed is None else parsed
 
 
 def _from_dictionaries(text: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
     found = split_dictionaries(text)
-    if found is None:
+    if found is None or not found[0]:
         return None
     blocks, around = found
-    if not all(vocabulary.is_prose(part) for part in around):
-        if len(blocks) > 1:
-            raise AmbiguousError
-        return None
     parsed = []
     for block in blocks:
-        entries = read_dictionary(block)
-        numbers = [(key, _ALONE.fullmatch(value)) for key, value in entries or []]
-        if not numbers or any(match is None for _, match in numbers):
+        read = _dictionary(block, vocabulary)
+        if read is None:
             return None
-        pairs = [Written(key, match["number"], bool(match["percent"])) for key, match in numbers]
-        parsed.append(distribution(pairs, vocabulary, closed=True))
+        parsed.append(read)
     if any(one != parsed[0] for one in parsed):
         raise AmbiguousError
-    return parsed[0]
+    return parsed[0] if parsed[0].shares is None or vocabulary.agrees(around, parsed[0].shares) else None
 
 
-def _list(text: str, vocabulary: Vocabulary) -> list[Written] | None:
-    """Pairs of a text that is a list of them, with lines of prose before and after; None if it is not."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    places = [i for i, line in enumerate(lines) if has_number(line)]
+def _dictionary(block: str, vocabulary: Vocabulary) -> ParsedAnswer | None:
+    pairs, said = [], []
+    for key, value in read_dictionary(block) or []:
+        match = _ALONE.fullmatch(value)
+        if match:
+            pairs.append(Written(key, match["number"], bool(match["percent"])))
+        elif bare(key) in KEYS and (label := choice(value, vocabulary)) is not None:
+            said.append(label)
+        elif bare(key) not in REMARKS or vocabulary.find(key) is not None:
+            return None
+    if not pairs:
+        return None
+    parsed = distribution(pairs, vocabulary, closed=True)
+    if parsed.shares is not None and any(parsed.shares[label] < max(parsed.shares) for label in said):
+        raise AmbiguousError
+    return parsed
+
+
+def _from_list(text: str, vocabulary: Vocabulary, percentages: bool) -> ParsedAnswer | None:
+    lines = [_row(line) for line in text.splitlines() if not _RULE.fullmatch(line)]
+    places = [
+        i for i, line in enumerate(lines) if has_number(line) and not vocabulary.is_prose(line, range(vocabulary.size))
+    ]
     if not places:
         return None
-    listed, after = lines[places[0] : places[-1] + 1], lines[places[-1] + 1 :]
-    if not all(map(vocabulary.is_prose, lines[: places[0]] + after)) or any(map(vocabulary.begins, after)):
+    listed, around = lines[places[0] : places[-1] + 1], [*lines[: places[0]], *lines[places[-1] + 1 :]]
+    if any(map(vocabulary.begins, around)):
         return None
     pairs, numbered = [], []
     for line in listed:
-        for segment in _SEPARATOR.split(line):
-            if not segment.strip(" .!\"'()[]"):
-                continue
-            bullet = _BULLET.match(segment)
-            numbered.append(bullet["n"])
-            pair = _pair(segment[bullet.end() :].strip())
-            if pair is None:
+        read = _line(line)
+        if read is None:
+            remark = _REMARK.fullmatch(line)
+            read = _line(remark["pairs"]) if remark else None
+            if read is None or vocabulary.begins(remark["remark"]):
                 return None
-            pairs.append(pair)
+            labels = {choice(pair.word, vocabulary) for pair in read[0]}
+            if not vocabulary.is_prose(remark["remark"], labels):
+                return None
+        pairs += read[0]
+        numbered += read[1]
     if any(numbered) and numbered != [str(i) for i in range(1, len(numbered) + 1)]:
         return None
-    return pairs
+    parsed = distribution(pairs, vocabulary, percentages=percentages)
+    return parsed if parsed.shares is None or vocabulary.agrees(around, parsed.shares) else None
+
+
+def _row(line: str) -> str:
+    """A line of a table with two columns as a pair; any other as it is."""
+    cells = _CELLS.fullmatch(line)
+    return f"{cells[1]}: {cells[2]}".replace("(%)", "") if cells else line
+
+
+def _line(line: str) -> tuple[list[Written], list[str | None]] | None:
+    """Pairs of a line that is a list of them, and the number before each; None if it is not."""
+    pairs, numbered = [], []
+    for segment in _SEPARATOR.split(line):
+        if not segment.strip(" .!\"'()[]"):
+            continue
+        bullet = _BULLET.match(segment)
+        numbered.append(bullet["n"])
+        pair = _pair(segment[bullet.end() :].strip())
+        if pair is None:
+            return None
+        pairs.append(pair)
+    return pairs, numbered
 
 
 def _pair(text: str) -> Written | None:
@@ -158,7 +200,7 @@ def distribution(
     Raises:
         AmbiguousError: A label has two numbers, one is negative, units are mixed, or the numbers leave much to nobody.
     """
-    found = [vocabulary.find(pair.word) for pair in pairs]
+    found = [choice(pair.word, vocabulary) for pair in pairs]
     names = [bare(pair.word) if label is None else label for pair, label in zip(pairs, found, strict=True)]
     others = [pair.word for pair, label in zip(pairs, found, strict=True) if label is None]
     if not all(map(vocabulary.is_prose, others)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ _SAME = {
     **dict.fromkeys("\u00a0\u2007\u202f\u3000", " "),
     "؛": ";",
     "٪": "%",
+    "…": "...",
 }
 _TABLE = {**_FULL_WIDTH, **{ord(old): new for old, new in _SAME.items()}}
 
@@ -40,6 +41,11 @@ _DOUBT = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(_NEGATION, re.IGNORECASE)
+_WHOLE = re.compile(  # what all numbers sum to
+    r"\b(?:sum|add|total)(?:s|ed|med|ming|ing|ling)?(?: up)? to "
+    r"(?:1(?:\.0+)?|100 ?(?:%|per ?cent\b)?)(?![\w.,/]*[0-9])",
+    re.IGNORECASE,
+)
 
 
 def normalise(text: str) -> str:
@@ -104,11 +110,30 @@ class Vocabulary:
         said = bare(text)
         return said not in self.words and any(word.startswith(said) for word in self.words)
 
-    def is_prose(self, text: str) -> bool:
-        """Whether a text beside a distribution says nothing about it: no number, no label, no doubt, no bracket."""
+    def is_prose(self, text: str, labels: Collection[int] = ()) -> bool:
+        """Whether a text beside a distribution changes nothing about it: no number, no doubt, no bracket, no label.
+
+        Args:
+            text: The text. How many labels there are and what shares sum to are no numbers of it.
+            labels: Labels that it may name.
+        """
+        text = self._count.sub("", _WHOLE.sub("", text))
         if has_number(text) or any(c in "%{}<>[]|" for c in text):
             return False
-        return not _DOUBT.search(text) and not self.mentioned(text)
+        return not _DOUBT.search(text) and self.mentioned(text) <= set(labels)
+
+    def agrees(self, texts: Sequence[str], shares: Sequence[float]) -> bool:
+        """Whether texts beside a distribution are prose that names no label, or the likeliest and such with a share."""
+        given = [label for label, share in enumerate(shares) if share > 0]
+        named = set().union(*map(self.mentioned, texts))
+        likeliest = {label for label in given if shares[label] == max(shares)}
+        return all(self.is_prose(text, given) for text in texts) and (not named or bool(named & likeliest))
+
+    @cached_property
+    def _count(self) -> re.Pattern:
+        return re.compile(
+            rf"\b{self.size} (?:emotions?|(?:emotion )?(?:labels|categories|classes)|options)\b", re.IGNORECASE
+        )
 
     @cached_property
     def _patterns(self) -> list[tuple[str, int]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForMultimodalLM,
@@ -27,6 +29,9 @@ from emoprobe.models.whisper import Whisper, suppressed_tokens
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 ADAPTED = ("granite_speech",)  # classes that load an adapter as a part of themselves
+# What transformers raises of folders that lack a file, or hold a damaged one or another model's.
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
+UNLOADABLE += (SafetensorError, StrictDataclassError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -82,7 +87,7 @@ def load_whisper(
             _complete_settings(model, processor.tokenizer)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+    except UNLOADABLE as error:
         _refuse_code(error, resolved.path, name)
         raise InputError(
             f"{name} could not be loaded as a Whisper checkpoint: {error}",
@@ -166,7 +171,7 @@ def load_audio_llm(
         processor = family.load_processor(resolved.path)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+    except UNLOADABLE as error:
         _refuse_code(error, resolved.path, name)
         raise InputError(
             f"{name} could not be loaded as an audio chat model: {error}",
@@ -235,9 +240,21 @@ def _refuse_adapter(path: Path, name: str) -> None:
         )
 
 
+def _refuse_broken_settings(path: Path) -> None:
+    """transformers takes generation settings that it cannot read for none, and goes on with its own."""
+    file = path / "generation_config.json"
+    try:
+        readable = not file.is_file() or isinstance(json.loads(file.read_text(encoding="utf-8")), dict)
+    except ValueError:
+        readable = False
+    if not readable:
+        raise InputError("the generation settings cannot be read", file=file, field="model", remedy="Restore the file.")
+
+
 def _load(cls, path: Path, name: str, **options):
     """A model whose weights all came from the checkpoint; the libraries' progress bars stay out."""
     _refuse_adapter(path, name)
+    _refuse_broken_settings(path)
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor, nn
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
@@ -107,7 +108,7 @@ class ChatFamily:
         """The chat template's text."""
         try:
             return self.processor.apply_chat_template(messages, tokenize=False, **options)
-        except ValueError as error:
+        except (ValueError, TemplateError) as error:
             raise InputError(
                 f"its chat template cannot be used: {error}",
                 field="model",
@@ -203,7 +204,9 @@ class ChatFamily:
             text = self.render(turn, add_generation_prompt=False)
         except (InputError, TypeError):
             return None
-        after = text[text.rindex("happy") + len("happy") :]
+        _, written, after = text.rpartition("happy")
+        if not written:
+            return None
         ids = self.tokenizer(after, add_special_tokens=False).input_ids
         return ids[0] if ids else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,26 @@ def test_a_row_with_failures_is_placed_as_in_a_run_of_its_clips_alone(rows):
     found = {row["readout"]: row["metrics"] for row in others}
     np.testing.assert_equal(rows[0]["floors"], {name: found[name] for name in rows[0]["floors"]})
     np.testing.assert_equal(rows[0]["ceiling"], found["human"])
+
+
+def test_a_prior_of_evaluated_votes_is_that_of_the_rows_own_clips():
+    """Without training clips: else a readout that fails on all but one label beats the floor by saying that label."""
+
+    def blind(targets: Targets) -> Targets:
+        prior = (targets.votes / targets.votes.sum(axis=1, keepdims=True)).mean(axis=0)
+        return replace(targets, prior=prior, prior_source="evaluated votes")
+
+    kept = TARGETS.votes.argmax(axis=1) == 1
+    own = blind(make_targets(kept))
+    failing = np.where(kept[:, None], own.prior, np.nan)
+    row, *_ = make_rows([cell(failing)], blind(TARGETS), AnalysisOptions((), resamples=200))
+    alone, *others = make_rows([cell(failing[kept])], own, AnalysisOptions((), resamples=200))
+    assert row["floors"]["prior"]["js_divergence"] == pytest.approx(js(own.prior, TARGETS.distribution[kept]))
+    assert row["share_of_range"]["js_divergence"] == pytest.approx(0, abs=1e-9)
+    for name in ("share_of_range", "range_intervals"):
+        np.testing.assert_equal(row[name], alone[name])
+    found = {other["readout"]: other["metrics"] for other in others}
+    np.testing.assert_equal(row["floors"], {name: found[name] for name in row["floors"]})
 
 
 def test_failures_scored_as_uniform_are_measured_on_all_clips():

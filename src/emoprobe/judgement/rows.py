@@ -11,7 +11,6 @@ import numpy as np
 from emoprobe.cell import EVALUATED_VOTES, KEYS
 from emoprobe.judgement.yardsticks import Yardstick, Yardsticks
 from emoprobe.metrics.ceiling import human_ceiling, shuffled_scores
-from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import evaluate
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
     failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.
     """
-    made = floors(targets.distribution, targets.votes, prior=targets.prior)
-    yardsticks = Yardsticks(targets, made, options.resamples)
+    yardsticks = Yardsticks(targets, options.resamples)
     rows = [_cell_row(cell, options, yardsticks) for cell in cells]
     return rows + _floor_rows(targets, yardsticks.whole) + _human_rows(targets, yardsticks.whole)
 
@@ -51,8 +49,7 @@ def human_side(targets: Targets, resamples: int) -> list[dict]:
         targets: The human side.
         resamples: Of speakers, for intervals; 0 for none.
     """
-    made = floors(targets.distribution, targets.votes, prior=targets.prior)
-    whole = Yardsticks(targets, made, resamples).whole
+    whole = Yardsticks(targets, resamples).whole
     return _floor_rows(targets, whole) + _human_rows(targets, whole)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.cell import EVALUATED_VOTES
 from emoprobe.judgement.cells import clusters_of
 from emoprobe.metrics.ceiling import resampled_share, share_of_range
+from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import CALIBRATION_ERRORS, expanded_percentiles, tail_probability
 from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
@@ -33,17 +35,18 @@ Intervals = dict[str, list[float]]
 class Yardstick:
     """Floors and ceiling of one set of clips, and one set of resamples of their speakers that all values share.
 
+    They are what an evaluation of these clips alone would have: a prior of evaluated votes is one of these clips'.
+
     Args:
         targets: Of all clips.
-        floors: Floor or reference -> predictions of all clips, ``[utterances, labels]``.
         kept: Which clips it is of, boolean ``[utterances]``, at least one.
         resamples: Of speakers, 0 for no intervals.
     """
 
-    def __init__(self, targets: Targets, floors: Mapping[str, np.ndarray], kept: np.ndarray, resamples: int) -> None:
-        self.kept = kept
+    def __init__(self, targets: Targets, kept: np.ndarray, resamples: int) -> None:
         self.target, self.votes = targets.distribution[kept], targets.votes[kept]
-        self.predictions = {name: pred[kept] for name, pred in floors.items()}
+        prior = None if targets.prior_source == EVALUATED_VOTES else targets.prior
+        self.predictions = floors(self.target, self.votes, prior=prior)
         self.floors = {name: evaluate(pred, self.target, self.votes) for name, pred in self.predictions.items()}
         raters = targets.frame["num_raters"].astype("Float64").to_numpy(float, na_value=math.nan)[kept]
         self.truths = Truths(self.votes, self.target, num_raters=raters, draws=max(4, min(20, DRAWN // len(raters))))
@@ -113,19 +116,17 @@ class Yardsticks:
 
     Args:
         targets: Of all clips.
-        floors: As in `Yardstick`.
         resamples: As in `Yardstick`.
     """
 
-    def __init__(self, targets: Targets, floors: Mapping[str, np.ndarray], resamples: int) -> None:
-        self._given = targets, floors, resamples
+    def __init__(self, targets: Targets, resamples: int) -> None:
+        self._targets, self._resamples = targets, resamples
         self._made: dict[bytes, Yardstick] = {}
         self.whole = self.of(np.ones(len(targets.distribution), dtype=bool))
 
     def of(self, kept: np.ndarray) -> Yardstick:
         """That of some clips, boolean ``[utterances]``."""
-        targets, floors, resamples = self._given
         key = np.packbits(kept).tobytes()
         if key not in self._made:
-            self._made[key] = Yardstick(targets, floors, kept, resamples)
+            self._made[key] = Yardstick(self._targets, kept, self._resamples)
         return self._made[key]

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import prepare_streams
+from emoprobe.entry import run_or_exit
 from emoprobe.masking import mask_logs
 
 
@@ -24,6 +24,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    prepare_streams()
     mask_logs()
-    main()
+    run_or_exit(main)

@@ -109,6 +109,16 @@ def of_lightning():
     except KeyboardInterrupt:
         sys.exit(1)
 
+def nested():
+    run_or_exit(at_once)  # as a job of Hydra within the command
+    print("went on")
+
+def resumable():
+    with stopping.heard("Go on."):
+        with stopping.graceful():
+            stopping.check()
+        at_once()
+
 def itself():
     sys.exit(7)
 
@@ -124,6 +134,8 @@ run_or_exit({run})
         ("batches", "SIGTERM", "1", 0, "batch\n", ""),  # the first process says it
         ("at_once", "SIGTERM", "0", 143, "", "stopped: by SIGTERM; what was finished is kept.\n"),
         ("at_once", "SIGINT", "0", 130, "", "stopped: by SIGINT; what was finished is kept.\n"),
+        ("nested", "SIGINT", "0", 130, "", "stopped: by SIGINT; what was finished is kept.\n"),
+        ("resumable", "SIGTERM", "0", 143, "", "stopped: by SIGTERM; what was finished is kept. Go on.\n"),
         ("of_lightning", "SIGTERM", "0", 143, "", "stopped: by SIGTERM; what was finished is kept.\n"),
         ("itself", "SIGTERM", "0", 7, "", ""),
     ],

@@ -46,9 +46,10 @@ def exit_status(run: Callable[..., object], *arguments: object, mistake: int = 1
             return _say(f"error: {error}", mistake)
         except (KeyboardInterrupt, SystemExit) as error:
             # Lightning answers KeyboardInterrupt, and SIGTERM in its first moments, with SystemExit.
-            if isinstance(error, SystemExit) and not stopping.requested():
-                raise
-            return _stopped(stopping.Stopped(stopping.requested() or SIGINT))
+            signum = stopping.requested()
+            if isinstance(error, SystemExit) and (not signum or error.code == 128 + signum):
+                raise  # no signal, or a job of this command has said it
+            return _stopped(stopping.Stopped(signum or SIGINT))
         except OSError as error:
             if error.errno not in FULL:
                 raise

@@ -33,7 +33,7 @@ LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
 
 def run(config: DictConfig) -> Path:
     """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder."""
-    with stopping.graceful("Run the same command into the same folder to go on."):
+    with stopping.heard("Run the same command into the same folder to go on."):
         return _run(config)
 
 
@@ -111,7 +111,8 @@ def _run(config: DictConfig) -> Path:
 
         if not leads:
             if readouts:
-                score(utterances)  # the first process says which of them are left
+                with stopping.graceful():
+                    score(utterances)  # the first process says which of them are left
             return folder
 
         for plan in plans.samples:
@@ -123,7 +124,7 @@ def _run(config: DictConfig) -> Path:
         frame = runs.utterances_frame(prepared, labels, runs.soft_label_policy(config))
         logger = held.enter_context(tracking.open_logger(config.logger))
         earlier = Earlier(settings["resume"], folder, probe, limits)
-        with ScoreWriter(folder) as writer:
+        with stopping.graceful(), ScoreWriter(folder) as writer:
             record = runs.make_record(config, corpus, prepared, skipped, labels, model)
             runs.write_json(record, folder / runs.RUN_FILE)
             runs.write_parquet(frame, folder / runs.UTTERANCES_FILE)

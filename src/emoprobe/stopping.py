@@ -64,16 +64,30 @@ def hold() -> None:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Signals raise `KeyboardInterrupt` at once (in the first process); nested in itself it changes nothing."""
+def heard(remedy: str = "") -> Iterator[None]:
+    """Signals raise `KeyboardInterrupt` at once (in the first process), or wait if they do outside of it.
+
+    Args:
+        remedy: How to go on later, for the user; of nested ones the outermost's is said.
+
+    Raises:
+        Stopped: Instead of `KeyboardInterrupt`, with the remedy.
+    """
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
     outermost = _handle not in before.values()
+    outer_remedy = _State.remedy
+    _State.remedy = outer_remedy or remedy
     if outermost:
         _State.waits = not is_main()  # a later process stops when all agree to: it would leave the first one waiting
     hold()
     try:
         yield
+    except KeyboardInterrupt:
+        if not _State.remedy:
+            raise
+        raise Stopped(_State.signum or signal.SIGINT, _State.remedy) from None
     finally:
+        _State.remedy = outer_remedy
         if outermost:
             _State.signum, _State.waits = 0, False
         if threading.current_thread() is threading.main_thread():
@@ -86,20 +100,19 @@ def graceful(remedy: str = "") -> Iterator[None]:
     """Signals only leave a mark for `check`; a second one, half a second or more later, is `KeyboardInterrupt` at once.
 
     Args:
-        remedy: How to go on with the stopped run later, for the user; of nested ones the outermost's is said.
+        remedy: See `heard`.
 
     Raises:
         Stopped: A signal arrived after the last `check`.
     """
-    before = _State.waits, _State.remedy
-    with heard():
-        _State.waits, _State.remedy = True, _State.remedy or remedy
+    with heard(remedy):
+        before, _State.waits = _State.waits, True
         try:
             yield
             if is_main():
                 check()
         finally:
-            _State.waits, _State.remedy = before
+            _State.waits = before
 
 
 def requested() -> int:

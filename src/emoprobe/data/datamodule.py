@@ -163,6 +163,7 @@ class SpeechDataModule(L.LightningDataModule):
         min_samples: int = 0,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer clips left than processes
         self.own = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
         self.sampling_rate, self.limits, self.on_error = sampling_rate, limits, on_error
         self.min_samples = min_samples

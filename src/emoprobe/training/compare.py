@@ -47,7 +47,7 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
     for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
     for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
 
-    with stopping.graceful(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
+    with stopping.heard(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
         zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
         trained = {}
         for name, own in plan["trained"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,15 @@ def test_a_column_that_looks_like_votes(read, table, suffix: str, refused, colum
     row = {"csv": 1, "tsv": 1, "jsonl": 1}.get(suffix)
     refused(lambda: read(path), f"the column {column!r} does not begin with 'votes_'", file=path, row=row, field=column,
             remedy="its votes would not count")  # fmt: skip
+
+
+def test_numbers_of_a_database_are_numbers(read, table, refused):
+    """Sums of SQL are decimals."""
+    row = {"path": "a.wav", "speaker": Decimal("7.0"), "votes_anger": Decimal("2"), "votes_sad": Decimal("1.0")}
+    (utterance,) = read(table([row], "parquet")).utterances
+    assert (utterance.votes, utterance.num_raters, utterance.speaker) == ({"anger": 2.0, "sad": 1.0}, 3, "7")
+    path = table([row | {"votes_sad": Decimal("1.5")}], "parquet")
+    refused(lambda: read(path), "1.5 is not a whole number", file=path, row=1, field="votes_sad", remedy=SKIP)
 
 
 def test_columns_of_parquet_are_not_stripped(read, table, refused):

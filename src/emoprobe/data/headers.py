@@ -90,7 +90,7 @@ def check_opened(claim: Claim | None, sound: soundfile.SoundFile) -> None:
     """What the decoder makes of a header must be what the header says.
 
     Raises:
-        HeaderError: It is not, or the sampling rate is no recorder's.
+        HeaderError: It is not, the sampling rate is no recorder's, or the container is one that is not checked here.
     """
     if sound.format == "RAW":
         raise HeaderError("it has no header, and what its samples are would be guessed from its name")

@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -277,7 +278,7 @@ class RowReader:
 
     def _number(self, row: int, column: str, value: object) -> float:
         written = isinstance(value, str) and _NUMBER.fullmatch(value)
-        if written or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        if written or (isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)):
             # An integer is compared before it is converted: it may be too large for a float.
             number = float(value) if written else value
             if 0 <= number <= MAX_VOTES:

@@ -1,11 +1,11 @@
 """Whether a run folder still holds what the run wrote: the record's checksums, and sums that must come out.
 
-A finished run's ``run.json`` seals its score table and its human side, ``metrics.json`` the predictions: rows, a
-SHA-256 of every column's content and, of scores, the clips of every cell. The content is hashed, not the file, so a
-copy that was compressed otherwise is the same. Whatever reads a run checks the seal, and before it everything that can
-be told without one and names the row: targets against votes, log-probabilities against their sums, cells against each
-other. Who wants to keep an edit takes the entry ``files`` out of ``run.json`` and ``metrics.json``: the run is then one
-without a seal.
+A finished run's ``run.json`` seals its score table and its human side, ``metrics.json`` the predictions (rows, a
+SHA-256 of every column's content and, of scores, the clips of every cell) and its own metric rows, which the report
+reads. The content is hashed, not the file, so a copy that was compressed otherwise is the same. Whatever reads a run
+checks the seal, and before it everything that can be told without one and names the row: targets against votes,
+log-probabilities against their sums, cells against each other. Who wants to keep an edit takes the entry ``files`` out
+of ``run.json`` and ``metrics.json``: the run is then one without a seal.
 """
 
 from __future__ import annotations

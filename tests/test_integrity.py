@@ -345,6 +345,58 @@ def test_every_command_goes_through_the_same_door(run, tmp_path, capsys, damage,
         assert analyse([str(run), *ARGUMENTS]) == 1
 
 
+@pytest.mark.parametrize("name", ["utterances", "predictions"])
+@pytest.mark.parametrize("column", ["utterance_id", "target_sad", "votes_sad", "speaker"])
+def test_a_lost_column_is_named(run, tmp_path, capsys, name, column):
+    derive(run)
+    frame = pd.read_parquet(run / f"{name}.parquet")
+    frame.drop(columns=column).to_parquet(run / f"{name}.parquet", index=False)
+    one, two = "readout=label_likelihood,prompt=p", "readout=label_likelihood,prompt=q"
+    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 1
+    assert compare([str(run), "--cells", one, "--cells", two]) == 1
+    assert analyse([str(run), *ARGUMENTS]) == (name == "utterances")
+    assert capsys.readouterr().err.count(f"no column {column!r}") == 2 + (name == "utterances")
+
+
+@pytest.mark.parametrize("value", ["x", ["x"], {"predictions.parquet": 3, "utterances.parquet": 3}])
+def test_checksums_that_cannot_be_read_are_said_and_none_are_none(run, tmp_path, capsys, value):
+    derive(run)
+
+    def write(files) -> None:
+        for name in ("run.json", "metrics.json"):
+            stated = json.loads((run / name).read_text())
+            (run / name).write_text(json.dumps(stated | {"files": files}))
+
+    write(value)
+    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 1
+    assert analyse([str(run), *ARGUMENTS]) == 1
+    assert capsys.readouterr().err.count("cannot be read") == 2
+    write(None)
+    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j"), "--resamples", "20"]) == 0
+    assert "no checksums" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row["metrics"].update(wa=0.99),
+        lambda row: row["share_of_range"].update(js_divergence=0.9),
+        lambda row: row.update(fitted_on="training votes"),
+    ],
+)
+def test_an_edited_number_in_a_row_is_not_reported(run, tmp_path, capsys, change):
+    derive(run)
+    file = run / "metrics.json"
+    stated = json.loads(file.read_text())
+    asked = [str(run), "-o", str(tmp_path / "r"), "--no-figures", "--audio", "none"]
+    file.write_text(json.dumps(stated))  # another layout
+    assert report(asked) == 0
+    change(stated["rows"][0])
+    file.write_text(json.dumps(stated))
+    assert report(asked) == 1
+    assert "its rows are not those that the run wrote" in capsys.readouterr().err
+
+
 def test_every_command_reads_what_was_not_edited(run, tmp_path, capsys):
     derive(run)
     one = "readout=label_likelihood,prompt=p"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -82,6 +83,25 @@ def test_what_is_not_a_score_table_is_refused(tmp_path):
     other = SCHEMA.with_metadata({b"emoprobe_schema_version": b"99"})
     pq.write_table(pa.Table.from_pylist([row("a")], schema=other), tmp_path / FILE_NAME)
     with pytest.raises(InputError, match="schema version 99"):
+        read_scores(tmp_path)
+
+
+@pytest.mark.parametrize("rewrite", ["pandas", "other types"])
+def test_a_copy_that_another_program_wrote_is_the_same(tmp_path, rewrite):
+    """Its columns say what it is: the version in the file's metadata, and the types' widths, are easily lost."""
+    with ScoreWriter(tmp_path) as writer:
+        writer.write([row("a") | {"finished": None}, row("b") | {"forms": ["x"], "form_tokens": [[1, 2]]}])
+    expected, file = read_scores(tmp_path), tmp_path / FILE_NAME
+    if rewrite == "pandas":
+        pd.read_parquet(file).to_parquet(file)
+    else:
+        wide = {pa.string(): pa.large_string(), pa.list_(pa.string()): pa.large_list(pa.large_string())}
+        fields = [pa.field(x.name, wide.get(x.type, x.type)) for x in expected.schema]
+        pq.write_table(expected.cast(pa.schema(fields)), file)
+    assert pq.read_schema(file).metadata != SCHEMA.metadata
+    assert read_scores(tmp_path).equals(expected)
+    pq.write_table(pq.read_table(file).drop_columns("finished"), file)
+    with pytest.raises(InputError, match="schema version none"):
         read_scores(tmp_path)
 
 

@@ -1,11 +1,11 @@
 """Whether a run folder still holds what the run wrote: the record's checksums, and sums that must come out.
 
-A finished run's ``run.json`` seals its score table and its human side, ``metrics.json`` the predictions: rows, a
-SHA-256 of every column's content and, of scores, the clips of every cell. The content is hashed, not the file, so a
-copy that was compressed otherwise is the same. Whatever reads a run checks the seal, and before it everything that can
-be told without one and names the row: targets against votes, log-probabilities against their sums, cells against each
-other. Who wants to keep an edit takes the entry ``files`` out of ``run.json`` and ``metrics.json``: the run is then one
-without a seal.
+A finished run's ``run.json`` seals its score table and its human side, ``metrics.json`` the predictions (rows, a
+SHA-256 of every column's content and, of scores, the clips of every cell) and its own metric rows, which the report
+reads. The content is hashed, not the file, so a copy that was compressed otherwise is the same. Whatever reads a run
+checks the seal, and before it everything that can be told without one and names the row: targets against votes,
+log-probabilities against their sums, cells against each other. Who wants to keep an edit takes the entry ``files`` out
+of ``run.json`` and ``metrics.json``: the run is then one without a seal.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def check(folder: Path, record: Mapping, scores: pa.Table, utterances: pd.DataFr
     if file.is_file():
         left = sorted(evaluated - scored - _skipped(folder / SKIPPED_FILE))
         _refuse(left, f"is evaluated, and neither scored nor in {SKIPPED_FILE}", file, "utterance_id")
-    stated = record.get(SEAL)
-    if not stated:
+    stated = {name: _sealed(record, name) for name in (SCORES_FILE, UTTERANCES_FILE)}
+    if not any(stated.values()):
         _note(folder, file.is_file())
-        return
-    for name in stated:
-        if not (folder / name).is_file():
+    for name, facts in stated.items():
+        if facts and not (folder / name).is_file():
             raise InputError("a file that the run wrote is missing", file=folder / name, remedy=REMEDY)
-        table = scores if name == SCORES_FILE else pq.read_table(folder / name)
-        compare_seal(folder / name, stated[name], table)
+        if facts:
+            table = scores if name == SCORES_FILE else pq.read_table(folder / name)
+            compare_seal(folder / name, facts, table)
 
 
 def check_seal(folder: Path, scores: pa.Table) -> None:
@@ -96,10 +96,7 @@ def check_seal(folder: Path, scores: pa.Table) -> None:
     Raises:
         InputError: It is another.
     """
-    try:
-        stated = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get(SEAL, {}).get(SCORES_FILE)
-    except (OSError, ValueError, AttributeError):
-        return
+    stated = _sealed(_read(folder / RUN_FILE), SCORES_FILE)
     if stated and (folder / SCORES_FILE).is_file():
         compare_seal(folder / SCORES_FILE, stated, scores)
 
@@ -121,6 +118,8 @@ def check_predictions(folder: Path, record: Mapping, predictions: pd.DataFrame) 
     home = next((place for place in (folder, folder.parent) if (place / UTTERANCES_FILE).is_file()), None)
     file = folder / PREDICTIONS_FILE
     labels = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    needed = [f"{kind}_{label}" for kind in ("p", "votes", "target") for label in labels]
+    _check_columns(predictions, ["utterance_id", "speaker", *KEYS, *needed], file)
     _check_shares(predictions, labels, "p", file, may_lack=True)
     _check_same_clips(predictions, KEYS, file)
     sealed = False
@@ -129,22 +128,32 @@ def check_predictions(folder: Path, record: Mapping, predictions: pd.DataFrame) 
         utterances = pd.read_parquet(human)
         check_utterances(utterances, record, human)
         _check_human_side(predictions, utterances, labels, file)
-        stated = record.get(SEAL, {}).get(UTTERANCES_FILE)
+        stated = _sealed(record, UTTERANCES_FILE)
         if stated:
             sealed = True
             compare_seal(human, stated, pq.read_table(human))
-    stated = _sealed_predictions(folder / METRICS_FILE)
+    stated = _sealed(_read(folder / METRICS_FILE), PREDICTIONS_FILE)
     if stated:
         compare_seal(file, stated, pq.read_table(file))
     if not (sealed and stated):
         _note(folder, finished=True)
 
 
-def _sealed_predictions(file: Path) -> Mapping | None:
+def _read(file: Path) -> object:
     try:
-        return json.loads(file.read_text(encoding="utf-8")).get(SEAL, {}).get(PREDICTIONS_FILE)
-    except (OSError, ValueError, AttributeError):
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+
+
+def _sealed(record: object, name: str) -> Mapping | None:
+    """What a record says about a file; None without a seal."""
+    found = record.get(SEAL) if isinstance(record, Mapping) else None
+    if not found:
+        return None
+    if not isinstance(found, Mapping) or not isinstance(found.get(name, {}), Mapping):
+        raise InputError(f"the checksums of {name} cannot be read", field=SEAL, remedy=REMEDY)
+    return found.get(name)
 
 
 def _note(folder: Path, finished: bool) -> None:
@@ -157,6 +166,13 @@ def _skipped(file: Path) -> set[str]:
         return set()
     with file.open(newline="", encoding="utf-8") as handle:
         return {row.get("utterance_id", "") for row in csv.DictReader(handle)}
+
+
+def _check_columns(frame: pd.DataFrame, needed: Sequence[str], file: Path) -> None:
+    """Refuse a table without a column of its run."""
+    lacking = [name for name in needed if name not in frame.columns]
+    if lacking:
+        raise InputError(f"the table has no column {lacking[0]!r}", file=file, field=lacking[0], remedy=REMEDY)
 
 
 def _refuse(names: Sequence[str], what: str, file: Path, field: str) -> None:
@@ -181,6 +197,8 @@ def check_utterances(utterances: pd.DataFrame, record: Mapping, file: Path) -> N
             policy makes of the votes, or the votes are not the sum of the single raters'.
     """
     labels = record["labels"]["labels"]
+    needed = [f"{kind}_{label}" for kind in ("votes", "target") for label in labels]
+    _check_columns(utterances, ["utterance_id", "role", "speaker", "num_raters", *needed], file)
     ids = utterances["utterance_id"]
     twice = ids[ids.duplicated()].tolist()
     _refuse(twice, "stands twice", file, "utterance_id")

@@ -30,7 +30,7 @@ from emoprobe.data.votes import SoftLabelPolicy, rater_votes
 from emoprobe.distributions import AVERAGED_LOGITS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.output import write_csv, write_json, write_parquet, write_rows
+from emoprobe.output import json_safe, write_csv, write_json, write_parquet, write_rows
 from emoprobe.scores import FILE_NAME, read_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -272,7 +272,7 @@ def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bo
     }
     policy = record["soft_label_policy"]
     rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
-    sealed = sealing.seal_predictions(folder)
+    sealed = sealing.seal_predictions(folder) | {sealing.ROWS: sealing.seal_rows(json_safe(rows))}
     write_json({"run": record, "metrics": definitions, "rows": rows, sealing.SEAL: sealed}, folder / "metrics.json")
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.output import whole, write_json
+from emoprobe.sealing import INDEX
 
 SCHEMA_VERSION = 3
 CLIP = "clip"
@@ -205,16 +206,18 @@ def read_scores(folder: str | Path) -> pa.Table:
 
 def _read(file: Path) -> pa.Table:
     try:
-        found = pq.read_schema(file)
-        version = (found.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
-        if version != str(SCHEMA_VERSION) or not found.equals(SCHEMA):
+        table = pq.read_table(file)
+        version = (table.schema.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
+        # Other programs drop the version and choose other types (large lists, float64) for the same columns.
+        kept = [name for name in table.column_names if name != INDEX]
+        if version not in (str(SCHEMA_VERSION), "none") or kept != SCHEMA.names:
             raise InputError(
                 f"this score table has schema version {version} and this emoprobe reads {SCHEMA_VERSION}",
                 file=file,
                 remedy="Run the probe again, or use the emoprobe version that wrote it.",
             )
-        return pq.read_table(file)
-    except (pa.ArrowInvalid, OSError) as error:
+        return table.select(kept).cast(SCHEMA)
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"this is not a readable Parquet file: {error}", file=file, remedy="Run the probe again."
         ) from error

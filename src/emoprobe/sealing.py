@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCORES_FILE, UTTERANCES_FILE, PREDICTIONS_FILE = "scores.parquet", "utterances.parquet", "predictions.parquet"
 SEAL = "files"
 """Key of the seal in ``run.json`` and ``metrics.json``."""
+ROWS = "rows"
+"""Key of the checksum of the metric table's rows in the seal of ``metrics.json``."""
 INDEX = "__index_level_0__"  # what pandas adds to a table whose index it keeps
 CELL = ("model", "prompt", "readout")
 REMEDY = "Run it again into a new folder (hydra.run.dir=DIR), or bring back the file that the run wrote."
@@ -47,6 +49,11 @@ def seal_predictions(folder: Path) -> dict:
     import pyarrow.parquet as pq
 
     return {PREDICTIONS_FILE: fingerprint(pq.read_table(folder / PREDICTIONS_FILE))}
+
+
+def seal_rows(rows: Sequence[Mapping]) -> str:
+    """SHA-256 of the rows of a metric table as JSON values, whatever their layout in the file."""
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(table: pa.Table) -> dict:

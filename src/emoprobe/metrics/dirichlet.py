@@ -13,7 +13,7 @@ COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 _ALPHA_RANGE = (math.log(1e-3), math.log(1e4))
 _WEIGHT_RANGE = (-12.0, 12.0)
-_STARTS = 2
+STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DirichletMixture:
         return np.exp(log_gamma - logsumexp(log_gamma, axis=1, keepdims=True))
 
 
-def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0) -> DirichletMixture:
+def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0, starts: int = STARTS) -> DirichletMixture:
     """Maximum-likelihood mixture of Dirichlets for vote counts; the number of components has the lowest AIC.
 
     The Dirichlet-multinomial likelihood (Minka 2000, "Estimating a Dirichlet distribution") is climbed by L-BFGS-B in
@@ -60,6 +60,7 @@ def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0) -> DirichletMixtu
     Args:
         votes: Votes, ``[utterances, labels]``; may be fractional.
         seed: Of the starting points.
+        starts: How many of them for each number of components above one.
     """
     rng = np.random.default_rng(seed)
     rows, repeats = np.unique(votes, axis=0, return_counts=True)
@@ -68,8 +69,8 @@ def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0) -> DirichletMixtu
     for components in COMPONENTS:
         if components > len(rows):
             break
-        starts = 1 if components == 1 else _STARTS
-        fits = [_climb(table, rows, repeats, components, rng) for _ in range(starts)]
+        climbs = range(1 if components == 1 else starts)
+        fits = [_climb(table, rows, repeats, components, rng) for _ in climbs]
         found = max(fits, key=lambda fit: fit.log_likelihood)
         aic = 2 * (found.alpha.size + components - 1) - 2 * found.log_likelihood
         best, lowest, worse = (found, aic, 0) if aic < lowest else (best, lowest, worse + 1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emoprobe.errors import InputError
 from emoprobe.report.found import ANALYSIS, Collection, Entry, Group, Problem, Run
 from emoprobe.report.sweeps import missing_jobs, read_overrides
+from emoprobe.sealing import ROWS, SEAL, seal_rows
 
 if TYPE_CHECKING:
     pass
@@ -137,6 +138,9 @@ def _read(place: Path, base: Path, roots: Sequence[Path]) -> Run:
         for name, definition in definitions.items():
             bool(definition["higher_is_better"]), str(definition["definition"]), str(definition["unit"]), str(name)
         labels = [str(label) for label in labels]
+        sealed = (found.get(SEAL) or {}).get(ROWS)
+        if sealed and sealed != seal_rows(found["rows"]):
+            raise InputError(f"{METRICS_FILE} was edited: its rows are not those that the run wrote", file=place)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise

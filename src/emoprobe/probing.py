@@ -169,6 +169,12 @@ def _run(config: DictConfig) -> Path:
         record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
+        if not scored:
+            raise InputError(
+                f"all of the {len(evaluated)} clips were left out",
+                file=folder / runs.SKIPPED_FILE,
+                remedy="The file says why, clip by clip.",
+            )
 
         analysis = analyse(read_scores(folder), frame, labels, options)
         figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
@@ -222,4 +228,5 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import run_or_exit
+from emoprobe.entry import run_hydra
 from emoprobe.masking import mask_logs
 
 
@@ -17,4 +17,4 @@ def main(config: DictConfig) -> None:
 
 if __name__ == "__main__":
     mask_logs()
-    run_or_exit(main)
+    run_hydra(main)

@@ -155,6 +155,10 @@ def test_errors_and_folder_names_show_no_secret(tmp_path):
     crash = run("probe.py", *common, "dataset.path=x", "dataset.audio=5", f"hydra.run.dir={tmp_path / 'two'}")
     assert crash.returncode == 1
     assert traces(tmp_path, crash) == []
+    unknown = run("probe.py", "logger=none", f"hf_token={SECRETS['+my.hf_token']}")  # Hydra repeats it
+    assert (unknown.returncode, traces(tmp_path, unknown)) == (1, [])
+    assert unknown.stderr.startswith("error: the configuration is wrong: Could not override 'hf_token'")
+    assert unknown.stderr.count("\n") == 1
     named = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "hydra.sweep.subdir=${hydra.job.override_dirname}"]
     folder = run("probe.py", "-m", *common, "dataset.path=x", *named)
     assert folder.returncode == 1

@@ -169,7 +169,7 @@ def test_one_bad_transcript_or_one_short_clip_is_named_or_left_out(tiny_path, ma
         probing.run(config(path, table, tmp_path / "short", *options))
     for i in range(4):
         table.write_text(table.read_text().replace(f"words {i}", f"<|im_end|> {i}"))
-    with pytest.raises(InputError, match=r"every utterance is left out .*skipped\.csv"):
+    with pytest.raises(InputError, match=r"clips were left out .*skipped\.csv"):
         probing.run(config(path, table, tmp_path / "none", *options, "dataset.on_error=skip"))
 
 

@@ -225,6 +225,18 @@ def test_ctrl_c_says_so_and_the_run_goes_on(tiny_whisper_path, corpus, alone, tm
     assert_same_rows(tmp_path, alone)
 
 
+def test_a_killed_decoder_is_one_line(tiny_whisper_path, corpus, tmp_path):
+    one = start(tiny_whisper_path, corpus, tmp_path, "batch_size=1", "num_workers=1")
+    wait_for_parts(tmp_path, one, 5)
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(one.pid)], capture_output=True, text=True, check=True)
+    for worker in found.stdout.split():
+        os.kill(int(worker), signal.SIGKILL)
+    status, out = finish(one)
+    assert status == 1, out
+    assert "Traceback" not in out
+    assert "killed by signal: Killed. Perhaps memory ran out" in out.splitlines()[-1]
+
+
 # -- what is refused, and what is missed -------------------------------------------------------------------------------
 
 
@@ -244,6 +256,13 @@ def test_a_clip_that_vanishes_on_the_way_is_missed_by_name(tiny_whisper_path, co
     monkeypatch.undo()
     probing.run(config(tiny_whisper_path, corpus, tmp_path, "calibration=none"))
     assert_same_rows(tmp_path, alone)
+
+
+def test_nothing_left_to_score_names_the_reasons(tiny_whisper_path, corpus, tmp_path):
+    silence = ["dataset.audio.near_silent=skip", "dataset.audio.near_silent_dbfs=-1"]
+    with pytest.raises(InputError, match=r"all of the 11 clips were left out .*skipped\.csv"):
+        probing.run(config(tiny_whisper_path, corpus, tmp_path, *silence))
+    assert len(pd.read_csv(tmp_path / "skipped.csv")) == 11
 
 
 def test_a_trainer_that_cannot_be_is_one_line(tiny_whisper_path, corpus, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from functools import wraps
 from signal import SIGINT
 
 from emoprobe import stopping
-from emoprobe.errors import EmoprobeError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.masking import scrub
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -55,6 +56,12 @@ def exit_status(run: Callable[..., object], *arguments: object, mistake: int = 1
                 raise
             where = f" (file {error.filename})" if error.filename else ""
             return _say(f"error: {error.strerror}{where}. Make room, then run the same command again.", mistake)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            ended = str(error).splitlines()[0].strip().rstrip(".")
+            remedy = "Perhaps memory ran out: run the same command again, with fewer num_workers."
+            return _say(f"error: {ended}. {remedy}", mistake)
     return status if isinstance(status, int) and not isinstance(status, bool) else 0
 
 
@@ -63,6 +70,23 @@ def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
     status = exit_status(run, *arguments)
     if status:
         sys.exit(status)
+
+
+def run_hydra(main: Callable[[], object]) -> None:
+    """`run_or_exit` for what ``hydra.main`` has made, Hydra's own refusals included: it would print secrets in them."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+    run_or_exit(_compose_and_run, main)
+
+
+def _compose_and_run(main: Callable[[], object]) -> None:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise InputError(f"the configuration is wrong: {said}") from error
 
 
 def prepare_streams() -> None:

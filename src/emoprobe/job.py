@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,15 +48,28 @@ def one_job(config: DictConfig) -> Iterator[None]:
     hydra = HydraConfig.get()
     swept = hydra.mode == RunMode.MULTIRUN
     _hide_secrets(config, hydra, swept)
-    command, environment = sys.argv, {name: os.environ.get(name) for name in OF_PROCESSES}
+    command = sys.argv
     if swept:
-        sys.argv = [command[0], *_own_command(hydra)]
+        command = [command[0], *_own_command(hydra)]
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir  # where Lightning tells the other processes to write
+    with own_processes(command):
+        yield
+
+
+@contextmanager
+def own_processes(command: Sequence[str]) -> Iterator[None]:
+    """One of several trainings or scorings of a command: its further processes end with it.
+
+    Args:
+        command: The command line of it alone, which Lightning repeats for each further process.
+    """
+    whole, environment = sys.argv, {name: os.environ.get(name) for name in OF_PROCESSES}
+    sys.argv = list(command)
     try:
         yield
     finally:
-        sys.argv = command
+        sys.argv = whole
         for name, value in environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if "torch" in sys.modules:

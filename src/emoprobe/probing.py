@@ -170,7 +170,11 @@ def _run(config: DictConfig) -> Path:
         runs.write_json(record, folder / runs.RUN_FILE)
         runs.write_skipped(skipped, folder / runs.SKIPPED_FILE)
         if not scored:
-            raise InputError("every utterance is left out", file=folder / runs.SKIPPED_FILE)
+            raise InputError(
+                f"all of the {len(evaluated)} clips were left out",
+                file=folder / runs.SKIPPED_FILE,
+                remedy="The file says why, clip by clip.",
+            )
 
         analysis = analyse(read_scores(folder), frame, labels, options)
         figures = runs.write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
@@ -224,4 +228,5 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

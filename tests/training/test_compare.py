@@ -102,3 +102,28 @@ def test_one_table_of_all_parts(compared):
     other = run("fit.learning_rate=0.5")
     assert other.returncode == 1
     assert "no training run with the same settings" in other.stderr
+
+
+def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path):
+    shared = [
+        *("experiment=compare_finetuning", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
+        *("dataset.limit=24", "compare.seeds=[0]", "fit.max_epochs=2", "fit.batch_size=7", "logger=none"),
+        *("prompt=voice_sounds", "analysis.resamples=9", "trainer.accelerator=cpu", "dataset.partition.folds=3"),
+        *(f"~compare.trained.{name}" for name in ("lora", "linear_probe_middle", "mlp_probe")),
+        "trainer.enable_progress_bar=false",
+    ]
+    frames = []
+    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
+        done = subprocess.run(
+            [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"],
+            cwd=runs.PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "EMOPROBE_CACHE": str(tmp_path / "cache")},
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        frames.append(pd.read_csv(tmp_path / name / "comparison.csv"))
+    assert {"linear_probe_first", "linear_probe_last"} <= set(frames[0]["name"])
+    pd.testing.assert_frame_equal(*frames, atol=1e-4)

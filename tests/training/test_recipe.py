@@ -310,3 +310,11 @@ def test_mixed_precision_learns(tiny_whisper_path, manifest, tmp_path, head):
     run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, *options))
     losses = pd.read_csv(run / "learning_curves.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_a_further_process_that_no_run_has_started_is_told_how_to_start_it(tmp_path, monkeypatch):
+    from emoprobe.training.resume import claim
+
+    monkeypatch.setenv("LOCAL_RANK", "1")  # as torchrun does it, each process with a folder of its own
+    with pytest.raises(InputError, match=r"finds no training run .*trainer\.devices=N"):
+        claim(tmp_path, {})

@@ -16,6 +16,7 @@ from emoprobe.analysis import analyse
 from emoprobe.claim import claimed_by_main
 from emoprobe.data.prepare import Prepared
 from emoprobe.errors import InputError
+from emoprobe.job import own_processes
 from emoprobe.labels import LabelSet
 from emoprobe.training import recipe
 from emoprobe.training.resume import TRAINING_FILE
@@ -99,11 +100,11 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
     """Run one part; what its folder already holds of the same settings is taken over, of others refused."""
     print(f"-- {name}")
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
-    if kind == "probe":
-        return probing.run(runs.compose(own))
     if (folder / TRAINING_FILE).exists():
         own.append(f"ckpt={folder}")
-    return recipe.run(runs.compose(own, "train"))
+    run = probing.run if kind == "probe" else recipe.run
+    with own_processes([str(runs.PROJECT / f"{kind}.py"), *own]):
+        return run(runs.compose(own, kind))
 
 
 def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]]):

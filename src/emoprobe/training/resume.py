@@ -28,10 +28,19 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
     """Make the run folder this run's own; returns the folder of the interrupted run to go on from.
 
     Raises:
-        InputError: The folder belongs to another run, or there is no run to go on from.
+        InputError: The folder belongs to another run, there is no run to go on from, or this is a further process that
+            the run has not started.
     """
     file = folder / TRAINING_FILE
     if not is_main():
+        if not file.exists():
+            raise InputError(
+                "this further process finds no training run that has started it",
+                file=folder,
+                field="trainer.devices",
+                remedy="Start train.py once, not with torchrun: it starts its processes itself, with trainer.devices=N "
+                "trainer.strategy=ddp.",
+            )
         found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
         return None if found is None else Path(found)
     identity, ckpt = identity_of(settings), settings["ckpt"]

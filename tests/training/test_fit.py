@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import signal
+from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from torch.nn import functional
@@ -149,3 +152,22 @@ def test_a_fit_stopped_at_any_batch_goes_on_to_the_same_numbers(clips, tmp_path,
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
         if accumulate == 1 and stop_after < 3:
             assert steps == all_steps - stop_after - 2  # nothing was done twice
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(clips, tmp_path, monkeypatch):
+    """The disk is full at the second checkpoint: half of its bytes are there."""
+    whole, saved = L.Trainer.save_checkpoint, []
+
+    def save(self, filepath, *arguments, **options):
+        whole(self, filepath, *arguments, **options)
+        saved.append(Path(filepath).read_bytes())
+        if len(saved) == 2:
+            Path(filepath).write_bytes(saved[1][: len(saved[1]) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(L.Trainer, "save_checkpoint", save)
+    head = make_head({"name": "linear_probe"}, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
+    options = FitOptions(max_epochs=3, batch_size=5, checkpoint_seconds=0)
+    with pytest.raises(OSError, match="No space"):
+        fit_reader(head, Loss(), clips, clips, options, seed=3, checkpoints=tmp_path)
+    assert (tmp_path / "last.ckpt").read_bytes() == saved[0]

@@ -268,7 +268,10 @@ class _Checkpoint(L.Callback):
         states = _gather((stopping.requested(), time.monotonic() - self.last >= self.seconds))
         signum = max(asked for asked, _ in states)
         if self.folder is not None and whole and (signum or states[0][1]):
-            trainer.save_checkpoint(self.folder / LAST)
+            beginning = self.folder / f".{LAST}"  # a full disk or a kill leaves the checkpoint before this one
+            trainer.save_checkpoint(beginning)
+            if trainer.is_global_zero:
+                beginning.replace(self.folder / LAST)
             self.last = time.monotonic()
         stopping.check(signum)
 

@@ -334,6 +334,9 @@ def test_share_of_range_by_hand():
     assert share_of_range(0.5, 0.2, 0.8, higher_is_better=True) == pytest.approx(0.5)
     assert share_of_range(0.4, 0.3, 0.1, higher_is_better=False) == pytest.approx(-0.5)
     assert share_of_range(0.9, 0.2, 0.8, higher_is_better=True) > 1
+    assert math.isnan(
+        share_of_range(0.4, 0.30001, 0.3, higher_is_better=False)
+    )  # a range of no width: -10,000 says nothing
     for floor, ceiling, higher in ((0.3, 0.1, True), (0.1, 0.3, False), (0.2, 0.2, True), (math.inf, 0.1, False)):
         assert math.isnan(share_of_range(0.2, floor, ceiling, higher_is_better=higher))
     assert math.isnan(share_of_range(0.2, 0.3, math.nan, higher_is_better=False))

@@ -181,6 +181,10 @@ def human_ceiling(
     )
 
 
+LEAST_GAIN = 0.01
+"""By how much a ceiling must be better than the floor for shares of the range to say anything: 1 % of the larger."""
+
+
 def share_of_range(value: float, floor: float, ceiling: float, higher_is_better: bool) -> float:
     """Where a score lies between floor and ceiling: 0 at the floor, 1 at the ceiling, negative below the floor.
 
@@ -191,20 +195,18 @@ def share_of_range(value: float, floor: float, ceiling: float, higher_is_better:
         higher_is_better: Direction of the metric.
 
     Returns:
-        ``(value - floor) / (ceiling - floor)``; NaN where the ceiling is not better than the floor, or one of them is
-        not finite.
+        ``(value - floor) / (ceiling - floor)``; NaN where the ceiling is not better than the floor by `LEAST_GAIN` of
+        the larger of both, or one of them is not finite.
     """
-    gain = ceiling - floor if higher_is_better else floor - ceiling
-    if not math.isfinite(gain) or gain <= 0:
-        return math.nan
-    return (value - floor) / (ceiling - floor)
+    return float(resampled_share(np.float64(value), np.float64(floor), np.float64(ceiling), higher_is_better))
 
 
 def resampled_share(value: np.ndarray, floor: np.ndarray, ceiling: np.ndarray, higher_is_better: bool) -> np.ndarray:
     """`share_of_range` on resamples that all three have in common, ``[resamples]``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = ceiling - floor if higher_is_better else floor - ceiling
-        return np.where(np.isfinite(gain) & (gain > 0), (value - floor) / (ceiling - floor), math.nan)
+        wide = gain > LEAST_GAIN * np.maximum(np.abs(floor), np.abs(ceiling))
+        return np.where(np.isfinite(gain) & wide, (value - floor) / (ceiling - floor), math.nan)
 
 
 def shuffled_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import random
 import signal
 import subprocess
@@ -234,7 +235,8 @@ def test_a_killed_decoder_is_one_line(tiny_whisper_path, corpus, tmp_path):
     status, out = finish(one)
     assert status == 1, out
     assert "Traceback" not in out
-    assert "killed by signal: Killed. Perhaps memory ran out" in out.splitlines()[-1]
+    # torch says the signal, or only that its workers are gone: which of the two depends on who notices first
+    assert re.search(r"(killed by signal: Killed|exited unexpectedly)\. Perhaps memory ran out", out.splitlines()[-1])
 
 
 # -- what is refused, and what is missed -------------------------------------------------------------------------------

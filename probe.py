@@ -3,14 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import run_hydra
-from emoprobe.masking import mask_logs
+from emoprobe.cli.entry import run_hydra
+from emoprobe.system.masking import mask_logs
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="probe")
 def main(config: DictConfig) -> None:
-    from emoprobe.job import run_job
-    from emoprobe.probing import run
+    from emoprobe.cli.job import run_job
+    from emoprobe.recipes.probe import run
 
     run_job(run, config)
 

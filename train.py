@@ -3,22 +3,22 @@
 import hydra
 from omegaconf import DictConfig
 
-from emoprobe.entry import run_hydra
-from emoprobe.masking import mask_logs
+from emoprobe.cli.entry import run_hydra
+from emoprobe.system.masking import mask_logs
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> None:
-    from emoprobe.job import run_job
+    from emoprobe.cli.job import run_job
 
     if config.compare is not None:
         from hydra.core.hydra_config import HydraConfig
 
-        from emoprobe.training.compare import run as compare
+        from emoprobe.recipes.study import run as compare
 
         run_job(compare, config, list(HydraConfig.get().overrides.task))
     else:
-        from emoprobe.training.recipe import run as train
+        from emoprobe.recipes.train import run as train
 
         run_job(train, config)
 

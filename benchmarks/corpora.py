@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from emoprobe.scores import PARTS_NAME
+from emoprobe.run.scores import PARTS_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("Neutral", "Happy", "Sad", "Angry", "Surprise", "Fear", "Disgust", "Contempt", "Other-not sure")

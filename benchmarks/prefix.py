@@ -22,7 +22,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from emoprobe import runs
 from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
@@ -30,8 +29,9 @@ from emoprobe.models import weights
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.base import Question
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.plan import make_plan
+from emoprobe.settings import compose, plain
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]
 PROMPTS = ["percentages", "ranked_list", "single_word", "probability_dict"]
@@ -195,10 +195,10 @@ def main() -> None:
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    config = runs.compose(["prompt=[" + ",".join(f"instruction/{name}" for name in PROMPTS) + "]"])
-    labels = LabelSet(**runs.plain(config.labels))
+    config = compose(["prompt=[" + ",".join(f"instruction/{name}" for name in PROMPTS) + "]"])
+    labels = LabelSet(**plain(config.labels))
     sfm = make_model(options.shape, options.device, options.dtype)
-    prompts = make_prompts(runs.plain(config.prompt), labels)
+    prompts = make_prompts(plain(config.prompt), labels)
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts]
     utterances = read_demo().utterances
     waves = [torch.from_numpy(read_audio(utterances[i % len(utterances)].audio).waveform) for i in range(options.clips)]

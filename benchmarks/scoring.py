@@ -17,15 +17,15 @@ from collections.abc import Callable
 
 import torch
 
-from emoprobe import runs
 from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import Question
 from emoprobe.models.load import load_whisper
 from emoprobe.models.whisper import Whisper
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.plan import make_plan
+from emoprobe.settings import compose, plain
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -99,10 +99,10 @@ def main() -> None:
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    config = runs.compose(["prompt=whisper_all"])
-    labels = LabelSet(**runs.plain(config.labels))
+    config = compose(["prompt=whisper_all"])
+    labels = LabelSet(**plain(config.labels))
     # One surface form per label, so that a prompt asks exactly six continuations.
-    prompts = [prompt for prompt in make_prompts(runs.plain(config.prompt), labels) if len(prompt.forms) == 1]
+    prompts = [prompt for prompt in make_prompts(plain(config.prompt), labels) if len(prompt.forms) == 1]
     sfm = load_whisper("openai/whisper-base", dtype=options.dtype, device="cpu")
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts[: options.prompts]]
     utterances = read_demo().utterances

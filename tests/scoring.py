@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emoprobe import runs
+from emoprobe.settings import compose
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
 
@@ -29,7 +29,7 @@ def write_corpus(folder: Path, count: int = 7) -> Path:
 
 
 def config(model: Path, manifest: Path, output: Path, *overrides: str):
-    return runs.compose(
+    return compose(
         [
             f"model.path={model}",
             "model.device=cpu",

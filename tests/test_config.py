@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from emoprobe import runs
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.recipes.inputs import make_options, read_corpus
+from emoprobe.settings import PROJECT, build, compose, plain
 
-CONF = runs.PROJECT / "conf"
+CONF = PROJECT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra",))
 OPTIONS = [
     (group, file.relative_to(CONF / group).with_suffix("").as_posix())
@@ -38,13 +39,13 @@ FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 def test_every_option_composes(group, option, tiny_whisper):
     overrides = [f"{group}={option}", "output_dir=out", *NEEDED.get((group, option), [])]
     if group in FOR_TRAINING and option not in FOR_PROBING:
-        _check_training(runs.compose(overrides, "train"), tiny_whisper)
+        _check_training(compose(overrides, "train"), tiny_whisper)
         return
-    config = runs.compose(overrides)
-    runs.plain(config)
-    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
-    make_prompts(runs.plain(config.prompt), labels)
-    runs.make_options(config)
+    config = compose(overrides)
+    plain(config)
+    labels = build(LabelSet, plain(config.labels), "labels")
+    make_prompts(plain(config.prompt), labels)
+    make_options(config)
 
 
 def _check_training(config, sfm):
@@ -53,13 +54,13 @@ def _check_training(config, sfm):
     from emoprobe.training.losses import Loss
     from emoprobe.training.methods import make_method
 
-    settings = runs.plain(config)
-    labels = runs.build(LabelSet, settings["labels"], "labels")
-    loss = runs.build(Loss, settings["loss"], "loss")
+    settings = plain(config)
+    labels = build(LabelSet, settings["labels"], "labels")
+    loss = build(Loss, settings["loss"], "loss")
     head = settings["head"] | ({"layers": [-1]} if "layers" in settings["head"] else {})  # the tiny model has two
     make_method(sfm, head, labels, make_prompts(settings["prompt"], labels), loss)
-    runs.build(FitOptions, settings["fit"], "fit")
-    runs.build(SplitPolicy, settings["dataset"]["partition"], "dataset.partition")
+    build(FitOptions, settings["fit"], "fit")
+    build(SplitPolicy, settings["dataset"]["partition"], "dataset.partition")
 
 
 def test_there_are_options_to_test():
@@ -68,8 +69,8 @@ def test_there_are_options_to_test():
 
 
 def prompts_of(*overrides):
-    config = runs.compose(overrides)
-    return make_prompts(runs.plain(config.prompt), runs.build(LabelSet, runs.plain(config.labels), "labels"))
+    config = compose(overrides)
+    return make_prompts(plain(config.prompt), build(LabelSet, plain(config.labels), "labels"))
 
 
 @pytest.mark.parametrize("labels", ["basic4", "basic6", "ravdess8"])
@@ -94,7 +95,7 @@ def test_a_prompt_is_the_same_alone_and_in_a_set():
 
 
 def test_groups_take_lists():
-    config = runs.compose(["prompt=[voice_sounds,bare_label]", "readout=[label_likelihood,averaged_logits]"])
+    config = compose(["prompt=[voice_sounds,bare_label]", "readout=[label_likelihood,averaged_logits]"])
     assert list(config.prompt) == ["voice_sounds", "bare_label"]
     assert list(config.readout) == ["label_likelihood", "averaged_logits"]
 
@@ -109,13 +110,13 @@ def test_groups_take_lists():
 )
 def test_what_does_not_exist_is_named(overrides, message):
     with pytest.raises(InputError, match=message):
-        runs.compose(overrides)
+        compose(overrides)
 
 
 def test_a_value_that_must_be_given_is_named():
-    config = runs.compose(["dataset=cremad"])
+    config = compose(["dataset=cremad"])
     with pytest.raises(InputError, match=r"dataset\.root"):
-        runs.read_corpus(config)
+        read_corpus(config)
 
 
 def test_help_explains_the_groups_without_loading_torch():
@@ -127,7 +128,7 @@ def test_help_explains_the_groups_without_loading_torch():
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=runs.PROJECT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
     )
     assert "HEAVY []" in done.stdout
     for group in ("model", "dataset", "prompt", "readout", "calibration", "logger"):
@@ -149,11 +150,11 @@ def test_analyse_help_loads_nothing_heavy():
 
 def test_unknown_readings_of_the_averaged_logits_are_named():
     with pytest.raises(InputError, match="unknown reading 'nope'"):
-        runs.make_options(runs.compose(["analysis.averaged_logits=[nope]"]))
+        make_options(compose(["analysis.averaged_logits=[nope]"]))
 
 
 def test_entry_point_is_where_the_readme_says():
-    assert (Path(runs.PROJECT) / "probe.py").is_file()
+    assert (Path(PROJECT) / "probe.py").is_file()
 
 
 def test_every_corpus_has_a_reader_a_card_and_a_config():
@@ -161,7 +162,7 @@ def test_every_corpus_has_a_reader_a_card_and_a_config():
 
     from emoprobe.data.corpora import NAMES
 
-    readers = {runs.compose([f"dataset={option}"]).dataset.reader._target_ for g, option in OPTIONS if g == "dataset"}
+    readers = {compose([f"dataset={option}"]).dataset.reader._target_ for g, option in OPTIONS if g == "dataset"}
     assert readers == {f"emoprobe.data.corpora.{name}.read_{name}" for name in NAMES}
     sets = {option for group, option in OPTIONS if group == "labels"}
     for name in NAMES:
@@ -181,19 +182,19 @@ def test_a_corpus_brings_its_label_set_unless_another_is_asked_for():
     }
     for name in ("probe", "train"):
         for corpus, labels in asked.items():
-            assert runs.compose([f"dataset={corpus}"], name).labels.name == labels
-        assert runs.compose(["dataset=iemocap", "labels=iemocap9"], name).labels.name == "iemocap9"
+            assert compose([f"dataset={corpus}"], name).labels.name == labels
+        assert compose(["dataset=iemocap", "labels=iemocap9"], name).labels.name == "iemocap9"
 
 
 def test_the_published_design_is_one_sweep_over_models_and_corpora():
-    config = runs.compose(["experiment=token_logits_matter", "dataset=cremad", "roots.cremad=DIR"])
+    config = compose(["experiment=token_logits_matter", "dataset=cremad", "roots.cremad=DIR"])
     assert (config.dataset.root, config.labels.name) == ("DIR", "basic6")
     assert {"label_likelihood", "averaged_logits", "generated_text"} == set(config.readout)
     assert len(config.prompt) == 5
-    from hydra import compose, initialize_config_dir
+    import hydra
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        whole = compose("probe", overrides=["experiment=token_logits_matter"], return_hydra_config=True)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = hydra.compose("probe", overrides=["experiment=token_logits_matter"], return_hydra_config=True)
     swept = dict(whole.hydra.sweeper.params)
     models = {file.stem for file in (CONF / "model").glob("*.yaml")}
     corpora = {file.stem for file in (CONF / "dataset").glob("*.yaml")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from emoprobe import runs
 from emoprobe.errors import InputError
 from emoprobe.labels import LONGEST, LabelSet
+from emoprobe.settings import build, compose, plain
 
 GOOD = {"happy": {"adjective": ["happy"], "noun": ["happiness"]}, "sad": {"adjective": ["sad"], "noun": ["sadness"]}}
 
@@ -74,21 +74,21 @@ def test_what_yaml_reads_as_something_else_is_to_be_quoted(word):
     bare = OmegaConf.to_container(OmegaConf.create(text.format(word)))
     if not isinstance(bare["labels"][0], str):
         with pytest.raises(InputError, match="Quote them"):
-            runs.build(LabelSet, {"name": "two", **bare}, "labels")
+            build(LabelSet, {"name": "two", **bare}, "labels")
     else:
         assert yaml.safe_load(word) == word  # nothing to quote
     quoted = OmegaConf.to_container(OmegaConf.create(text.format(f"'{word}'")))
-    assert runs.build(LabelSet, {"name": "two", **quoted}, "labels").labels == (word, "fine")
+    assert build(LabelSet, {"name": "two", **quoted}, "labels").labels == (word, "fine")
 
 
 @pytest.mark.parametrize("word", ["no", "null", "1"])
 def test_so_are_labels_of_the_command_line(word):
-    config = runs.plain(runs.compose(["labels=basic4", f"labels.forms.happy.adjective=[{word}]"]).labels)
+    config = plain(compose(["labels=basic4", f"labels.forms.happy.adjective=[{word}]"]).labels)
     if isinstance(config["forms"]["happy"]["adjective"][0], str):
-        assert runs.build(LabelSet, config, "labels").forms["happy"]["adjective"] == (word,)
+        assert build(LabelSet, config, "labels").forms["happy"]["adjective"] == (word,)
     else:
         with pytest.raises(InputError, match=r"Quote them"):
-            runs.build(LabelSet, config, "labels")
+            build(LabelSet, config, "labels")
 
 
 @pytest.mark.parametrize(

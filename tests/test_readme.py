@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe import runs
+from emoprobe.settings import PROJECT, compose
 
-README = (runs.PROJECT / "README.md").read_text(encoding="utf-8")
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
@@ -29,8 +29,8 @@ MAKE_TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
 @pytest.fixture(scope="module")
 def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
     """What the README's placeholders stand for."""
-    from emoprobe import probing
-    from emoprobe.training import recipe
+    from emoprobe.recipes import probe as probing
+    from emoprobe.recipes import train as recipe
 
     root = tmp_path_factory.mktemp("readme")
     rng = np.random.default_rng(0)
@@ -50,10 +50,10 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         "trainer.enable_progress_bar=false",
         "analysis.figures=false",
     ]
-    probing.run(runs.compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"]))
+    probing.run(compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"]))
     copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
-    recipe.run(runs.compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
+    recipe.run(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
     return {
         "CREMAD_DIR": str(root / "cremad"),
         "MANIFEST": str(root / "manifest.csv"),
@@ -100,10 +100,10 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
             words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
         if not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
-    if "emoprobe.export" in words:
+    if "export" in words:
         words.append(f"model.path={tiny_whisper_path}")
     done = subprocess.run(
-        [sys.executable, *words], cwd=runs.PROJECT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False
     )
     # The check of a copy fails here, since the made-up copy lacks nearly all of the corpus.
     assert done.returncode == int("check" in words), done.stdout[-2000:] + done.stderr[-4000:]
@@ -112,11 +112,19 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         assert sorted(found) == ["cremad", "iemocap"]
     elif sweep:
         jobs = [file.parent for file in tmp_path.rglob("metrics.json")]
-        assert len(jobs) == 2 * len(list((runs.PROJECT / "conf" / "prompt").glob("*.yaml")))
+        assert len(jobs) == 2 * len(list((PROJECT / "conf" / "prompt").glob("*.yaml")))
     else:
         shown = {"card": "IEMOCAP", "check": "published total: clips: 3 here", "show": "bits"}
-        shown |= {"emoprobe.compare": "p (Holm)", "emoprobe.judge": "strata.csv", "emoprobe.report": "index.html"}
-        shown |= {"emoprobe.doctor": "passed", "emoprobe.tokens": "Prefix of", "emoprobe.export": "wrote"}
+        shown |= {
+            "compare": "p (Holm)",
+            "judge": "strata.csv",
+            "report": "index.html",
+        }
+        shown |= {
+            "doctor": "passed",
+            "tokens": "Prefix of",
+            "export": "wrote",
+        }
         shown = next((text for word, text in shown.items() if word in words), "JS")
         assert shown in done.stdout or "--help" in words
 
@@ -128,13 +136,13 @@ def test_there_are_commands_to_run():
 
 @pytest.mark.parametrize("target", MAKE_TARGETS)
 def test_make_targets_exist(target):
-    assert re.search(rf"^{target}:", (runs.PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 def test_the_table_of_audio_llms_is_that_of_the_configs():
     table = README.split("## Audio LLMs")[1].split("\n\n")[1]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
-    configs = {file.stem for file in (runs.PROJECT / "conf" / "model").glob("*.yaml") if "whisper" not in file.stem}
+    configs = {file.stem for file in (PROJECT / "conf" / "model").glob("*.yaml") if "whisper" not in file.stem}
     assert named == configs
 
 
@@ -144,12 +152,12 @@ def test_paths_named_in_the_layout_exist():
     names = {name for group in inside for name in group.split() if name.endswith((".py", "/"))}
     assert len(names) > 12
     for name in names:
-        candidates = (runs.PROJECT / name, Path(runs.PROJECT) / "src" / "emoprobe" / name)
+        candidates = (PROJECT / name, Path(PROJECT) / "src" / "emoprobe" / name)
         assert any(path.exists() for path in candidates), name
 
 
 def test_the_table_of_corpora_is_that_of_the_configs():
     table = README.split("## Corpora")[1].split("\n\n")[2]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
-    configs = {file.stem for file in (runs.PROJECT / "conf" / "dataset").glob("*.yaml") if file.stem[0] != "_"}
+    configs = {file.stem for file in (PROJECT / "conf" / "dataset").glob("*.yaml") if file.stem[0] != "_"}
     assert named == configs - {"demo"}

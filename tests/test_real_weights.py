@@ -27,14 +27,14 @@ def waves():
 
 
 def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
-    from emoprobe import runs
     from emoprobe.labels import LabelSet
-    from emoprobe.prompts import make_prompts
+    from emoprobe.prompts.prompt import make_prompts
     from emoprobe.readout.plan import make_plan
+    from emoprobe.settings import build, compose, plain
 
-    config = runs.compose(["prompt=whisper_all"])
-    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
-    prompts = make_prompts(runs.plain(config.prompt), labels)
+    config = compose(["prompt=whisper_all"])
+    labels = build(LabelSet, plain(config.labels), "labels")
+    prompts = make_prompts(plain(config.prompt), labels)
     plans = [make_plan(whisper_base, prompt, labels) for prompt in prompts]
     scores = whisper_base.score(whisper_base.encode(waves), [plan.question for plan in plans])
     features = whisper_base.input_features(waves[:1])
@@ -55,14 +55,14 @@ def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
 def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
     import copy
 
-    from emoprobe import runs
     from emoprobe.labels import LabelSet
-    from emoprobe.prompts import make_prompts
+    from emoprobe.prompts.prompt import make_prompts
     from emoprobe.readout.plan import make_plan
+    from emoprobe.settings import build, compose, plain
 
-    config = runs.compose(["prompt=whisper_all"])
-    labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
-    prompts = make_prompts(runs.plain(config.prompt), labels)
+    config = compose(["prompt=whisper_all"])
+    labels = build(LabelSet, plain(config.labels), "labels")
+    prompts = make_prompts(plain(config.prompt), labels)
     questions = [make_plan(whisper_base, prompt, labels).question for prompt in prompts]
     half = whisper_base.around(copy.deepcopy(whisper_base.model).to(torch.bfloat16))
 

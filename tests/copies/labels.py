@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emoprobe import runs
 from emoprobe.labels import LabelSet
+from emoprobe.settings import compose, plain
 
 
 def label_set(name: str) -> LabelSet:
     """That of ``labels=NAME``."""
-    return LabelSet(**runs.plain(runs.compose(["dataset=demo", f"labels={name}"]).labels))
+    return LabelSet(**plain(compose(["dataset=demo", f"labels={name}"]).labels))

@@ -1,4 +1,4 @@
-"""``python -m emoprobe.data``: cards, the check of a copy, and what the raters said."""
+"""``python -m emoprobe data``: cards, the check of a copy, and what the raters said."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pytest
 import soundfile
 from copies.sound import sound_bytes, write_sound
 
-from emoprobe.data.__main__ import main
+from emoprobe.cli.data import main
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check import Finding, check_corpus, inspect
 from emoprobe.data.corpora import NAMES
 from emoprobe.data.prepare import prepare
-from emoprobe.data.show import agreement_between_raters
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.labels import LabelSet
+from emoprobe.report.corpus import agreement_between_raters
 
 CARD = CorpusCard("toy", "Toy", True, "CC0", "none", "none", "none")
 WHERE = {"demo": "dataset.reader.root={}", "manifest": "dataset.path={}/manifest.csv", "huggingface": "dataset.path={}"}
@@ -303,7 +303,7 @@ def test_mistakes_end_in_one_line(capsys, tmp_path: Path):
 def test_all_corpora_are_listed_and_help_is_light(capsys):
     assert main(["card"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(NAMES)
-    code = "import sys, emoprobe.data.__main__ as m; m.parse_arguments(['card']); "
+    code = "import sys, emoprobe.cli.data as m; m.parse_arguments(['card']); "
     code += "sys.exit(any(n in sys.modules for n in ('numpy', 'torch', 'pandas', 'hydra')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emoprobe.analysis.cells import clusters_of
 from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.corpora.manifest import read_manifest
 from emoprobe.data.prepare import prepare
@@ -20,9 +21,8 @@ from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
-from emoprobe.judgement.cells import clusters_of
 from emoprobe.labels import LabelSet
-from emoprobe.runs import utterances_frame
+from emoprobe.run.folder import utterances_frame
 
 SKIP = "dataset.on_error=skip"
 READERS = {

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
-from emoprobe import runs
 from emoprobe.data.cells import known
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.prepare import Item, prepare
 from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_items
 from emoprobe.data.utterance import Utterance
 from emoprobe.data.votes import SoftLabelPolicy, Target
+from emoprobe.settings import build, compose, plain
 
 TABLE = Path("/corpus/votes.csv")
 PARTITION = "dataset.partition"
@@ -213,9 +213,9 @@ def test_demo_corpus(demo):
 
 
 def test_the_configuration_is_a_policy(demo):
-    config = runs.compose([])
-    values = {**runs.plain(config.dataset.partition), "fold": config.dataset.fold}
-    policy = runs.build(SplitPolicy, values, PARTITION)
+    config = compose([])
+    values = {**plain(config.dataset.partition), "fold": config.dataset.fold}
+    policy = build(SplitPolicy, values, PARTITION)
     assert policy == SplitPolicy()
     assert len(split_items(demo, policy).test) > 0
 

@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
-from emoprobe.metrics.functional import (
-    ece,
-    evaluate,
-    macro_f1,
-    majority,
-    predicted_labels,
-    uar,
-    wa,
-    weighted_f1,
-)
+from emoprobe.metrics.functional import ece, evaluate, macro_f1, majority, predicted_labels, uar, wa, weighted_f1
 
 HARD = ("wa", "uar", "macro_f1", "weighted_f1", "ece_5", "ece_10")
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from emoprobe.answers import FORMATS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.answers import FORMATS
+from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.module import ZeroShotProbe
 from emoprobe.readout.plan import Plans, make_plan
 from emoprobe.readout.read import SHARES, make_readouts, read

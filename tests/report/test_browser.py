@@ -11,7 +11,7 @@ from reporting import chromium
 from reporting.runs import LABELS, PLAIN, TEXT, make_human, make_probs, make_record, write_run
 from scipy.spatial.distance import jensenshannon
 
-from emoprobe.report.__main__ import main
+from emoprobe.cli.report import main
 
 PROGRAM = chromium.find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH and no $CHROMIUM")

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from emoprobe.analysis import channels, robustness, strata
+from emoprobe.analysis.cells import floor_predictions
 from emoprobe.errors import InputError
-from emoprobe.judgement import channels, robustness, strata
-from emoprobe.judgement.cells import floor_predictions
 from emoprobe.report import judgement_figures as figures
 from emoprobe.report.judgement_panels import cell_names, confusion_and_mixtures, reliability_panels
 

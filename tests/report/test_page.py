@@ -23,8 +23,8 @@ from reporting.runs import KEYS, LABELS, PLAIN, TEXT, make_human, make_probs, ma
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
 
+from emoprobe.cli.report import main
 from emoprobe.report import leaderboard
-from emoprobe.report.__main__ import main
 from emoprobe.report.cells import FAILED, LEVELS, reliability_bins
 from emoprobe.report.collect import collect
 from emoprobe.report.page import choose_clips, embed_json, link, render
@@ -366,7 +366,7 @@ def test_the_command_says_what_it_read_and_ends_with_a_status(tmp_path, capsys):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from emoprobe.report.__main__ import main\n"
+        "import sys; from emoprobe.cli.report import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'pandas', 'numpy', 'torch', 'matplotlib'} & set(sys.modules), 'heavy'"
     )

@@ -12,10 +12,10 @@ from reporting import chromium
 from reporting.runs import LABELS, PLAIN, make_human, make_probs, page_data, write_run
 from rich.console import Console
 
-from emoprobe.cell import has_rank, saw_its_votes
+from emoprobe.cli.report import main
 from emoprobe.report import figures, leaderboard, tables
-from emoprobe.report.__main__ import main
 from emoprobe.report.collect import collect
+from emoprobe.run.cell import has_rank, saw_its_votes
 
 SIZE = 40
 HUMAN = make_human(SIZE)

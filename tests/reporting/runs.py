@@ -11,7 +11,7 @@ import pandas as pd
 
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.output import json_safe
+from emoprobe.system.output import json_safe
 
 LABELS = ("anger", "happy", "neutral", "sad")
 KEYS = ("model", "prompt", "readout", "variant", "calibration")

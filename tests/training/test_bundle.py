@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoprobe import probing, runs
 from emoprobe.errors import InputError
-from emoprobe.export import main as export_main
-from emoprobe.scores import read_scores
-from emoprobe.training import recipe
+from emoprobe.recipes import probe as probing
+from emoprobe.recipes import train as recipe
+from emoprobe.recipes.export import main as export_main
+from emoprobe.run.scores import read_scores
+from emoprobe.settings import PROJECT, compose
 from emoprobe.training.fit import ReaderModule
 
 
@@ -37,7 +38,7 @@ def train(model, output, *overrides):
     ]
     layers = [] if "head=lora" in overrides else ["head.layers=[-1]"]
     options = ["dataset.limit=48", *common, *overrides, *layers, *quick, "trainer.enable_progress_bar=false"]
-    return recipe.run(runs.compose(options, "train"))
+    return recipe.run(compose(options, "train"))
 
 
 def probe(model, output, *overrides):
@@ -50,7 +51,7 @@ def probe(model, output, *overrides):
         "trainer.enable_progress_bar=false",
     ]
     same_clips = ["dataset.split=all", "dataset.limit=48"]
-    return probing.run(runs.compose([*same_clips, *common, *quick, "null_inputs.seconds=0.2", *overrides]))
+    return probing.run(compose([*same_clips, *common, *quick, "null_inputs.seconds=0.2", *overrides]))
 
 
 def log_probs(run, readout):
@@ -216,7 +217,7 @@ def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head)
         command = [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"]
         done = subprocess.run(
             command,
-            cwd=runs.PROJECT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             timeout=300,

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from emoprobe import stopping
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches
 from emoprobe.training.fit import FitOptions, fit_reader
 from emoprobe.training.heads import make_head

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from emoprobe import runs
+from emoprobe.beliefs.distributions import pool_forms
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.prepare import prepare
 from emoprobe.data.votes import SoftLabelPolicy
-from emoprobe.distributions import pool_forms
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.settings import compose, plain
 from emoprobe.training.fit import FitOptions, fit_reader, predict
 from emoprobe.training.losses import Loss
 from emoprobe.training.methods import make_method
@@ -25,7 +25,7 @@ MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "gr
 
 
 def settings(*overrides):
-    return runs.plain(runs.compose(["output_dir=unused", *overrides], "train"))
+    return plain(compose(["output_dir=unused", *overrides], "train"))
 
 
 def make(sfm, *overrides, loss=None):

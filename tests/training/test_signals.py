@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoprobe import runs
-from emoprobe.scores import read_scores
+from emoprobe.run.scores import read_scores
+from emoprobe.settings import PROJECT
 
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
@@ -32,7 +32,7 @@ def command(model, folder, *options) -> list[str]:
 def start(*arguments) -> subprocess.Popen:
     return subprocess.Popen(
         command(*arguments),
-        cwd=runs.PROJECT,
+        cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

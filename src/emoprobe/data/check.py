@@ -19,7 +19,7 @@ from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total, Utterance
 from emoprobe.data.votes import ambiguity
 from emoprobe.labels import LabelSet
-from emoprobe.output import write_json, write_rows
+from emoprobe.system.output import write_json, write_rows
 
 SUM_FILES = ("SHA256SUMS", "SHA256SUMS.txt", "sha256sum.txt", "MD5SUMS", "MD5SUMS.txt", "md5sum.txt")
 SHOWN = 5  # names printed per finding; the report's files have all

@@ -11,9 +11,9 @@ from pathlib import Path
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
-from emoprobe import stopping
 from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.system import stopping
 
 
 @dataclass(frozen=True)

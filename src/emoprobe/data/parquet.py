@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emoprobe.cache import cache_folder
 from emoprobe.data.files import AUDIO_SUFFIXES, RESTORE
 from emoprobe.errors import InputError
+from emoprobe.system.cache import cache_folder
 
 _ROWS = 64  # read at once: sound may stand in them
 _MAGIC = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff\xfb": ".mp3", b"FORM": ".aiff"}
@@ -143,7 +143,7 @@ def store_sound(content: bytes, name: str | None = None, *, cache_dir: str | Pat
     Args:
         content: A sound file's bytes.
         name: Its name, for the suffix; else the first bytes tell.
-        cache_dir: Cache folder; see `emoprobe.cache.cache_folder`.
+        cache_dir: Cache folder; see `emoprobe.system.cache.cache_folder`.
 
     Returns:
         ``<cache>/corpora/sound/<two digits>/<SHA-256><suffix>``.

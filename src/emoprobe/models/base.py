@@ -338,7 +338,7 @@ class SpeechFoundationModel(ABC):
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
         """Logits of one plain forward pass of the model's class over a whole sequence, nothing shared or cached.
 
-        The slow, obvious way, which `emoprobe.doctor` and the tests compare with.
+        The slow, obvious way, which `emoprobe.checks.doctor` and the tests compare with.
 
         Args:
             waveform: The clip, ``[samples]``.

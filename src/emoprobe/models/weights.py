@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoprobe.cache import cache_folder
 from emoprobe.errors import WeightsError
+from emoprobe.system.cache import cache_folder
 
 SOURCES = ("path", "cache", "hub", "package")
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")

@@ -1,0 +1,1 @@
+"""Readouts: how a model is asked."""

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emoprobe import integrity
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
-from emoprobe.output import whole
 from emoprobe.readout.module import ZeroShotProbe
 from emoprobe.readout.nulls import NullInput
 from emoprobe.readout.read import READOUTS
-from emoprobe.scores import CLIP, FILE_NAME, PARTS_NAME, ScoreWriter, read_scores
+from emoprobe.run import integrity
+from emoprobe.run.scores import CLIP, FILE_NAME, PARTS_NAME, ScoreWriter, read_scores
+from emoprobe.system.output import whole
 
 
 class Earlier:

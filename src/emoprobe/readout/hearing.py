@@ -48,14 +48,14 @@ def check_hearing(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
     if max(effects["silence"], effects["noise"]) < DEAF:
         raise EmoprobeError(
             f"{sfm.name} does not hear: its scores of a clip, of silence and of noise differ by less than {DEAF:g} "
-            "nats. The sound is lost on its way into it; python -m emoprobe.doctor with the same model tells more."
+            "nats. The sound is lost on its way into it; python -m emoprobe doctor with the same model tells more."
         )
 
 
 def check_reading(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> None:
     """Refuse to go on with a model whose scores are not those of its class's own forward pass.
 
-    Its processor, decoder or sound may do what emoprobe does not know of; `emoprobe.doctor` tries far more than this.
+    Its processor, decoder or sound may do what emoprobe does not know of; the doctor tries far more than this.
 
     Raises:
         EmoprobeError: The first continuation's scores differ by more than rounding explains.
@@ -67,5 +67,5 @@ def check_reading(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
     if not gap <= ROUNDING.get(sfm.dtype, COARSE_ROUNDING):
         raise EmoprobeError(
             f"{sfm.name} is not read rightly: its scores differ by {gap:.2g} nats from its own forward pass. "
-            "python -m emoprobe.doctor with the same model tells more."
+            "python -m emoprobe doctor with the same model tells more."
         )

@@ -16,7 +16,7 @@ from emoprobe.readout.hearing import check_hearing, check_reading
 from emoprobe.readout.nulls import NullInput
 from emoprobe.readout.plan import Plans
 from emoprobe.readout.read import Readout, read
-from emoprobe.scores import CLIP
+from emoprobe.run.scores import CLIP
 
 LIBRARIES = ("emoprobe", "torch", "transformers")
 

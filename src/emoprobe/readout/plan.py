@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import Question, SpeechFoundationModel
-from emoprobe.prompts import FACTS, Prompt
+from emoprobe.prompts.prompt import FACTS, Prompt
 
 NO_FACTS = dict.fromkeys(FACTS, "N/A")  # what a null input is said to be (arXiv 2102.09690)
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from emoprobe.answers import FORMATS
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import AudioContext, Generation, Question, Sampling, SpeechFoundationModel
-from emoprobe.prompts import Prompt
+from emoprobe.prompts.answers import FORMATS
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.plan import PromptPlan
 
 SHARES = tuple(f"{i / 20:.2f}" for i in range(21))  # what a constrained dictionary may say of a label
@@ -107,7 +107,7 @@ class AveragedLogits(Readout):
     """Raw logits of the label tokens at every position of the greedy answer (arXiv 2505.18484).
 
     Which positions, which tokens, what is averaged and how shares are formed are variants computed later from the
-    stored logits: `emoprobe.distributions.AVERAGED_LOGITS`.
+    stored logits: `emoprobe.beliefs.distributions.AVERAGED_LOGITS`.
 
     Args:
         max_new_tokens: Positions that are averaged at most. No other readout's answer is cut by it.
@@ -129,7 +129,7 @@ class AveragedLogits(Readout):
 
 @dataclass(frozen=True)
 class GeneratedText(Readout):
-    """The greedy answer as text; it is parsed later (`emoprobe.answers`), never turned into a label here.
+    """The greedy answer as text; it is parsed later (`emoprobe.prompts.answers`), never turned into a label here.
 
     Args:
         max_new_tokens: Longest answer, tokens, its end included; None for that of the prompt's answer format.

@@ -2,7 +2,7 @@
 
 Every process writes its own part files and says in an outcome file of its own how far it is; the first one waits for
 the others through these files. Nothing is gathered through the process group, so that a process which dies loses no
-clip of another's, and what it has not scored is missed by name (`emoprobe.completeness`).
+clip of another's, and what it has not scored is missed by name (`emoprobe.run.completeness`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import lightning as L
 from tqdm import tqdm
 
-from emoprobe import stopping
 from emoprobe.errors import EmoprobeError
-from emoprobe.scores import Outcome, ScoreWriter, read_outcomes
+from emoprobe.run.scores import Outcome, ScoreWriter, read_outcomes
+from emoprobe.system import stopping
 
 GRACE = 60.0
 """Seconds in which the other processes may finish the batch they are at when the run stops."""

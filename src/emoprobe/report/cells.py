@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
+from emoprobe.run.cell import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

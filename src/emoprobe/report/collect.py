@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emoprobe.errors import InputError
 from emoprobe.report.found import ANALYSIS, Collection, Entry, Group, Problem, Run
 from emoprobe.report.sweeps import missing_jobs, read_overrides
-from emoprobe.sealing import ROWS, SEAL, seal_rows
+from emoprobe.run.sealing import ROWS, SEAL, seal_rows
 
 if TYPE_CHECKING:
     pass
@@ -110,7 +110,7 @@ def _unfinished(place: Path) -> str | None:
     if parts:
         return f"interrupted: {len(parts)} finished batches, no metrics; the same command into the same folder goes on"
     if (place / "scores.parquet").exists():
-        return f"scored but not analysed; python -m emoprobe.analyse {place} does it"
+        return f"scored but not analysed; python -m emoprobe analyse {place} does it"
     if (place / "training.json").exists():
         return "training was interrupted: no metrics; the same command with ckpt=last goes on"
     return "begun: no scores, no metrics" if (place / RUN_FILE).exists() else None
@@ -124,8 +124,8 @@ def _read(place: Path, base: Path, roots: Sequence[Path]) -> Run:
     """
     import pandas as pd
 
-    from emoprobe import integrity
     from emoprobe.report.cells import read_predictions
+    from emoprobe.run import integrity
 
     found = _json(place / METRICS_FILE)
     stated = None if place.name == ANALYSIS else _json(place / RUN_FILE)

@@ -13,9 +13,9 @@ from rich.table import Table
 from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import cluster_bootstrap
-from emoprobe.output import write_csv, write_text
 from emoprobe.report.style import add_legend, new_figure, save, tidy
 from emoprobe.report.tables import format_value
+from emoprobe.system.output import write_csv, write_text
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")

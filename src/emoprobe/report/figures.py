@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import saw_its_votes
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
-from emoprobe.scores import NO_PROMPT
+from emoprobe.run.cell import saw_its_votes
+from emoprobe.run.scores import NO_PROMPT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,7 +244,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
     several label orders is drawn once, as their mean; ensembles are left out, and all but the first 14 prompts.
 
     Args:
-        rows: `emoprobe.judgement.rows.make_rows`.
+        rows: `emoprobe.analysis.rows.make_rows`.
         title: First line of the title.
         subtitle: Second line.
     """
@@ -375,7 +375,7 @@ def save_figures(
 
     Args:
         predictions: `emoprobe.analysis.make_predictions`.
-        rows: `emoprobe.judgement.rows.make_rows`.
+        rows: `emoprobe.analysis.rows.make_rows`.
         labels: Labels in the order of the axes.
         folder: Where to write; made if it is not there.
         subtitle: Title of the corpus, shown in every figure.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 UTTERANCES_FILE = "utterances.parquet"
 ANALYSIS = "analysis"
-"""Where `emoprobe.analyse` writes, within a run."""
+"""Where `emoprobe.recipes.analyse` writes, within a run."""
 
 
 @dataclass(frozen=True)

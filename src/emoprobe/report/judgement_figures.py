@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS, saw_its_votes
 from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
@@ -20,6 +19,7 @@ from emoprobe.report.judgement_panels import (
     write_beside,
 )
 from emoprobe.report.style import GREY, HUMAN, MODEL, new_figure, save, say_nothing, tidy
+from emoprobe.run.cell import KEYS, saw_its_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +68,11 @@ def metric_by_stratum(
     """One line per cell over the strata, with the interval by speakers where there is one.
 
     Args:
-        strata: `emoprobe.judgement.strata.stratify`; the first seven cells are drawn.
+        strata: `emoprobe.analysis.strata.stratify`; the first seven cells are drawn.
         title: First line of the title.
         subtitle: Second line.
         metric: What is drawn.
-        floors: The same of `emoprobe.judgement.cells.floor_predictions`.
+        floors: The same of `emoprobe.analysis.cells.floor_predictions`.
     """
     strata = strata.assign(_cell=cell_names(strata))
     cells = list(dict.fromkeys(strata["_cell"]))
@@ -128,8 +128,8 @@ def group_gaps(
     """The groups of every cell on one line, and beside it the gap between best and worst with its interval.
 
     Args:
-        strata: `emoprobe.judgement.strata.stratify`.
-        gaps: `emoprobe.judgement.strata.gaps` of the same cells, groups and metric; the first twenty cells are drawn.
+        strata: `emoprobe.analysis.strata.stratify`.
+        gaps: `emoprobe.analysis.strata.gaps` of the same cells, groups and metric; the first twenty cells are drawn.
         title: First line of the title.
         subtitle: Second line.
         metric: What is drawn.
@@ -181,12 +181,12 @@ def prompt_robustness(between: pd.DataFrame, scores: pd.DataFrame, title: str, s
     settings.
 
     Args:
-        between: `emoprobe.judgement.robustness.between_prompts`.
-        scores: `emoprobe.judgement.robustness.prompt_scores`.
+        between: `emoprobe.analysis.robustness.between_prompts`.
+        scores: `emoprobe.analysis.robustness.prompt_scores`.
         title: First line of the title.
         subtitle: Second line.
     """
-    from emoprobe.judgement.cells import SETTING
+    from emoprobe.analysis.cells import SETTING
 
     between, scores = (frame[frame["readout"] != "layerwise"] for frame in (between, scores))
     names = list(dict.fromkeys(cell_names(scores, SETTING))) if len(scores) else []
@@ -249,13 +249,13 @@ def text_against_tokens(clips: pd.DataFrame, agreement: pd.DataFrame, title: str
     """Left single utterances under the first comparison, right the paired difference of every comparison.
 
     Args:
-        clips: `emoprobe.judgement.channels.channel_clips`.
-        agreement: `emoprobe.judgement.channels.channel_agreement`; the first twenty rows with utterances that both
+        clips: `emoprobe.analysis.channels.channel_clips`.
+        agreement: `emoprobe.analysis.channels.channel_agreement`; the first twenty rows with utterances that both
             readouts gave a distribution are drawn.
         title: First line of the title.
         subtitle: Second line.
     """
-    from emoprobe.judgement.channels import PAIR
+    from emoprobe.analysis.channels import PAIR
 
     usable = agreement[agreement["num_both"] > 0] if len(agreement) else agreement
     shown = usable.head(MAX_ROWS)
@@ -293,7 +293,7 @@ def text_against_tokens(clips: pd.DataFrame, agreement: pd.DataFrame, title: str
 
 def _pair_names(agreement: pd.DataFrame) -> list[str]:
     """What differs between the comparisons; all of it if there is one."""
-    from emoprobe.judgement.channels import PAIR
+    from emoprobe.analysis.channels import PAIR
     from emoprobe.report.tables import PLAIN_VARIANTS
 
     agreement = agreement[list(PAIR)].astype(str)
@@ -319,7 +319,7 @@ def drawn_cells(predictions: pd.DataFrame) -> pd.DataFrame:
     else of the first prompt: a choice that does not look at the scores. Single layers are left out.
 
     Returns:
-        Columns `emoprobe.cell.KEYS`, at most seven rows.
+        Columns `emoprobe.run.cell.KEYS`, at most seven rows.
     """
     cells = predictions[list(KEYS)].drop_duplicates().astype(str)
     cells = cells[cells["readout"] != "layerwise"]
@@ -365,8 +365,8 @@ def save_judgement_figures(
     Returns:
         The files, a PNG and a PDF of each figure.
     """
-    from emoprobe.judgement import channels, robustness, strata
-    from emoprobe.judgement.cells import floor_predictions
+    from emoprobe.analysis import channels, robustness, strata
+    from emoprobe.analysis.cells import floor_predictions
 
     chosen = drawn_cells(predictions)
     keys = predictions[list(KEYS)].astype(str)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.cell import KEYS
 from emoprobe.errors import InputError
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
+from emoprobe.run.cell import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def reliability_panels(reliability: pd.DataFrame, labels: Sequence[str], title: 
     """Predicted probability against the raters' share, one panel per cell, such as before and after calibration.
 
     Args:
-        reliability: `emoprobe.judgement.channels.reliability`; the first three cells are drawn.
+        reliability: `emoprobe.analysis.channels.reliability`; the first three cells are drawn.
         labels: Labels of the run.
         title: First line of the title.
         subtitle: Second line.
@@ -109,8 +109,8 @@ def confusion_and_mixtures(
     """Above where raters and model put the probability of each label, below which mixtures the model gives mass.
 
     Args:
-        confusion: `emoprobe.judgement.channels.expected_confusion` of one cell.
-        mixtures: `emoprobe.judgement.channels.missed_mixtures` of the same cell; the twenty commonest are drawn.
+        confusion: `emoprobe.analysis.channels.expected_confusion` of one cell.
+        mixtures: `emoprobe.analysis.channels.missed_mixtures` of the same cell; the twenty commonest are drawn.
         labels: Labels of the run, in order.
         title: First line of the title.
         subtitle: Second line.

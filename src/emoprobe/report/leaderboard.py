@@ -8,18 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.cell import has_rank, saw_its_votes
-from emoprobe.output import write_rows
 from emoprobe.report.found import Entry, Group
-from emoprobe.report.tables import (
-    DEFAULT_COLUMNS,
-    MARKS,
-    SHORT,
-    escape_markdown,
-    footnote,
-    format_value,
-    name_of,
-)
+from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
+from emoprobe.run.cell import has_rank, saw_its_votes
+from emoprobe.system.output import write_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

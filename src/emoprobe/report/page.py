@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from emoprobe.cell import has_rank, saw_its_votes
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
 from emoprobe.report.found import Collection, Entry, Group, Problem, Run
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT
-from emoprobe.sealing import SEAL
+from emoprobe.run.cell import has_rank, saw_its_votes
+from emoprobe.run.sealing import SEAL
 
 PARTS = Path(__file__).parent / "page"
 SCRIPTS = ("core.js", "leaderboard.js", "figures.js", "clips.js", "page.js")
@@ -274,9 +274,9 @@ def _floor_cells(group: Group) -> dict[int, Cell]:
     """Distributions of floors and of the reference, where they can be made again to the same number."""
     import pandas as pd
 
-    from emoprobe.cell import make_targets
+    from emoprobe.analysis.targets import make_targets
     from emoprobe.metrics.floors import floors
-    from emoprobe.runs import labels_of
+    from emoprobe.run.folder import labels_of
 
     cells = {}
     for entry in group.entries:

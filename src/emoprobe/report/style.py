@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.output import whole
+from emoprobe.system.output import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -81,7 +81,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     from hydra.errors import HydraException
 
     from emoprobe.errors import InputError
-    from emoprobe.runs import PROJECT
+    from emoprobe.settings import PROJECT
 
     try:
         # glob(*) asks the configuration folder what there is

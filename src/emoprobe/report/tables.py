@@ -14,9 +14,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from emoprobe import output
-from emoprobe.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
 from emoprobe.errors import InputError
+from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
+from emoprobe.system import output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
     """How many layers were read, and the one with the lowest JS divergence uncalibrated; None if none was read.
 
     Args:
-        rows: `emoprobe.judgement.rows.make_rows`.
+        rows: `emoprobe.analysis.rows.make_rows`.
     """
     layers = split_layers(rows)[1]
     if not layers:
@@ -213,7 +213,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     On a console too narrow for all columns it prints itself as several tables, one below the other.
 
     Args:
-        rows: `emoprobe.judgement.rows.make_rows`.
+        rows: `emoprobe.analysis.rows.make_rows`.
         metrics: Names of the columns.
 
     Raises:

@@ -21,8 +21,8 @@ from torch import Tensor
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.output import whole, write_text
-from emoprobe.prompts import make_prompts
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import predict

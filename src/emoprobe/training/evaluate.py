@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emoprobe.cell import KNOWS_VOTES
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.run.cell import KNOWS_VOTES
 from emoprobe.training.bundle import Bundle, load_bundle
 from emoprobe.training.method import score_rows
 

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emoprobe import stopping
-from emoprobe.cache import cache_folder
 from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.base import Question, SpeechFoundationModel
+from emoprobe.system import stopping
+from emoprobe.system.cache import cache_folder
 from emoprobe.training.store import Entry, FeatureStore, digest_of, map_shard
 
 FORMAT = 2  # of the files; part of the key
@@ -277,7 +277,7 @@ def extract(
         batch_size: Clips encoded at once; results do not depend on it.
         on_error: ``error`` to stop at a clip that cannot be used, ``skip`` to leave it out.
         progress: Whether to show a progress bar.
-        cache_dir: Cache folder; see `emoprobe.cache.cache_folder`.
+        cache_dir: Cache folder; see `emoprobe.system.cache.cache_folder`.
 
     Raises:
         AudioError: A clip cannot be used and ``on_error`` is ``error``.

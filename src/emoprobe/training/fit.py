@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from emoprobe import stopping
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches, OwnPart, seed_of
 from emoprobe.training.losses import Loss
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from emoprobe import runs, tracking
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
-from emoprobe.stopping import is_main
+from emoprobe.report import tracking
+from emoprobe.run.folder import versions
+from emoprobe.system.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import FitOptions, fit_reader
@@ -147,7 +148,7 @@ class FoldTraining:
             **{name: self.settings[name] for name in ("fit", "seed")},
             "development": list(best.values()),
             "curves": list(curves),
-            "versions": runs.versions(),
+            "versions": versions(),
         }
 
     def _expected(self, split: Split, member: int | None = None) -> dict:

@@ -15,11 +15,11 @@ import torch
 from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
-from emoprobe import stopping
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.system import stopping
 from emoprobe.training.batches import Clips
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
 from emoprobe.training.heads import Head, make_head

@@ -19,10 +19,10 @@ from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.prompts import Prompt
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.module import library_versions
 from emoprobe.readout.plan import PromptPlan, make_plan
-from emoprobe.scores import CLIP, NO_PROMPT
+from emoprobe.run.scores import CLIP, NO_PROMPT
 from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss
 

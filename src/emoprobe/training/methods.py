@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.prompts import Prompt
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.training.heads import HEADS
 from emoprobe.training.lora import LORA_HEADS, LoraMethod
 from emoprobe.training.losses import Loss

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from emoprobe import runs
 from emoprobe.errors import InputError
-from emoprobe.masking import masked
-from emoprobe.scores import PARTS_NAME
-from emoprobe.stopping import is_main
+from emoprobe.run.scores import PARTS_NAME
+from emoprobe.system.masking import masked
+from emoprobe.system.output import write_json
+from emoprobe.system.stopping import is_main
 
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
 
@@ -66,7 +66,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
             remedy="Choose another folder, or ckpt=last to go on with that run.",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_json({"settings": identity, "resumed_from": None if resume is None else str(resume.resolve())}, file)
+    write_json({"settings": identity, "resumed_from": None if resume is None else str(resume.resolve())}, file)
     if resume == folder:
         shutil.rmtree(folder / PARTS_NAME, ignore_errors=True)
     return resume

@@ -17,7 +17,6 @@ from copies.damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.cremad import CARD, TOTALS, read_cremad
 from emoprobe.data.corpora.cremad_checksums import CLIPS, DIGESTS, FEWER_CLIPS, check_sound
 from emoprobe.data.prepare import prepare
@@ -25,6 +24,8 @@ from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import SoftLabelPolicy, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 EMOTIONS = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
 MEANS = ["meanEmoResp", *(f"mean{emotion}Resp" for emotion in EMOTIONS), "medianEmoResp"]
@@ -504,10 +505,10 @@ def test_sound_of_all_clips_is_found(whole: Path):
 
 @pytest.mark.parametrize("mode", ["voice", "face", "audiovisual"])
 def test_the_config_reads_and_prepares(whole: Path, mode: str):
-    config = runs.compose(["dataset=cremad", f"dataset.root={whole}", f"dataset.votes={mode}", "labels=basic6"])
-    corpus = runs.read_corpus(config)
+    config = compose(["dataset=cremad", f"dataset.root={whole}", f"dataset.votes={mode}", "labels=basic6"])
+    corpus = read_corpus(config)
     assert len(corpus.utterances) == 8
-    prepared = runs.prepare_run(config, corpus, LabelSet(**runs.plain(config.labels)))
+    prepared = prepare_run(config, corpus, LabelSet(**plain(config.labels)))
     assert len(prepared.items) == 8
     assert prepared.skipped == ()
 

@@ -22,12 +22,13 @@ from copies.damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora import demo
 from emoprobe.data.corpora.demo import CARD, WORDS, read_demo, true_distributions
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 FOLDER = Path(demo.__file__).parent / "demo_corpus"
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_demo_corpus.py"
@@ -459,8 +460,8 @@ def test_another_folder(refused, root: str):
 
 
 def test_the_config_reads_and_prepares(small: Path):
-    config = runs.compose(["dataset=demo", f"dataset.reader.root={small}", "dataset.split=all", "labels=basic6"])
-    prepared = runs.prepare_run(config, runs.read_corpus(config), LabelSet(**runs.plain(config.labels)))
+    config = compose(["dataset=demo", f"dataset.reader.root={small}", "dataset.split=all", "labels=basic6"])
+    prepared = prepare_run(config, read_corpus(config), LabelSet(**plain(config.labels)))
     assert (len(prepared.items), prepared.skipped) == (6, ())
     np.testing.assert_array_equal(prepared.items[0].target.votes, [2, 1, 0, 0, 0, 0])
 

@@ -11,10 +11,11 @@ from copies import dusha as copy
 from copies.fuzz import survives
 from copies.labels import label_set
 
-from emoprobe import runs
 from emoprobe.data.corpora.dusha import COLUMNS, read_dusha
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
 
@@ -101,9 +102,9 @@ def test_other_words_pass_through(root: Path):
     rewrite(root, "2.5\tneutral\t\t\tneutral\ts1\tw4", "2.5\t Bored\t\t\tneutral\ts1\tw4")
     corpus = read_dusha(root)
     assert by_id(corpus)["d4"].ratings == (Rating("w4", ("bored",)),)
-    config = runs.compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
+    config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
     with pytest.raises(InputError, match="'bored' is none of the corpus's emotion words"):
-        runs.prepare_run(config, corpus, label_set("basic4"))
+        prepare_run(config, corpus, label_set("basic4"))
 
 
 def test_tsv_goes_before_jsonl(root: Path):
@@ -307,10 +308,10 @@ def test_any_damage(root: Path, name: str):
 
 
 def test_a_run(root: Path):
-    config = runs.compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
-    corpus = runs.read_corpus(config)
+    config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
+    corpus = read_corpus(config)
     assert corpus.utterances == copy.read(root).utterances
-    prepared = runs.prepare_run(config, corpus, label_set("basic4"))
+    prepared = prepare_run(config, corpus, label_set("basic4"))
     # anger, happy, neutral, sad
     shares = {item.utterance.id: list(item.target.distribution) for item in prepared.items}
     assert shares["a1"] == pytest.approx([2 / 3, 0, 1 / 3, 0])
@@ -320,7 +321,7 @@ def test_a_run(root: Path):
 
 
 def test_control_questions_can_be_left_out(root: Path):
-    config = runs.compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4", "+dataset.keep.golden=none"])
-    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("basic4"))
+    config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4", "+dataset.keep.golden=none"])
+    prepared = prepare_run(config, read_corpus(config), label_set("basic4"))
     assert "b2" not in {item.utterance.id for item in prepared.items}
     assert len(prepared.items) == 6

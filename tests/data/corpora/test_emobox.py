@@ -11,9 +11,10 @@ from copies.fuzz import survives
 from copies.labels import label_set
 from copies.sound import write_sound
 
-from emoprobe import runs
 from emoprobe.data.corpora.emobox import CARD, read_emobox
 from emoprobe.errors import InputError
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
 
@@ -128,9 +129,9 @@ def test_codes_that_the_map_lacks_pass_through(root: Path):
     (root / copy.LABELS).write_text('{"ANG": "Angry", "SAD": "Gloomy "}')
     corpus = read_emobox(root, "cremad")
     assert [next(iter(u.votes)) for u in corpus.utterances[:3]] == ["anger", "gloomy", "hap"]
-    config = runs.compose(["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"])
+    config = compose(["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"])
     with pytest.raises(InputError, match="'gloomy' is none of the corpus's emotion words"):
-        runs.prepare_run(config, corpus, label_set("basic6"))
+        prepare_run(config, corpus, label_set("basic6"))
 
 
 @pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t])
@@ -336,18 +337,18 @@ def test_any_damage(root: Path, name: str):
 
 def test_a_run(root: Path):
     overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"]
-    config = runs.compose(overrides)
-    corpus = runs.read_corpus(config)
+    config = compose(overrides)
+    corpus = read_corpus(config)
     assert corpus.utterances == copy.read(root).utterances
-    assert len(runs.prepare_run(config, corpus, label_set("basic6")).items) == 8
-    config = runs.compose([*overrides, "dataset.split=test"])
-    assert len(runs.prepare_run(config, corpus, label_set("basic6")).items) == 3
+    assert len(prepare_run(config, corpus, label_set("basic6")).items) == 8
+    config = compose([*overrides, "dataset.split=test"])
+    assert len(prepare_run(config, corpus, label_set("basic6")).items) == 3
 
 
 def test_clips_without_a_vote_are_left_out(root: Path):
     overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=msppodcast", "labels=msp8"]
-    config = runs.compose([*overrides, "dataset.missing_audio=ignore", "dataset.soft_label.outside=drop"])
-    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("msp8"))
+    config = compose([*overrides, "dataset.missing_audio=ignore", "dataset.soft_label.outside=drop"])
+    prepared = prepare_run(config, read_corpus(config), label_set("msp8"))
     assert ([i.utterance.metadata["code"] for i in prepared.items], len(prepared.skipped)) == (["N", "H"], 2)
 
 

@@ -10,11 +10,12 @@ from copies.damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.emodb import CARD, EMOTIONS, SENTENCES, SPEAKERS, TOTALS, read_emodb
 from emoprobe.data.utterance import Corpus
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 
 @pytest.fixture
@@ -137,9 +138,9 @@ def test_a_link_within_the_root(emodb: Path):
 
 
 def test_through_the_config(emodb: Path):
-    config = runs.compose(["dataset=emodb", f"dataset.root={emodb}", "labels=emodb7"])
-    labels = LabelSet(**runs.plain(config.labels))
-    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    config = compose(["dataset=emodb", f"dataset.root={emodb}", "labels=emodb7"])
+    labels = LabelSet(**plain(config.labels))
+    prepared = prepare_run(config, read_corpus(config), labels)
     assert [labels.labels[item.target.distribution.argmax()] for item in prepared.items] == [
         "anger",
         "neutral",

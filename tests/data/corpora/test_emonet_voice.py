@@ -15,11 +15,12 @@ from copies.labels import label_set
 from copies.sound import sound_bytes
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.emonet_voice import CARD, TOTALS, read_emonet_voice
 from emoprobe.data.parquet import store_sound
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
 
@@ -275,15 +276,15 @@ def test_any_damage(root: Path, name: str):
 
 
 def test_a_run(root: Path):
-    config = runs.compose(["dataset=emonet_voice", f"dataset.root={root}", "labels=presence3"])
-    corpus = runs.read_corpus(config)
+    config = compose(["dataset=emonet_voice", f"dataset.root={root}", "labels=presence3"])
+    corpus = read_corpus(config)
     assert corpus.utterances == copy.read(root).utterances
-    prepared = runs.prepare_run(config, corpus, label_set("presence3"))
+    prepared = prepare_run(config, corpus, label_set("presence3"))
     shares = [list(item.target.distribution) for item in prepared.items]
     # absent, weak, strong; of the last row's rater, who scored twice, the first score counts.
     assert shares == [[0, 0.5, 0.5], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
-    config = runs.compose(["dataset=emonet_voice", f"dataset.root={root}", "+dataset.keep.target_emotion=Anger"])
-    assert len(runs.prepare_run(config, corpus, label_set("presence3")).items) == 1
+    config = compose(["dataset=emonet_voice", f"dataset.root={root}", "+dataset.keep.target_emotion=Anger"])
+    assert len(prepare_run(config, corpus, label_set("presence3")).items) == 1
 
 
 def test_the_card():

@@ -14,11 +14,12 @@ from copies.fuzz import survives
 from copies.labels import label_set
 from copies.sound import write_sound
 
-from emoprobe import runs
 from emoprobe.data.corpora.emosuperb import CARD, read_emosuperb
 from emoprobe.data.prepare import Item
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.errors import InputError
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
 
@@ -133,9 +134,9 @@ def test_other_words_pass_through_and_are_refused_later(root: Path):
     rewrite(root, "angry", "Rage")
     corpus = read_emosuperb(root)
     assert "rage" in corpus.utterances[0].votes
-    config = runs.compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
+    config = compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
     with pytest.raises(InputError, match="'rage' is none of the corpus's emotion words"):
-        runs.prepare_run(config, corpus, label_set("basic6"))
+        prepare_run(config, corpus, label_set("basic6"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- sound
@@ -303,13 +304,13 @@ def test_any_damage(root: Path, name: str):
 
 
 def test_a_run(root: Path):
-    config = runs.compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
-    corpus = runs.read_corpus(config)
+    config = compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
+    corpus = read_corpus(config)
     assert corpus.utterances == copy.read(root).utterances
-    prepared = runs.prepare_run(config, corpus, label_set("basic6"))
+    prepared = prepare_run(config, corpus, label_set("basic6"))
     assert len(prepared.items) == 8
     assert prepared.items[0].target.distribution == pytest.approx([0.6, 0.3, 0, 0, 0.1, 0], abs=1e-9)
-    policy = SplitPolicy(**{"kind": runs.plain(config.dataset.partition)["kind"]})
+    policy = SplitPolicy(**{"kind": plain(config.dataset.partition)["kind"]})
     split = split_items(prepared.items, policy)
     assert [len(part) for part in (split.train, split.development, split.test)] == [4, 2, 2]
 
@@ -323,8 +324,8 @@ def prepared(root: Path, *more: str, dataset: str = "emosuperb") -> dict[str, It
     """The items of a run by id, with the nine classes that the tables have."""
     overrides = [f"dataset={dataset}", f"dataset.root={root}", "labels=iemocap9", "dataset.missing_audio=ignore"]
     overrides += ["dataset.corpus=IEMOCAP"] if dataset == "emosuperb" else []
-    config = runs.compose([*overrides, "dataset.soft_label.outside=drop", *more])
-    items = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap9")).items
+    config = compose([*overrides, "dataset.soft_label.outside=drop", *more])
+    items = prepare_run(config, read_corpus(config), label_set("iemocap9")).items
     return {item.utterance.id: item for item in items}
 
 

@@ -15,10 +15,11 @@ from copies.labels import label_set
 from copies.sound import sound_bytes, write_sound
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.errors import InputError
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose
 
 SKIP = "dataset.on_error=skip"
 
@@ -458,17 +459,17 @@ def test_missing_sound_case_and_links(tmp_path: Path, refused):
 
 def test_a_run(root: Path):
     overrides = ["dataset=huggingface", f"dataset.path={root}", "labels=basic4"]
-    config = runs.compose(overrides)
-    corpus = runs.read_corpus(config)
+    config = compose(overrides)
+    corpus = read_corpus(config)
     assert corpus.utterances == copy.read(root).utterances
-    prepared = runs.prepare_run(config, corpus, label_set("basic4"))
+    prepared = prepare_run(config, corpus, label_set("basic4"))
     assert (len(prepared.items), [row.reason for row in prepared.skipped]) == (5, ["no_votes"])
-    config = runs.compose([*overrides, "dataset.split=test"])
-    assert len(runs.prepare_run(config, corpus, label_set("basic4")).items) == 1
+    config = compose([*overrides, "dataset.split=test"])
+    assert len(prepare_run(config, corpus, label_set("basic4")).items) == 1
 
 
 def test_a_run_with_named_splits(root: Path):
-    config = runs.compose(
+    config = compose(
         [
             "dataset=huggingface",
             f"dataset.path={root}",
@@ -476,7 +477,7 @@ def test_a_run_with_named_splits(root: Path):
             "dataset.label_names=[a,b,c,d]",
         ]
     )
-    corpus = runs.read_corpus(config)
+    corpus = read_corpus(config)
     assert ({u.split for u in corpus.utterances}, {w for u in corpus.utterances for w in u.votes}) == (
         {"fit"},
         {"a", "b", "c", "d"},

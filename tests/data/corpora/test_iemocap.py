@@ -15,7 +15,6 @@ from copies.damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.iemocap import CARD, CONSENSUS, TOTALS, WORDS, read_iemocap
 from emoprobe.data.files import MAX_LINE
 from emoprobe.data.prepare import prepare
@@ -24,6 +23,8 @@ from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 FIRST = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
 SAID = "Session1/dialog/transcriptions/Ses01F_impro01.txt"
@@ -59,7 +60,7 @@ def turn(corpus: Corpus, name: str) -> Utterance:
 
 
 def label_set(name: str) -> LabelSet:
-    return LabelSet(**runs.plain(runs.compose([f"labels={name}"]).labels))
+    return LabelSet(**plain(compose([f"labels={name}"]).labels))
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -477,17 +478,17 @@ def test_totals(whole: Path):
 
 @pytest.mark.parametrize("labels", CARD.label_sets)
 def test_every_label_set_of_the_card_fits(whole: Path, labels: str):
-    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", f"labels={labels}"])
-    corpus = runs.read_corpus(config)
-    prepared = runs.prepare_run(config, corpus, label_set(labels))
+    config = compose(["dataset=iemocap", f"dataset.root={whole}", f"labels={labels}"])
+    corpus = read_corpus(config)
+    prepared = prepare_run(config, corpus, label_set(labels))
     assert len(prepared.items) + len(prepared.skipped) == 30
     assert {row.reason for row in prepared.skipped} <= {"no_votes", "too_few_raters"}
 
 
 def test_soft_labels_by_hand(whole: Path):
-    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", "labels=iemocap4"])
-    corpus, labels = runs.read_corpus(config), label_set("iemocap4")
-    items = {item.utterance.id: item.target for item in runs.prepare_run(config, corpus, labels).items}
+    config = compose(["dataset=iemocap", f"dataset.root={whole}", "labels=iemocap4"])
+    corpus, labels = read_corpus(config), label_set("iemocap4")
+    items = {item.utterance.id: item.target for item in prepare_run(config, corpus, labels).items}
     assert labels.labels == ("anger", "happy", "neutral", "sad")
     # 5/6 neutral, 1/3 anger, 1/3 sad; 3/2 frustration are dropped.
     assert items["Ses01F_impro01_M000"].distribution == pytest.approx([2 / 9, 0, 5 / 9, 2 / 9])
@@ -498,10 +499,10 @@ def test_soft_labels_by_hand(whole: Path):
 
 
 def test_the_published_four_classes(whole: Path):
-    config = runs.compose(["dataset=iemocap4", f"dataset.root={whole}", "labels=basic4"])
+    config = compose(["dataset=iemocap4", f"dataset.root={whole}", "labels=basic4"])
     assert config.dataset.context_turns == 3
-    corpus = runs.read_corpus(config)
-    prepared = runs.prepare_run(config, corpus, label_set("basic4"))
+    corpus = read_corpus(config)
+    prepared = prepare_run(config, corpus, label_set("basic4"))
     assert len(prepared.items) == 27
     assert {item.utterance.metadata["consensus"] for item in prepared.items} == {
         *("neutral", "anger", "sad", "happy", "excited")
@@ -511,15 +512,15 @@ def test_the_published_four_classes(whole: Path):
 
 
 def test_options_reach_the_reader(whole: Path):
-    config = runs.compose(["dataset=iemocap", f"dataset.root={whole}", "dataset.context_turns=0"])
-    assert {utterance.dialogue for utterance in runs.read_corpus(config).utterances} == {None}
+    config = compose(["dataset=iemocap", f"dataset.root={whole}", "dataset.context_turns=0"])
+    assert {utterance.dialogue for utterance in read_corpus(config).utterances} == {None}
 
 
 @pytest.mark.parametrize("dataset", ["iemocap", "iemocap4"])
 def test_one_session_is_tested_and_one_develops(whole: Path, dataset: str):
-    config = runs.compose([f"dataset={dataset}", f"dataset.root={whole}", "labels=iemocap4"], "train")
-    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("iemocap4"))
-    policy = SplitPolicy(**runs.plain(config.dataset.partition))
+    config = compose([f"dataset={dataset}", f"dataset.root={whole}", "labels=iemocap4"], "train")
+    prepared = prepare_run(config, read_corpus(config), label_set("iemocap4"))
+    policy = SplitPolicy(**plain(config.dataset.partition))
     assert policy.count(prepared.items) == 5
     split = split_items(prepared.items, policy)
     sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]

@@ -19,13 +19,14 @@ from copies.damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.manifest import read_manifest
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose
 
 SKIP = "dataset.on_error=skip"
 TARGETS = "votes_WORD"
@@ -793,8 +794,8 @@ def test_a_made_up_corpus(tmp_path: Path, six: LabelSet):
     assert (first.transcript, first.dialogue) == ("Oh, no!", 'A: It broke.\nB: "Again"?')
     assert (first.row, second.row, corpus.utterances[4].row) == (2, 4, 8)
     assert second.audio.name == "anna_2.WAV"
-    config = runs.compose(["dataset=manifest", f"dataset.path={tmp_path / 'manifest.csv'}"])
-    prepared = runs.prepare_run(config, runs.read_corpus(config), six)
+    config = compose(["dataset=manifest", f"dataset.path={tmp_path / 'manifest.csv'}"])
+    prepared = prepare_run(config, read_corpus(config), six)
     assert [item.utterance.id for item in prepared.items] == ["u1", "u2", "u3", "u5", "u6"]
     np.testing.assert_array_equal(prepared.items[0].target.votes, [3, 0, 0, 0, 0, 1])
     assert [(row.id, row.reason) for row in prepared.skipped] == [("u4", "no_votes")]

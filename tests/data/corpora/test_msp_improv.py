@@ -13,7 +13,6 @@ from copies.damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.msp_improv import CARD, CONSENSUS, TOTALS, WORDS, read_msp_improv
 from emoprobe.data.files import MAX_LINE
 from emoprobe.data.prepare import prepare
@@ -22,6 +21,8 @@ from emoprobe.data.utterance import Corpus, Rating
 from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 NAME = "UTD-IMPROV-S09N-F02-P-FM07.avi"
 HEADER = f"{NAME}; N; A:3.000000; V:3.500000; D:3.000000 ; N:4.000000;\n"
@@ -50,7 +51,7 @@ def made(tmp_path: Path) -> Callable[..., Path]:
 
 
 def label_set(name: str) -> LabelSet:
-    return LabelSet(**runs.plain(runs.compose([f"labels={name}"]).labels))
+    return LabelSet(**plain(compose([f"labels={name}"]).labels))
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -357,9 +358,9 @@ def test_card_and_totals(whole: Path):
 
 
 def test_the_config_reads_and_gives_soft_labels(whole: Path):
-    config = runs.compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4"])
-    corpus, labels = runs.read_corpus(config), label_set("basic4")
-    prepared = runs.prepare_run(config, corpus, labels)
+    config = compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4"])
+    corpus, labels = read_corpus(config), label_set("basic4")
+    prepared = prepare_run(config, corpus, labels)
     assert labels.labels == ("anger", "happy", "neutral", "sad")
     assert len(prepared.items) == 51
     # Three raters, of whom one judged twice; two of four said other.
@@ -371,14 +372,14 @@ def test_the_config_reads_and_gives_soft_labels(whole: Path):
 
 def test_on_error_reaches_the_reader(made):
     root = made("junk\n\n" + HEADER)
-    config = runs.compose(["dataset=msp_improv", f"dataset.root={root}", "dataset.on_error=skip"])
-    assert len(runs.read_corpus(config).skipped) == 1
+    config = compose(["dataset=msp_improv", f"dataset.root={root}", "dataset.on_error=skip"])
+    assert len(read_corpus(config).skipped) == 1
 
 
 def test_one_session_is_tested_and_one_develops(whole: Path):
-    config = runs.compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4", "dataset.fold=5"], "train")
-    prepared = runs.prepare_run(config, runs.read_corpus(config), label_set("basic4"))
-    policy = SplitPolicy(**runs.plain(config.dataset.partition), fold=config.dataset.fold)
+    config = compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4", "dataset.fold=5"], "train")
+    prepared = prepare_run(config, read_corpus(config), label_set("basic4"))
+    policy = SplitPolicy(**plain(config.dataset.partition), fold=config.dataset.fold)
     assert policy.count(prepared.items) == 6
     split = split_items(prepared.items, policy)
     sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]

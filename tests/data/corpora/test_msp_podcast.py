@@ -13,12 +13,13 @@ from copies.damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.msp_podcast import CARD, read_msp_podcast
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Rating
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 FIRST = "MSP-PODCAST_0001_0008"
 SECOND = "MSP-PODCAST_0001_0019"
@@ -64,7 +65,7 @@ def ratings(expected: list[tuple[int, tuple, tuple]]) -> tuple[Rating, ...]:
 
 
 def label_set(name: str) -> LabelSet:
-    return LabelSet(**runs.plain(runs.compose([f"labels={name}"]).labels))
+    return LabelSet(**plain(compose([f"labels={name}"]).labels))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -314,9 +315,9 @@ def test_transcripts(podcast):
 
 def test_through_the_config(podcast):
     root = podcast()
-    config = runs.compose(["dataset=msp_podcast", f"dataset.root={root}", "labels=msp8"])
-    labels = LabelSet(**runs.plain(config.labels))
-    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    config = compose(["dataset=msp_podcast", f"dataset.root={root}", "labels=msp8"])
+    labels = LabelSet(**plain(config.labels))
+    prepared = prepare_run(config, read_corpus(config), labels)
     votes = [dict(zip(labels.labels, item.target.votes, strict=True)) for item in prepared.items]
     assert [{word: count for word, count in clip.items() if count} for clip in votes] == [
         {"neutral": 3, "happy": 1},
@@ -329,7 +330,7 @@ def test_through_the_config(podcast):
     # Of a worker's two ratings the first counts, and one vote was for Other.
     assert (prepared.items[1].target.num_raters, prepared.items[1].target.outside_votes) == (3, 1)
     assert [(row.id, row.reason) for row in prepared.skipped] == [(TEST3, "no_votes")]
-    partition = runs.plain(config.dataset.partition)
+    partition = plain(config.dataset.partition)
     assert partition["splits"] == {"train": ["train"], "development": ["development"], "test": ["test1"]}
     split = split_items(prepared.items, SplitPolicy(**partition))
     parts = (split.train, split.development, split.test, split.left_out)
@@ -347,9 +348,9 @@ def test_through_the_config(podcast):
     ],
 )
 def test_policies(podcast, options: list[str], expected: dict):
-    config = runs.compose(["dataset=msp_podcast", f"dataset.root={podcast()}", "dataset.split=train", *options])
+    config = compose(["dataset=msp_podcast", f"dataset.root={podcast()}", "dataset.split=train", *options])
     labels = label_set("msp8")
-    target = runs.prepare_run(config, runs.read_corpus(config), labels).items[1].target
+    target = prepare_run(config, read_corpus(config), labels).items[1].target
     found = {word: count for word, count in zip(labels.labels, target.votes, strict=True) if count}
     assert found == pytest.approx(expected)
 
@@ -357,19 +358,19 @@ def test_policies(podcast, options: list[str], expected: dict):
 def test_a_word_that_the_corpus_does_not_have(podcast):
     root = podcast("columns", {DETAILED: ("Neutral,", "Serene,")})
     common = ["dataset=msp_podcast", f"dataset.root={root}", "labels=msp8"]
-    config = runs.compose(common)
+    config = compose(common)
     with pytest.raises(InputError, match="'serene' is none of the corpus's emotion words"):
-        runs.prepare_run(config, runs.read_corpus(config), label_set("msp8"))
-    config = runs.compose([*common, "++dataset.soft_label.merge.serene=neutral"])
-    items = runs.prepare_run(config, runs.read_corpus(config), label_set("msp8")).items
+        prepare_run(config, read_corpus(config), label_set("msp8"))
+    config = compose([*common, "++dataset.soft_label.merge.serene=neutral"])
+    items = prepare_run(config, read_corpus(config), label_set("msp8")).items
     assert items[0].target.votes[label_set("msp8").labels.index("neutral")] == 3
 
 
 def test_four_classes_of_the_test_split(podcast):
     root = podcast()
-    config = runs.compose(["dataset=msp_podcast", f"dataset.root={root}", "dataset.split=test1", "labels=basic4"])
+    config = compose(["dataset=msp_podcast", f"dataset.root={root}", "dataset.split=test1", "labels=basic4"])
     labels = label_set("basic4")
-    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    prepared = prepare_run(config, read_corpus(config), labels)
     assert dict(zip(labels.labels, prepared.items[0].target.votes, strict=True)) == {
         "anger": 0,
         "happy": 0,

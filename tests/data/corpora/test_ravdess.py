@@ -10,11 +10,12 @@ from copies import ravdess as copy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe import runs
 from emoprobe.data.corpora.ravdess import CARD, TOTALS, read_ravdess
 from emoprobe.data.utterance import Corpus
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.settings import compose, plain
 
 WORDS = ["neutral", "calm", "happy", "sad", "anger", "fear", "disgust", "surprise"]
 
@@ -96,9 +97,9 @@ def test_links_within_the_root(ravdess: Path):
 
 
 def test_through_the_config(ravdess: Path):
-    config = runs.compose(["dataset=ravdess", f"dataset.root={ravdess}", "labels=ravdess8"])
-    labels = LabelSet(**runs.plain(config.labels))
-    prepared = runs.prepare_run(config, runs.read_corpus(config), labels)
+    config = compose(["dataset=ravdess", f"dataset.root={ravdess}", "labels=ravdess8"])
+    labels = LabelSet(**plain(config.labels))
+    prepared = prepare_run(config, read_corpus(config), labels)
     assert [labels.labels[item.target.distribution.argmax()] for item in prepared.items[::3]] == WORDS
     assert (config.dataset.partition.kind, config.dataset.partition.by) == ("kfold", "speaker")
     assert {config.labels.name} == set(CARD.label_sets)

@@ -47,7 +47,7 @@ def read_emonet_voice(
 
     Args:
         root: Folder with the Parquet files, in itself or in any subfolder.
-        cache_dir: Cache folder; see `emoprobe.cache.cache_folder`.
+        cache_dir: Cache folder; see `emoprobe.system.cache.cache_folder`.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
 
     Returns:

@@ -82,7 +82,7 @@ def read_huggingface(
         split_column: Split name; goes before the one that a file's name tells.
         transcript_column: Words spoken.
         dialogue_column: Text of the previous turns.
-        cache_dir: Cache folder for sound; see `emoprobe.cache.cache_folder`.
+        cache_dir: Cache folder for sound; see `emoprobe.system.cache.cache_folder`.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
         name: Name of the corpus; the folder's or the hub's name by default.
 

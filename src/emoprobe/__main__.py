@@ -1,0 +1,7 @@
+"""``python -m emoprobe``: the console command."""
+
+import sys
+
+from emoprobe.cli import main
+
+sys.exit(main())

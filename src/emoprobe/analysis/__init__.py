@@ -1,0 +1,1 @@
+"""Beliefs and votes become a judgement. Needs no model."""

@@ -1,0 +1,53 @@
+"""The human side of what is evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emoprobe.run.cell import EVALUATED_VOTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from emoprobe.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The evaluated utterances' human side, row by row as in ``utterances.parquet``.
+
+    Args:
+        frame: One row per evaluated utterance, index = utterance id.
+        distribution: Soft labels ``[utterances, labels]``.
+        votes: Vote counts ``[utterances, labels]``.
+        prior: Vote prior ``[labels]`` of the training split, or of the evaluated utterances.
+        prior_source: ``training votes`` or ``evaluated votes``.
+    """
+
+    frame: pd.DataFrame
+    distribution: np.ndarray
+    votes: np.ndarray
+    prior: np.ndarray
+    prior_source: str
+
+
+def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
+    """Targets of the evaluated utterances, and the vote prior that may be known of them.
+
+    The prior is that of the training split's utterances that are not evaluated; where there are none it is that of the
+    evaluated utterances, and every row that uses it says so.
+    """
+    import numpy as np
+
+    from emoprobe.metrics.floors import vote_prior
+
+    evaluated = utterances[utterances["role"] == "evaluated"].set_index("utterance_id")
+    votes = evaluated[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
+    target = evaluated[[f"target_{label}" for label in labels.labels]].to_numpy(np.float64)
+    training = utterances[utterances["role"] == "training"]
+    source = training if len(training) else evaluated
+    counts = source[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
+    prior = np.asarray(vote_prior(counts), dtype=np.float64)
+    return Targets(evaluated, target, votes, prior, "training votes" if len(training) else EVALUATED_VOTES)

@@ -1,0 +1,132 @@
+"""What a value is measured by: the floors and the human ceiling of the very clips that it was computed on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emoprobe.analysis.cells import clusters_of
+from emoprobe.metrics.ceiling import resampled_share, share_of_range
+from emoprobe.metrics.floors import floors
+from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.intervals import CALIBRATION_ERRORS, expanded_percentiles, tail_probability
+from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
+from emoprobe.metrics.truths import Truths
+from emoprobe.run.cell import EVALUATED_VOTES
+
+if TYPE_CHECKING:
+    from emoprobe.analysis.targets import Targets
+
+LEVEL = 0.95
+REFITS = 20
+"""Resamples to which the ceiling's mixture is fitted anew, at most one per fifty resamples."""
+DRAWN = 40_000
+"""True distributions to draw of all clips together, four to twenty of each: more change no mean over many clips."""
+PLACED = tuple(name for name in METRICS if name not in CALIBRATION_ERRORS)
+"""Metrics with a range and an interval. Calibration errors have no ceiling, since the majority label of a few votes is
+more certain than a rater, and no interval, since a bootstrap interval covers a small one less often than it says."""
+
+Intervals = dict[str, list[float]]
+
+
+class Yardstick:
+    """Floors and ceiling of one set of clips, and one set of resamples of their speakers that all values share.
+
+    They are what an evaluation of these clips alone would have: a prior of evaluated votes is one of these clips'.
+
+    Args:
+        targets: Of all clips.
+        kept: Which clips it is of, boolean ``[utterances]``, at least one.
+        resamples: Of speakers, 0 for no intervals.
+    """
+
+    def __init__(self, targets: Targets, kept: np.ndarray, resamples: int) -> None:
+        self.target, self.votes = targets.distribution[kept], targets.votes[kept]
+        prior = None if targets.prior_source == EVALUATED_VOTES else targets.prior
+        self.predictions = floors(self.target, self.votes, prior=prior)
+        self.floors = {name: evaluate(pred, self.target, self.votes) for name, pred in self.predictions.items()}
+        raters = targets.frame["num_raters"].astype("Float64").to_numpy(float, na_value=math.nan)[kept]
+        self.truths = Truths(self.votes, self.target, num_raters=raters, draws=max(4, min(20, DRAWN // len(raters))))
+        self.ceiling = self.truths.scores()
+        clusters = [name for name, keep in zip(clusters_of(targets.frame), kept, strict=True) if keep]
+        self._numbers = number_clusters(clusters, len(clusters))
+        self.num_clusters = int(self._numbers.max()) + 1
+        self._drawn = None
+        if resamples:
+            self._drawn = draw_clusters(np.random.default_rng(0), self.num_clusters, resamples)
+        self._resampled: tuple[Values, Values] | None = None
+
+    def resample(self, pred: np.ndarray) -> Values:
+        """Values of a prediction of these clips on the resamples, metric of `PLACED` -> ``[resamples]``."""
+        measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=PLACED)
+        return measure(self._drawn)
+
+    def ends(self, values: Values) -> Intervals:
+        """Intervals of resampled values; metrics that have none, as with a single speaker, are left out."""
+        found = {name: expanded_percentiles(array, self.num_clusters, level=LEVEL) for name, array in values.items()}
+        return {name: list(pair) for name, pair in found.items() if not math.isnan(pair[0])}
+
+    @property
+    def _ends_of_range(self) -> tuple[Values, Values]:
+        """The prior floor and the ceiling on the resamples, computed once."""
+        if self._resampled is None:
+            refits = min(REFITS, len(self._drawn) // 50) if self.num_clusters > 1 else 0
+            ceiling = self.truths.resampled(self._numbers, self._drawn, refits=refits)
+            self._resampled = self.resample(self.predictions["prior"]), ceiling
+        return self._resampled
+
+    def floor_intervals(self, name: str) -> Intervals:
+        """Of a floor; empty without resamples."""
+        return {} if self._drawn is None else self.ends(self.resample(self.predictions[name]))
+
+    @property
+    def ceiling_intervals(self) -> Intervals:
+        """Of the ceiling; empty without resamples, or where there is no ceiling."""
+        return {} if self._drawn is None else self.ends(self._ends_of_range[1])
+
+    def shares(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Where values lie between the prior floor (0) and the ceiling (1) of these clips."""
+        floor = self.floors["prior"]
+        return {
+            name: share_of_range(metrics[name], floor[name], self.ceiling[name], METRICS[name].higher_is_better)
+            for name in PLACED
+        }
+
+    def share_intervals(self, values: Values) -> Intervals:
+        """Intervals of the shares: value, floor and ceiling vary together, over the same resamples.
+
+        Where the ceiling is no better than the floor in more resamples than an interval leaves out at one end, the
+        share has no bound, and no interval is given.
+        """
+        floor, ceiling = self._ends_of_range
+        tail = tail_probability(self.num_clusters, LEVEL) if self.num_clusters > 1 else 0.0
+        found = {}
+        for name, top in ceiling.items():
+            share = resampled_share(values[name], floor[name], top, METRICS[name].higher_is_better)
+            if np.isnan(share).mean() <= tail:
+                found[name] = share
+        return self.ends(found)
+
+
+class Yardsticks:
+    """The yardstick of every set of clips that is asked for, each made once.
+
+    Args:
+        targets: Of all clips.
+        resamples: As in `Yardstick`.
+    """
+
+    def __init__(self, targets: Targets, resamples: int) -> None:
+        self._targets, self._resamples = targets, resamples
+        self._made: dict[bytes, Yardstick] = {}
+        self.whole = self.of(np.ones(len(targets.distribution), dtype=bool))
+
+    def of(self, kept: np.ndarray) -> Yardstick:
+        """That of some clips, boolean ``[utterances]``."""
+        key = np.packbits(kept).tobytes()
+        if key not in self._made:
+            self._made[key] = Yardstick(self._targets, kept, self._resamples)
+        return self._made[key]

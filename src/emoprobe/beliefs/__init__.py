@@ -1,0 +1,1 @@
+"""Distributions without a model: calibration, post-hoc scaling, ensembles, pools, cross-fitting."""

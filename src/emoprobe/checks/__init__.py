@@ -1,0 +1,1 @@
+"""What is checked of a model before its numbers are believed."""

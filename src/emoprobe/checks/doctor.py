@@ -1,0 +1,312 @@
+"""Self-checks of a model on real speech: does it hear, and is every shortcut exact?
+
+Command: ``python -m emoprobe doctor model=... [prompt=... labels=...]``. Every line is one check with its largest
+difference; the exit status is 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emoprobe.cli.entry import command
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from emoprobe.models.base import Question, SpeechFoundationModel
+
+# Largest difference of a token's log-probability, nats, between two ways that must agree.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5}
+# Largest total variation between the label distributions in bfloat16 and in float32.
+DTYPE_TOLERANCE = 0.1
+DTYPES = "bfloat16 against float32"
+GENERATED = 8  # tokens of the answer that is checked
+INSTRUCTED = "[instruction/single_word,instruction/lettered_options]"  # what an instructed model is asked by default
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One check.
+
+    Args:
+        check: What was compared.
+        difference: The largest difference found; None where nothing could be compared.
+        tolerance: What is allowed: at most this, or at least this where ``least`` is set.
+        least: Whether the difference must reach the tolerance (the sound must matter).
+        note: Units, or why the check does not apply.
+    """
+
+    check: str
+    difference: float | None
+    tolerance: float = 0.0
+    least: bool = False
+    note: str = "nats"
+
+    @property
+    def applies(self) -> bool:
+        """Whether anything was compared."""
+        return self.difference is not None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check passed; one that does not apply has not failed."""
+        if self.difference is None:
+            return True
+        return self.difference >= self.tolerance if self.least else self.difference <= self.tolerance
+
+
+def examine(
+    sfm: SpeechFoundationModel,
+    waveforms: Sequence[Tensor],
+    questions: Sequence[Question],
+    *,
+    other_dtype: bool = True,
+) -> list[Verdict]:
+    """Every check of a model.
+
+    Args:
+        sfm: The model.
+        waveforms: At least two clips of different length, ``[samples]`` at the model's rate.
+        questions: Questions with continuations.
+        other_dtype: Whether to compare bfloat16 with float32, for which a copy of the model is made.
+    """
+    tolerance = TOLERANCE.get(sfm.dtype, TOLERANCE["bfloat16"])
+    return [
+        Verdict("batch of 1 against all clips", _batch(sfm, waveforms, questions), tolerance),
+        _padding(sfm, waveforms, questions, tolerance),
+        Verdict("shared prefix against a full forward pass", _full(sfm, waveforms, questions), tolerance),
+        Verdict("order of clips, questions and labels", _order(sfm, waveforms, questions), tolerance),
+        _dtypes(sfm, waveforms, questions) if other_dtype else Verdict(DTYPES, None, note="not run"),
+        *_hearing(sfm, waveforms, questions),
+        _placeholders(sfm, waveforms, questions),
+        Verdict("generated text against its tokens' scores", _generation(sfm, waveforms, questions), tolerance),
+        _greedy(sfm, waveforms, questions, tolerance),
+    ]
+
+
+def _scores(sfm: SpeechFoundationModel, waveforms, questions, **options) -> Tensor:
+    """Log-probability of every continuation token, ``[clips, tokens of all continuations]``."""
+    import torch
+
+    scores = sfm.score(sfm.encode(waveforms, **options), questions)
+    return torch.cat([values for question in scores for values in question], dim=-1)
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    """Largest absolute difference; infinite where a number is not finite."""
+    import math
+
+    gap = (a - b).abs().max().item()
+    return gap if math.isfinite(gap) else math.inf
+
+
+def _batch(sfm, waveforms, questions) -> float:
+    import torch
+
+    alone = torch.cat([_scores(sfm, [waveform], questions) for waveform in waveforms])
+    return _gap(_scores(sfm, waveforms, questions), alone)
+
+
+def _padding(sfm, waveforms, questions, tolerance: float) -> Verdict:
+    name = "left against right padding"
+    if not sfm.pads:
+        return Verdict(name, None, note="does not apply: the decoder sees no padding")
+    right = _scores(sfm, waveforms, questions, padding="right")
+    return Verdict(name, _gap(_scores(sfm, waveforms, questions, padding="left"), right), tolerance)
+
+
+def _full(sfm, waveforms, questions) -> float:
+    """Scores of a batch against one plain forward pass per clip, question and label."""
+    import torch
+
+    scores = sfm.score(sfm.encode(waveforms), questions)
+    worst = 0.0
+    for clip, waveform in enumerate(waveforms):
+        for question, ours in zip(questions, scores, strict=True):
+            for continuation, values in zip(question.continuations, ours, strict=True):
+                logits = sfm.reference(waveform, question, continuation[:-1]).log_softmax(-1)
+                expected = logits[-len(continuation) :].gather(-1, torch.tensor(continuation)[:, None])[:, 0]
+                worst = max(worst, _gap(values[clip], expected))
+    return worst
+
+
+def _order(sfm, waveforms, questions) -> float:
+    import torch
+
+    from emoprobe.models.base import Question
+
+    turned = [Question(question.prefix, question.continuations[::-1]) for question in reversed(questions)]
+    scores = sfm.score(sfm.encode(waveforms[::-1]), turned)
+    back = torch.cat([values for question in reversed(scores) for values in reversed(question)], dim=-1)
+    return _gap(back.flip(0), _scores(sfm, waveforms, questions))
+
+
+def _dtypes(sfm, waveforms, questions) -> Verdict:
+    """Total variation between label distributions of the same model in the two precisions, with and without sound."""
+    import torch
+
+    name = DTYPES
+    if getattr(sfm.model, "is_quantized", False):
+        return Verdict(name, None, note="does not apply: the weights are quantised")
+    try:
+        other = sfm.around(copy.deepcopy(sfm.model).to(torch.bfloat16 if sfm.dtype == "float32" else torch.float32))
+    except (torch.OutOfMemoryError, MemoryError):
+        return Verdict(name, None, note="not run: no memory for a second copy")
+
+    def shares(model) -> list[Tensor]:
+        contexts = [model.encode(waveforms), model.encode_without_audio()]
+        scores = [question for context in contexts for question in model.score(context, questions)]
+        return [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores]
+
+    pairs = zip(shares(sfm), shares(other), strict=True)
+    difference = max((a - b).abs().sum(-1).max().item() / 2 for a, b in pairs)
+    return Verdict(name, difference, DTYPE_TOLERANCE, note="total variation")
+
+
+def _hearing(sfm, waveforms, questions) -> list[Verdict]:
+    """The scores must depend on the sound: on its presence, and on which clip it is."""
+    from emoprobe.readout.hearing import DEAF, sound_effects
+
+    floor = max(DEAF, 0.0 if sfm.dtype == "float32" else 1e-2)
+    effects = sound_effects(sfm, waveforms[0], questions[0])
+    shorter = min(map(len, waveforms[:2]))  # of one length, or the mere number of placeholders would tell them apart
+    two = _scores(sfm, [waveform[:shorter] for waveform in waveforms[:2]], questions[:1])
+    effects["another clip"] = _gap(two[0], two[1])
+    return [
+        Verdict(f"the clip against {name}", effect, floor, least=True)
+        for name, effect in effects.items()
+        if name != "reversed"
+    ]
+
+
+def _placeholders(sfm, waveforms, questions) -> Verdict:
+    """What is asked is, token by token, what the model's processor makes of the whole chat with the sound in it."""
+    name = "placeholders of the sound"
+    family = getattr(sfm, "family", None)
+    if family is None:
+        return Verdict(name, None, note="does not apply: the sound is not in the prompt")
+    state = sfm.encode(waveforms).state
+    wrong = 0
+    for waveform, tokens, embeddings in zip(waveforms, state.tokens, state.embeddings, strict=True):
+        wrong += len(tokens) != len(embeddings) or family.audio_token_id not in tokens
+        for question in questions:
+            prefix = question.prefix[: len(question.prefix) - question.added]
+            place = prefix.index(family.audio_token_id)
+            ours = [*prefix[:place], *tokens, *prefix[place + 1 :]]
+            wrong += ours != family.inputs(question.prompt, waveform)["input_ids"][0].tolist()
+    return Verdict(name, float(wrong), 0.0, note="chats with other tokens than the processor's")
+
+
+def _answers(sfm, waveforms, questions, keep=None):
+    return sfm.generate(sfm.encode(waveforms), questions, max_new_tokens=GENERATED, keep=keep)
+
+
+def _generation(sfm, waveforms, questions) -> float:
+    """Log-probabilities that generation reports of its own tokens, against scoring the same tokens."""
+    import torch
+
+    from emoprobe.models.base import Question
+
+    worst = 0.0
+    question = questions[0]
+    for clip, generation in enumerate(_answers(sfm, waveforms, [question])[0]):
+        if not generation.tokens:
+            continue
+        again = _answers(sfm, waveforms, [question], keep=[generation.tokens])[0][clip]
+        count = len(generation.tokens)
+        reported = again.kept_logits[:count].diagonal() - again.log_normalizer[:count]
+        asked = Question(question.prefix, ((*generation.tokens, 0),))
+        scored = sfm.score(sfm.encode([waveforms[clip]]), [asked])[0][0][0, :-1]
+        worst = max(worst, _gap(reported, torch.as_tensor(scored)))
+    return worst
+
+
+def _greedy(sfm, waveforms, questions, tolerance: float) -> Verdict:
+    """What is generated first is what the logits of a plain forward pass rank first, unless two nearly tie.
+
+    Tokens that the checkpoint's own generation settings forbid or penalise are its business; the check compares the raw
+    logits that are reported with the plain ones.
+    """
+    question = questions[0]
+    worst = 0.0
+    for waveform in waveforms:
+        plain = sfm.reference(waveform, question)[-1]
+        everything = list(range(len(plain)))
+        answer = sfm.generate(sfm.encode([waveform]), [question], max_new_tokens=1, keep=[everything])[0][0]
+        worst = max(worst, _gap(answer.kept_logits[0] - answer.log_normalizer[0], plain.log_softmax(-1)))
+    return Verdict("reported logits against a plain forward pass", worst, tolerance)
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """One line per check."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("verdict", "check", "largest difference", "allowed"):
+        table.add_column(column, justify="right" if column.startswith("largest") else "left")
+    for verdict in verdicts:
+        if not verdict.applies:
+            table.add_row("-", verdict.check, "", verdict.note)
+            continue
+        sign = "at least" if verdict.least else "at most"
+        allowed = f"{sign} {verdict.tolerance:g} ({verdict.note})"
+        word = "[green]passed[/green]" if verdict.passed else "[bold red]FAILED[/bold red]"
+        table.add_row(word, verdict.check, f"{verdict.difference:.2e}", allowed)
+    Console(width=120 if not sys.stdout.isatty() else None).print(table)
+
+
+def run(overrides: Sequence[str]) -> bool:
+    """Load the configured model and examine it on clips of the bundled corpus; returns whether everything passed."""
+    import logging
+
+    import torch
+    from hydra.utils import instantiate
+
+    from emoprobe.data.audio import read_audio
+    from emoprobe.data.corpora.demo import read_demo
+    from emoprobe.labels import LabelSet
+    from emoprobe.prompts.prompt import make_prompts
+    from emoprobe.readout.plan import Plans
+    from emoprobe.settings import build, call, compose, plain
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    given = any(item.startswith("prompt=") for item in overrides)
+    config = compose(overrides)
+    sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+    if not given:
+        config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else 'whisper_all'}"])
+    labels = build(LabelSet, plain(config.labels), "labels")
+    plans = Plans(sfm, make_prompts(plain(config.prompt), labels), labels)
+    utterances = read_demo().utterances
+    chosen = [utterances[i] for i in (0, len(utterances) // 3, len(utterances) - 1)]
+    clips = [read_audio(utterance.audio, sfm.sampling_rate) for utterance in chosen]
+    waveforms = [torch.from_numpy(clip.waveform)[: len(clip.waveform) * (3 - i) // 3] for i, clip in enumerate(clips)]
+    seconds = ", ".join(f"{len(waveform) / sfm.sampling_rate:.1f} s" for waveform in waveforms)
+    print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {len(plans.samples)} prompts, clips of {seconds}")
+    verdicts = examine(sfm, waveforms, [plan.question for plan in plans.samples])
+    print_verdicts(verdicts)
+    return all(verdict.passed for verdict in verdicts)
+
+
+@command(mistake=2)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emoprobe doctor",
+        description="Check a model on real speech: does it hear, and do batches, padding, shared prefixes, precision "
+        "and generation give the same numbers as plain forward passes?",
+        epilog="Example: python -m emoprobe doctor model=qwen2_audio model.path=DIR prompt=instruction/single_word",
+    )
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides: model=... model.path=... prompt=... labels=...")
+    parsed = parser.parse_args(arguments)
+    return 0 if run(parsed.overrides) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Corpora from the command line: ``python -m emoprobe data card NAME``, ``check`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from emoprobe.cli.entry import command
+from emoprobe.errors import InputError
+from emoprobe.system.output import write_parquet
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emoprobe data",
+        description="What a corpus is, whether a copy of it is whole, and what its raters said.",
+        epilog="Examples: python -m emoprobe data card iemocap; "
+        "python -m emoprobe data check dataset=cremad dataset.root=DIR; "
+        "python -m emoprobe data show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="card|check|show")
+    card = commands.add_parser("card", help="print a corpus's card: licence, access, raters, splits")
+    card.add_argument("name", nargs="?", help="the corpus; without it, all are listed")
+    check = commands.add_parser(
+        "check",
+        help="check a copy: sound, votes, speakers, published totals",
+        description="Exit status: 0 if no problem was found, 1 if one was, 2 if the corpus cannot be read.",
+    )
+    check.add_argument("--no-sound", action="store_true", help="do not read the sound files")
+    check.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="threads that read (default: %(default)s)"
+    )
+    show = commands.add_parser("show", help="print utterances, votes and soft labels; draw the corpus's ambiguity")
+    show.add_argument("-n", "--number", type=int, default=10, help="utterances to print (default: %(default)s)")
+    show.add_argument("--sort", choices=("corpus", "entropy"), default="corpus", help="order (default: %(default)s)")
+    for each in (check, show):
+        each.add_argument("overrides", nargs="*", help="Hydra overrides: dataset=NAME dataset.root=DIR labels=NAME")
+        each.add_argument("-o", "--output", type=Path, help="folder to write to")
+    return parser.parse_args(arguments)
+
+
+@command(mistake=2)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    parsed = parse_arguments(arguments)
+    if parsed.command == "card":
+        print_card(parsed.name)
+    elif parsed.command == "check":
+        return check(parsed)
+    else:
+        show(parsed)
+    return 0
+
+
+def print_card(name: str | None) -> None:
+    """Print a corpus's card, or the list of all.
+
+    Raises:
+        InputError: There is no such corpus.
+    """
+    from emoprobe.data.corpora import NAMES
+
+    if name is None:
+        for known in NAMES:
+            print(f"{known:<14}{_module(known).CARD.title}")
+        return
+    if name not in NAMES:
+        raise InputError(f"unknown corpus {name!r}", field="name", remedy=f"Use one of {', '.join(NAMES)}.")
+    module = _module(name)
+    card = module.CARD
+    print(f"{card.title}{' (SYNTHETIC)' if card.synthetic else ''}\n")
+    for title, text in (
+        ("use", f"dataset={name}"),
+        ("licence", card.licence),
+        ("access", card.access),
+        ("citation", card.citation),
+        ("raters", card.raters),
+        ("words", ", ".join(card.words)),
+        ("label sets", ", ".join(f"labels={labels}" for labels in card.label_sets)),
+        ("splits", card.splits),
+        ("notes", card.notes),
+        ("defects", "; ".join(f"{item}: {what}" for item, what in card.defects.items())),
+        ("totals", "; ".join(f"{total.what} {total.expected:,}" for total in getattr(module, "TOTALS", ()))),
+    ):
+        if text:
+            print(textwrap.fill(text, 110, initial_indent=f"{title:<12}", subsequent_indent=" " * 12))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"emoprobe.data.corpora.{name}")
+
+
+def _read(overrides: Sequence[str], *defaults: str):
+    """``(config, corpus, label set, prepared)`` of a whole corpus; sound is not looked for."""
+    from emoprobe.labels import LabelSet
+    from emoprobe.recipes.inputs import prepare_run, read_corpus
+    from emoprobe.settings import build, compose, plain
+
+    config = compose(["dataset.split=all", *defaults, *overrides])
+    labels = build(LabelSet, plain(config.labels), "labels")
+    corpus = read_corpus(config)
+    return config, corpus, labels, prepare_run(config, corpus, labels, missing_audio="ignore")
+
+
+def check(parsed: argparse.Namespace) -> int:
+    """Check a copy of a corpus; 1 if there is a problem."""
+    from emoprobe.data.audio import AudioLimits
+    from emoprobe.data.check import check_corpus, print_findings, save_findings
+    from emoprobe.settings import build, plain
+
+    config, corpus, labels, prepared = _read(parsed.overrides, "dataset.on_error=skip")
+    module = sys.modules.get(str(config.dataset.reader._target_).rpartition(".")[0])
+    root = config.dataset.get("root")
+    findings = check_corpus(
+        corpus,
+        prepared,
+        labels,
+        root=Path(os.path.expanduser(root)).absolute() if root else None,
+        totals=getattr(module, "TOTALS", ()),
+        check_sound=getattr(module, "check_sound", None),
+        missing_audio=config.dataset.missing_audio,
+        limits=build(AudioLimits, plain(config.dataset.audio), "dataset.audio"),
+        sound=not parsed.no_sound,
+        workers=max(1, parsed.workers),
+        progress=sys.stderr.isatty(),
+    )
+    print(f"{corpus.card.title}, label set {labels.name}")
+    print_findings(findings)
+    if parsed.output is not None:
+        print(f"Written: {', '.join(str(file) for file in save_findings(findings, parsed.output))}")
+    problems = sum(finding.level == "problem" for finding in findings)
+    print(f"{problems} problem{'s' if problems != 1 else ''} found")
+    return 1 if problems else 0
+
+
+def show(parsed: argparse.Namespace) -> None:
+    """Print utterances with their votes, and draw the corpus's ambiguity."""
+    from emoprobe.recipes.inputs import soft_label_policy
+    from emoprobe.report.corpus import print_utterances, save_ambiguity
+    from emoprobe.run.folder import utterances_frame
+
+    config, corpus, labels, prepared = _read(parsed.overrides)
+    policy = soft_label_policy(config)
+    print(f"{corpus.card.title}, label set {labels.name}; {policy.name} ({policy.hash})")
+    print_utterances(prepared, labels, parsed.number, by_entropy=parsed.sort == "entropy")
+    if parsed.output is not None:
+        parsed.output.mkdir(parents=True, exist_ok=True)
+        frame = utterances_frame(prepared, labels, policy)
+        write_parquet(frame, parsed.output / "utterances.parquet")
+        files = save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
+        print(f"Written: {', '.join(map(str, [parsed.output / 'utterances.parquet', *files]))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Prompts, and how the answers to them are written and parsed."""

@@ -1,0 +1,1 @@
+"""Whole studies, each read from top to bottom."""

@@ -1,0 +1,259 @@
+"""Paired tests between readouts of one or several runs, on the utterances they share.
+
+Command: ``python -m emoprobe compare RUN... [--cells KEY=VALUE,...]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoprobe.cli.entry import command
+from emoprobe.errors import InputError
+from emoprobe.run.cell import KEYS, saw_its_votes
+from emoprobe.system.output import write_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from emoprobe.metrics.significance import PairedTest
+
+MAX_CELLS = 40
+SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, and comes last"
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line of ``python -m emoprobe compare``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emoprobe compare",
+        description="Paired permutation tests between all readouts of the given runs, exchanging whole speakers, with "
+        "p-values adjusted for all comparisons (Holm), 95 % intervals and effect sizes.",
+        epilog="Example: python -m emoprobe compare RUN_A RUN_B --cells calibration=none",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of the same corpus and labels")
+    parser.add_argument(
+        "--cells",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="keep cells of this model, prompt, readout, variant or calibration; several times for a choice of them",
+    )
+    parser.add_argument("--metric", default="js_divergence", help="what is compared (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, default=2000, help="exchanges and resamples (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
+    return parser.parse_args(arguments)
+
+
+@command()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parsed = parse_arguments(arguments)
+    frame = compare_runs(parsed.runs, parsed.cells, parsed.metric, resamples=parsed.resamples)
+    print_comparisons(frame, parsed.metric)
+    if parsed.output is not None:
+        parsed.output.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(frame, parsed.output)
+        print(f"Written: {parsed.output}")
+    return 0
+
+
+def compare_runs(
+    folders: Sequence[Path], cells: Sequence[str] = (), metric: str = "js_divergence", *, resamples: int = 2000
+) -> pd.DataFrame:
+    """Paired tests of all pairs of readouts.
+
+    Args:
+        folders: Run folders.
+        cells: Choices ``KEY=VALUE,...``; a cell takes part if it fits one of them, all if there is none.
+        metric: Name of the metric.
+        resamples: Random exchanges of speakers, and resamples of the intervals.
+
+    Returns:
+        One row per pair: a, b, difference (a - b), low, high (95 %), p_value, adjusted_p_value (Holm), effect_size
+        (Cohen's d_z over speakers), num_utterances, num_clusters, num_dropped (without a distribution in one), note
+        (why there is no test, empty where there is one), fitted_on_a and fitted_on_b. A name bears the marks of the
+        metric table: ``**`` where a cell was fitted on the votes that it is judged by.
+
+    Raises:
+        InputError: A folder is no run, the runs differ in corpus, label set, policy or targets, share no utterance, or
+            there are fewer than two or more than 40 cells.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from emoprobe.analysis.cells import clusters_of
+    from emoprobe.metrics.functional import METRICS
+    from emoprobe.metrics.significance import compare_all
+    from emoprobe.report.tables import mark_of
+
+    if metric not in METRICS:
+        raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")
+    wanted = [_choice(text) for text in cells]
+    kept = []
+    for folder, predictions in _read(folders).items():
+        for keys, rows in predictions.groupby(list(KEYS), observed=True, sort=False):
+            named = dict(zip(KEYS, map(str, keys), strict=True))
+            if not wanted or any(all(named[key] == value for key, value in choice.items()) for choice in wanted):
+                kept.append((folder, named, rows.set_index("utterance_id")))
+    found, fitted = {}, {}
+    for folder, named, rows in kept:
+        of = " + ".join(sorted(set(rows["fitted_on"].astype(str)))) if "fitted_on" in rows else ""
+        name = _name(folder, named, kept) + mark_of(of)
+        found[name], fitted[name] = rows, of
+    if not 2 <= len(found) <= MAX_CELLS:
+        names = "; ".join(list(found)[:MAX_CELLS])
+        raise InputError(
+            f"{len(found)} cells are to be compared, and 2 to {MAX_CELLS} can be",
+            field="--cells",
+            remedy=f"Choose with --cells KEY=VALUE,...; found: {names or 'none'}.",
+        )
+    ids = _common(found)
+    first = next(iter(found.values())).loc[ids]
+    labels = [name.removeprefix("p_") for name in first.columns if name.startswith("p_")]
+    target, votes = (first[[f"{part}_{label}" for label in labels]].to_numpy(float) for part in ("target", "votes"))
+    for name, rows in found.items():
+        if not np.allclose(rows.loc[ids, [f"target_{label}" for label in labels]].to_numpy(float), target, atol=1e-9):
+            raise InputError(
+                f"{name} was judged against other targets", remedy="Compare runs of one soft-label policy."
+            )
+    predictions = {
+        name: rows.loc[ids, [f"p_{label}" for label in labels]].to_numpy(float) for name, rows in found.items()
+    }
+    results = compare_all(predictions, target, votes, clusters_of(first), metric, resamples=resamples)
+    return pd.DataFrame(
+        {
+            "a": result.name_a,
+            "b": result.name_b,
+            "metric": metric,
+            **{name: getattr(result.test, name) for name in ("difference", "low", "high", "p_value")},
+            "adjusted_p_value": result.adjusted_p_value,
+            **{name: getattr(result.test, name) for name in ("effect_size", "num_utterances", "num_clusters")},
+            "num_dropped": result.num_dropped,
+            "note": _untested(result.test),
+            "fitted_on_a": fitted[result.name_a],
+            "fitted_on_b": fitted[result.name_b],
+        }
+        for result in results
+    )
+
+
+def _untested(test: PairedTest) -> str:
+    """Why a test says nothing, empty where it does."""
+    if not test.num_utterances:
+        return "not testable: no clip with both"
+    if test.num_clusters < 2:
+        return "not testable: one speaker"
+    return "" if math.isfinite(test.difference) else "not testable: no finite difference"
+
+
+def _choice(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for key, equals, value in pairs:
+        if key.strip() not in KEYS or not equals or not value.strip():
+            what = f"{text!r} is no choice of cells"
+            raise InputError(what, field="--cells", remedy=f"Give KEY=VALUE,...; keys are {', '.join(KEYS)}.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _name(folder: str, named: Mapping[str, str], cells: Sequence[tuple]) -> str:
+    """What tells a cell from the others."""
+    parts = [folder] if len({other for other, *_ in cells}) > 1 else []
+    parts += [
+        named[key] for key in KEYS if len({keys[key] for _, keys, _ in cells}) > 1 and named[key] not in ("", "-")
+    ]
+    return " ".join(parts) or named["readout"]
+
+
+def _read(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Shortest telling name of each folder -> its predictions; all of one corpus, label set and policy."""
+    import pandas as pd
+
+    from emoprobe.run import integrity
+
+    found, facts = {}, {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        home = folder if (folder / "run.json").is_file() else folder.parent
+        try:
+            record = json.loads((home / "run.json").read_text(encoding="utf-8"))
+            facts[folder] = {
+                "label set": record["labels"]["hash"],
+                "corpus": record["corpus"]["name"],
+                "soft-label policy": record["soft_label_policy"]["hash"],
+            }
+            found[folder] = pd.read_parquet(folder / "predictions.parquet")
+            integrity.check_predictions(folder, record, found[folder])
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"the folder holds no readable run.json and predictions.parquet: {error}",
+                file=folder,
+                remedy="Give run folders.",
+            ) from error
+    for name in ("label set", "corpus", "soft-label policy"):
+        different = {values[name] for values in facts.values()}
+        if len(different) > 1:
+            what = f"the runs differ in their {name}: {', '.join(sorted(different))}"
+            raise InputError(what, field="RUN", remedy="Compare runs that were judged alike.")
+    return {_short(folder, list(found)): frame for folder, frame in found.items()}
+
+
+def _short(folder: Path, others: Sequence[Path]) -> str:
+    """The last parts of a path that tell it from the others."""
+    for count in range(1, len(folder.parts) + 1):
+        name = "/".join(folder.parts[-count:])
+        if sum("/".join(other.parts[-count:]) == name for other in others) == 1:
+            return name
+    return str(folder)
+
+
+def _common(found: Mapping[str, pd.DataFrame]) -> list[str]:
+    frames = list(found.values())
+    shared = set(frames[0].index).intersection(*(frame.index for frame in frames[1:]))
+    if not shared:
+        raise InputError("the runs share no utterance", field="RUN", remedy="Compare runs on the same utterances.")
+    return [name for name in frames[0].index if name in shared]
+
+
+def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
+    """Print the tests, the surest first, those of a cell that saw the votes it is judged by last."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    for name in ("a", "b"):
+        table.add_column(name, overflow="fold")
+    for name in (f"{metric} a - b", "95 %", "p", "p (Holm)", "d_z", "clips", "speakers"):
+        table.add_column(name, justify="right", no_wrap=True)
+    seen = frame[["fitted_on_a", "fitted_on_b"]].map(saw_its_votes).any(axis=1)
+    for row in frame.assign(_seen=seen).sort_values(["_seen", "p_value"], kind="stable").to_dict("records"):
+        interval = row["note"] or f"{_shown(row['low'], '+.4f')} {_shown(row['high'], '+.4f')}"
+        numbers = [_shown(row["difference"], "+.4f"), interval]
+        numbers += [_shown(row["p_value"], ".4g"), _shown(row["adjusted_p_value"], ".4g")]
+        numbers += [_shown(row["effect_size"], "+.2f")]
+        numbers += [str(row["num_utterances"]), str(row["num_clusters"])]
+        table.add_row(Text(row["a"]), Text(row["b"]), *numbers)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+    print(
+        "p: paired permutation test exchanging whole speakers; d_z: mean over standard deviation of the speakers' means"
+    )
+    if seen.any():
+        print(SEEN)
+
+
+def _shown(value: float, form: str) -> str:
+    """A number in a format; ``-`` where there is none."""
+    return "-" if math.isnan(value) else f"{value:{form}}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

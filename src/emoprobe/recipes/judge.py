@@ -1,0 +1,213 @@
+"""What the means of a run hide: strata, groups of speakers, prompts, text against tokens, missed mixtures.
+
+Command: ``python -m emoprobe judge RUN_DIR``. It needs no model; tables and figures go to ``RUN_DIR/judgement``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoprobe.cli.entry import command
+from emoprobe.errors import InputError
+from emoprobe.system.output import write_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRATA = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority")
+FACTS = ("gender", "age")
+TEXTS = (
+    *(
+        "model",
+        "prompt",
+        "readout",
+        "variant",
+        "calibration",
+        "fitted_on",
+        "kind",
+        "stratum",
+        "metric",
+        "best",
+        "worst",
+    ),
+    *("best_prompt", "worst_prompt", "term", "fit", "member", "status", "label", "rater_label", "model_label"),
+    *("token_readout", "token_variant", "token_calibration", "text_readout", "text_variant", "first", "second"),
+)
+"""Columns of the tables that hold names, whatever they look like."""
+MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
+ENSEMBLE_METRICS = ("js_divergence", "bhattacharyya", "r2_within_clip", "brier", "vote_nll", "wa", "uar")
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line of ``python -m emoprobe judge``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emoprobe judge",
+        description="Tables and figures of a run by stratum, by group of speakers, across prompts, and between the "
+        "text and token channels.",
+        epilog="Example: python -m emoprobe judge RUN_DIR --facts gender age acted_emotion",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, or of an analysis inside one")
+    parser.add_argument("--facts", nargs="*", help="facts of speakers or clips to compare by (default: gender age)")
+    parser.add_argument("--resamples", type=int, default=1000, help="of speakers, for intervals (default: %(default)s)")
+    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
+    parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
+    return parser.parse_args(arguments)
+
+
+@command()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parsed = parse_arguments(arguments)
+    judge(
+        parsed.run,
+        parsed.output,
+        facts=parsed.facts,
+        resamples=parsed.resamples,
+        figures=not parsed.no_figures,
+    )
+    return 0
+
+
+def judge(
+    run: Path,
+    output: Path | None = None,
+    *,
+    facts: Sequence[str] | None = None,
+    resamples: int = 1000,
+    figures: bool = True,
+) -> Path:
+    """Write the tables (CSV) and figures of a run.
+
+    Args:
+        run: Run folder.
+        output: Where to write; ``judgement`` within the run by default.
+        facts: Keys of the metadata to compare by; gender and age, where known, by default. A fact that was asked for
+            must be known.
+        resamples: Of speakers.
+        figures: Whether to draw.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: The folder is no run, holds other files than the run wrote, or a fact is not known.
+    """
+    import pandas as pd
+
+    from emoprobe.run import integrity
+    from emoprobe.run.folder import RUN_FILE, UTTERANCES_FILE, labels_of, subtitle
+
+    home = run if (run / RUN_FILE).is_file() else run.parent
+    try:
+        record = json.loads((home / RUN_FILE).read_text(encoding="utf-8"))
+        labels = list(labels_of(record).labels)
+        utterances = pd.read_parquet(home / UTTERANCES_FILE)
+        predictions = pd.read_parquet(run / "predictions.parquet")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the folder holds no readable {RUN_FILE}, {UTTERANCES_FILE} and predictions.parquet: {error}",
+            file=run,
+            remedy="Give the output folder of probe.py or train.py, or an analysis inside one.",
+        ) from error
+    integrity.check_predictions(run, record, predictions)
+    known = _known_facts(utterances)
+    chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)
+    unknown = [fact for fact in chosen if fact not in known]
+    if unknown:
+        what = f"the corpus does not tell {unknown[0]!r}"
+        raise InputError(what, field="--facts", remedy=f"It tells {', '.join(known) or 'no facts'}.")
+    folder = output or run / "judgement"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
+        if len(frame):
+            write_csv(frame, folder / f"{name}.csv")
+            print(f"  {name + '.csv':<26} {len(frame):,} rows")
+    if figures:
+        from emoprobe.report.judgement_figures import save_judgement_figures
+
+        drawn = save_judgement_figures(
+            predictions, utterances, labels, folder / "figures", subtitle(record), facts=chosen
+        )
+        print(f"  figures/                   {len(drawn)} files")
+    print(f"Written: {folder}")
+    return folder
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A table that `judge` has written, as it was: by pandas' defaults a label named NA would be none, True a number.
+
+    Args:
+        file: One of its CSV files; empty fields become NaN.
+    """
+    import pandas as pd
+
+    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+
+
+def _known_facts(utterances: pd.DataFrame) -> list[str]:
+    rows = utterances.loc[utterances["role"] == "evaluated", "metadata"]
+    return sorted({key for text in rows for key in json.loads(text)})
+
+
+def tables(
+    predictions: pd.DataFrame,
+    utterances: pd.DataFrame,
+    labels: Sequence[str],
+    facts: Sequence[str],
+    *,
+    resamples: int,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """``(name, table)`` of all that a run allows, see `emoprobe.analysis`."""
+    import pandas as pd
+
+    from emoprobe.analysis import channels, robustness, strata
+    from emoprobe.analysis.prompt_ensembles import ensembles
+
+    whole = predictions[predictions["readout"].astype(str) != "layerwise"]
+    cells = whole.drop_duplicates(["model", "prompt", "readout", "variant", "calibration"])
+    some = whole if len(cells) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
+    options = {"resamples": resamples}
+    kinds = [*STRATA, *(f"fact:{fact}" for fact in facts)]
+    yield "strata", pd.concat([strata.stratify(some, utterances, labels, by=by, **options) for by in kinds])
+    groups = [strata.gaps(some, utterances, labels, by=f"fact:{fact}", **options) for fact in facts]
+    yield "group_gaps", pd.concat(groups) if groups else pd.DataFrame()
+    yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, labels, **options)
+    scores = robustness.prompt_scores(whole, labels)
+    if len(scores):
+        yield "prompt_robustness", robustness.prompt_robustness(whole, labels)
+        yield "variance_explained", robustness.variance_explained(scores)
+        combined = ensembles(whole, labels)
+        yield "prompt_ensembles", _scores(combined.predictions, labels)
+        yield "prompt_weights", combined.weights
+    yield "text_against_tokens", channels.channel_agreement(whole, labels)
+    yield "parse_statuses", channels.parse_statuses(whole)
+    yield "label_masses", channels.label_masses(whole)
+    yield "layers", channels.layer_curves(predictions, labels)
+    yield "reliability", channels.reliability(some, labels)
+    yield "expected_confusion", channels.expected_confusion(some, labels)
+    yield "missed_mixtures", channels.missed_mixtures(some, labels)
+
+
+def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Metrics of every cell, a row each, whatever the parts of its clips were fitted on."""
+    import pandas as pd
+
+    from emoprobe.analysis.cells import read_cells
+    from emoprobe.metrics.functional import evaluate
+
+    rows = []
+    for cell in read_cells(predictions, labels):
+        kept = cell.scored
+        found = evaluate(cell.pred[kept], cell.target[kept], cell.votes[kept]) if kept.any() else {}
+        sizes = {"num_utterances": int(kept.sum()), "num_failed": int((~kept).sum())}
+        rows.append(cell.head | sizes | {name: found.get(name) for name in ENSEMBLE_METRICS})
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

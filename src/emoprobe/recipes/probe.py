@@ -1,0 +1,241 @@
+"""The zero-shot recipe, read top to bottom: corpus, model, scores, analysis, results.
+
+With several processes (trainer.devices=2) each runs this recipe as far as the scores; the first alone does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from emoprobe.analysis.derive import analyse
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.facts import gather_facts
+from emoprobe.data.utterance import Utterance
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.nulls import NullInputs
+from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
+from emoprobe.report import tracking
+from emoprobe.report.results import print_results, write_results
+from emoprobe.run import sealing
+from emoprobe.run.completeness import check_complete
+from emoprobe.run.folder import RUN_FILE, SKIPPED_FILE, UTTERANCES_FILE, make_record, utterances_frame, write_skipped
+from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
+from emoprobe.settings import build, call, plain
+from emoprobe.system import stopping
+from emoprobe.system.claim import claimed
+from emoprobe.system.output import write_json, write_parquet
+
+LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
+"""Options of Lightning's trainer by which clips would go unscored."""
+
+
+def run(config: DictConfig) -> Path:
+    """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder."""
+    with stopping.heard("Run the same command into the same folder to go on."):
+        return _run(config)
+
+
+def _run(config: DictConfig) -> Path:
+    settings = plain(config)
+    folder = Path(settings["output_dir"])
+    labels = build(LabelSet, settings["labels"], "labels")
+    prompts = make_prompts(settings["prompt"], labels)
+    options = make_options(config)
+    limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
+    content_free = build(NullInputs, settings["null_inputs"], "null_inputs")
+    policy = soft_label_policy(config)
+    corpus = read_corpus(config)
+    prepared = prepare_run(config, corpus, labels)
+
+    # Heavy imports come after everything cheap has been checked.
+    import lightning as L
+    from hydra.utils import instantiate
+
+    from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
+    from emoprobe.readout.earlier import Earlier
+    from emoprobe.readout.module import ZeroShotProbe
+    from emoprobe.readout.plan import Plans
+    from emoprobe.readout.read import make_readouts
+    from emoprobe.readout.record import BatchRecorder, speed
+
+    quiet()
+    L.seed_everything(settings["seed"], verbose=False)
+    progress = settings["trainer"]["enable_progress_bar"]
+    trainer = make_trainer(settings["trainer"], BatchRecorder(folder, progress=progress), folder)
+    leads = trainer.is_global_zero
+    with ExitStack() as held:
+        if leads:
+            held.enter_context(claimed(folder, "probe"))
+        bundle = None
+        if "head" in settings:
+            from emoprobe.training.evaluate import bundle_rows, open_bundle
+            from emoprobe.training.seen import divide_seen, leave_out_seen
+
+            bundle = open_bundle(settings["head"])
+            if settings["head"]["seen"] == "leave_out":
+                items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
+                prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
+                seen = []
+            else:
+                _, seen = divide_seen(bundle.facts["seen"], corpus, prepared.items)
+        asked = settings.get("readout") or {}
+        readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
+        sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+        needs = frozenset().union(*(prompt.needs for prompt in prompts))
+        evaluated = [item.utterance for item in prepared.items]
+        facts, unknown = gather_facts(
+            needs,
+            evaluated,
+            corpus.utterances,
+            limits,
+            settings["dataset"]["on_error"],
+            check=sfm.check_text,
+            progress=progress and leads,
+        )
+        plans = Plans(sfm, prompts, labels, facts)
+        utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
+        probe = ZeroShotProbe(sfm, plans, readouts)
+
+        def score(left: Sequence[Utterance]) -> None:
+            data = SpeechDataModule(
+                left,
+                sfm.sampling_rate,
+                limits,
+                batch_size=settings["batch_size"],
+                num_workers=settings["num_workers"],
+                on_error=settings["dataset"]["on_error"],
+                min_samples=sfm.min_samples,
+            )
+            trainer.predict(probe, datamodule=data, return_predictions=False)
+
+        if not leads:
+            if readouts:
+                with stopping.graceful():
+                    score(utterances)  # the first process says which of them are left
+            return folder
+
+        for plan in plans.samples:
+            for short, long in plan.prefix_conflicts():
+                print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
+        model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+        nulls = content_free.make(sfm.sampling_rate, settings["seed"])
+        skipped = [*prepared.skipped, *unknown.values()]
+        frame = utterances_frame(prepared, labels, policy)
+        asked_of = {"policy": policy, "split": settings["dataset"]["split"], "seed": settings["seed"]}
+        logger = held.enter_context(tracking.open_logger(config.logger))
+        earlier = Earlier(settings["resume"], folder, probe, limits)
+        with stopping.graceful(), ScoreWriter(folder) as writer:
+            record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
+            write_json(record, folder / RUN_FILE)
+            write_parquet(frame, folder / UTTERANCES_FILE)
+            write_skipped(skipped, folder / SKIPPED_FILE)
+            left = earlier.take_over(utterances, writer)
+            if readouts:
+                for null in earlier.missing_nulls(nulls):
+                    writer.write(probe.null_rows([null]))
+                    stopping.check()
+            if readouts and (left or trainer.world_size > 1):  # the others wait to be told what is left
+                score(left)
+            outcomes = list(read_outcomes(folder).values())
+            skipped += [row for outcome in outcomes for row in outcome.skipped]
+            if bundle is not None:
+                lost = {row.id for row in skipped}
+                items = [item for item in prepared.items if item.utterance.id not in lost]
+                rows, unread = bundle_rows(
+                    bundle,
+                    sfm,
+                    labels,
+                    items,
+                    limits,
+                    batch_size=settings["batch_size"],
+                    on_error=settings["dataset"]["on_error"],
+                    progress=progress,
+                    knows_votes=bool(seen),
+                )
+                writer.write(rows)
+                skipped += unread
+            cells = [(prompt.name, readout.name) for prompt in prompts for readout in readouts]
+            scored = check_complete(
+                read_scores(folder),
+                [utterance.id for utterance in evaluated],
+                {row.id for row in skipped},
+                cells,
+                [(null.kind, null.draw) for null in nulls],
+            )
+        record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
+        record |= {"num_scored": scored, "speed": speed(outcomes)}
+        record[sealing.SEAL] = sealing.seal(folder)
+        heard = [utterance for utterance in evaluated if utterance.id not in {row.id for row in skipped}]
+        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
+        write_json(record, folder / RUN_FILE)
+        write_skipped(skipped, folder / SKIPPED_FILE)
+        if not scored:
+            raise InputError(
+                f"all of the {len(evaluated)} clips were left out",
+                file=folder / SKIPPED_FILE,
+                remedy="The file says why, clip by clip.",
+            )
+
+        analysis = analyse(read_scores(folder), frame, labels, options)
+        figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
+        tracking.log_results(logger, settings, analysis, figures)
+        if settings["report"]:
+            from emoprobe.recipes.judge import judge
+
+            tracking.log_judgement(logger, judge(folder))
+    print_results(analysis, record, folder, figures)
+    if settings["report"]:
+        from emoprobe.cli.report import parse_arguments, report
+
+        report(parse_arguments([str(folder), "-o", str(folder / "report"), "--audio", "embed", "40"]))
+    return folder
+
+
+def make_trainer(settings: dict, recorder, folder: Path):
+    """Lightning's trainer of a scoring run.
+
+    Raises:
+        InputError: An option is wrong, or would leave clips out without a word.
+    """
+    import lightning as L
+
+    for name in LEAVES_OUT:
+        if settings.get(name):
+            raise InputError(
+                f"trainer.{name} would leave clips unscored",
+                field=f"trainer.{name}",
+                remedy="Use dataset.limit=N, which takes the same N clips every time, spread over speakers.",
+            )
+    own = {
+        "enable_progress_bar": False,
+        "callbacks": [recorder],
+        "logger": False,  # results go to the tracker as a whole, see `emoprobe.report.tracking`
+        "default_root_dir": folder,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,  # the data module knows the processes
+    }
+    try:
+        return L.Trainer(**(settings | own))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"Lightning's trainer refuses its options: {str(error).splitlines()[0]}", field="trainer"
+        ) from error
+
+
+def quiet() -> None:
+    """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

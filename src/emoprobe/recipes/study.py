@@ -1,0 +1,175 @@
+"""Zero-shot, calibrated zero-shot and trained readouts on the same folds, over seeds, in one table.
+
+Every part is an ordinary run in a folder of its own. An interrupted comparison goes on when the same command is given
+the same folder: each part then takes over what it has finished, and refuses what other settings have made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from emoprobe.analysis.derive import analyse
+from emoprobe.data.prepare import Prepared
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.recipes import probe as probing
+from emoprobe.recipes import train as recipe
+from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
+from emoprobe.report import tracking
+from emoprobe.run.folder import read_run, subtitle, utterances_frame
+from emoprobe.settings import PROJECT, build, compose, plain
+from emoprobe.system import stopping
+from emoprobe.system.claim import claimed_by_main
+from emoprobe.system.processes import own_processes
+from emoprobe.training.resume import TRAINING_FILE
+
+OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
+ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
+ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
+
+
+def run(config: DictConfig, overrides: Sequence[str]) -> Path:
+    """Run every part, then write and print the comparison; returns the folder.
+
+    Args:
+        config: The composed configuration of train.py with its ``compare`` section.
+        overrides: The command line, which every part is given too.
+    """
+    settings = plain(config)
+    folder = Path(settings["output_dir"])
+    with claimed_by_main(folder, "comparison"):
+        return _run(config, overrides, settings, folder)
+
+
+def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: Path) -> Path:
+    plan = settings["compare"]
+    seeds = plan["seeds"]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"{seeds} are not distinct seeds", field="compare.seeds", remedy="Give for example [0, 1, 2].")
+    shared = [*plan["shared"], *(o for o in overrides if not _names(o, OWN))]
+    for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
+    for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
+
+    with stopping.heard(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
+        zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
+        trained = {}
+        for name, own in plan["trained"].items():
+            parts = [
+                _part(
+                    f"{name}, seed {seed}",
+                    [*for_training, *own, f"seed={seed}"],
+                    folder / name / f"seed{seed}",
+                    "train",
+                )
+                for seed in seeds
+            ]
+            trained[name] = parts
+
+    predictions, kinds, human = _gather(config, zero_shot, plan, trained)
+    import numpy as np
+    from rich.console import Console
+
+    from emoprobe.metrics.truths import Truths
+    from emoprobe.report.comparison import compare, comparison_table, save_comparison
+
+    truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
+    ceiling = truths.scores(), truths.intervals(human["speakers"])
+    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
+    _, _, record = read_run(zero_shot)
+    speakers = len(np.unique(human["speakers"]))
+    title = f"{record['model']['name']}: zero-shot and trained readouts"
+    figures = save_comparison(frame, folder, title, subtitle(record))
+    with tracking.open_logger(config.logger) as logger:
+        tracking.log_comparison(logger, settings, frame, figures)
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(comparison_table(frame))
+    size = len(human["target"])
+    print(subtitle(record))
+    if truths.doubt:
+        print(f"The human ceiling is {truths.doubt}")
+    print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
+    print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png, and a run folder per part")
+    return folder
+
+
+def _names(override: str, groups: Sequence[str]) -> bool:
+    """Whether an override belongs to one of these groups."""
+    key = override.lstrip("+~").partition("=")[0]
+    return any(key == group or key.startswith((f"{group}.", f"{group}@", f"{group}/")) for group in groups)
+
+
+def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
+    """Run one part; what its folder already holds of the same settings is taken over, of others refused."""
+    print(f"-- {name}")
+    own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
+    if (folder / TRAINING_FILE).exists():
+        own.append(f"ckpt={folder}")
+    run = probing.run if kind == "probe" else recipe.run
+    with own_processes([str(PROJECT / f"{kind}.py"), *own]):
+        return run(compose(own, kind))
+
+
+def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]]):
+    """Distributions of all parts on the clips that all have scored.
+
+    Zero-shot scores are calibrated fold by fold: what a calibration learns it learns from the fold's own training part
+    or from the fold's unlabelled test clips.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from emoprobe.metrics.floors import FLOORS, floors
+    from emoprobe.report.tables import mark_of
+
+    settings = plain(config)
+    labels = build(LabelSet, settings["labels"], "labels")
+    prepared = prepare_run(config, read_corpus(config), labels)
+    scores, _, _ = read_run(zero_shot)
+    columns = [f"p_{label}" for label in labels.labels]
+    tables = {
+        (name, i): pd.read_parquet(part / "predictions.parquet").set_index("utterance_id")
+        for name, parts in trained.items()
+        for i, part in enumerate(parts)
+    }
+    scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
+    options = make_options(compose([o for o in plan["zero_shot"] if _names(o, ("calibration",))]))
+    policy = soft_label_policy(config)
+    kept, folds, of_floors = [], [], []
+    for (split,) in recipe.make_splits(prepared.items, settings["dataset"]):
+        test = [item for item in split.test if item.utterance.id in scored]
+        if not test:
+            continue
+        frame = utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels, policy)
+        analysis = analyse(scores, frame, labels, options)
+        folds.append(analysis.predictions)
+        human = analysis.targets
+        floor = floors(human.distribution, human.votes, prior=human.prior)
+        of_floors.append(floor)
+        raters = human.frame["num_raters"].to_numpy(float, na_value=np.nan)
+        kept.append((human.frame.index, human.distribution, human.votes, human.frame["speaker"], raters))
+    ids = np.concatenate([part[0] for part in kept])
+    speakers = np.concatenate([part[3].fillna("").to_numpy(str) for part in kept])
+    speakers = np.where(speakers == "", ids, speakers)  # a clip of nobody known stands for itself
+    predictions: dict[str, list[np.ndarray]] = {}
+    kinds: dict[str, str] = {}
+    whole = pd.concat(folds)
+    for key, cell in whole.groupby(["readout", "prompt", "variant", "calibration"], observed=True, sort=False):
+        readout, prompt, variant, calibration = key
+        detail = "" if variant in ("sum", "parsed") else f" {variant}"
+        mark = mark_of(" + ".join(sorted(set(cell["fitted_on"].astype(str)))))
+        how = "uncalibrated" if calibration == "none" else calibration + mark
+        name = f"zero-shot {readout}{detail}, {prompt}, {how}"
+        predictions[name] = [cell.set_index("utterance_id").loc[ids, columns].to_numpy()]
+        kinds[name] = "zero-shot"
+    for name, parts in trained.items():
+        predictions[name] = [tables[name, i].loc[ids, columns].to_numpy() for i in range(len(parts))]
+        kinds[name] = "trained"
+    for name in FLOORS:
+        shown = f"{'reference' if name == 'one_hot_of_top_vote' else 'floor'}: {name.replace('_', ' ')}"
+        predictions[shown] = [np.concatenate([floor[name] for floor in of_floors])]
+        kinds[shown] = shown.partition(":")[0]
+    human = {name: np.concatenate([p[i] for p in kept]) for i, name in ((1, "target"), (2, "votes"), (4, "num_raters"))}
+    return predictions, kinds, human | {"speakers": speakers}

@@ -1,0 +1,220 @@
+"""The training recipe, top to bottom: corpus, partition, what is done once per clip, readers, analysis as of zero-shot.
+
+With several processes (trainer.strategy=ddp) each runs this recipe; the first alone writes, logs and prints.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from emoprobe.analysis.derive import analyse
+from emoprobe.analysis.options import AnalysisOptions
+from emoprobe.beliefs.calibration import Calibration
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.prepare import Item, Prepared
+from emoprobe.data.splits import Split, SplitPolicy, split_items
+from emoprobe.data.utterance import Skipped
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
+from emoprobe.report import tracking
+from emoprobe.report.results import print_results, write_results
+from emoprobe.run import sealing
+from emoprobe.run.completeness import check_complete
+from emoprobe.run.folder import (
+    RUN_FILE,
+    SKIPPED_FILE,
+    UTTERANCES_FILE,
+    make_record,
+    subtitle,
+    utterances_frame,
+    write_skipped,
+)
+from emoprobe.run.scores import ScoreWriter, read_scores
+from emoprobe.settings import build, call, plain
+from emoprobe.system import stopping
+from emoprobe.system.claim import claimed_by_main
+from emoprobe.system.output import write_csv, write_json, write_parquet
+from emoprobe.system.stopping import is_main
+from emoprobe.training.resume import CHECKPOINTS, claim
+from emoprobe.training.seen import SEEN, left_out
+
+GO_ON = "Repeat the command with ckpt=last to go on from there."
+
+
+def run(config: DictConfig) -> Path:
+    """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder."""
+    settings = plain(config)
+    folder = Path(settings["output_dir"])
+    with claimed_by_main(folder, "train"):
+        return _run(config, settings, folder)
+
+
+def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
+    labels = build(LabelSet, settings["labels"], "labels")
+    prompts = make_prompts(settings["prompt"], labels)
+    limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
+    if settings["dataset"]["split"] not in (None, "all"):
+        raise InputError(
+            "training takes a corpus as a whole and divides it itself",
+            field="dataset.split",
+            remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
+        )
+    policy = soft_label_policy(config)
+    corpus = read_corpus(config)
+    prepared = prepare_run(config, corpus, labels)
+    folds = make_splits(prepared.items, settings["dataset"], settings["head"].get("members", 1))
+
+    # Heavy imports come after everything cheap has been checked.
+    import lightning as L
+    from hydra.utils import instantiate
+
+    from emoprobe.data.datamodule import find_near_silent
+    from emoprobe.recipes.probe import quiet
+    from emoprobe.report.figures import save_learning_curves
+    from emoprobe.training.fit import FitOptions
+    from emoprobe.training.folds import FoldTraining
+    from emoprobe.training.losses import Loss
+    from emoprobe.training.method import score_rows
+    from emoprobe.training.methods import make_method
+
+    quiet()
+    L.seed_everything(settings["seed"], verbose=False)
+    options = build(FitOptions, settings["fit"], "fit")
+    loss = build(Loss, settings["loss"], "loss")
+    sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+    method = make_method(sfm, settings["head"], labels, prompts, loss)
+    resume = claim(folder, settings)
+    with stopping.graceful(GO_ON):
+        lost = method.prepare(
+            [item.utterance for item in prepared.items],
+            limits,
+            batch_size=settings["batch_size"],
+            on_error=settings["dataset"]["on_error"],
+            progress=settings["trainer"]["enable_progress_bar"] and is_main(),
+        )
+    folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
+    repeated = [row for members in folds for row in _heard(members, method.sounds)]
+    folds = [[_without(split, {row.id for row in repeated}, ("test",)) for split in members] for members in folds]
+    splits = [members[0] for members in folds]
+    tested = {item.utterance.id for split in splits for item in split.test}
+    shown = Prepared(
+        tuple(item for item in prepared.items if item.utterance.id in tested),
+        tuple(splits[0].train) if len(splits) == 1 else (),
+        (*prepared.skipped, *lost, *repeated),
+    )
+    frame = utterances_frame(shown, labels, policy)
+    model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+
+    with tracking.open_logger(config.logger if is_main() else {}) as logger:
+        job = FoldTraining(settings, method, options, loss, corpus.card, folder, resume, logger)
+        job.start(splits)
+        try:
+            with stopping.graceful(GO_ON):
+                results = [job.train_fold(members) for members in folds]
+        finally:
+            job.close()
+        if not is_main():
+            return folder
+        with ScoreWriter(folder) as writer:
+            for split, log_probs in zip(splits, results, strict=True):
+                writer.write(score_rows(method, split.test, log_probs.tolist(), _trained(settings)))
+            ids = [item.utterance.id for split in splits for item in split.test]
+            scored = check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
+        _write_curves(job.curves, folder)
+        record = make_record(
+            corpus,
+            shown,
+            shown.skipped,
+            labels,
+            model,
+            policy=policy,
+            split=settings["dataset"]["split"],
+            seed=settings["seed"],
+        )
+        record |= {name: settings[name] for name in ("head", "loss", "fit")}
+        record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
+        heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
+        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
+        record["num_scored"] = scored
+        record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
+        write_parquet(frame, folder / UTTERANCES_FILE)
+        record[sealing.SEAL] = sealing.seal(folder)
+        write_json(record, folder / RUN_FILE)
+        write_skipped(shown.skipped, folder / SKIPPED_FILE)
+        plain = AnalysisOptions(
+            [Calibration("none")], **{k: settings["analysis"][k] for k in ("failures", "resamples")}
+        )
+        analysis = analyse(read_scores(folder), frame, labels, plain)
+        figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
+        if settings["analysis"]["figures"]:
+            title = f"Learning curves of {settings['head']['name']} ({settings['loss']['name']})"
+            figures += save_learning_curves(job.curves, folder / "figures", title, subtitle(record))
+        tracking.log_results(logger, settings, analysis, figures)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    print_results(analysis, record, folder, figures)
+    print("  learning_curves.csv  training loss and development metrics of every epoch")
+    print("  head_fold*/          what was trained; python probe.py head=bundle head.path=FOLDER reads it elsewhere")
+    return folder
+
+
+def _trained(settings: Mapping) -> dict:
+    """What tells one trained readout from another."""
+    return {name: settings[name] for name in ("head", "loss", "fit", "seed")}
+
+
+def make_splits(items: Sequence[Item], dataset: Mapping, members: int = 1) -> list[list[Split]]:
+    """The fold that is asked for, or all of them, with a split for every averaged member; every clip is tested once.
+
+    Raises:
+        InputError: The partition cannot be made.
+    """
+    policy = build(SplitPolicy, dict(dataset["partition"]), "dataset.partition")
+    fold = dataset["fold"]
+    folds = [fold] if fold != "all" else range(policy.count(items))
+    policies = [policy if policy.kind == "official" and fold == "all" else replace(policy, fold=i) for i in folds]
+    many = members if isinstance(members, int) and policy.development == "rotate" else 1
+    return [[split_items(items, policy, i) for i in range(many)] for policy in policies]
+
+
+def _all_parts(splits: Sequence[Split]) -> set[str]:
+    """Ids of all utterances that some part of some fold uses."""
+    parts = [part for split in splits for part in (split.train, split.development, split.test)]
+    return {item.utterance.id for part in parts for item in part}
+
+
+def _heard(members: Sequence[Split], sounds: Mapping[str, str]) -> list[Skipped]:
+    """Test clips of a fold whose very sound stands in another part of it too, under another id."""
+    parts = [part for split in members for part in (split.train, split.development)]
+    heard = {sounds[item.utterance.id] for part in parts for item in part}
+    return [left_out(item.utterance, SEEN) for item in members[0].test if sounds[item.utterance.id] in heard]
+
+
+def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "development", "test")) -> Split:
+    """A split whose parts lack the clips that cannot be used there."""
+
+    def keep(part: Sequence[Item]) -> tuple[Item, ...]:
+        return tuple(item for item in part if item.utterance.id not in lost)
+
+    left = replace(split, **{part: keep(getattr(split, part)) for part in parts})
+    for part in parts:
+        if not getattr(left, part):
+            raise InputError(
+                f"no clip of the {part} part of fold {split.fold} can be used: none can be read, or all are heard in "
+                "training",
+                field="dataset.root",
+                remedy="Use dataset.on_error=error to see why.",
+            )
+    return left
+
+
+def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
+    import pandas as pd
+
+    write_csv(pd.DataFrame(curves), folder / "learning_curves.csv")

@@ -1,0 +1,73 @@
+"""No clip is lost without a word: evaluated = scored + skipped in every cell of a run; a failure is a scored row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from emoprobe.errors import EmoprobeError
+from emoprobe.run.scores import CLIP
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class IncompleteRunError(EmoprobeError):
+    """Some of what was to be evaluated was neither scored nor skipped."""
+
+
+def check_complete(
+    scores: pa.Table,
+    evaluated: Sequence[str],
+    skipped: Collection[str],
+    cells: Iterable[tuple[str, str]],
+    nulls: Iterable[tuple[str, int]] = (),
+) -> int:
+    """Check that every cell of a score table holds every utterance that was not skipped, and every null input.
+
+    Args:
+        scores: The score table.
+        evaluated: Ids of the utterances that the run was to evaluate.
+        skipped: Ids of those that are listed as skipped; others may be among them.
+        cells: ``(prompt, readout)`` of everything that was asked.
+        nulls: ``(kind, draw)`` of every null input that was to be scored in each cell.
+
+    Returns:
+        The number of utterances scored.
+
+    Raises:
+        IncompleteRunError: Something is missing, or is there and should not be; says what.
+    """
+    expected = set(evaluated) - set(skipped)
+    wanted_nulls = set(nulls)
+    found: dict[tuple[str, str], tuple[set, set]] = {tuple(cell): (set(), set()) for cell in cells}
+    columns = (scores[name].to_pylist() for name in ("prompt", "readout", "input", "draw", "utterance_id"))
+    for prompt, readout, heard, draw, utterance in zip(*columns, strict=True):
+        clips, silent = found.setdefault((prompt, readout), (set(), set()))
+        if heard == CLIP:
+            clips.add(utterance)
+        else:
+            silent.add((heard, draw))
+    for (prompt, readout), (clips, silent) in found.items():
+        where = f"readout {readout}" + (f", prompt {prompt}" if prompt.strip("-") else "")
+        missing = [name for name in evaluated if name in expected and name not in clips]
+        if missing:
+            raise IncompleteRunError(
+                f"{len(missing)} of {len(set(evaluated))} utterances were neither scored nor skipped ({where}): "
+                f"{_some(missing)}. Run the same command again: it goes on with them."
+            )
+        if clips - expected:
+            raise IncompleteRunError(
+                f"{len(clips - expected)} utterances were scored that were skipped or not to be evaluated ({where}): "
+                f"{_some(sorted(clips - expected))}. Choose another output folder: hydra.run.dir=FOLDER."
+            )
+        if silent and wanted_nulls - silent:
+            raise IncompleteRunError(
+                f"null inputs are missing ({where}): {_some(sorted(map(str, wanted_nulls - silent)))}. "
+                "Run the same command again: it goes on with them."
+            )
+    return len(expected)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

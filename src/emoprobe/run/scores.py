@@ -1,0 +1,223 @@
+"""The score table: the door between the wing that needs a model and the wing that needs none.
+
+One row per utterance x prompt x readout, and one per null input x prompt x readout. Parquet, schema versioned. Each
+finished batch is written to its own part file, so that a run that dies leaves a readable table; closing joins the parts
+into ``scores.parquet``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emoprobe.data.utterance import Skipped
+from emoprobe.errors import InputError
+from emoprobe.run.sealing import INDEX
+from emoprobe.system.output import whole, write_json
+
+SCHEMA_VERSION = 3
+CLIP = "clip"
+NO_PROMPT = "-"  # of a trained head on the encoder's states, which is asked nothing
+FILE_NAME = "scores.parquet"
+PARTS_NAME = "scores_parts"
+
+_FLOATS, _INTS = pa.list_(pa.float32()), pa.list_(pa.int32())
+SCHEMA = pa.schema(
+    [
+        # What was heard. `input` is "clip" or the kind of null input; `draw` counts the draws of a random one.
+        ("utterance_id", pa.string()),
+        ("input", pa.string()),
+        ("draw", pa.int32()),
+        ("audio_sha256", pa.string()),
+        ("duration_seconds", pa.float64()),
+        ("truncated", pa.bool_()),
+        # What was asked of whom.
+        ("model", pa.string()),
+        ("model_revision", pa.string()),
+        ("dtype", pa.string()),
+        ("prompt", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("question_hash", pa.string()),
+        ("label_set_hash", pa.string()),
+        ("readout", pa.string()),
+        ("readout_options", pa.string()),
+        ("library_versions", pa.string()),
+        # How the prompt wants its answer written, which is how its text is parsed: emoprobe.prompts.answers.FORMATS.
+        ("answer_format", pa.string()),
+        # What an instructed model wrote before it was asked for its answer, and whether it ended before its limit.
+        ("reasoning", pa.string()),
+        ("reasoning_finished", pa.bool_()),
+        # The surface forms and their tokens; the last token of each form is the model's end token, and those before it
+        # from form_own_tokens on are the template's text after the label.
+        ("form_labels", pa.list_(pa.string())),
+        ("forms", pa.list_(pa.string())),
+        ("form_tokens", pa.list_(_INTS)),
+        ("form_own_tokens", _INTS),
+        # label_likelihood: natural logarithms, token by token and summed (end included); log of the label mass.
+        ("form_token_logprobs", pa.list_(_FLOATS)),
+        ("form_logprobs", pa.list_(pa.float64())),
+        ("log_label_mass", pa.float64()),
+        # layerwise: sums as above at every decoder layer (0: the embeddings), layers x forms, row by row.
+        ("layer_form_logprobs", pa.list_(pa.float64())),
+        # averaged_logits: raw logits of the kept tokens at each generated position, positions x kept, row by row.
+        ("kept_tokens", _INTS),
+        ("kept_logits", _FLOATS),
+        ("log_normalizers", _FLOATS),
+        # generated_text, and what averaged_logits averaged over.
+        ("generated_text", pa.string()),
+        ("generated_tokens", _INTS),
+        ("finished", pa.bool_()),
+        # sampled_text: n drawn answers. constrained_text: what the model wrote of its own, beside the constrained text.
+        # An answer is finished if the model ended it itself.
+        ("sampled_texts", pa.list_(pa.string())),
+        ("sampled_finished", pa.list_(pa.bool_())),
+        ("free_text", pa.string()),
+        ("free_finished", pa.bool_()),
+    ],
+    metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()},
+)
+KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
+
+
+@dataclass
+class Outcome:
+    """How far a process of a run is, beside the parts that it has written.
+
+    Args:
+        skipped: Clips whose sound was refused.
+        clips: Clips scored.
+        seconds: Since it began.
+        peak_memory_mib: Of the process.
+        finished: Whether it has scored all that it was given.
+        written: When it said so, seconds since the epoch.
+    """
+
+    skipped: list[Skipped] = field(default_factory=list)
+    clips: int = 0
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    finished: bool = False
+    written: float = 0.0
+
+
+class ScoreWriter:
+    """Writes batches of rows as they come; the process that leads the run uses it as a context manager.
+
+    Args:
+        folder: Run folder.
+        rank: Number of this process among those that write into the folder; each has files of its own.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder, self.rank = Path(folder), rank
+        self.parts = self.folder / PARTS_NAME
+        self._count = len(_part_files(self.folder))
+
+    def write(self, rows: Sequence[Mapping]) -> None:
+        """Write the rows of one finished batch; they are on disk, whole, when this returns."""
+        if not rows:
+            return
+        unknown = set().union(*rows) - set(SCHEMA.names)
+        if unknown:
+            raise ValueError(f"not columns of the score table: {sorted(unknown)}")
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+        # In order of writing, and never the name of a part that another writer, even of this process, has made since.
+        name = f"part-{self.rank:04d}-{self._count:06d}-{uuid.uuid4().hex[:8]}.parquet"
+        with whole(self.parts / name) as temporary:
+            pq.write_table(table, temporary)
+        self._count += 1
+
+    def tell(self, outcome: Outcome) -> None:
+        """Say how far this process is."""
+        outcome.written = time.time()
+        write_json(asdict(outcome), self.parts / f"outcome-{self.rank:04d}.json")
+
+    def close(self) -> Path:
+        """Join the parts into one file and return its path; memory stays that of one part."""
+        target = self.folder / FILE_NAME
+        with whole(target) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+            for part in _part_files(self.folder):
+                writer.write_table(pq.read_table(part, schema=SCHEMA))
+        shutil.rmtree(self.parts)
+        return target
+
+    def __enter__(self) -> ScoreWriter:
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the output folder cannot be written: {error.strerror}",
+                file=self.folder,
+                remedy="Choose another with hydra.run.dir=FOLDER.",
+            ) from error
+        for told in self.parts.glob("outcome-*.json"):  # of a run that died here; its clips are asked about anew
+            told.unlink()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        # After an error the parts stay as they are: `read_scores` reads them, and nothing computed is lost.
+        if kind is None:
+            self.close()
+
+
+def read_outcomes(folder: Path) -> dict[int, Outcome]:
+    """What the processes of a run that goes on have said, by rank."""
+    found = {}
+    for file in sorted((folder / PARTS_NAME).glob("outcome-*.json")):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["skipped"] = [Skipped(**row) for row in values["skipped"]]
+        found[int(file.stem.rpartition("-")[2])] = Outcome(**values)
+    return found
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted((folder / PARTS_NAME).glob("part-*.parquet"))
+
+
+def read_scores(folder: str | Path) -> pa.Table:
+    """The score table of a finished run, or of all finished batches of one that died.
+
+    Raises:
+        InputError: There is no score table, it is damaged, or it has another schema version.
+    """
+    folder = Path(folder)
+    whole = folder / FILE_NAME
+    files: Iterable[Path] = [whole] if whole.exists() else _part_files(folder)
+    tables = [_read(file) for file in files]
+    if not tables:
+        raise InputError(
+            "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {FILE_NAME}."
+        )
+    table = pa.concat_tables(tables)
+    frame = table.select(KEY).to_pandas()
+    if frame.duplicated().any():
+        twice = frame[frame.duplicated()].iloc[0].to_dict()
+        raise InputError(f"the score table holds a cell twice: {twice}", file=folder, remedy="Run the probe again.")
+    return table
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        table = pq.read_table(file)
+        version = (table.schema.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
+        # Other programs drop the version and choose other types (large lists, float64) for the same columns.
+        kept = [name for name in table.column_names if name != INDEX]
+        if version not in (str(SCHEMA_VERSION), "none") or kept != SCHEMA.names:
+            raise InputError(
+                f"this score table has schema version {version} and this emoprobe reads {SCHEMA_VERSION}",
+                file=file,
+                remedy="Run the probe again, or use the emoprobe version that wrote it.",
+            )
+        return table.select(kept).cast(SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"this is not a readable Parquet file: {error}", file=file, remedy="Run the probe again."
+        ) from error

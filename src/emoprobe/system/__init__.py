@@ -1,0 +1,1 @@
+"""What processes, signals, files and terminals do, for all rooms."""

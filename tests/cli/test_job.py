@@ -1,0 +1,47 @@
+"""A sweep whose jobs have two processes each: every process belongs to one job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from emoprobe.run.scores import read_scores
+from emoprobe.settings import PROJECT
+
+
+def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):
+    shared = [
+        *("model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none", "dataset.limit=24"),
+        *(
+            "head.layers=[-1]",
+            "fit.max_epochs=2",
+            "fit.batch_size=7",
+            "analysis.figures=false",
+            "analysis.resamples=10",
+        ),
+        *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "dataset.fold=0,1", "seed=${hydra:job.num}"),
+    ]
+    tables = {}
+    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
+        sweep = tmp_path / f"sweep {name}"
+        done = subprocess.run(
+            [sys.executable, "train.py", "-m", *shared, *options, f"hydra.sweep.dir={sweep}"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "EMOPROBE_CACHE": str(tmp_path / "cache")},
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert done.stdout.count("JS ↓") == 2
+        assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+        tables[name] = [read_scores(sweep / job).to_pandas().set_index("utterance_id") for job in "01"]
+    for one, two in zip(tables["one"], tables["two"], strict=True):
+        assert sorted(one.index) == sorted(two.index)
+        scores = [np.stack(table.loc[one.index, "form_logprobs"]) for table in (one, two)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
+    assert set(tables["two"][0].index).isdisjoint(tables["two"][1].index)  # folds of their own

@@ -1,0 +1,129 @@
+"""The comparison of readouts: ordinary runs as parts, their numbers, intervals by speakers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap
+
+from emoprobe.errors import InputError
+from emoprobe.metrics.intervals import cluster_bootstrap, expanded_percentiles
+from emoprobe.settings import PROJECT
+
+
+def test_intervals_of_single_clips_are_scipys():
+    values = np.random.default_rng(0).gamma(2, size=200)
+    low, high = cluster_bootstrap(values, range(200), resamples=20_000)
+    expected = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.01)
+
+
+def test_intervals_resample_whole_speakers():
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 12, 300)
+    values = rng.normal(size=12)[clusters] + rng.normal(0, 0.1, 300)
+    means = []
+    for _ in range(4000):
+        chosen = rng.integers(0, 12, 12)
+        means.append(np.concatenate([values[clusters == c] for c in chosen]).mean())
+    expected = expanded_percentiles(np.array(means), 12)
+    assert cluster_bootstrap(values, clusters, resamples=20_000) == pytest.approx(expected, abs=0.06)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert expected[0] < low < high < expected[1]  # twelve speakers are few
+    naive = cluster_bootstrap(values, range(300))
+    assert np.ptp(cluster_bootstrap(values, clusters)) > 2 * np.ptp(naive)
+    assert cluster_bootstrap(values, clusters) == cluster_bootstrap(values, clusters)
+    assert np.isnan(cluster_bootstrap(values, ["one"] * 300)).all()
+    with pytest.raises(InputError):
+        cluster_bootstrap(values, range(3))
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_whisper_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    command = [
+        sys.executable,
+        "train.py",
+        "experiment=compare_finetuning",
+        "model=whisper",
+        f"model.path={tiny_whisper_path}",
+        "model.device=cpu",
+        "dataset.limit=24",
+        "compare.seeds=[0,1]",
+        "fit.max_epochs=2",
+        "head.members=1",
+        "logger=csv",
+        "trainer.enable_progress_bar=false",
+        f"hydra.run.dir={folder}",
+        'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+        "~compare.trained.linear_probe_middle",
+    ]
+    environment = os.environ | {"EMOPROBE_CACHE": str(tmp_path_factory.getbasetemp() / "features")}
+
+    def run(*more):
+        options = {"cwd": PROJECT, "capture_output": True, "text": True, "timeout": 500, "env": environment}
+        return subprocess.run([*command, *more], check=False, **options)
+
+    return folder, run(), run
+
+
+def test_one_table_of_all_parts(compared):
+    folder, done, run = compared
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    frame = pd.read_csv(folder / "comparison.csv").set_index("name")
+    assert list(frame["kind"].unique()) == ["zero-shot", "trained", "floor", "reference", "ceiling"]
+    assert {"linear_probe_first", "linear_probe_last", "mlp_probe", "lora"} == set(frame.index[frame.kind == "trained"])
+    assert len(frame[frame.kind == "zero-shot"]) == 4
+    for name in ("linear_probe_first", "lora"):
+        found = []
+        for seed in (0, 1):
+            rows = pd.read_csv(folder / name / f"seed{seed}" / "metrics.csv")
+            found.append(rows.loc[rows["kind"] == "readout", "js_divergence"].item())
+        row = frame.loc[name]
+        assert row["js_divergence"] == pytest.approx(np.mean(found))
+        assert row["js_divergence_sd"] == pytest.approx(np.std(found, ddof=1))
+        assert row["js_divergence_low"] <= row["js_divergence"] <= row["js_divergence_high"]
+    zero_shot = pd.read_csv(folder / "zero_shot" / "metrics.csv")
+    plain = zero_shot[(zero_shot["readout"] == "label_likelihood") & (zero_shot["calibration"] == "none")]
+    uncalibrated = frame[frame.index.str.contains("uncalibrated")]["js_divergence"].item()
+    assert uncalibrated == pytest.approx(plain["js_divergence"].item())
+    assert (folder / "comparison.png").stat().st_size > 10_000
+    assert "| lora |" in (folder / "comparison.md").read_text()
+    (folder / "lora" / "seed1" / "scores.parquet").unlink()  # as if it had been interrupted there
+    again = run()
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-4000:]
+    assert again.stdout.count("going on from") == 8
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)
+    other = run("fit.learning_rate=0.5")
+    assert other.returncode == 1
+    assert "no training run with the same settings" in other.stderr
+
+
+def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path):
+    shared = [
+        *("experiment=compare_finetuning", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
+        *("dataset.limit=24", "compare.seeds=[0]", "fit.max_epochs=2", "fit.batch_size=7", "logger=none"),
+        *("prompt=voice_sounds", "analysis.resamples=9", "trainer.accelerator=cpu", "dataset.partition.folds=3"),
+        *(f"~compare.trained.{name}" for name in ("lora", "linear_probe_middle", "mlp_probe")),
+        "trainer.enable_progress_bar=false",
+    ]
+    frames = []
+    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
+        done = subprocess.run(
+            [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "EMOPROBE_CACHE": str(tmp_path / "cache")},
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        frames.append(pd.read_csv(tmp_path / name / "comparison.csv"))
+    assert {"linear_probe_first", "linear_probe_last"} <= set(frames[0]["name"])
+    pd.testing.assert_frame_equal(*frames, atol=1e-4)

@@ -1,0 +1,110 @@
+"""Trackers mirror a run and are closed whatever happens."""
+
+from __future__ import annotations
+
+import pytest
+
+from emoprobe.errors import InputError
+from emoprobe.recipes import probe as probing
+from emoprobe.report import tracking
+from emoprobe.settings import PROJECT, compose
+
+
+def tiny_config(model, output, *overrides):
+    return compose(
+        [
+            f"model.path={model}",
+            "model.device=cpu",
+            f"output_dir={output}",
+            "dataset.limit=3",
+            "readout=label_likelihood",
+            "calibration=none",
+            "null_inputs.kinds=[]",
+            "trainer.accelerator=cpu",
+            "trainer.enable_progress_bar=false",
+            *overrides,
+        ]
+    )
+
+
+def test_wandb_offline_needs_no_account_and_is_closed(tiny_whisper_path, tmp_path):
+    import wandb
+
+    for job in ("a", "b"):  # as two jobs of a multirun in one process
+        probing.run(tiny_config(tiny_whisper_path, tmp_path / job, "logger=wandb"))
+        assert wandb.run is None
+        folders = list((tmp_path / job / "wandb").glob("offline-run-*"))
+        assert len(folders) == 1
+        assert list(folders[0].glob("*.wandb"))
+        assert list(folders[0].rglob("*.png"))
+        assert list(folders[0].rglob("predictions*.json"))
+
+
+def test_wandb_gets_the_judgement_too(tiny_whisper_path, tmp_path):
+    more = ["logger=wandb", "report=true", "analysis.resamples=20", "analysis.figures=false", "dataset.limit=12"]
+    probing.run(tiny_config(tiny_whisper_path, tmp_path, *more))
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    sent = {file.name.rpartition("_")[0].rpartition("_")[0] for file in run.rglob("*.table.json")}
+    written = {file.stem for file in (tmp_path / "judgement").glob("*.csv")}
+    assert {"results", "predictions"} <= sent
+    assert written
+    assert written <= sent
+    figures = {file.stem for file in (tmp_path / "judgement" / "figures").glob("*.png")}
+    assert figures
+    pictures = [file.name for file in run.rglob("*.png")]
+    assert all(any(name.startswith(figure) for name in pictures) for figure in figures)
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_a_tracker_is_closed_after_a_failure(tmp_path):
+    import wandb
+
+    config = compose(["logger=wandb", f"output_dir={tmp_path}"])
+    with pytest.raises(RuntimeError, match="boom"), tracking.open_logger(config.logger) as logger:
+        assert logger.experiment is not None
+        raise RuntimeError("boom")
+    assert wandb.run is None
+
+
+@pytest.mark.parametrize("name", ["csv", "tensorboard"])
+def test_other_trackers_write_the_metrics(name, tiny_whisper_path, tmp_path):
+    probing.run(tiny_config(tiny_whisper_path, tmp_path, f"logger={name}", "analysis.figures=false"))
+    written = [file for file in (tmp_path / name).rglob("*") if file.is_file()]
+    if name == "csv":
+        text = next(file for file in written if file.name == "metrics.csv").read_text()
+        assert "speaker_feeling/label_likelihood/sum/none/js_divergence" in text
+    else:
+        assert any("tfevents" in file.name and file.stat().st_size > 1000 for file in written)
+
+
+def test_no_tracker(tmp_path):
+    with tracking.open_logger(compose(["logger=none", f"output_dir={tmp_path}"]).logger) as logger:
+        assert logger is None
+
+
+def test_an_unknown_tracker_is_the_users_mistake():
+    with pytest.raises(InputError, match="logger/mlflo"):
+        compose(["logger=mlflo"])
+
+
+def test_jobs_of_a_sweep_are_one_group(tiny_whisper_path, tmp_path):
+    """In a real multirun, W&B's own settings of both jobs name the sweep's folder."""
+    import json
+    import subprocess
+    import sys
+
+    code = "import wandb, json, pathlib; old = wandb.init\n"
+    code += "def init(*a, **k):\n    run = old(*a, **k)\n"
+    code += f"    open({str(tmp_path / 'groups')!r}, 'a').write(json.dumps(run.group) + chr(10)); return run\n"
+    code += (
+        "wandb.init = init\nimport runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path('probe.py', run_name='__main__')"
+    )
+    options = [
+        *("model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "dataset.limit=2", "logger=wandb"),
+        *("readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]", "trainer.enable_progress_bar=false"),
+        *("analysis.figures=false", "prompt=speaker_feeling,voice_sounds", f"hydra.sweep.dir={tmp_path}/day/time"),
+    ]
+    command = [sys.executable, "-c", code, "probe.py", "-m", *options]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [json.loads(line) for line in (tmp_path / "groups").read_text().splitlines()] == ["day/time"] * 2

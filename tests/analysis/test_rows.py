@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from emoprobe.analysis.cells import clusters_of
-from emoprobe.analysis.derive import Cell
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows, ratings_of_frame
 from emoprobe.analysis.targets import Targets
+from emoprobe.beliefs.cell import Cell
 from emoprobe.beliefs.distributions import Distributions
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate

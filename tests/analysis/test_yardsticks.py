@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from emoprobe.analysis.derive import Cell
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows
 from emoprobe.analysis.targets import Targets
+from emoprobe.beliefs.cell import Cell
 from emoprobe.beliefs.distributions import Distributions
 from emoprobe.metrics.ceiling import human_ceiling
 from emoprobe.metrics.resampling import draw_clusters

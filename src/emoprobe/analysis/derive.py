@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.targets import Targets, make_targets
+from emoprobe.beliefs.cell import Cell
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, KEYS, KNOWS_VOTES, TEXT_READOUTS, TRAINED
 from emoprobe.run.scores import NO_PROMPT
@@ -22,29 +23,6 @@ if TYPE_CHECKING:
     from emoprobe.beliefs.calibration import Calibration
     from emoprobe.beliefs.distributions import Distributions
     from emoprobe.labels import LabelSet
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One distribution per utterance under one model, prompt, readout, variant and calibration.
-
-    Args:
-        label_mass: Probability, or of written answers their share, that is on labels, ``[utterances]``.
-        share_parsed: Share of the drawn answers that state a distribution, ``[utterances]``.
-        reasoning_cut: Whether the reasoning before the answer stopped at its limit, ``[utterances]``; None without any.
-    """
-
-    model: str
-    prompt: str
-    readout: str
-    variant: str
-    calibration: str
-    fitted_on: str
-    distributions: Distributions
-    label_mass: np.ndarray | None = None
-    share_parsed: np.ndarray | None = None
-    reasoning_cut: np.ndarray | None = None
-    generated_text: list[str] | None = None
 
 
 def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):

@@ -16,9 +16,9 @@ from emoprobe.run.cell import EVALUATED_VOTES, KEYS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emoprobe.analysis.derive import Cell
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.targets import Targets
+    from emoprobe.beliefs.cell import Cell
 
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20

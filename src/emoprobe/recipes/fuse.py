@@ -355,9 +355,10 @@ def _analysis(
     import numpy as np
     import pandas as pd
 
-    from emoprobe.analysis.derive import Analysis, Cell
+    from emoprobe.analysis.derive import Analysis
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.rows import make_rows
+    from emoprobe.beliefs.cell import Cell
     from emoprobe.beliefs.crossfit import NOT_FITTED
     from emoprobe.beliefs.distributions import Distributions
     from emoprobe.run.cell import KEYS

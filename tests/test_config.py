@@ -138,7 +138,7 @@ def test_help_explains_the_groups_without_loading_torch():
 
 def test_analyse_help_loads_nothing_heavy():
     code = (
-        "import sys; from emoprobe import analyse\n"
+        "import sys; from emoprobe.recipes import analyse\n"
         "try: analyse.parse_arguments(['--help'])\n"
         "except SystemExit: pass\n"
         "print('HEAVY', sorted({'torch', 'pandas', 'pyarrow'} & set(sys.modules)))"

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from posthoc_cases import KINDS, clips, kl
 from scipy.special import log_softmax
-from test_posthoc import KINDS, clips, kl
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from posthoc_cases import KINDS, clips, kl
 from scipy.optimize import approx_fprime, minimize, minimize_scalar
-from scipy.special import log_softmax, rel_entr, softmax
+from scipy.special import log_softmax, softmax
 
 from emoprobe.beliefs import posthoc
 from emoprobe.beliefs.calibration import prior_matching
 from emoprobe.errors import EmoprobeError, InputError
 
-KINDS = tuple(posthoc.FITS)
 NO_PENALTY = {"temperature": {"l2": 0.0}, "vector": {"l2": 0.0, "scale_l2": 0.0}}
 NO_PENALTY["matrix"] = NO_PENALTY["vector"]
-
-
-def kl(target, log_q) -> float:
-    return float(rel_entr(target, np.exp(log_q)).sum(axis=1).mean())
-
-
-def clips(seed=0, number=300, labels=4, sharpness=2.0, votes=8, truth=None):
-    """Log-probabilities and vote shares; the votes are drawn from ``truth(log p)``, by default from p itself."""
-    rng = np.random.default_rng(seed)
-    log_probs = log_softmax(rng.normal(0, sharpness, (number, labels)), axis=1)
-    true = np.exp(log_probs if truth is None else truth(log_probs))
-    return log_probs, rng.multinomial(votes, true / true.sum(axis=1, keepdims=True)) / votes
 
 
 def calibrated(kind, log_probs, target, **options):

@@ -383,7 +383,7 @@ def test_help_loads_nothing_heavy():
     import sys
 
     code = (
-        "import sys; from emoprobe import fuse\n"
+        "import sys; from emoprobe.recipes import fuse\n"
         "try: fuse.parse_arguments(['--help'])\n"
         "except SystemExit: pass\n"
         "print('HEAVY', sorted({'torch', 'pandas', 'pyarrow', 'scipy', 'numpy'} & set(sys.modules)))"

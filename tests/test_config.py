@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from emoprobe.data.corpora import CORPORA
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
@@ -158,15 +159,16 @@ def test_entry_point_is_where_the_readme_says():
 
 
 def test_every_corpus_has_a_reader_a_card_and_a_config():
-    from importlib import import_module
+    from hydra.utils import get_method
 
-    from emoprobe.data.corpora import NAMES
-
-    readers = {compose([f"dataset={option}"]).dataset.reader._target_ for g, option in OPTIONS if g == "dataset"}
-    assert readers == {f"emoprobe.data.corpora.{name}.read_{name}" for name in NAMES}
+    readers = {
+        get_method(compose([f"dataset={option}"]).dataset.reader._target_) for g, option in OPTIONS if g == "dataset"
+    }
+    assert readers == {source.read for source in CORPORA.values()}
     sets = {option for group, option in OPTIONS if group == "labels"}
-    for name in NAMES:
-        card = import_module(f"emoprobe.data.corpora.{name}").CARD
+    for name, source in CORPORA.items():
+        card = source.card
+        assert source.read is get_method(f"emoprobe.data.corpora.{name}.read_{name}")
         assert name in (card.name, card.name.removesuffix("_synthetic"))
         assert set(card.label_sets) <= sets
         assert all((card.title, card.licence, card.access, card.citation, card.raters))

@@ -20,7 +20,7 @@ from copies.sound import sound_bytes, write_sound
 from emoprobe.cli.data import main
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check import Finding, check_corpus, inspect
-from emoprobe.data.corpora import NAMES
+from emoprobe.data.corpora import CORPORA
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance
 from emoprobe.data.votes import SoftLabelPolicy
@@ -250,7 +250,7 @@ def test_published_totals(toy, six: LabelSet):
 # --------------------------------------------------------------------------------------------------------- the command
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(CORPORA))
 def test_check_and_show_every_corpus(name: str, tmp_path: Path, capsys):
     """A small copy has all but the published totals; rows that tests of readers need may be bad on purpose."""
     copy = importlib.import_module(f"copies.{name}")
@@ -280,7 +280,7 @@ def test_check_and_show_every_corpus(name: str, tmp_path: Path, capsys):
     assert (tmp_path / "show" / "ambiguity.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(CORPORA))
 def test_every_card_is_printed(name: str, capsys):
     assert main(["card", name]) == 0
     out = capsys.readouterr().out
@@ -302,7 +302,7 @@ def test_mistakes_end_in_one_line(capsys, tmp_path: Path):
 
 def test_all_corpora_are_listed_and_help_is_light(capsys):
     assert main(["card"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(NAMES)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(CORPORA)
     code = "import sys, emoprobe.cli.data as m; m.parse_arguments(['card']); "
     code += "sys.exit(any(n in sys.modules for n in ('numpy', 'torch', 'pandas', 'hydra')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from emoprobe.cli.entry import command
-from emoprobe.errors import InputError
 from emoprobe.system.output import write_parquet
 
 
@@ -65,16 +62,14 @@ def print_card(name: str | None) -> None:
     Raises:
         InputError: There is no such corpus.
     """
-    from emoprobe.data.corpora import NAMES
+    from emoprobe.data.corpora import CORPORA
 
     if name is None:
-        for known in NAMES:
-            print(f"{known:<14}{_module(known).CARD.title}")
+        for known, source in CORPORA.items():
+            print(f"{known:<14}{source.card.title}")
         return
-    if name not in NAMES:
-        raise InputError(f"unknown corpus {name!r}", field="name", remedy=f"Use one of {', '.join(NAMES)}.")
-    module = _module(name)
-    card = module.CARD
+    source = CORPORA.find(name, "name")
+    card = source.card
     print(f"{card.title}{' (SYNTHETIC)' if card.synthetic else ''}\n")
     for title, text in (
         ("use", f"dataset={name}"),
@@ -87,14 +82,10 @@ def print_card(name: str | None) -> None:
         ("splits", card.splits),
         ("notes", card.notes),
         ("defects", "; ".join(f"{item}: {what}" for item, what in card.defects.items())),
-        ("totals", "; ".join(f"{total.what} {total.expected:,}" for total in getattr(module, "TOTALS", ()))),
+        ("totals", "; ".join(f"{total.what} {total.expected:,}" for total in source.totals)),
     ):
         if text:
             print(textwrap.fill(text, 110, initial_indent=f"{title:<12}", subsequent_indent=" " * 12))
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"emoprobe.data.corpora.{name}")
 
 
 def _read(overrides: Sequence[str], *defaults: str):
@@ -111,20 +102,24 @@ def _read(overrides: Sequence[str], *defaults: str):
 
 def check(parsed: argparse.Namespace) -> int:
     """Check a copy of a corpus; 1 if there is a problem."""
+    from hydra.utils import get_method
+
     from emoprobe.data.audio import AudioLimits
     from emoprobe.data.check import check_corpus, print_findings, save_findings
+    from emoprobe.data.corpora import CORPORA
     from emoprobe.settings import build, plain
 
     config, corpus, labels, prepared = _read(parsed.overrides, "dataset.on_error=skip")
-    module = sys.modules.get(str(config.dataset.reader._target_).rpartition(".")[0])
+    read = get_method(config.dataset.reader._target_)
+    source = next((one for one in CORPORA.values() if one.read is read), None)  # your own reader may be in no registry
     root = config.dataset.get("root")
     findings = check_corpus(
         corpus,
         prepared,
         labels,
         root=Path(os.path.expanduser(root)).absolute() if root else None,
-        totals=getattr(module, "TOTALS", ()),
-        check_sound=getattr(module, "check_sound", None),
+        totals=source.totals if source else (),
+        check_sound=source.check_sound if source else None,
         missing_audio=config.dataset.missing_audio,
         limits=build(AudioLimits, plain(config.dataset.audio), "dataset.audio"),
         sound=not parsed.no_sound,

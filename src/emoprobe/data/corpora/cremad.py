@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.cells import known
-from emoprobe.data.corpora.cremad_checksums import check_sound  # noqa: F401  # for the check of a copy
+from emoprobe.data.corpora import register
+from emoprobe.data.corpora.cremad_checksums import check_sound
 from emoprobe.data.files import RESTORE, ROW_REMEDY, Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 from emoprobe.errors import InputError
@@ -53,6 +54,33 @@ _COUNT = re.compile(r"\d{1,6}", re.ASCII)
 _QUESTION = ("sessionNums", "queryType", "questNum")  # together they name one answer of one rater
 
 
+def _voices(count: Callable[[list[int]], int]) -> Callable[[Corpus], int | None]:
+    """A count over the votes of every clip, summed; None of a corpus that was read with other votes than ``voice``."""
+
+    def total(corpus: Corpus) -> int | None:
+        if any(utterance.metadata.get("votes_from") != "voice" for utterance in corpus.utterances):
+            return None
+        return sum(count(_vote_counts(utterance)) for utterance in corpus.utterances)
+
+    return total
+
+
+def _vote_counts(utterance: Utterance) -> list[int]:
+    votes = utterance.votes or Counter(word for rating in utterance.ratings for word in rating.labels)
+    return [int(count) for count in votes.values()]
+
+
+_SOURCE = f"{VOTES_FILE.as_posix()} of the official release"
+TOTALS = (
+    Total("clips", 7_442, lambda corpus: len(corpus.utterances), "Cao et al. 2014"),
+    Total("actors", 91, lambda corpus: len({each.speaker for each in corpus.utterances}), "Cao et al. 2014"),
+    Total("voice votes", 68_568, _voices(sum), _SOURCE),
+    Total("clips with a tie for the top voice vote", 644, _voices(lambda v: v.count(max(v)) > 1), _SOURCE),
+    Total("clips with unanimous voice votes", 383, _voices(lambda v: max(v) == sum(v)), _SOURCE),
+)
+
+
+@register("cremad", CARD, TOTALS, check_sound)
 def read_cremad(
     root: str | Path,
     votes: Literal["voice", "face", "audiovisual"] = "voice",
@@ -224,32 +252,3 @@ def _count(cells: Mapping[str, str], column: str, file: Path, row: int, remedy: 
         what = f"{cells[column]!r:.80} is not a whole number"
         raise RowError(what, file=file, row=row, field=column, reason="bad_votes", remedy=remedy)
     return int(text)
-
-
-# -- published totals --------------------------------------------------------------------------------------------------
-
-
-def _voices(count: Callable[[list[int]], int]) -> Callable[[Corpus], int | None]:
-    """A count over the votes of every clip, summed; None of a corpus that was read with other votes than ``voice``."""
-
-    def total(corpus: Corpus) -> int | None:
-        if any(utterance.metadata.get("votes_from") != "voice" for utterance in corpus.utterances):
-            return None
-        return sum(count(_vote_counts(utterance)) for utterance in corpus.utterances)
-
-    return total
-
-
-def _vote_counts(utterance: Utterance) -> list[int]:
-    votes = utterance.votes or Counter(word for rating in utterance.ratings for word in rating.labels)
-    return [int(count) for count in votes.values()]
-
-
-_SOURCE = f"{VOTES_FILE.as_posix()} of the official release"
-TOTALS = (
-    Total("clips", 7_442, lambda corpus: len(corpus.utterances), "Cao et al. 2014"),
-    Total("actors", 91, lambda corpus: len({each.speaker for each in corpus.utterances}), "Cao et al. 2014"),
-    Total("voice votes", 68_568, _voices(sum), _SOURCE),
-    Total("clips with a tie for the top voice vote", 644, _voices(lambda v: v.count(max(v)) > 1), _SOURCE),
-    Total("clips with unanimous voice votes", 383, _voices(lambda v: max(v) == sum(v)), _SOURCE),
-)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
@@ -49,6 +50,7 @@ _REMEDY = "Restore the folder: reinstall emoprobe, or make it anew with scripts/
 _SUM_TOLERANCE = 1e-6
 
 
+@register("demo", CARD)
 def read_demo(root: str | Path | None = None) -> Corpus:
     """The demo corpus, votes, individual ratings and true distributions included; sound is not decoded.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.cells import known, words
+from emoprobe.data.corpora import register
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
@@ -50,6 +51,7 @@ _DEPTH = 2  # folders between the root and a table, as in crowd/crowd_train/raw_
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,20})?([eE]-?\d{1,2})?", re.ASCII)
 
 
+@register("dusha", CARD)
 def read_dusha(
     root: str | Path,
     subsets: Sequence[str] | str | None = None,

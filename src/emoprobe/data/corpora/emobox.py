@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.collection import clip_totals, corpus_folder, list_names
+from emoprobe.data.corpora import register
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, parse_object, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
@@ -103,6 +104,7 @@ _NUMBERS = {
 }
 
 
+@register("emobox", CARD, TOTALS)
 def read_emobox(
     root: str | Path,
     corpus: str,

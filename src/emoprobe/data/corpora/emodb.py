@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.corpora import register
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
@@ -81,6 +82,7 @@ TOTALS = (
 )
 
 
+@register("emodb", CARD, TOTALS)
 def read_emodb(root: str | Path, on_error: Literal["error", "skip"] = "error") -> Corpus:
     """Read the clips that are there, by their names; sound is not decoded.
 

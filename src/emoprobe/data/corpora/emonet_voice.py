@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from emoprobe.data.cells import known
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
 from emoprobe.data.parquet import parquet_rows, store_sound
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
@@ -38,6 +39,7 @@ AUDIO, LABEL = "audioId", "label"
 MAX_LABEL = 100_000  # characters; a real one has about a hundred
 
 
+@register("emonet_voice", CARD, TOTALS)
 def read_emonet_voice(
     root: str | Path,
     cache_dir: str | Path | None = None,

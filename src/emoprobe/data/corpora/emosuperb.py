@@ -11,6 +11,7 @@ from typing import Literal
 
 from emoprobe.data.cells import known
 from emoprobe.data.collection import clip_totals, corpus_folder, list_names
+from emoprobe.data.corpora import register
 from emoprobe.data.corpora.iemocap import read_iemocap
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
@@ -74,6 +75,7 @@ _COUNTED = {"self_reports": True, "several": "each"}
 _NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,20})?([eE]-?\d{1,3})?", re.ASCII)
 
 
+@register("emosuperb", CARD, TOTALS)
 def read_emosuperb(
     root: str | Path,
     corpus: str = "CREMA-D",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from emoprobe.data.cells import is_blank, known
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import arrow_rows, class_names, parquet_rows, store_sound
@@ -38,6 +39,7 @@ _SHARD = re.compile(r"(.+?)[-_]\d{4,}(-of-\d{4,}(-[0-9a-f]{16})?)?", re.ASCII)
 _SKIP = "Correct the row, or leave it out: dataset.on_error=skip."
 
 
+@register("huggingface", CARD)
 def read_huggingface(
     path: str | Path | None = None,
     hub: str | None = None,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 from emoprobe.errors import InputError
@@ -123,6 +124,7 @@ class _Dialogue(NamedTuple):
     said: list[_Said] | None
 
 
+@register("iemocap", CARD, TOTALS)
 def read_iemocap(root: str | Path, context_turns: int = 3, on_error: Literal["error", "skip"] = "error") -> Corpus:
     """Read the evaluation and transcription files of the sessions that are there; sound is not decoded.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows, text_lines
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import parquet_rows
@@ -32,6 +33,7 @@ _QUOTE = "Quote fields that hold the separator, or leave the row out: dataset.on
 _CLOSE = "Close every quote, and double the quotes inside quoted fields."
 
 
+@register("manifest", CARD)
 def read_manifest(
     path: str | Path,
     root: str | Path | None = None,

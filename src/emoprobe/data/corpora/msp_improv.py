@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.cells import known
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 
@@ -64,6 +65,7 @@ _NUMBER = re.compile(r"\d{1,3}(\.\d{1,9})?|nan", re.ASCII | re.IGNORECASE)
 _MEANS = {"A": "arousal", "V": "valence", "D": "dominance", "N": "naturalness"}
 
 
+@register("msp_improv", CARD, TOTALS)
 def read_msp_improv(root: str | Path, on_error: Literal["error", "skip"] = "error") -> Corpus:
     """Read ``Evalution.txt`` (or ``Evaluation.txt``); sound is not decoded and may be missing.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from emoprobe.data.cells import known
+from emoprobe.data.corpora import register
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
@@ -153,6 +154,7 @@ class _Release:
         clip.ratings.append(rating)
 
 
+@register("msp_podcast", CARD)
 def read_msp_podcast(
     root: str | Path,
     labels: Literal["auto", "detailed_csv", "detailed_json", "blocks"] = "auto",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
@@ -49,6 +50,7 @@ TOTALS = (
 )
 
 
+@register("ravdess", CARD, TOTALS)
 def read_ravdess(
     root: str | Path,
     channel: Literal["speech", "song"] = "speech",

@@ -30,7 +30,7 @@ from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.base import Question
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.plan import make_plan
+from emoprobe.readout.scoring.plan import make_plan
 from emoprobe.settings import compose, plain
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]

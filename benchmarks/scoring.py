@@ -24,7 +24,7 @@ from emoprobe.models.base import Question
 from emoprobe.models.load import load_whisper
 from emoprobe.models.whisper import Whisper
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.plan import make_plan
+from emoprobe.readout.scoring.plan import make_plan
 from emoprobe.settings import compose, plain
 
 

@@ -29,7 +29,7 @@ def waves():
 def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
     from emoprobe.labels import LabelSet
     from emoprobe.prompts.prompt import make_prompts
-    from emoprobe.readout.plan import make_plan
+    from emoprobe.readout.scoring.plan import make_plan
     from emoprobe.settings import build, compose, plain
 
     config = compose(["prompt=whisper_all"])
@@ -57,7 +57,7 @@ def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
 
     from emoprobe.labels import LabelSet
     from emoprobe.prompts.prompt import make_prompts
-    from emoprobe.readout.plan import make_plan
+    from emoprobe.readout.scoring.plan import make_plan
     from emoprobe.settings import build, compose, plain
 
     config = compose(["prompt=whisper_all"])

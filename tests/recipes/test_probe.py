@@ -148,7 +148,7 @@ def test_the_same_command_again_scores_nothing_twice(tiny_whisper_path, corpus, 
 
 
 def test_a_run_that_died_is_resumed_in_another_folder(tiny_whisper_path, corpus, tmp_path, monkeypatch):
-    from emoprobe.readout.record import BatchRecorder
+    from emoprobe.readout.scoring.record import BatchRecorder
 
     original, calls = BatchRecorder.on_predict_batch_end, []
 

@@ -21,8 +21,8 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from scoring import config, write_corpus
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.readout import record
-from emoprobe.readout.module import ZeroShotProbe
+from emoprobe.readout.scoring import record
+from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.recipes import probe as probing
 from emoprobe.run.scores import PARTS_NAME, read_scores
 from emoprobe.settings import PROJECT

@@ -170,7 +170,7 @@ def _dtypes(sfm, waveforms, questions) -> Verdict:
 
 def _hearing(sfm, waveforms, questions) -> list[Verdict]:
     """The scores must depend on the sound: on its presence, and on which clip it is."""
-    from emoprobe.readout.hearing import DEAF, sound_effects
+    from emoprobe.readout.scoring.hearing import DEAF, sound_effects
 
     floor = max(DEAF, 0.0 if sfm.dtype == "float32" else 1e-2)
     effects = sound_effects(sfm, waveforms[0], questions[0])
@@ -272,7 +272,7 @@ def run(overrides: Sequence[str]) -> bool:
     from emoprobe.data.corpora.demo import read_demo
     from emoprobe.labels import LabelSet
     from emoprobe.prompts.prompt import make_prompts
-    from emoprobe.readout.plan import Plans
+    from emoprobe.readout.scoring.plan import Plans
     from emoprobe.settings import build, call, compose, plain
 
     logging.getLogger("transformers").setLevel(logging.ERROR)

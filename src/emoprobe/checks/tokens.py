@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from emoprobe.labels import LabelSet
     from emoprobe.models.base import Question, SpeechFoundationModel
     from emoprobe.prompts.prompt import Prompt
-    from emoprobe.readout.plan import PromptPlan
+    from emoprobe.readout.scoring.plan import PromptPlan
 
 SHOWN = 60  # characters of a prompt's end
 SPACINGS = {" ": "with a space", "": "without a space"}
@@ -103,7 +103,7 @@ def audit(sfm: SpeechFoundationModel, prompt: Prompt, labels: LabelSet) -> Token
         InputError: Two surface forms have the same tokens, a form has no token or the unknown one, the prompt and a
             label cannot be told apart, or the sound does not stand in the prompt exactly once.
     """
-    from emoprobe.readout.plan import NO_FACTS, make_plan
+    from emoprobe.readout.scoring.plan import NO_FACTS, make_plan
 
     plan = make_plan(sfm, prompt, labels, NO_FACTS)
     text = prompt.text(labels, NO_FACTS)

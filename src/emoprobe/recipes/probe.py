@@ -21,7 +21,7 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.nulls import NullInputs
+from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
@@ -61,11 +61,11 @@ def _run(config: DictConfig) -> Path:
     from hydra.utils import instantiate
 
     from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
-    from emoprobe.readout.earlier import Earlier
-    from emoprobe.readout.module import ZeroShotProbe
-    from emoprobe.readout.plan import Plans
-    from emoprobe.readout.read import make_readouts
-    from emoprobe.readout.record import BatchRecorder, speed
+    from emoprobe.readout.scoring.earlier import Earlier
+    from emoprobe.readout.scoring.module import ZeroShotProbe
+    from emoprobe.readout.scoring.plan import Plans
+    from emoprobe.readout.scoring.read import make_readouts
+    from emoprobe.readout.scoring.record import BatchRecorder, speed
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)

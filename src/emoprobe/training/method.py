@@ -20,8 +20,8 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
-from emoprobe.readout.module import library_versions
-from emoprobe.readout.plan import PromptPlan, make_plan
+from emoprobe.readout.scoring.module import library_versions
+from emoprobe.readout.scoring.plan import PromptPlan, make_plan
 from emoprobe.run.scores import CLIP, NO_PROMPT
 from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss

@@ -14,9 +14,9 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.module import ZeroShotProbe
-from emoprobe.readout.plan import Plans, make_plan
-from emoprobe.readout.read import SHARES, make_readouts, read
+from emoprobe.readout.scoring.module import ZeroShotProbe
+from emoprobe.readout.scoring.plan import Plans, make_plan
+from emoprobe.readout.scoring.read import SHARES, make_readouts, read
 
 LABELS = LabelSet("two", ("happy", "sad"), {"happy": {"adjective": ["happy"]}, "sad": {"adjective": ["sad"]}})
 ASK = {"family": "instruction", "instruction": "Which of {labels}?"}
@@ -117,7 +117,7 @@ def test_the_answer_is_read_after_the_reasoning(sfm, voices):
 
 def test_reasoning_that_comes_to_the_cue_is_cut_before_it(sfm, voices):
     from emoprobe.models.base import Generation
-    from emoprobe.readout.read import _reason
+    from emoprobe.readout.scoring.read import _reason
 
     other = copy.copy(sfm)
     tokens = sfm.family.answer_tokens("a voice. Answer: sad")
@@ -247,7 +247,7 @@ def test_a_real_answer_under_its_limit_and_one_token_less(sfm, voices):
 )
 def test_reasoning_is_finished_if_it_ended_or_came_to_the_cue(sfm, text, finished, expected):
     from emoprobe.models.base import Generation
-    from emoprobe.readout.read import _reason
+    from emoprobe.readout.scoring.read import _reason
 
     other = copy.copy(sfm)
     tokens = sfm.family.answer_tokens(text)

@@ -15,7 +15,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import AudioContext, Generation, Question, Sampling, SpeechFoundationModel
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import Prompt
-from emoprobe.readout.plan import PromptPlan
+from emoprobe.readout.scoring.plan import PromptPlan
 
 SHARES = tuple(f"{i / 20:.2f}" for i in range(21))  # what a constrained dictionary may say of a label
 

@@ -28,7 +28,6 @@ from emoprobe.models.whisper import Whisper, suppressed_tokens
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-ADAPTED = ("granite_speech",)  # classes that load an adapter as a part of themselves
 # What transformers raises of folders that lack a file, or hold a damaged one or another model's.
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
 UNLOADABLE += (SafetensorError, StrictDataclassError)
@@ -230,8 +229,10 @@ def _refuse_code(error: Exception, path: Path, name: str) -> None:
 def _refuse_adapter(path: Path, name: str) -> None:
     """An adapter would be applied or left out by whether peft is installed, and its base is not looked at."""
     file = path / "adapter_config.json"
+    if not file.is_file():
+        return
     kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if file.is_file() and (kind not in ADAPTED or not (path / "adapter_model.safetensors").is_file()):
+    if not family_class(str(kind)).has_adapter or not (path / "adapter_model.safetensors").is_file():
         raise InputError(
             f"{name} is a model with an adapter beside it",
             file=file,

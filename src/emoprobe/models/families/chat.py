@@ -32,6 +32,7 @@ class ChatFamily:
 
     model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
+    has_adapter = False  # whether the class loads an adapter as a part of itself
 
     def __init__(self, model: PreTrainedModel, processor) -> None:
         self.model, self.processor = model, processor

@@ -6,15 +6,18 @@ import torch
 from torch import Tensor
 
 from emoprobe.models.base import PromptText
+from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.vocabulary import VocabularyHead
 
 
+@FAMILIES.register("granite_speech")
 class GraniteSpeech(ChatFamily):
     """Granite Speech (arXiv 2505.08699); its mel transform needs torchaudio, checkpoints with an adapter need peft."""
 
     model_class = "GraniteSpeechForConditionalGeneration"
     encoder = "encoder"
+    has_adapter = True
     _scales_itself: bool | None = None
 
     @property

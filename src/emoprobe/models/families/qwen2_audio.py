@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 
 
+@FAMILIES.register("qwen2_audio")
 class Qwen2Audio(ChatFamily):
     """Qwen2-Audio (arXiv 2407.10759)."""
 

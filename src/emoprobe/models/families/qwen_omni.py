@@ -7,9 +7,12 @@ from pathlib import Path
 import transformers
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
+from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 
 
+@FAMILIES.register("qwen2_5_omni")
+@FAMILIES.register("qwen2_5_omni_thinker")
 class Qwen25Omni(ChatFamily):
     """Qwen2.5-Omni thinker (arXiv 2503.20215)."""
 
@@ -40,6 +43,8 @@ def _sound_only(processor_class: type) -> type:
     return type(processor_class.__name__, (processor_class,), {"check_argument_for_proper_class": check})
 
 
+@FAMILIES.register("qwen3_omni_moe")
+@FAMILIES.register("qwen3_omni_moe_thinker")
 class Qwen3Omni(Qwen25Omni):
     """Qwen3-Omni thinker (arXiv 2509.17765)."""
 

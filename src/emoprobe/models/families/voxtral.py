@@ -12,9 +12,11 @@ from torch import Tensor
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import PromptText
+from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 
 
+@FAMILIES.register("voxtral")
 class Voxtral(ChatFamily):
     """Voxtral (arXiv 2507.13264); needs mistral-common. Its encoder hears 30 s at a time."""
 

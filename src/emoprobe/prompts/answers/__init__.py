@@ -13,7 +13,8 @@ does not is a failure with a status: it is counted, and never becomes a label.
 3. What is left must fit the grammar of the format, from its first character to its last.
 """
 
-from emoprobe.prompts.answers.formats import FORMATS, AnswerFormat, parse_answer
+from emoprobe.prompts.answers.formats import FORMATS, AnswerFormat
+from emoprobe.prompts.answers.parse import parse_answer
 from emoprobe.prompts.answers.result import FAILED, STATUSES, ParsedAnswer
 
 __all__ = ["FAILED", "FORMATS", "STATUSES", "AnswerFormat", "ParsedAnswer", "parse_answer"]

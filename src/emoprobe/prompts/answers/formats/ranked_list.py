@@ -1,4 +1,4 @@
-"""Answers that rank labels: a list numbered from 1, the best first.
+"""A ranking of labels: a list numbered from 1, the best first; with remarks, it takes 165 tokens.
 
 ::
 
@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from emoprobe.prompts.answers.formats import register
 from emoprobe.prompts.answers.one_label import choice
 from emoprobe.prompts.answers.result import AmbiguousError, ParsedAnswer, certain
 from emoprobe.prompts.answers.shares import NUMBER, Written, distribution, parse_shares
@@ -27,7 +28,8 @@ _SHARE = re.compile(rf"[\s\"']*{NUMBER}[\s\"')\]]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+){0,2}")
 
 
-def parse_ranking(text: str, vocabulary: Vocabulary, *, marked: bool = False) -> ParsedAnswer | None:
+@register("ranked_list", max_new_tokens=320)
+def parse(text: str, vocabulary: Vocabulary, *, marked: bool = False) -> ParsedAnswer | None:
     """Shares of ranks or the shares beside them, the one label of a list of one, or what `parse_shares` reads.
 
     Raises:

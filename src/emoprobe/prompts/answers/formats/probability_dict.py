@@ -1,0 +1,8 @@
+"""A dictionary of labels and probabilities; indented, it takes 130 tokens."""
+
+from __future__ import annotations
+
+from emoprobe.prompts.answers.formats import register
+from emoprobe.prompts.answers.shares import parse_shares
+
+register("probability_dict", max_new_tokens=320)(parse_shares)

@@ -1,0 +1,57 @@
+"""Parse an answer in the format that it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from emoprobe.prompts.answers import cleaning
+from emoprobe.prompts.answers.formats import FORMATS
+from emoprobe.prompts.answers.result import AmbiguousError, ParsedAnswer
+from emoprobe.prompts.answers.words import Vocabulary, normalise
+
+
+@lru_cache(maxsize=16)
+def _vocabulary(labels: tuple[str, ...], words: tuple[tuple[str, str], ...]) -> Vocabulary:
+    return Vocabulary.of(labels, words)
+
+
+def parse_answer(
+    text: str,
+    labels: Sequence[str],
+    words: Sequence[tuple[str, str]],
+    *,
+    answer_format: str = "single_word",
+    finished: bool = True,
+) -> ParsedAnswer:
+    """Parse a distribution, a ranking or one label out of an answer; see `emoprobe.prompts.answers` for the rules.
+
+    Args:
+        text: The answer.
+        labels: Labels in order.
+        words: ``(label, word)`` pairs: surface forms and aliases, matched as whole words without case, and letters of
+            options, matched as they are written (the word "a" is no option). Label names count as well.
+        answer_format: Which of `FORMATS` was asked for.
+        finished: Whether the model ended its answer itself.
+
+    Raises:
+        InputError: There is no such format; a package that brought it may be missing.
+    """
+    form = FORMATS.find(answer_format, "answer_format")
+    vocabulary = _vocabulary(tuple(labels), tuple(words))
+    try:
+        said = cleaning.without_markup(cleaning.without_reasoning(normalise(text)))
+    except cleaning.ReasoningCutError:
+        return ParsedAnswer("reasoning_cut")
+    marked = cleaning.marked_answers(said) if form.has_marks else []
+    if not finished:
+        return ParsedAnswer("reasoning_cut" if form.reasons and not marked else "truncated")
+    try:
+        read = [form.parse(part, vocabulary, marked=bool(marked)) for part in marked or [said]]
+        if any(one != read[0] for one in read):
+            raise AmbiguousError
+    except AmbiguousError:
+        return ParsedAnswer("refused" if cleaning.is_refusal(said) else "ambiguous")
+    if read[0] is None:
+        return ParsedAnswer("refused" if cleaning.is_refusal(said) else "unparsed")
+    return read[0]

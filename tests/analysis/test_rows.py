@@ -13,10 +13,11 @@ from emoprobe.analysis.cells import clusters_of
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows, ratings_of_frame
 from emoprobe.analysis.targets import Targets
-from emoprobe.beliefs.cell import Cell
+from emoprobe.beliefs.belief import Belief
 from emoprobe.beliefs.distributions import Distributions
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.run.cell import Cell
 
 LABELS = ("anger", "neutral", "sad")
 SIZE = 60
@@ -35,11 +36,11 @@ def targets() -> Targets:
     return Targets(frame, shares, votes, shares.mean(axis=0), "evaluated votes")
 
 
-def cell(probs: np.ndarray, readout: str = "label_likelihood") -> Cell:
+def belief(probs: np.ndarray, readout: str = "label_likelihood") -> Belief:
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs)
     status = tuple("ok" if np.isfinite(row).all() else "undefined" for row in log_probs)
-    return Cell("m", "p", readout, "sum", "none", "", Distributions(log_probs, status))
+    return Belief(Cell("m", "p", readout, "sum", "none"), "", Distributions(log_probs, status))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def predictions(targets: Targets) -> np.ndarray:
 
 
 def test_order_and_content_of_the_rows(targets: Targets, predictions: np.ndarray):
-    rows = make_rows([cell(predictions)], targets, AnalysisOptions((), resamples=300))
+    rows = make_rows([belief(predictions)], targets, AnalysisOptions((), resamples=300))
     assert [(row["kind"], row["readout"]) for row in rows] == [
         ("readout", "label_likelihood"),
         ("floor", "uniform"),
@@ -87,7 +88,7 @@ def test_order_and_content_of_the_rows(targets: Targets, predictions: np.ndarray
 def test_failures_layers_and_no_resamples(targets: Targets, predictions: np.ndarray):
     broken = predictions.copy()
     broken[:3] = np.nan
-    cells = [cell(broken), cell(predictions, "layerwise")]
+    cells = [belief(broken), belief(predictions, "layerwise")]
     first, layer, *_ = make_rows(cells, targets, AnalysisOptions((), resamples=200))
     assert (first["num_utterances"], first["num_failed"]) == (SIZE - 3, 3)
     expected = evaluate(predictions[3:], targets.distribution[3:], targets.votes[3:])
@@ -97,7 +98,7 @@ def test_failures_layers_and_no_resamples(targets: Targets, predictions: np.ndar
     assert all(row["intervals"] == {} for row in none)
     whole = make_rows(cells[:1], targets, AnalysisOptions((), failures="uniform", resamples=0))
     assert (whole[0]["num_utterances"], whole[0]["num_failed"]) == (SIZE, 3)
-    all_failed = make_rows([cell(np.full((SIZE, 3), np.nan))], targets, AnalysisOptions((), resamples=50))
+    all_failed = make_rows([belief(np.full((SIZE, 3), np.nan))], targets, AnalysisOptions((), resamples=50))
     assert all_failed[0]["metrics"] == all_failed[0]["share_of_range"] == {}
 
 

@@ -12,11 +12,12 @@ from scipy.spatial.distance import jensenshannon
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows
 from emoprobe.analysis.targets import Targets
-from emoprobe.beliefs.cell import Cell
+from emoprobe.beliefs.belief import Belief
 from emoprobe.beliefs.distributions import Distributions
 from emoprobe.metrics.ceiling import human_ceiling
 from emoprobe.metrics.resampling import draw_clusters
 from emoprobe.report.tables import metrics_frame
+from emoprobe.run.cell import Cell
 
 LABELS = ("anger", "neutral", "sad")
 SIZE, RATERS, SPEAKERS = 90, 8, 9
@@ -46,17 +47,17 @@ PRED = 0.5 * TARGETS.distribution + 0.5 * np.random.default_rng(1).dirichlet([1,
 FAILED = slice(0, 30)
 
 
-def cell(pred: np.ndarray, **changes) -> Cell:
+def belief(pred: np.ndarray, **changes) -> Belief:
     status = tuple("unparsed" if np.isnan(row).any() else "ok" for row in pred)
     facts = {"model": "m", "prompt": "p", "readout": "generated_text", "variant": "parsed", "calibration": "none"}
-    return Cell(**{**facts, "fitted_on": "", **changes}, distributions=Distributions(np.log(pred), status))
+    return Belief(Cell(**{**facts, **changes}), "", Distributions(np.log(pred), status))
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
     failing = PRED.copy()
     failing[FAILED] = np.nan
-    cells = [cell(failing), cell(PRED, readout="label_likelihood")]
+    cells = [belief(failing), belief(PRED, readout="label_likelihood")]
     return make_rows(cells, TARGETS, AnalysisOptions((), resamples=300))
 
 
@@ -86,7 +87,7 @@ def test_floors_ceiling_and_range_of_a_row_with_failures_are_of_its_own_clips(ro
 
 def test_a_row_with_failures_is_placed_as_in_a_run_of_its_clips_alone(rows):
     kept = np.r_[30:SIZE]
-    alone, *others = make_rows([cell(PRED[kept])], make_targets(kept), AnalysisOptions((), resamples=300))
+    alone, *others = make_rows([belief(PRED[kept])], make_targets(kept), AnalysisOptions((), resamples=300))
     for name in ("metrics", "intervals", "shuffled", "share_of_range", "range_intervals", "doubt"):
         np.testing.assert_equal(rows[0][name], alone[name])
     found = {row["readout"]: row["metrics"] for row in others}
@@ -104,8 +105,8 @@ def test_a_prior_of_evaluated_votes_is_that_of_the_rows_own_clips():
     kept = TARGETS.votes.argmax(axis=1) == 1
     own = blind(make_targets(kept))
     failing = np.where(kept[:, None], own.prior, np.nan)
-    row, *_ = make_rows([cell(failing)], blind(TARGETS), AnalysisOptions((), resamples=200))
-    alone, *others = make_rows([cell(failing[kept])], own, AnalysisOptions((), resamples=200))
+    row, *_ = make_rows([belief(failing)], blind(TARGETS), AnalysisOptions((), resamples=200))
+    alone, *others = make_rows([belief(failing[kept])], own, AnalysisOptions((), resamples=200))
     assert row["floors"]["prior"]["js_divergence"] == pytest.approx(js(own.prior, TARGETS.distribution[kept]))
     assert row["share_of_range"]["js_divergence"] == pytest.approx(0, abs=1e-9)
     for name in ("share_of_range", "range_intervals"):
@@ -118,7 +119,7 @@ def test_failures_scored_as_uniform_are_measured_on_all_clips():
     failing = PRED.copy()
     failing[FAILED] = np.nan
     options = AnalysisOptions((), failures="uniform", resamples=0)
-    row, *others = make_rows([cell(failing)], TARGETS, options)
+    row, *others = make_rows([belief(failing)], TARGETS, options)
     filled = np.where(np.isnan(failing), 1 / 3, failing)
     floor, ceiling = js(PRIOR, TARGETS.distribution), others[-1]["metrics"]["js_divergence"]
     expected = (floor - js(filled, TARGETS.distribution)) / (floor - ceiling)
@@ -162,7 +163,7 @@ def test_the_table_for_pandas_has_floors_and_ceiling_of_every_readouts_own_clips
 def test_a_single_speaker_has_no_interval_and_few_votes_are_doubted():
     kept = slice(0, 25)
     alone = make_targets(kept, speakers=1)
-    row, *others = make_rows([cell(PRED[kept])], alone, AnalysisOptions((), resamples=100))
+    row, *others = make_rows([belief(PRED[kept])], alone, AnalysisOptions((), resamples=100))
     assert row["intervals"] == row["range_intervals"] == others[-1]["intervals"] == {}
     assert row["num_speakers"] == 1
     assert "175 votes" in row["doubt"]

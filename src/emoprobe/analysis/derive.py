@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.targets import Targets, make_targets
-from emoprobe.beliefs.cell import Cell
+from emoprobe.beliefs.belief import Belief
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, KEYS, KNOWS_VOTES, TEXT_READOUTS, TRAINED
-from emoprobe.run.scores import NO_PROMPT
+from emoprobe.run.cell import (
+    EVALUATED_INPUTS,
+    EVALUATED_VOTES,
+    KEYS,
+    KNOWS_VOTES,
+    TEXT_READOUTS,
+    TRAINED,
+    Cell,
+    in_words,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,19 +33,19 @@ if TYPE_CHECKING:
     from emoprobe.labels import LabelSet
 
 
-def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):
-    """Every cell of a score table, means over label orders and prompt ensembles included.
+def make_beliefs(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: AnalysisOptions, targets: Targets):
+    """What every cell of a score table says, means over label orders and prompt ensembles included.
 
     Args:
         scores: The score table.
-        ids: Evaluated utterances, in the order of the cells' rows.
+        ids: Evaluated utterances, in the order of every belief's rows.
         labels: The run's label set.
         options: What to derive.
         targets: For priors.
     """
     import pyarrow.compute as pc
 
-    cells: list[Cell] = []
+    beliefs: list[Belief] = []
     names = ["model", "prompt", "readout"]
     groups = scores.select(names).group_by(names, use_threads=False).aggregate([]).to_pylist()
     for group in groups:
@@ -50,20 +58,20 @@ def make_cells(scores: pa.Table, ids: Sequence[str], labels: LabelSet, options: 
         position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
         lacking = [name for name in ids if name not in position]
         if lacking:
-            where = ", ".join(part for part in group.values() if part not in ("", NO_PROMPT))
+            where = in_words(tuple(group.values()))
             raise InputError(f"{where} was not asked of {lacking[0]!r} and {len(lacking) - 1} more scored clips")
         clips = clips.take([position[name] for name in ids])
         if group["readout"] in TEXT_READOUTS:
-            cells += _text_cells(group, clips, labels, options, targets)
+            beliefs += _text_beliefs(group, clips, labels, options, targets)
         else:
-            cells += _score_cells(group, clips, table, labels.labels, options, targets)
-    return cells + _combinations(cells, options)
+            beliefs += _score_beliefs(group, clips, table, labels.labels, options, targets)
+    return beliefs + _combinations(beliefs, options)
 
 
-def _text_cells(
+def _text_beliefs(
     group: dict, clips: pa.Table, labels: LabelSet, options: AnalysisOptions, targets: Targets
-) -> list[Cell]:
-    """Cells of a readout whose answers are parsed: as stated, and scaled by what was fitted on votes.
+) -> list[Belief]:
+    """Beliefs of a readout whose answers are parsed: as stated, and scaled by what was fitted on votes.
 
     The other calibrations take out what a model would have said anyway, of which an answer tells nothing.
     """
@@ -86,15 +94,13 @@ def _text_cells(
             for variant, column in columns.items()
         }
     scalings = [calibration for calibration in options.calibrations if calibration.kind in posthoc.FITS]
-    cells = []
+    beliefs = []
     for variant, (plain, texts) in found.items():
         calibrated = [("none", plain, "")]
         calibrated += [(scaling.name, *_scale(scaling, plain, targets)) for scaling in scalings]
-        cells += [
-            Cell(
-                **group,
-                variant=variant,
-                calibration=name,
+        beliefs += [
+            Belief(
+                Cell(**group, variant=variant, calibration=name),
                 fitted_on=of,
                 distributions=result,
                 label_mass=plain.label_mass,
@@ -104,7 +110,7 @@ def _text_cells(
             )
             for name, result, of in calibrated
         ]
-    return cells
+    return beliefs
 
 
 def _reasoning_cut(clips: pa.Table) -> np.ndarray | None:
@@ -176,11 +182,11 @@ def _readings(readout: str, clips: pa.Table, names: Sequence[str], options: Anal
     return [_Reading(TRAINED, partial(dist.label_likelihood, labels=names, normalization="sum"))]
 
 
-def _score_cells(
+def _score_beliefs(
     group: dict, clips: pa.Table, table: pa.Table, names: Sequence[str], options: AnalysisOptions, targets: Targets
-) -> list[Cell]:
-    """Cells of a readout of scores, one per variant and calibration."""
-    cells = []
+) -> list[Belief]:
+    """Beliefs of a readout of scores, one per variant and calibration."""
+    beliefs = []
     for reading in _readings(group["readout"], clips, names, options):
         plain = reading.derive(clips)
         mass = None if reading.label_mass is None else reading.label_mass(clips)
@@ -190,18 +196,16 @@ def _score_cells(
                 result, fitted_on = calibrated
                 if reading.variant == TRAINED and _knows_votes(clips):
                     fitted_on = EVALUATED_VOTES
-                cells.append(
-                    Cell(
-                        **group,
-                        variant=reading.variant,
-                        calibration=calibration.name,
+                beliefs.append(
+                    Belief(
+                        Cell(**group, variant=reading.variant, calibration=calibration.name),
                         fitted_on=fitted_on,
                         distributions=result,
                         label_mass=mass,
                         reasoning_cut=_reasoning_cut(clips),
                     )
                 )
-    return cells
+    return beliefs
 
 
 def _knows_votes(clips: pa.Table) -> bool:
@@ -281,15 +285,15 @@ def _scale(calibration: Calibration, plain: Distributions, targets: Targets) -> 
     return replace(plain, log_probs=log_probs, status=status), plan.fitted_on
 
 
-def _combinations(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]:
+def _combinations(beliefs: Sequence[Belief], options: AnalysisOptions) -> list[Belief]:
     """Means over the label orders of a prompt, then ensembles over prompts, each prompt taken once.
 
     Text answers are averaged over orders only: most of them state one label, of which geometric means leave nothing.
     """
-    groups: dict[tuple, dict[str, list[Cell]]] = {}
-    for cell in cells:
-        group = groups.setdefault((cell.model, cell.readout, cell.variant, cell.calibration), {})
-        group.setdefault(cell.prompt.partition("@")[0], []).append(cell)
+    groups: dict[Cell, dict[str, list[Belief]]] = {}
+    for belief in beliefs:
+        group = groups.setdefault(belief.cell._replace(prompt=""), {})
+        group.setdefault(belief.cell.prompt.partition("@")[0], []).append(belief)
     means, ensembles = [], []
     for prompts in groups.values():
         members = []
@@ -299,13 +303,13 @@ def _combinations(cells: Sequence[Cell], options: AnalysisOptions) -> list[Cell]
                 members.append(means[-1])
             else:
                 members.append(orders[0])
-        if len(members) > 1 and members[0].readout not in TEXT_READOUTS:
+        if len(members) > 1 and members[0].cell.readout not in TEXT_READOUTS:
             ensembles += [_combine(members, kind, f"ensemble_{kind}({len(members)})") for kind in options.ensembles]
     return means + ensembles
 
 
-def _combine(members: Sequence[Cell], kind: str, prompt: str) -> Cell:
-    """One cell out of the cells of several prompts; its label mass and share of parsed draws are their means."""
+def _combine(members: Sequence[Belief], kind: str, prompt: str) -> Belief:
+    """One belief out of those of several prompts; its label mass and share of parsed draws are their means."""
     import numpy as np
 
     from emoprobe.beliefs.distributions import ensemble
@@ -317,7 +321,7 @@ def _combine(members: Sequence[Cell], kind: str, prompt: str) -> Cell:
     cuts = [member.reasoning_cut for member in members if member.reasoning_cut is not None]
     return replace(
         members[0],
-        prompt=prompt,
+        cell=members[0].cell._replace(prompt=prompt),
         distributions=ensemble([member.distributions for member in members], kind),
         label_mass=mean("label_mass"),
         share_parsed=mean("share_parsed"),
@@ -326,7 +330,7 @@ def _combine(members: Sequence[Cell], kind: str, prompt: str) -> Cell:
     )
 
 
-def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:
+def make_predictions(beliefs: Sequence[Belief], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:
     """One row per utterance and cell: the distribution beside its target; NaN where there is none."""
     import numpy as np
     import pandas as pd
@@ -339,20 +343,21 @@ def make_predictions(cells: Sequence[Cell], scores: pa.Table, labels: LabelSet, 
     for name in ("speaker", "split"):
         human[name] = human[name].astype("category")
     size = len(human)
-    predictions = pd.concat([human.reset_index()] * len(cells), ignore_index=True)
+    predictions = pd.concat([human.reset_index()] * len(beliefs), ignore_index=True)
     # Categories from the start: with many layers a column of texts would be most of the memory.
-    for name in (*KEYS, "fitted_on"):
-        values = pd.Categorical([getattr(cell, name) for cell in cells])
+    named = {name: [getattr(belief.cell, name) for belief in beliefs] for name in KEYS}
+    for name, of in (named | {"fitted_on": [belief.fitted_on for belief in beliefs]}).items():
+        values = pd.Categorical(of)
         predictions[name] = pd.Categorical.from_codes(np.repeat(values.codes, size), dtype=values.dtype)
-    predictions["status"] = pd.Categorical([status for cell in cells for status in cell.distributions.status])
-    texts = [text for cell in cells for text in cell.generated_text or [None] * size]
+    predictions["status"] = pd.Categorical([status for belief in beliefs for status in belief.distributions.status])
+    texts = [text for belief in beliefs for text in belief.generated_text or [None] * size]
     predictions["generated_text"] = pd.Series(texts, dtype=object)
     for name in ("label_mass", "share_parsed"):
-        values = [getattr(cell, name) for cell in cells]
+        values = [getattr(belief, name) for belief in beliefs]
         predictions[name] = np.concatenate([np.full(size, np.nan) if value is None else value for value in values])
-    cuts = [[None] * size if cell.reasoning_cut is None else cell.reasoning_cut.tolist() for cell in cells]
+    cuts = [[None] * size if of.reasoning_cut is None else of.reasoning_cut.tolist() for of in beliefs]
     predictions["reasoning_cut"] = pd.array([cut for part in cuts for cut in part], dtype="boolean")
-    probs = np.concatenate([cell.distributions.probs for cell in cells])
+    probs = np.concatenate([belief.distributions.probs for belief in beliefs])
     predictions[[f"p_{label}" for label in labels.labels]] = probs
     return predictions
 
@@ -388,6 +393,6 @@ def analyse(scores: pa.Table, utterances: pd.DataFrame, labels: LabelSet, option
     if not seen:
         raise InputError("the score table holds no clip yet", remedy="Let the run finish at least one batch.")
     targets = make_targets(kept, labels)
-    cells = make_cells(scores, list(targets.frame.index), labels, options, targets)
-    predictions = make_predictions(cells, scores, labels, targets)
-    return Analysis(predictions, rows.make_rows(cells, targets, options), targets)
+    beliefs = make_beliefs(scores, list(targets.frame.index), labels, options, targets)
+    predictions = make_predictions(beliefs, scores, labels, targets)
+    return Analysis(predictions, rows.make_rows(beliefs, targets, options), targets)

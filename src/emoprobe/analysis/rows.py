@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.targets import Targets
-    from emoprobe.beliefs.cell import Cell
+    from emoprobe.beliefs.belief import Belief
 
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20
 
 
-def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions) -> list[dict]:
-    """One row per cell, then the floors, the references and the ceiling.
+def make_rows(beliefs: Sequence[Belief], targets: Targets, options: AnalysisOptions) -> list[dict]:
+    """One row per belief, then the floors, the references and the ceiling.
 
-    A row holds ``kind`` (readout, floor, reference or ceiling), the cell's keys, ``fitted_on``, ``num_utterances``,
+    A row holds ``kind`` (readout, floor, reference or ceiling), its cell's names, ``fitted_on``, ``num_utterances``,
     ``num_failed``, ``num_speakers`` (a clip of an unknown one counts as one), ``statuses``, ``mean_label_mass`` (of
     text over the answers that can be read), of readouts ``mean_share_parsed`` (of drawn answers) and
     ``num_reasoning_cut`` (clips whose reasoning stopped at its limit), ``metrics``, ``intervals`` (95 %, speakers
@@ -40,7 +40,7 @@ def make_rows(cells: Sequence[Cell], targets: Targets, options: AnalysisOptions)
     failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.
     """
     yardsticks = Yardsticks(targets, options.resamples)
-    rows = [_cell_row(cell, options, yardsticks) for cell in cells]
+    rows = [_belief_row(belief, options, yardsticks) for belief in beliefs]
     return rows + _floor_rows(targets, yardsticks.whole) + _human_rows(targets, yardsticks.whole)
 
 
@@ -55,25 +55,25 @@ def human_side(targets: Targets, resamples: int) -> list[dict]:
     return _floor_rows(targets, whole) + _human_rows(targets, whole)
 
 
-def _cell_row(cell: Cell, options: AnalysisOptions, yardsticks: Yardsticks) -> dict:
-    probs = cell.distributions.probs
+def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks) -> dict:
+    probs = belief.distributions.probs
     usable = np.isfinite(probs).all(axis=1)
     failed = int((~usable).sum())
     if options.failures == "uniform":
         probs = np.where(usable[:, None], probs, 1 / probs.shape[1])
         usable[:] = True
-    statuses, counts = np.unique(cell.distributions.status, return_counts=True)
+    statuses, counts = np.unique(belief.distributions.status, return_counts=True)
     row = {
         "kind": "readout",
-        **{name: getattr(cell, name) for name in KEYS},
-        "fitted_on": cell.fitted_on,
+        **belief.cell._asdict(),
+        "fitted_on": belief.fitted_on,
         "num_utterances": int(usable.sum()),
         "num_failed": failed,
         "num_speakers": 0,
         "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
-        "mean_label_mass": _mean(cell.label_mass),
-        "mean_share_parsed": _mean(cell.share_parsed),
-        "num_reasoning_cut": 0 if cell.reasoning_cut is None else int(cell.reasoning_cut.sum()),
+        "mean_label_mass": _mean(belief.label_mass),
+        "mean_share_parsed": _mean(belief.share_parsed),
+        "num_reasoning_cut": 0 if belief.reasoning_cut is None else int(belief.reasoning_cut.sum()),
         "metrics": {},
         **{name: {} for name in ("intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")},
         "doubt": "",
@@ -85,7 +85,7 @@ def _cell_row(cell: Cell, options: AnalysisOptions, yardsticks: Yardsticks) -> d
     row |= {"num_speakers": own.num_clusters, "share_of_range": own.shares(row["metrics"]), "doubt": own.truths.doubt}
     if not usable.all():
         row |= {"floors": own.floors, "ceiling": own.ceiling}
-    if options.resamples and cell.readout != "layerwise":
+    if options.resamples and belief.cell.readout != "layerwise":
         values = own.resample(pred)
         row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
         row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES)

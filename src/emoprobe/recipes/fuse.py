@@ -358,10 +358,10 @@ def _analysis(
     from emoprobe.analysis.derive import Analysis
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.rows import make_rows
-    from emoprobe.beliefs.cell import Cell
+    from emoprobe.beliefs.belief import Belief
     from emoprobe.beliefs.crossfit import NOT_FITTED
     from emoprobe.beliefs.distributions import Distributions
-    from emoprobe.run.cell import KEYS
+    from emoprobe.run.cell import KEYS, Cell
 
     ids, names = targets.frame.index.to_list(), [f"p_{label}" for label in labels]
     usable = ~(np.isnan(logs[0]) | np.isnan(logs[1])).any(axis=1)
@@ -374,14 +374,14 @@ def _analysis(
     known = {name: value for name, value in blank.items() if name in a.predictions}
     frames = [a.predictions.loc[ids].reset_index().assign(**own, **known)]
     frames[0][names] = np.exp(fused)
-    cells = [Cell(**keys, fitted_on=own["fitted_on"], distributions=Distributions(fused, tuple(status)))]
+    beliefs = [Belief(Cell(**keys), fitted_on=own["fitted_on"], distributions=Distributions(fused, tuple(status)))]
     for source, log in _parents(a, b, logs, keys):
         frame = source.predictions.loc[ids].reset_index()
         frames.append(frame.assign(**source.keys))
         mass = frame["label_mass"].to_numpy(np.float64)
-        cells.append(
-            Cell(
-                **source.keys,
+        beliefs.append(
+            Belief(
+                Cell(**source.keys),
                 fitted_on=source.fitted_on,
                 distributions=Distributions(log, tuple(frame["status"].astype(str))),
                 label_mass=None if np.isnan(mass).all() else mass,
@@ -390,7 +390,7 @@ def _analysis(
     predictions = pd.concat(frames, ignore_index=True)
     for name in (*KEYS, "fitted_on", "status", "speaker", "split"):
         predictions[name] = predictions[name].astype("category")
-    return Analysis(predictions, make_rows(cells, targets, AnalysisOptions(())), targets)
+    return Analysis(predictions, make_rows(beliefs, targets, AnalysisOptions(())), targets)
 
 
 def _parents(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
-from emoprobe.run.cell import saw_its_votes
-from emoprobe.run.scores import NO_PROMPT
+from emoprobe.run.cell import NO_PROMPT, saw_its_votes
 
 if TYPE_CHECKING:
     import pandas as pd

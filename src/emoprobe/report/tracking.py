@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from emoprobe.analysis.derive import Analysis
 from emoprobe.errors import InputError
-from emoprobe.run.scores import NO_PROMPT
+from emoprobe.run.cell import NO_PROMPT
 from emoprobe.system.masking import masked, masked_command
 
 MAX_TABLE_ROWS = 10_000  # trackers choke on more; the whole table is in predictions.parquet

@@ -25,7 +25,6 @@ from emoprobe.system.output import whole, write_json
 
 SCHEMA_VERSION = 3
 CLIP = "clip"
-NO_PROMPT = "-"  # of a trained head on the encoder's states, which is asked nothing
 FILE_NAME = "scores.parquet"
 PARTS_NAME = "scores_parts"
 

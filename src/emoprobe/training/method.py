@@ -22,7 +22,8 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.scoring.module import library_versions
 from emoprobe.readout.scoring.plan import PromptPlan, make_plan
-from emoprobe.run.scores import CLIP, NO_PROMPT
+from emoprobe.run.cell import NO_PROMPT
+from emoprobe.run.scores import CLIP
 from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss
 

@@ -1,4 +1,4 @@
-"""The distributions of one way of reading."""
+"""What one way of reading says a model believes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ if TYPE_CHECKING:
     import numpy as np
 
     from emoprobe.beliefs.distributions import Distributions
+    from emoprobe.run.cell import Cell
 
 
 @dataclass(frozen=True)
-class Cell:
+class Belief:
     """One distribution per utterance under one model, prompt, readout, variant and calibration.
 
     Args:
+        cell: Which.
+        fitted_on: What it was fitted on, sources joined by " + ".
+        distributions: One per utterance, with what became of the answer.
         label_mass: Probability, or of written answers their share, that is on labels, ``[utterances]``.
         share_parsed: Share of the drawn answers that state a distribution, ``[utterances]``.
         reasoning_cut: Whether the reasoning before the answer stopped at its limit, ``[utterances]``; None without any.
+        generated_text: What the model wrote, ``[utterances]``; None where it writes nothing.
     """
 
-    model: str
-    prompt: str
-    readout: str
-    variant: str
-    calibration: str
+    cell: Cell
     fitted_on: str
     distributions: Distributions
     label_mass: np.ndarray | None = None

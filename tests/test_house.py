@@ -93,7 +93,6 @@ UPWARD = {
     "recipes.fuse imports cli.entry",
     "recipes.judge imports cli.entry",
     "recipes.probe imports cli.report",
-    "report.tracking imports recipes.judge",
     "training.folds imports report.tracking",
 }
 

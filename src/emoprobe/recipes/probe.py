@@ -189,9 +189,14 @@ def _run(config: DictConfig) -> Path:
         figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
         tracking.log_results(logger, settings, analysis, figures)
         if settings["report"]:
-            from emoprobe.recipes.judge import judge
+            from emoprobe.recipes.judge import judge, read_table
 
-            tracking.log_judgement(logger, judge(folder))
+            judged = judge(folder)
+            tracking.log_tables(
+                logger,
+                {f"judgement/{file.stem}": read_table(file) for file in sorted(judged.glob("*.csv"))},
+                {f"judgement/figures/{file.stem}": file for file in sorted((judged / "figures").glob("*.png"))},
+            )
     print_results(analysis, record, folder, figures)
     if settings["report"]:
         from emoprobe.cli.report import parse_arguments, report

@@ -1,0 +1,27 @@
+"""Weights & Biases: learning curves with axes of their own, and a run that must be finished."""
+
+from __future__ import annotations
+
+import os
+
+from emoprobe.report.trackers import TRACKERS, Tracker
+
+
+@TRACKERS.register("WandbLogger")
+class Wandb(Tracker):
+    """Runs of Weights & Biases."""
+
+    def open(self) -> None:
+        """Begin quietly: the run folder and the printed table hold what it would print."""
+        os.environ.setdefault("WANDB_QUIET", "true")
+        super().open()
+
+    def close(self, failed: bool) -> None:
+        """Finish the run, which the logger leaves open for the process's next one."""
+        super().close(failed)
+        self.logger.experiment.finish(exit_code=int(failed))
+
+    def epoch(self, run: str, row: dict[str, float], step: int) -> None:
+        """A row of a curve over the epochs of its own fit."""
+        self.logger.experiment.define_metric(f"{run}/*", step_metric=f"{run}/epoch")
+        self.logger.experiment.log({f"{run}/{name}": value for name, value in row.items()})

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize, minimize_scalar
 
-from emoprobe.analysis.cells import read_cells
 from emoprobe.analysis.prompt_ensembles import KINDS, ensembles, mixture_weights
 from emoprobe.analysis.strata import stratify
 from emoprobe.errors import InputError
+from emoprobe.run.predictions import read_cells
 
 NAN = math.nan
 LABELS = ["anger", "joy", "calm"]

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoprobe.analysis.cells import clusters_of
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows, ratings_of_frame
 from emoprobe.analysis.targets import Targets
@@ -18,6 +17,7 @@ from emoprobe.beliefs.distributions import Distributions
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.run.cell import Cell
+from emoprobe.run.predictions import clusters_of
 
 LABELS = ("anger", "neutral", "sad")
 SIZE = 60

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
-from emoprobe.analysis.cells import floor_predictions
+from emoprobe.analysis.clips import floor_predictions
 from emoprobe.analysis.partition import make_strata
 from emoprobe.analysis.strata import clear_and_ambiguous, gaps, stratify
 from emoprobe.errors import InputError

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emoprobe.analysis.cells import clusters_of
 from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.corpora.manifest import read_manifest
 from emoprobe.data.prepare import prepare
@@ -23,6 +22,7 @@ from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.run.folder import utterances_frame
+from emoprobe.run.predictions import clusters_of
 
 SKIP = "dataset.on_error=skip"
 READERS = {

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from emoprobe.analysis import channels, robustness, strata
-from emoprobe.analysis.cells import floor_predictions
+from emoprobe.analysis.clips import floor_predictions
 from emoprobe.errors import InputError
 from emoprobe.report import judgement_figures as figures
 from emoprobe.report.judgement_panels import cell_names, confusion_and_mixtures, reliability_panels

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis.cells import CellArrays, check_columns, js_per_utterance, mean_interval, read_cells
+from emoprobe.analysis.clips import js_per_utterance, mean_interval
 from emoprobe.errors import InputError
 from emoprobe.run.cell import KEYS, TEXT_READOUTS
+from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,14 +52,14 @@ def channel_clips(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFr
         if not readouts & set(TEXT_READOUTS) or not readouts - {*TEXT_READOUTS, LAYERS}:
             continue
         cells = list(read_cells(rows[rows["readout"] != LAYERS], labels))
-        texts = [cell for cell in cells if cell.key["readout"] in TEXT_READOUTS]
-        tokens = [cell for cell in cells if cell.key["readout"] not in TEXT_READOUTS]
+        texts = [each for each in cells if each.cell.readout in TEXT_READOUTS]
+        tokens = [each for each in cells if each.cell.readout not in TEXT_READOUTS]
         parts += [_pair(token, text) for token in tokens for text in texts]
     columns = [*PAIR, "utterance_id", "cluster", "has_token", "has_text", "js_token", "js_text", "js_between"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*columns, "agreement"])
 
 
-def _pair(token: CellArrays, text: CellArrays) -> pd.DataFrame:
+def _pair(token: CellPredictions, text: CellPredictions) -> pd.DataFrame:
     import pandas as pd
 
     from emoprobe.metrics.functional import predicted_labels
@@ -72,10 +73,8 @@ def _pair(token: CellArrays, text: CellArrays) -> pd.DataFrame:
     if both.any():
         agreement[both] = (predicted_labels(p[both]) * predicted_labels(q[both])).sum(dim=1).numpy()
     names = (
-        token.key["model"],
-        token.key["prompt"],
-        *(token.key[name] for name in ("readout", "variant", "calibration")),
-        *(text.key[name] for name in ("readout", "variant")),
+        *(getattr(token.cell, name) for name in ("model", "prompt", "readout", "variant", "calibration")),
+        *(getattr(text.cell, name) for name in ("readout", "variant")),
     )
     return pd.DataFrame(
         {
@@ -226,16 +225,16 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
 
     check_columns(predictions, KEYS, "predictions")
     rows = []
-    for cell in read_cells(predictions[predictions["readout"] == LAYERS], labels):
-        number = cell.key["variant"].removeprefix("layer_")
+    for layer in read_cells(predictions[predictions["readout"] == LAYERS], labels):
+        cell, use = layer.cell, layer.scored
+        number = cell.variant.removeprefix("layer_")
         if not number.isdecimal():
-            raise InputError(f"{cell.key['variant']!r} is no layer", field="variant", remedy="Expected layer_N.")
-        use = cell.scored
+            raise InputError(f"{cell.variant!r} is no layer", field="variant", remedy="Expected layer_N.")
         found: dict[str, float] = dict.fromkeys(METRICS, math.nan)
         if use.any():
-            found |= evaluate(cell.pred[use], cell.target[use], cell.votes[use])
-        row = {name: cell.key[name] for name in ("model", "prompt", "calibration")}
-        row |= {"layer": int(number), "fitted_on": cell.fitted_on}
+            found |= evaluate(layer.pred[use], layer.target[use], layer.votes[use])
+        row = {"model": cell.model, "prompt": cell.prompt, "calibration": cell.calibration}
+        row |= {"layer": int(number), "fitted_on": layer.fitted_on}
         row |= {"num_utterances": int(use.sum()), "num_failed": int((~use).sum())}
         rows.append(row | {name: found[name] for name in METRICS})
     keys = ["model", "prompt", "calibration"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emoprobe.analysis.cells import check_columns, clips_of
 from emoprobe.errors import InputError
+from emoprobe.run.predictions import check_columns, clips_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emoprobe.analysis.cells import check_columns, clips_of
 from emoprobe.analysis.robustness import PromptSet, prompt_sets
 from emoprobe.errors import InputError
 from emoprobe.run.cell import KEYS
+from emoprobe.run.predictions import check_columns, clips_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis.cells import (
-    SETTING,
-    CellArrays,
-    check_columns,
-    is_combination,
-    js_per_utterance,
-    mean_interval,
-    read_cells,
-)
+from emoprobe.analysis.clips import is_combination, js_per_utterance, mean_interval
 from emoprobe.errors import InputError
-from emoprobe.run.cell import saw_its_votes
+from emoprobe.run.cell import SETTING, saw_its_votes
+from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +27,11 @@ class PromptSet:
     """The prompts that one model, readout, variant and calibration was asked with, on the same utterances.
 
     Args:
-        setting: Values of `~emoprobe.analysis.cells.SETTING`.
+        setting: Values of `~emoprobe.run.cell.SETTING`.
         prompts: Names of the prompts.
         fitted_on: Of each prompt's cell.
         utterances: Ids, ``[utterances]``.
-        clusters: Speakers, as in `~emoprobe.analysis.cells.CellArrays`, ``[utterances]``.
+        clusters: Speakers, as in `~emoprobe.run.predictions.CellPredictions`, ``[utterances]``.
         pred: Predicted probabilities, NaN where there is no distribution, ``[prompts, utterances, labels]``.
         target: Human probabilities, ``[utterances, labels]``.
     """
@@ -75,20 +68,20 @@ def prompt_sets(
     for key, rows in predictions.groupby(list(SETTING), observed=True, sort=False, dropna=False):
         cells = list(read_cells(rows, labels))
         if mean_over_orders:
-            meant = {cell.key["prompt"].partition("@")[0] for cell in cells if "@mean(" in cell.key["prompt"]}
+            prompts = [each.cell.prompt for each in cells]
+            meant = {prompt.partition("@")[0] for prompt in prompts if "@mean(" in prompt}
             cells = [
-                cell
-                for cell in cells
-                if not cell.key["prompt"].startswith("ensemble_")
-                and ("@mean(" in cell.key["prompt"] or cell.key["prompt"].partition("@")[0] not in meant)
+                each
+                for each, prompt in zip(cells, prompts, strict=True)
+                if not prompt.startswith("ensemble_") and ("@mean(" in prompt or prompt.partition("@")[0] not in meant)
             ]
         else:
-            cells = [cell for cell in cells if not is_combination(cell.key["prompt"])]
+            cells = [each for each in cells if not is_combination(each.cell.prompt)]
         if len(cells) > 1:
             yield _stack(dict(zip(SETTING, key, strict=True)), cells)
 
 
-def _stack(setting: dict[str, str], cells: Sequence[CellArrays]) -> PromptSet:
+def _stack(setting: dict[str, str], cells: Sequence[CellPredictions]) -> PromptSet:
     """Cells on the union of their utterances; where a cell lacks one, it has no distribution there."""
     place: dict[str, int] = {}
     for cell in cells:
@@ -103,8 +96,8 @@ def _stack(setting: dict[str, str], cells: Sequence[CellArrays]) -> PromptSet:
     pred[~np.isfinite(pred).all(axis=2)] = np.nan
     return PromptSet(
         setting=setting,
-        prompts=tuple(cell.key["prompt"] for cell in cells),
-        fitted_on=tuple(cell.fitted_on for cell in cells),
+        prompts=tuple(each.cell.prompt for each in cells),
+        fitted_on=tuple(each.fitted_on for each in cells),
         utterances=np.array(list(place), dtype=object),
         clusters=clusters,
         pred=pred,

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emoprobe.analysis.cells import (
-    CellArrays,
-    js_per_utterance,
-    mean_interval,
-    read_cells,
-    resampled_ratio,
-    sums_by_cluster,
-)
+from emoprobe.analysis.clips import js_per_utterance, mean_interval, resampled_ratio, sums_by_cluster
 from emoprobe.analysis.partition import UNKNOWN, Strata, make_strata
 from emoprobe.errors import InputError
+from emoprobe.run.predictions import CellPredictions, read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +65,7 @@ def stratify(
     return pd.DataFrame(rows)
 
 
-def _scores(cell: CellArrays, inside: np.ndarray, *, resamples: int, level: float, seed: int) -> dict[str, float]:
+def _scores(cell: CellPredictions, inside: np.ndarray, *, resamples: int, level: float, seed: int) -> dict[str, float]:
     from emoprobe.metrics.functional import METRICS, evaluate
 
     use = inside & cell.scored
@@ -165,7 +159,7 @@ class _Group(NamedTuple):
         return float(self.total.sum() / self.weight.sum())
 
 
-def _groups(cell: CellArrays, strata: Strata, metric: str, min_speakers: int) -> tuple[list[_Group], int]:
+def _groups(cell: CellPredictions, strata: Strata, metric: str, min_speakers: int) -> tuple[list[_Group], int]:
     """The groups that are compared, and how many with utterances are not."""
     use = cell.scored
     if not use.any():

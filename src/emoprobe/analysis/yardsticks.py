@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis.cells import clusters_of
 from emoprobe.metrics.ceiling import resampled_share, share_of_range
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
@@ -16,6 +15,7 @@ from emoprobe.metrics.intervals import CALIBRATION_ERRORS, expanded_percentiles,
 from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
 from emoprobe.metrics.truths import Truths
 from emoprobe.run.cell import EVALUATED_VOTES
+from emoprobe.run.predictions import clusters_of
 
 if TYPE_CHECKING:
     from emoprobe.analysis.targets import Targets

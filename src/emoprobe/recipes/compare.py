@@ -86,10 +86,10 @@ def compare_runs(
     import numpy as np
     import pandas as pd
 
-    from emoprobe.analysis.cells import clusters_of
     from emoprobe.metrics.functional import METRICS
     from emoprobe.metrics.significance import compare_all
     from emoprobe.report.tables import mark_of
+    from emoprobe.run.predictions import clusters_of
 
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")

@@ -197,8 +197,8 @@ def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Metrics of every cell, a row each, whatever the parts of its clips were fitted on."""
     import pandas as pd
 
-    from emoprobe.analysis.cells import read_cells
     from emoprobe.metrics.functional import evaluate
+    from emoprobe.run.predictions import read_cells
 
     rows = []
     for cell in read_cells(predictions, labels):

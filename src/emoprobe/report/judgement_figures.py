@@ -19,7 +19,7 @@ from emoprobe.report.judgement_panels import (
     write_beside,
 )
 from emoprobe.report.style import GREY, HUMAN, MODEL, new_figure, save, say_nothing, tidy
-from emoprobe.run.cell import KEYS, saw_its_votes
+from emoprobe.run.cell import KEYS, SETTING, saw_its_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ def metric_by_stratum(
         title: First line of the title.
         subtitle: Second line.
         metric: What is drawn.
-        floors: The same of `emoprobe.analysis.cells.floor_predictions`.
+        floors: The same of `emoprobe.analysis.clips.floor_predictions`.
     """
     strata = strata.assign(_cell=cell_names(strata))
     cells = list(dict.fromkeys(strata["_cell"]))
@@ -186,8 +186,6 @@ def prompt_robustness(between: pd.DataFrame, scores: pd.DataFrame, title: str, s
         title: First line of the title.
         subtitle: Second line.
     """
-    from emoprobe.analysis.cells import SETTING
-
     between, scores = (frame[frame["readout"] != "layerwise"] for frame in (between, scores))
     names = list(dict.fromkeys(cell_names(scores, SETTING))) if len(scores) else []
     shown = names[:MAX_ROWS]
@@ -366,7 +364,7 @@ def save_judgement_figures(
         The files, a PNG and a PDF of each figure.
     """
     from emoprobe.analysis import channels, robustness, strata
-    from emoprobe.analysis.cells import floor_predictions
+    from emoprobe.analysis.clips import floor_predictions
 
     chosen = drawn_cells(predictions)
     keys = predictions[list(KEYS)].astype(str)

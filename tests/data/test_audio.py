@@ -15,7 +15,15 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, level_dbfs, read_audio
+from emoprobe.data.audio import (
+    AudioClip,
+    AudioError,
+    AudioLimits,
+    clip_of_array,
+    duration_seconds,
+    level_dbfs,
+    read_audio,
+)
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 
@@ -547,3 +555,42 @@ def test_damaged_files_give_a_clip_or_an_audio_error(tmp_path_factory: pytest.Te
     else:
         assert np.isfinite(result.waveform).all()
         assert len(result.waveform) > 0
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int16", "int32", "uint8"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_array_is_heard_as_its_file(tmp_path, kind, channels):
+    rng = np.random.default_rng(0)
+    sound = 0.3 * rng.normal(0, 0.3, (8000, channels)).clip(-1, 1)
+    subtype = {"float32": "FLOAT", "float64": "DOUBLE", "int16": "PCM_16", "int32": "PCM_32", "uint8": "PCM_U8"}[kind]
+    if kind[0] != "f":
+        full = 2 ** (8 * np.dtype(kind).itemsize - 1)
+        sound = np.round(sound * full) + (full if kind[0] == "u" else 0)
+    sound = sound.astype(kind)
+    as_written = ((sound.astype(int) - 128) * 256).astype("int16") if kind == "uint8" else sound
+    soundfile.write(tmp_path / "a.wav", as_written, 22_050, subtype=subtype)
+    file, array = read_audio(tmp_path / "a.wav"), clip_of_array(sound, 22_050)
+    np.testing.assert_array_equal(array.waveform, file.waveform)
+    assert (array.duration_seconds, array.channels) == (file.duration_seconds, channels)
+    np.testing.assert_array_equal(clip_of_array(sound.T, 22_050).waveform, file.waveform)
+    assert clip_of_array(sound.T, 22_050).sha256 == array.sha256 != clip_of_array(sound, 22_051).sha256
+
+
+@pytest.mark.parametrize(
+    ("array", "rate", "said"),
+    [
+        (np.zeros(0), 16_000, "is no sound"),
+        (np.zeros((2, 2, 2)), 16_000, "is no sound"),
+        (np.array(["a"]), 16_000, "is no sound"),
+        (np.ones(16_000), 0, "is no sampling rate"),
+        (np.ones(16_000), 16e3, "is no sampling rate"),
+        (np.full(16_000, np.nan), 16_000, "NaN"),
+        (np.full(16_000, 300.0), 16_000, "full scale"),
+        (np.zeros(16_000), 16_000, "silent"),
+        (np.ones(100), 16_000, "at least 0.1 s"),
+        (np.ones(16_000 * 31), 16_000, "at most 30 s"),
+    ],
+)
+def test_an_array_that_is_no_sound_is_refused(array, rate, said):
+    with pytest.raises(AudioError, match=said):
+        clip_of_array(array, rate)

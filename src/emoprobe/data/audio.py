@@ -194,6 +194,56 @@ def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimit
     with _open(path) as file:
         content = file.read()
     samples, rate, frames = _decode(path, content, limits)
+    return _clip(samples, rate, frames, sampling_rate, limits, path, hashlib.sha256(content))
+
+
+def clip_of_array(
+    samples: np.ndarray, rate: int, sampling_rate: int = 16_000, limits: AudioLimits | None = None
+) -> AudioClip:
+    """A clip of samples in memory, checked, mixed down and resampled as one read from a file.
+
+    Args:
+        samples: ``[samples]``, ``[samples, channels]`` or ``[channels, samples]``: the shorter axis is the channels.
+            Floats have full scale 1, integers that of their type.
+        rate: Their sampling rate, hertz.
+        sampling_rate: Wanted rate, hertz.
+        limits: Which clips are taken; ``AudioLimits()`` by default.
+
+    Raises:
+        AudioError: The array is not sound, or `read_audio` would refuse such a file.
+    """
+    limits, samples = limits or AudioLimits(), np.asarray(samples)
+    if samples.ndim not in (1, 2) or not samples.size or samples.dtype.kind not in "iuf":
+        raise AudioError(
+            f"an array of shape {list(samples.shape)} and type {samples.dtype} is no sound",
+            field="audio",
+            remedy="Give numbers, [samples] or [samples, channels].",
+        )
+    if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or rate <= 0:
+        raise AudioError(f"{rate!r} is no sampling rate", field="sampling_rate", remedy="Give hertz, such as 16000.")
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    samples = samples.T if samples.shape[0] < samples.shape[1] else samples
+    digest = hashlib.sha256(f"{samples.dtype.str} {samples.shape} {rate} ".encode())
+    digest.update(np.ascontiguousarray(samples).tobytes())
+    if samples.dtype.kind in "iu":
+        full = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = (samples.astype(np.float64) - (full if samples.dtype.kind == "u" else 0)) / full
+    frames = len(samples)
+    _check_duration(None, rate, frames, limits)
+    samples = samples[: max(1, round(limits.max_seconds * rate))].astype(np.float32)
+    return _clip(samples, rate, frames, sampling_rate, limits, None, digest)
+
+
+def _clip(
+    samples: np.ndarray,
+    rate: int,
+    frames: int,
+    sampling_rate: int,
+    limits: AudioLimits,
+    path: Path | None,
+    digest: hashlib._Hash,
+) -> AudioClip:
+    """The clip of decoded samples ``[samples, channels]``; ``frames`` counts those of the whole sound."""
     mono = _mix_down(samples, rate, path, limits)
     if rate != sampling_rate:
         mono = soxr.resample(mono, rate, sampling_rate, quality="HQ").astype(np.float32, copy=False)
@@ -214,7 +264,7 @@ def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimit
         sampling_rate=sampling_rate,
         duration_seconds=frames / rate,
         truncated=len(samples) < frames,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=digest.hexdigest(),
         original_sampling_rate=rate,
         channels=samples.shape[1],
         level_dbfs=level,
@@ -301,7 +351,7 @@ def _undecodable(path: Path, content: bytes, error: Exception) -> AudioError:
     )
 
 
-def _check_duration(path: Path, rate: int, frames: int, limits: AudioLimits) -> None:
+def _check_duration(path: Path | None, rate: int, frames: int, limits: AudioLimits) -> None:
     if frames == 0:
         raise AudioError("the file holds no samples", file=path)
     if frames >= _UNKNOWN_FRAMES:
@@ -328,7 +378,7 @@ def _check_duration(path: Path, rate: int, frames: int, limits: AudioLimits) -> 
         )
 
 
-def _mix_down(samples: np.ndarray, rate: int, path: Path, limits: AudioLimits) -> np.ndarray:
+def _mix_down(samples: np.ndarray, rate: int, path: Path | None, limits: AudioLimits) -> np.ndarray:
     """Mean over channels ``[samples]``, of samples that are finite, in scale and not all zero."""
     finite = np.isfinite(samples).all(axis=1)
     if not finite.all():

@@ -150,7 +150,7 @@ def test_analyse_help_loads_nothing_heavy():
 
 
 def test_unknown_readings_of_the_averaged_logits_are_named():
-    with pytest.raises(InputError, match="unknown reading 'nope'"):
+    with pytest.raises(InputError, match=r"'nope' is not one of raw_logit_ratio, .*field analysis.averaged_logits"):
         make_options(compose(["analysis.averaged_logits=[nope]"]))
 
 

@@ -14,6 +14,7 @@ HOUSE = Path(emoprobe.__file__).parent
 # From the cellar to the street; a room imports from those before it in the list, and from itself.
 ROOMS = (
     "errors",
+    "options",
     "registry",
     "system",
     "labels",

@@ -38,10 +38,10 @@ def with_form(*words):
         ("<|im_end|>", "holds a control token"),
         ("happy<|en|>", "holds a control token"),
         ("h" * (LONGEST + 1), "longer than 80 characters"),
-        (None, "is no text.*Quote them"),
-        (True, "is no text.*Quote them"),
-        (1, "is no text.*Quote them"),
-        (1.5, "is no text.*Quote them"),
+        (None, "is not a text.*Quote them"),
+        (True, "is not a text.*Quote them"),
+        (1, "is not a text.*Quote them"),
+        (1.5, "is not a text.*Quote them"),
     ],
 )
 def test_what_is_no_word_is_refused_wherever_it_stands(word, message):
@@ -130,7 +130,7 @@ def test_a_list_of_two_labels_is_needed(labels):
 
 @pytest.mark.parametrize("aliases", ["glad", ["glad"]])
 def test_aliases_are_a_mapping(aliases):
-    with pytest.raises(InputError, match="aliases are a mapping"):
+    with pytest.raises(InputError, match=r"is not a mapping from other words to labels \(field labels.aliases\)"):
         make(aliases=aliases)
 
 

@@ -7,17 +7,56 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated
+
+from annotated_types import MinLen
+from pydantic import AfterValidator, BeforeValidator
 
 from emoprobe.errors import InputError
+from emoprobe.options import Name, Several, Words, options
 
 LONGEST = 80  # characters of a label or surface form; what is longer is a sentence and belongs into a prompt
 _CONTROL_TOKEN = re.compile(r"<\|[^|]*\|>")
 _JOINERS = "\u200c\u200d"  # letters of some scripts need them, though they are invisible
 
 
-@dataclass(frozen=True)
+def _word(value: str) -> str:
+    """A label, surface form or other word of a label set, if it is one."""
+    wrong = None
+    if not any(unicodedata.category(letter)[0] in "LNSP" for letter in value):
+        wrong = "is blank"
+    elif value != value.strip():
+        wrong = "begins or ends with a space"
+    elif any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c not in _JOINERS for c in value):
+        wrong = "holds an invisible or control character"
+    elif _CONTROL_TOKEN.search(value):
+        wrong = "holds a control token"
+    elif len(value) > LONGEST:
+        wrong = f"is longer than {LONGEST} characters"
+    if wrong:
+        raise ValueError(f"{value[: LONGEST + 1]!r} {wrong}; use another word, or none")
+    return value
+
+
+def _listed(words: object) -> object:
+    return words if isinstance(words, list | tuple | Mapping) else (words,)
+
+
+def _unlike(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len({unicodedata.normalize("NFKC", word) for word in words}) != len(words):
+        raise ValueError(f"surface forms occur twice: {list(words)}")
+    return words
+
+
+Text = Annotated[str, AfterValidator(_word)]
+Forms = Annotated[
+    Several[Text], BeforeValidator(_listed), AfterValidator(_unlike), Words("a surface form or a list of some")
+]
+Kinds = Annotated[Mapping[Text, Forms], Words("a mapping from kinds of word, such as adjective, to surface forms")]
+
+
+@options("labels")
 class LabelSet:
     """An ordered set of emotion labels with its verbalizer.
 
@@ -34,22 +73,14 @@ class LabelSet:
             same as another, apart from case and Unicode form, where they must differ.
     """
 
-    name: str
-    labels: tuple[str, ...]
-    forms: Mapping[str, Mapping[str, tuple[str, ...]]]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    name: Name
+    labels: Annotated[Several[Text], Words("a list of at least two labels"), MinLen(2)]
+    forms: Mapping[Text, Kinds]
+    aliases: Annotated[Mapping[Text, Text], Words("a mapping from other words to labels")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.labels, list | tuple) or not isinstance(self.forms, Mapping):
-            raise InputError("labels are a list, and their forms a mapping from each of them", field="labels")
-        if not isinstance(self.aliases, Mapping):
-            raise InputError("aliases are a mapping from other words to labels", field="labels.aliases")
-        object.__setattr__(self, "labels", tuple(_text(label, "label", "labels.labels") for label in self.labels))
-        object.__setattr__(self, "forms", {label: _words(label, kinds) for label, kinds in self.forms.items()})
-        if len(self.labels) < 2:
-            raise InputError("a label set needs at least two labels", field=f"labels.{self.name}")
         if len({_key(label) for label in self.labels}) != len(self.labels):
-            raise InputError(f"labels occur twice: {list(self.labels)}", field=f"labels.{self.name}")
+            raise InputError(f"labels occur twice: {list(self.labels)}", field="labels.labels")
         unknown = set(self.forms) ^ set(self.labels)
         if unknown:
             raise InputError(
@@ -61,10 +92,9 @@ class LabelSet:
 
     def _checked_aliases(self) -> dict[str, str]:
         aliases: dict[str, str] = {}
-        for alias, label in dict(self.aliases).items():
-            where = f"labels.aliases.{alias}"
-            key = _text(alias, "alias", "labels.aliases").lower()
-            if _text(label, f"what the alias {alias!r} points to", where) not in self.labels:
+        for alias, label in self.aliases.items():
+            key = alias.lower()
+            if label not in self.labels:
                 raise InputError(f"alias {alias!r} points to {label!r}, which is not a label", field="labels.aliases")
             named = aliases.get(key) or next((name for name in self.labels if name.lower() == key), label)
             if named != label:
@@ -122,45 +152,3 @@ class LabelSet:
 def _key(text: str) -> str:
     """Text without what case and Unicode form make of it."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _text(value: Any, what: str, where: str) -> str:
-    """A label, surface form or other word of a label set, if it is one."""
-    if not isinstance(value, str):
-        raise InputError(
-            f"{what} {value!r} is no text: YAML reads no, yes, on, off, null and numbers as something else",
-            field=where,
-            remedy="Quote them, for example 'no'.",
-        )
-    wrong = None
-    if not any(unicodedata.category(letter)[0] in "LNSP" for letter in value):
-        wrong = "is blank"
-    elif value != value.strip():
-        wrong = "begins or ends with a space"
-    elif any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c not in _JOINERS for c in value):
-        wrong = "holds an invisible or control character"
-    elif _CONTROL_TOKEN.search(value):
-        wrong = "holds a control token"
-    elif len(value) > LONGEST:
-        wrong = f"is longer than {LONGEST} characters"
-    if wrong:
-        raise InputError(f"{what} {value[: LONGEST + 1]!r} {wrong}", field=where, remedy="Use another word, or none.")
-    return value
-
-
-def _words(label: Any, kinds: Any) -> dict[str, tuple[str, ...]]:
-    """The surface forms of one label by kind of word."""
-    label = _text(label, "label", "labels.forms")
-    where = f"labels.forms.{label}"
-    if not isinstance(kinds, Mapping):
-        raise InputError(f"the forms of {label!r} are no mapping from a kind of word", field=where)
-    made = {}
-    for kind, words in kinds.items():
-        place = f"{where}.{_text(kind, 'kind of word', where)}"
-        if not isinstance(words, str | list | tuple):
-            _text(words, "surface form", place)
-        words = tuple(_text(word, "surface form", place) for word in ([words] if isinstance(words, str) else words))
-        if len({unicodedata.normalize("NFKC", word) for word in words}) != len(words):
-            raise InputError(f"surface forms of {label!r} occur twice: {list(words)}", field=place)
-        made[kind] = words
-    return made

@@ -358,9 +358,15 @@ def test_prior_matching_leaves_failures_alone_and_refuses_the_impossible():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "magic"}, "unknown kind"),
-        ({"kind": "contextual", "null": "music"}, "unknown null input"),
-        ({"kind": "prior_matching", "prior": "mine"}, "unknown prior"),
+        ({"kind": "magic"}, r"'magic' is not one of none, .*matrix \(field calibration.x.kind\)"),
+        (
+            {"kind": "contextual", "null": "music"},
+            r"'music' is not one of silence, noise, no_audio.*calibration.x.null",
+        ),
+        (
+            {"kind": "prior_matching", "prior": "mine"},
+            r"'mine' is not one of uniform, votes .*calibration.x.prior",
+        ),
     ],
 )
 def test_calibrations_that_do_not_exist_are_refused(fields, message):

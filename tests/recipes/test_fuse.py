@@ -368,7 +368,7 @@ def test_wrong_folders_and_options_end_in_one_line(two, tmp_path, capsys):
         ([str(tmp_path / "none"), str(b), *out], "holds no readable run.json"),
         ([str(tmp_path / "damaged"), str(b), *out], "holds no readable run.json"),
         ([str(a), str(b), "-o", str(tmp_path / "full")], "the folder is not empty"),
-        ([str(a), str(b), *out, "--floor", "1"], "1.0 is no floor"),
+        ([str(a), str(b), *out, "--floor", "1"], "1.0 is not a number from 0 to below 1 (field floor)"),
         ([str(a), str(b), *out, "--folds", "1"], "1 is not a whole number of at least 2"),
     ):
         assert fuse.main(arguments) == 1

@@ -6,20 +6,20 @@ the parameters of `emoprobe.beliefs.posthoc`, the votes of other speakers than t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 from scipy.special import log_softmax, logsumexp
 
 from emoprobe.beliefs import posthoc
-from emoprobe.beliefs.crossfit import check_folds
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.options import Name, Natural, NotNegative, OneOf, ShareBelowOne, options, valid
 
 KINDS = ("none", "contextual", "pmi", "prior_matching", *posthoc.FITS)
-NULLS = ("silence", "noise", "no_audio")
 
 
-@dataclass(frozen=True)
+@options("calibration.{name}")
 class Calibration:
     """How a label prior is removed, or distributions are brought closer to the votes of other clips.
 
@@ -40,28 +40,20 @@ class Calibration:
         seed: Which speakers go together.
     """
 
-    name: str
-    kind: str = "none"
+    name: Name
+    kind: Annotated[str, OneOf(KINDS)] = "none"
     null: str = ""
     prior: str = ""
-    l2: float | None = None
-    floor: float = posthoc.FLOOR
-    folds: int = 5
-    seed: int = 0
+    l2: NotNegative | None = None
+    floor: ShareBelowOne = posthoc.FLOOR
+    folds: Annotated[int, Ge(2)] = 5
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        where = f"calibration.{self.name}"
-        if self.kind not in KINDS:
-            raise InputError(f"unknown kind {self.kind!r}", field=f"{where}.kind", remedy=f"Use one of {KINDS}.")
-        if self.kind in ("contextual", "pmi") and self.null not in NULLS:
-            raise InputError(f"unknown null input {self.null!r}", field=f"{where}.null", remedy=f"Use one of {NULLS}.")
-        if self.kind == "prior_matching" and self.prior not in ("uniform", "votes"):
-            raise InputError(
-                f"unknown prior {self.prior!r}", field=f"{where}.prior", remedy="Use 'uniform' or 'votes'."
-            )
-        if self.kind in posthoc.FITS:
-            posthoc.check_strengths(where, floor=self.floor, **({} if self.l2 is None else {"l2": self.l2}))
-            check_folds(self.folds, self.seed, where)
+        if self.kind in ("contextual", "pmi"):
+            valid(Literal["silence", "noise", "no_audio"], self.null, f"calibration.{self.name}.null")
+        if self.kind == "prior_matching":
+            valid(Literal["uniform", "votes"], self.prior, f"calibration.{self.name}.prior")
 
 
 def contextual(log_probs: np.ndarray, null_probs: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
+from annotated_types import Ge
 
-from emoprobe.errors import InputError
+from emoprobe.options import Natural, valid
 
 NOT_FITTED = "not_fitted"
 """Status of a clip that has a distribution, but too few clips of other speakers to fit its parameters on."""
@@ -76,7 +77,8 @@ def plan(
     Raises:
         InputError: The number of folds or the seed is wrong.
     """
-    check_folds(folds, seed)
+    valid(Annotated[int, Ge(2)], folds, "folds")
+    valid(Natural, seed, "seed")
     known = [_text(speaker) for speaker in speakers]
     groups = np.array([f"speaker {name}" if name else f"clip {ids[i]}" for i, name in enumerate(known)], dtype=object)
     whose = "other speakers'" if all(known) else "other clips'"
@@ -94,26 +96,6 @@ def plan(
     folded = f"{whose} votes ({count} folds)" if count > 1 else f"{whose} votes"
     fitted_on = folded if source.all() else f"{whose} development votes"
     return Plan(tuple(parts), fitted_on)
-
-
-def check_folds(folds: int, seed: int, where: str = "") -> None:
-    """Refuse what is no number of folds or no seed.
-
-    Args:
-        folds: Number of folds.
-        seed: Of the draw.
-        where: What they belong to, for the error.
-
-    Raises:
-        InputError: A value is wrong.
-    """
-    for name, value, least in (("folds", folds, 2), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InputError(
-                f"{value!r} is not a whole number of at least {least}",
-                field=f"{where}.{name}".lstrip("."),
-                remedy="Correct it.",
-            )
 
 
 def _text(value: object) -> str | None:

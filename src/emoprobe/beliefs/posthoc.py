@@ -29,6 +29,7 @@ from scipy.special import log_softmax, xlogy
 
 from emoprobe.beliefs.crossfit import Plan, fit_parts
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.options import NotNegative, ShareBelowOne, valid
 
 L2 = {"vector": 1.0, "matrix": 3.0}
 SCALE_L2 = 0.1
@@ -76,7 +77,7 @@ def temperature_scaling(
     Raises:
         InputError: A shape or value is wrong, or fewer than two clips per label have a distribution.
     """
-    check_strengths(l2=l2)
+    valid(NotNegative, l2, "l2")
     return _fit("temperature", log_probs, target, l2=0.0, scale_l2=l2, floor=floor)
 
 
@@ -181,7 +182,9 @@ def without_zeros(log_probs: np.ndarray, floor: float) -> np.ndarray:
 def _fit(kind: str, log_probs: np.ndarray, target: np.ndarray, *, l2: float, scale_l2: float, floor: float) -> Scaling:
     from scipy.optimize import minimize
 
-    check_strengths(l2=l2, scale_l2=scale_l2, floor=floor)
+    valid(NotNegative, l2, "l2")
+    valid(NotNegative, scale_l2, "scale_l2")
+    valid(ShareBelowOne, floor, "floor")
     rows, target = _fitting_rows(log_probs, target, floor)
     labels = rows.shape[1]
     spread = float(np.sqrt(np.mean((rows - rows.mean(axis=1, keepdims=True)) ** 2))) or 1.0
@@ -256,24 +259,6 @@ def _unpack(kind: str, parameters: np.ndarray, labels: int) -> tuple[np.ndarray,
 def _pack(kind: str, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Inverse of `_unpack`; of vector scaling the diagonal is kept."""
     return np.concatenate([np.diag(weight) if kind == "vector" else weight.ravel(), bias])
-
-
-def check_strengths(where: str = "", **values: float) -> None:
-    """Refuse a negative strength, or a floor that is no share.
-
-    Args:
-        where: What the values belong to, for the error.
-        values: By name; ``floor`` is a share.
-
-    Raises:
-        InputError: A value is wrong.
-    """
-    for name, value in values.items():
-        limit = 1.0 if name == "floor" else np.inf
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 <= value < limit:
-            right = "Give a share from 0 to below 1." if name == "floor" else "Give a number of at least 0."
-            raise InputError(f"{value!r} is no {name}", field=f"{where}.{name}".lstrip("."), remedy=right)
 
 
 def _fitting_rows(log_probs: np.ndarray, target: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:

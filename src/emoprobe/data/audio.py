@@ -9,14 +9,17 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
 import soundfile
 import soxr
+from annotated_types import Lt
+from pydantic import AllowInfNan
 
 from emoprobe.data import headers, mpeg
 from emoprobe.errors import InputError
+from emoprobe.options import AS_WRITTEN, NotNegative, Positive, Words, options
 
 # Speech cannot be 40 dB over full scale; such samples are integers that were written as floats without scaling.
 MAX_PEAK = 100.0
@@ -56,7 +59,7 @@ class AudioError(InputError):
         super().__init__(what, file=file, field=field, remedy=remedy or f"Replace the file, {_LEAVE_OUT}")
 
 
-@dataclass(frozen=True)
+@options("dataset.audio")
 class AudioLimits:
     """Which clips are taken.
 
@@ -70,42 +73,24 @@ class AudioLimits:
             zero are left to ``allow_silence``.
     """
 
-    min_seconds: float = 0.1
-    max_seconds: float = 30.0
+    min_seconds: NotNegative = 0.1
+    max_seconds: Positive = 30.0
     long_audio: Literal["refuse", "truncate"] = "refuse"
     allow_silence: bool = False
-    near_silent_dbfs: float = -70.0
+    near_silent_dbfs: Annotated[
+        float,
+        AllowInfNan(True),
+        Lt(0),
+        AS_WRITTEN,
+        Words("a number of decibels below 0, such as -70, or -.inf for no such level"),
+    ] = -70.0
     near_silent: Literal["keep", "skip", "error"] = "keep"
 
     def __post_init__(self) -> None:
-        where = "dataset.audio"
-        for name in ("min_seconds", "max_seconds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise InputError(f"{value!r} is not a number of seconds", field=f"{where}.{name}")
-        if not 0 <= self.min_seconds < self.max_seconds:
+        if not self.min_seconds < self.max_seconds:
             raise InputError(
-                f"min_seconds {self.min_seconds} must lie between 0 and max_seconds {self.max_seconds}",
-                field=f"{where}.min_seconds",
-            )
-        if self.long_audio not in ("refuse", "truncate"):
-            raise InputError(
-                f"unknown value {self.long_audio!r}", field=f"{where}.long_audio", remedy="Use refuse or truncate."
-            )
-        if not isinstance(self.allow_silence, bool):
-            raise InputError(
-                f"unknown value {self.allow_silence!r}", field=f"{where}.allow_silence", remedy="Use true or false."
-            )
-        level = self.near_silent_dbfs
-        if isinstance(level, bool) or not isinstance(level, (int, float)) or not level < 0:
-            raise InputError(
-                f"{level!r} is not a level below full scale",
-                field=f"{where}.near_silent_dbfs",
-                remedy="Give decibels below full scale, such as -70, or -.inf for no such level.",
-            )
-        if self.near_silent not in ("keep", "skip", "error"):
-            raise InputError(
-                f"unknown value {self.near_silent!r}", field=f"{where}.near_silent", remedy="Use keep, skip or error."
+                f"min_seconds {self.min_seconds} must be less than max_seconds {self.max_seconds}",
+                field="dataset.audio.min_seconds",
             )
 
     def leaves_out(self, error: AudioError, on_error: str) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, Target, VoteError, check_choice, check_positive, resolve, soft_label
+from emoprobe.data.votes import SoftLabelPolicy, Target, VoteError, resolve, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.options import Count, valid
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,9 @@ def prepare(
     Raises:
         InputError: An option is wrong, audio is missing, votes are unusable, or nothing is left.
     """
-    check_choice("dataset.missing_audio", missing_audio, ("error", "skip", "ignore"))
-    check_choice("dataset.on_error", on_error, ("error", "skip"))
-    if limit is not None:
-        check_positive("dataset.limit", limit)
+    valid(Literal["error", "skip", "ignore"], missing_audio, "dataset.missing_audio")
+    valid(Literal["error", "skip"], on_error, "dataset.on_error")
+    valid(Count | None, limit, "dataset.limit")
     for word in policy.merge:
         resolve(word, labels, policy)
     skipped = list(corpus.skipped)

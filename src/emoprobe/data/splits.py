@@ -8,23 +8,25 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
+from pydantic import StringConstraints
 
 from emoprobe.data.cells import identity, is_blank
 from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
+from emoprobe.options import At, Natural, Several, Word, Words, options
 
 PARTS = ("train", "development", "test")
 SPLITS = {"train": ("train",), "development": ("development", "dev", "validation", "valid"), "test": ("test",)}
 _PARTITION = "dataset.partition"
-_KINDS = ("official", "kfold", "leave_one_out")
 
 
-@dataclass(frozen=True)
+@options("dataset.partition")
 class SplitPolicy:
     """How clips are divided.
 
@@ -45,41 +47,22 @@ class SplitPolicy:
     """
 
     kind: Literal["official", "kfold", "leave_one_out"] = "kfold"
-    by: str = "speaker"
-    folds: int = 5
-    fold: int = 0
-    development: Literal["next", "rotate"] | float = "next"
-    seed: int = 0
+    by: Annotated[str, StringConstraints(pattern=r"\S"), Words("the name of a fact, such as speaker or session")] = (
+        "speaker"
+    )
+    folds: Annotated[int, Ge(2)] = 5
+    fold: Annotated[Natural, At("dataset.fold")] = 0
+    development: Annotated[
+        Literal["next", "rotate"] | Annotated[float, Gt(0), Lt(1)],
+        Words("next, rotate, or a share between 0 and 1, such as 0.15"),
+    ] = "next"
+    seed: Natural = 0
     allow_overlap: bool = False
     unknown_speakers: Literal["error", "allow"] = "error"
-    splits: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    splits: Mapping[Literal["train", "development", "test"], Word | Several[Word] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise InputError(
-                f"unknown value {self.kind!r}", field=f"{_PARTITION}.kind", remedy=f"Use one of {', '.join(_KINDS)}."
-            )
-        if not isinstance(self.by, str) or not self.by.strip():
-            raise InputError(
-                f"{self.by!r} is not the name of a fact", field=f"{_PARTITION}.by", remedy="Use speaker or session."
-            )
-        _check_whole(f"{_PARTITION}.folds", self.folds, 2)
-        _check_whole("dataset.fold", self.fold, 0)
-        _check_whole(f"{_PARTITION}.seed", self.seed, 0)
-        if not isinstance(self.allow_overlap, bool):
-            what = f"{self.allow_overlap!r} is neither true nor false"
-            raise InputError(what, field=f"{_PARTITION}.allow_overlap", remedy="Use true or false.")
-        if self.unknown_speakers not in ("error", "allow"):
-            what = f"unknown value {self.unknown_speakers!r}"
-            raise InputError(what, field=f"{_PARTITION}.unknown_speakers", remedy="Use error or allow.")
-        share = isinstance(self.development, float) and 0 < self.development < 1
-        if self.development not in ("next", "rotate") and not share:
-            raise InputError(
-                f"{self.development!r} is neither next, rotate nor a share between 0 and 1",
-                field=f"{_PARTITION}.development",
-                remedy="Use next, rotate, or a share such as 0.15.",
-            )
-        if self.kind == "official" and share:
+        if self.kind == "official" and isinstance(self.development, float):
             raise InputError(
                 f"a share of {self.development:g} is asked for, but an official split has its own development part",
                 field=f"{_PARTITION}.development",
@@ -168,22 +151,13 @@ def speaker_overlap(split: Split) -> dict[str, set[str]]:
     return _shared(split, "speaker")
 
 
-def _check_whole(where: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{value!r} is not a whole number of at least {least}", field=where, remedy="Correct it.")
-
-
-def _clean_splits(splits: Mapping[str, str | Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+def _clean_splits(splits: Mapping[str, str | Sequence[str] | None]) -> dict[str, tuple[str, ...]]:
     """Part -> names in lower case, for all three parts."""
     where = f"{_PARTITION}.splits"
-    given = dict(splits or {})
-    unknown = [part for part in given if part not in PARTS]
-    if unknown:
-        raise InputError(f"unknown part {unknown[0]!r}", field=where, remedy=f"Use some of {', '.join(PARTS)}.")
     clean = dict(SPLITS)
-    for part, names in given.items():
+    for part, names in splits.items():
         names = [names] if isinstance(names, str) else list(names or [])
-        clean[part] = tuple(dict.fromkeys(str(name).strip().lower() for name in names))
+        clean[part] = tuple(dict.fromkeys(name.strip().lower() for name in names))
     twice = [name for name, count in Counter(name for names in clean.values() for name in names).items() if count > 1]
     if twice:
         raise InputError(f"the split {twice[0]!r} is in two parts", field=where, remedy="Name every split once.")

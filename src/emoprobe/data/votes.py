@@ -8,22 +8,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from emoprobe.data.utterance import Rating, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.options import Count, NotNegative, Share, ShareBelowOne, Word, Words, options
 
 _POLICY = "dataset.soft_label"
-_CHOICES = {
-    "outside": ("error", "drop", "other", "drop_clip"),
-    "no_votes": ("error", "skip"),
-    "several": ("split", "each"),
-    "repeated_raters": ("first", "last", "all"),
-    "agreement": ("any", "majority", "no_majority", "tied"),
-}
+Bits = Annotated[NotNegative, Words("an entropy in bits, 0 or more")]
 
 
 class VoteError(InputError):
@@ -40,7 +35,7 @@ class VoteError(InputError):
         )
 
 
-@dataclass(frozen=True)
+@options("dataset.soft_label")
 class SoftLabelPolicy:
     """How votes become a distribution, and which clips take part.
 
@@ -64,35 +59,20 @@ class SoftLabelPolicy:
         max_entropy: Clips whose votes have a larger entropy in bits are left out; null for no bound.
     """
 
-    smoothing: float = 0.0
-    merge: Mapping[str, str] = field(default_factory=dict)
+    smoothing: ShareBelowOne = 0.0
+    merge: Mapping[Word, Word] = field(default_factory=dict)
     outside: Literal["error", "drop", "other", "drop_clip"] = "error"
     no_votes: Literal["error", "skip"] = "error"
-    min_raters: int = 1
+    min_raters: Count = 1
     several: Literal["split", "each"] = "split"
-    secondary: float = 0.0
+    secondary: Share = 0.0
     self_reports: bool = False
     repeated_raters: Literal["first", "last", "all"] = "first"
     agreement: Literal["any", "majority", "no_majority", "tied"] = "any"
-    min_entropy: float = 0.0
-    max_entropy: float | None = None
+    min_entropy: Bits = 0.0
+    max_entropy: Bits | None = None
 
     def __post_init__(self) -> None:
-        # Written so that a NaN fails too.
-        if not _is_number(self.smoothing) or not 0 <= self.smoothing < 1:
-            raise InputError(f"smoothing {self.smoothing!r} is not a number in [0, 1)", field=f"{_POLICY}.smoothing")
-        for name, allowed in _CHOICES.items():
-            check_choice(f"{_POLICY}.{name}", getattr(self, name), allowed)
-        check_positive(f"{_POLICY}.min_raters", self.min_raters)
-        if not _is_number(self.secondary) or not 0 <= self.secondary <= 1:
-            raise InputError(f"secondary {self.secondary!r} is not a weight in [0, 1]", field=f"{_POLICY}.secondary")
-        if not isinstance(self.self_reports, bool):
-            what = f"{self.self_reports!r} is neither true nor false"
-            raise InputError(what, field=f"{_POLICY}.self_reports", remedy="Use true or false.")
-        for name in ("min_entropy", "max_entropy"):
-            bound = getattr(self, name)
-            if not (bound is None and name == "max_entropy") and not (_is_number(bound) and bound >= 0):
-                raise InputError(f"{bound!r} is not an entropy in bits", field=f"{_POLICY}.{name}")
         object.__setattr__(self, "smoothing", float(self.smoothing))
         object.__setattr__(self, "secondary", float(self.secondary))
         object.__setattr__(self, "merge", _clean_merge(self.merge))
@@ -316,21 +296,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_choice(where: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"unknown value {value!r}", field=where, remedy=f"Use one of {', '.join(allowed)}.")
-
-
-def check_positive(where: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{value!r} is not a whole number of at least 1", field=where)
-
-
-def _clean_merge(merge: Mapping[str, str] | None) -> dict[str, str]:
+def _clean_merge(merge: Mapping[str, str]) -> dict[str, str]:
     clean: dict[str, str] = {}
-    for word, label in dict(merge or {}).items():
-        key = str(word).strip().lower()
-        if clean.setdefault(key, str(label)) != str(label):
+    for word, label in merge.items():
+        key = word.strip().lower()
+        if clean.setdefault(key, label) != label:
             raise InputError(f"{key!r} is to be merged into {clean[key]!r} and {label!r}", field=f"{_POLICY}.merge")
     return clean
 

@@ -15,10 +15,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
+from emoprobe.options import OneOf, ShareBelowOne, valid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -264,16 +265,14 @@ def fuse_runs(
     from emoprobe.analysis.targets import make_targets
     from emoprobe.beliefs.crossfit import plan
     from emoprobe.beliefs.opinion_pool import POOLS, fuse_cells
-    from emoprobe.beliefs.posthoc import check_strengths
     from emoprobe.data.utterance import Skipped
     from emoprobe.report.results import print_results, write_results
     from emoprobe.run import sealing
     from emoprobe.run.folder import RUN_FILE, SKIPPED_FILE, UTTERANCES_FILE, labels_of, versions, write_skipped
     from emoprobe.system.output import write_json, write_parquet
 
-    if pool not in POOLS:
-        raise InputError(f"unknown pool {pool!r}", field="pool", remedy=f"Use one of {', '.join(POOLS)}.")
-    check_strengths(floor=floor)
+    valid(Annotated[str, OneOf(POOLS)], pool, "pool")
+    valid(ShareBelowOne, floor, "floor")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError("the folder is not empty", file=output, field="--output", remedy="Give a new folder.")
     a, b = (read_source(*given) for given in ((run_a, cells[0], "--cell-a"), (run_b, cells[1], "--cell-b")))

@@ -6,12 +6,11 @@ from omegaconf import DictConfig
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibration import Calibration
-from emoprobe.beliefs.distributions import AVERAGED_LOGITS
 from emoprobe.data.prepare import Prepared, prepare
 from emoprobe.data.utterance import Corpus
 from emoprobe.data.votes import SoftLabelPolicy
-from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.options import Named, valid
 from emoprobe.settings import build, call, plain
 
 
@@ -19,20 +18,8 @@ def make_options(config: DictConfig) -> AnalysisOptions:
     """Analysis options of a composed configuration."""
     analysis = plain(config.analysis)
     analysis.pop("figures", None)
-    names = analysis.pop("averaged_logits")
-    unknown = [name for name in names if name not in AVERAGED_LOGITS]
-    if unknown:
-        raise InputError(
-            f"unknown reading {unknown[0]!r} of the averaged logits",
-            field="analysis.averaged_logits",
-            remedy=f"Use some of {', '.join(AVERAGED_LOGITS)}.",
-        )
-    variants = {name: AVERAGED_LOGITS[name] for name in names}
-    calibrations = [
-        build(Calibration, {"name": name, **fields}, f"calibration.{name}")
-        for name, fields in plain(config.calibration).items()
-    ]
-    return build(AnalysisOptions, {"calibrations": calibrations, "averaged_logits": variants, **analysis}, "analysis")
+    calibrations = valid(Named[Calibration], plain(config.calibration), "calibration")
+    return AnalysisOptions(calibrations=tuple(calibrations.values()), **analysis)
 
 
 def read_corpus(config: DictConfig) -> Corpus:

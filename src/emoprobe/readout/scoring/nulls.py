@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from emoprobe.errors import InputError
+from emoprobe.options import Count, Distinct, Positive, options
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-KINDS = ("silence", "noise", "no_audio")
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class NullInput:
         return "" if self.waveform is None else hashlib.sha256(self.waveform.numpy().tobytes()).hexdigest()
 
 
-@dataclass(frozen=True)
+@options("null_inputs")
 class NullInputs:
     """Which content-free inputs a run scores beside its clips.
 
@@ -39,31 +35,12 @@ class NullInputs:
         seconds: Their duration.
         noise_draws: Independent noise clips.
         noise_rms: Standard deviation of the noise, of full scale.
-
-    Raises:
-        InputError: An option is wrong.
     """
 
-    kinds: Sequence[str]
-    seconds: float
-    noise_draws: int
-    noise_rms: float
-
-    def __post_init__(self) -> None:
-        for i, kind in enumerate(self.kinds):
-            if kind not in KINDS:
-                what = f"unknown null input {kind!r}"
-                raise InputError(what, field="null_inputs.kinds", remedy=f"Use some of {', '.join(KINDS)}.")
-            if kind in self.kinds[:i]:
-                raise InputError(
-                    f"{kind!r} is asked for twice", field="null_inputs.kinds", remedy="Name each kind once."
-                )
-        for name in ("seconds", "noise_draws", "noise_rms"):
-            value = getattr(self, name)
-            whole = name != "noise_draws" or isinstance(value, int)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not 0 < value < math.inf:
-                needed = "a whole number of at least 1" if name == "noise_draws" else "a positive number"
-                raise InputError(f"{value!r} is not {needed}", field=f"null_inputs.{name}")
+    kinds: Distinct[Literal["silence", "noise", "no_audio"]]
+    seconds: Positive
+    noise_draws: Count
+    noise_rms: Positive
 
     def make(self, sampling_rate: int, seed: int) -> list[NullInput]:
         """The inputs, the noise drawn with ``seed``."""

@@ -32,7 +32,7 @@ NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
-FOR_TRAINING = ("head", "loss", "experiment")
+FOR_TRAINING = ("head", "loss", "callbacks", "experiment")
 FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 
 

@@ -94,7 +94,6 @@ UPWARD = {
     "recipes.fuse imports cli.entry",
     "recipes.judge imports cli.entry",
     "recipes.probe imports cli.report",
-    "training.folds imports report.tracking",
 }
 
 

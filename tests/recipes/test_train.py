@@ -16,6 +16,7 @@ import torch
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.analyse import main as analyse_main
 from emoprobe.run.scores import read_scores
@@ -297,11 +298,32 @@ def test_one_label_alone_cannot_be_learned(tiny_whisper_path, manifest, tmp_path
         recipe.run(config(tiny_whisper_path, other, tmp_path))
 
 
-def test_learning_curves_reach_the_tracker(tiny_whisper_path, manifest, tmp_path):
-    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "logger=csv", "fit.max_epochs=4"))
+def logged(run: Path) -> pd.DataFrame:
     (file,) = run.glob("csv/**/metrics.csv")
-    logged = pd.read_csv(file)["fold0/member0/js_divergence"].dropna()
-    np.testing.assert_allclose(logged, pd.read_csv(run / "learning_curves.csv")["js_divergence"])
+    return pd.read_csv(file)
+
+
+def test_every_value_reaches_the_tracker(tiny_whisper_path, manifest, tmp_path):
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "logger=csv", "fit.max_epochs=4"))
+    table, curves = logged(run), pd.read_csv(run / "learning_curves.csv")
+    assert len(curves) == 4
+    for name in ("loss", *METRICS):
+        kept = table[f"dev/{name}"].dropna()
+        np.testing.assert_array_equal(kept, curves["dev_loss" if name == "loss" else name].dropna())
+    np.testing.assert_array_equal(table["train/loss"].dropna(), curves["train_loss"])
+    rates = table["lr-AdamW"].dropna()
+    np.testing.assert_allclose(rates, 0.02 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2)
+
+
+def test_several_fits_of_a_run_stay_apart_in_the_tracker(tiny_whisper_path, manifest, tmp_path):
+    options = ["logger=csv", "fit.max_epochs=3", "dataset.fold=all", "dataset.partition.folds=2", "head.members=2"]
+    run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, *options))
+    table, curves = logged(run), pd.read_csv(run / "learning_curves.csv")
+    for (fold, member), own in curves.groupby(["fold", "member"]):
+        rows = table.dropna(subset=f"fold{fold}/member{member}/dev/js_divergence")
+        np.testing.assert_array_equal(rows[f"fold{fold}/member{member}/dev/js_divergence"], own["js_divergence"])
+    steps = table.dropna(subset="fold1/member1/dev/wa")["step"]
+    assert steps.min() > table.dropna(subset="fold0/member0/dev/wa")["step"].max()  # one axis
 
 
 @pytest.mark.parametrize("head", ["linear_probe", "lora"])

@@ -7,17 +7,18 @@ import errno
 import math
 import os
 import signal
-from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from fitting import fit
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.nn import functional
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches
-from emoprobe.training.fit import FitOptions, fit_reader
+from emoprobe.training.fit import FitOptions
 from emoprobe.training.heads import make_head
 from emoprobe.training.losses import Loss
 
@@ -43,7 +44,7 @@ def head_of(clips, seed=0):
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_training_is_a_plain_loop(clips, schedule, accumulate):
+def test_training_is_a_plain_loop(clips, schedule, accumulate, tmp_path):
     options = FitOptions(
         max_epochs=3,
         batch_size=5,
@@ -57,7 +58,7 @@ def test_training_is_a_plain_loop(clips, schedule, accumulate):
         patience=9,
     )
     head = head_of(clips)
-    module = fit_reader(head, Loss(), clips, clips, options, seed=3)
+    module = fit(head, Loss(), clips, options, tmp_path, seed=3)
 
     stats = clips.inputs(clips.ids)["stats"].flatten(1)
     features = (stats - stats.mean(0)) / stats.std(0, correction=0)
@@ -94,20 +95,20 @@ def test_training_is_a_plain_loop(clips, schedule, accumulate):
     torch.testing.assert_close(head.body.bias.detach(), best[1], atol=1e-5, rtol=1e-4)
 
 
-def test_it_stops_early_and_keeps_the_best_epoch(clips):
+def test_it_stops_early_and_keeps_the_best_epoch(clips, tmp_path):
     options = FitOptions(max_epochs=50, batch_size=5, learning_rate=5.0, patience=3, schedule="constant")
-    module = fit_reader(head_of(clips), Loss(), clips, clips, options, seed=0)
+    module = fit(head_of(clips), Loss(), clips, options, tmp_path, seed=0)
     scores = [row["js_divergence"] for row in module.curve]
     assert len(scores) < 50
     assert len(scores) - 1 - scores.index(min(scores)) == 3
 
 
-def test_a_loss_that_is_not_a_number_names_the_batch(clips):
+def test_a_loss_that_is_not_a_number_names_the_batch(clips, tmp_path):
     head = head_of(clips)
     with torch.no_grad():
         head.body.bias += torch.nan
     with pytest.raises(EmoprobeError, match=r"the loss is nan in epoch 0; the batch held u\d+, u"):
-        fit_reader(head, Loss(), clips, clips, FitOptions(), seed=0)
+        fit(head, Loss(), clips, FitOptions(), tmp_path, seed=0)
 
 
 @pytest.mark.parametrize("options", [{"warmup": 1.0}, {"l2": -1.0}, {"accumulate": 0}, {"schedule": "steps"}])
@@ -121,33 +122,35 @@ def test_a_fit_stopped_at_any_batch_goes_on_to_the_same_numbers(clips, tmp_path,
     """Five batches an epoch, three epochs; the second stop of a fit comes two batches after the first."""
     options = FitOptions(max_epochs=3, batch_size=5, learning_rate=0.05, accumulate=accumulate, patience=9)
 
-    def fit(folder, stop_after=None):
+    class Stop(L.Callback):
+        """Sends a signal after so many batches."""
+
+        def __init__(self, after: int | None) -> None:
+            self.after, self.steps = after, 0
+
+        def on_train_batch_end(self, *_) -> None:
+            self.steps += 1
+            if self.steps == self.after:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def run(folder, stop_after=None):
         torch.manual_seed(1)
         config = {"name": "mlp_probe", "hidden": 8, "dropout": 0.5}
         head = make_head(config, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
         head.fit(clips.in_order(5))
-        steps = 0
-
-        def on_step():
-            nonlocal steps
-            steps += 1
-            if steps == stop_after:
-                os.kill(os.getpid(), signal.SIGTERM)
-
+        stop = Stop(stop_after)
         with stopping.graceful():
-            module = fit_reader(
-                head, Loss(), clips, clips, options, seed=3, checkpoints=folder, resume=folder, on_step=on_step
-            )
-        return head.state_dict(), module.curve, steps
+            module = fit(head, Loss(), clips, options, folder, [stop], seed=3, resume=folder)
+        return head.state_dict(), module.curve, stop.steps
 
-    expected, curve, all_steps = fit(tmp_path / "whole")
+    expected, curve, all_steps = run(tmp_path / "whole")
     for stop_after in (1, 2, 3, 4, 5, 6, all_steps):
         folder = tmp_path / f"stop{stop_after}"
         folder.mkdir()
         for stop in (stop_after, 2):
             with contextlib.suppress(stopping.Stopped):
-                fit(folder, stop)
-        weights, again, steps = fit(folder)
+                run(folder, stop)
+        weights, again, steps = run(folder)
         assert again == curve
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
         if accumulate == 1 and stop_after < 3:
@@ -156,18 +159,48 @@ def test_a_fit_stopped_at_any_batch_goes_on_to_the_same_numbers(clips, tmp_path,
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(clips, tmp_path, monkeypatch):
     """The disk is full at the second checkpoint: half of its bytes are there."""
-    whole, saved = L.Trainer.save_checkpoint, []
+    whole, saved = TorchCheckpointIO.save_checkpoint, []
 
-    def save(self, filepath, *arguments, **options):
-        whole(self, filepath, *arguments, **options)
-        saved.append(Path(filepath).read_bytes())
-        if len(saved) == 2:
-            Path(filepath).write_bytes(saved[1][: len(saved[1]) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def save(self, checkpoint, path, storage_options=None):
+        whole(self, checkpoint, path, storage_options)
+        if "last" in path.name:
+            saved.append(path.read_bytes())
+            if len(saved) == 2:
+                path.write_bytes(saved[1][: len(saved[1]) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(L.Trainer, "save_checkpoint", save)
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", save)
     head = make_head({"name": "linear_probe"}, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
     options = FitOptions(max_epochs=3, batch_size=5, checkpoint_seconds=0)
     with pytest.raises(OSError, match="No space"):
-        fit_reader(head, Loss(), clips, clips, options, seed=3, checkpoints=tmp_path)
+        fit(head, Loss(), clips, options, tmp_path, seed=3)
     assert (tmp_path / "last.ckpt").read_bytes() == saved[0]
+
+
+def test_a_fit_goes_on_in_another_folder_and_remembers_the_best_epoch(clips, tmp_path):
+    """The learning rate is so high that the first epoch is the best, and the stop comes after it."""
+    options = FitOptions(max_epochs=6, batch_size=5, learning_rate=5.0, schedule="constant", checkpoint_seconds=0)
+
+    class Stop(L.Callback):
+        def on_train_batch_end(self, trainer, *_) -> None:
+            if trainer.global_step == 22:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    expected = fit(whole := head_of(clips), Loss(), clips, options, tmp_path / "whole", seed=0)
+    scores = [row["js_divergence"] for row in expected.curve]
+    assert scores.index(min(scores)) < 4
+    with pytest.raises(stopping.Stopped), stopping.graceful():
+        fit(head_of(clips), Loss(), clips, options, tmp_path / "first", [Stop()], seed=0)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    again = fit(head := head_of(clips), Loss(), clips, options, tmp_path / "then", seed=0, resume=tmp_path / "moved")
+    assert again.curve == expected.curve
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in head.state_dict().items())
+
+
+def test_a_checkpoint_holds_the_trained_parameters_alone(clips, tmp_path):
+    head = head_of(clips)
+    head.features.requires_grad_(False)
+    fit(head, Loss(), clips, FitOptions(max_epochs=2, batch_size=5, checkpoint_seconds=0), tmp_path, seed=0)
+    for name in ("last.ckpt", "best.ckpt"):
+        state = torch.load(tmp_path / name, weights_only=True)["state_dict"]
+        assert set(state) == {"reader.body.weight", "reader.body.bias"}

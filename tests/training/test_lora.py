@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tempfile
+from pathlib import Path
 
+import fitting
 import numpy as np
 import pytest
 import torch
@@ -17,7 +20,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, plain
-from emoprobe.training.fit import FitOptions, fit_reader, predict
+from emoprobe.training.fit import FitOptions, predict
 from emoprobe.training.losses import Loss
 from emoprobe.training.methods import make_method
 
@@ -55,7 +58,9 @@ OPTIONS = FitOptions(max_epochs=2, batch_size=4, learning_rate=1e-2)
 def fit(method, clips, loss=None, options=OPTIONS):
     torch.manual_seed(0)
     reader = method.new(clips)
-    return reader, fit_reader(reader, loss or Loss(), clips, clips, options, seed=0, eval_batch_size=4)
+    with tempfile.TemporaryDirectory() as folder:
+        module = fitting.fit(reader, loss or Loss(), clips, options, Path(folder), seed=0, eval_batch_size=4)
+    return reader, module
 
 
 def test_every_family_is_tuned_and_left_as_it_was(sfm):

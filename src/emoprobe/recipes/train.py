@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -50,7 +51,7 @@ GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 def run(config: DictConfig) -> Path:
     """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder."""
-    settings = plain(config)
+    settings = as_lightning_says(plain(config))
     folder = Path(settings["output_dir"])
     with claimed_by_main(folder, "train"):
         return _run(config, settings, folder)
@@ -76,13 +77,13 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
     from hydra.utils import instantiate
 
     from emoprobe.data.datamodule import find_near_silent
-    from emoprobe.recipes.probe import quiet
     from emoprobe.report.figures import save_learning_curves
     from emoprobe.training.fit import FitOptions
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.losses import Loss
     from emoprobe.training.method import score_rows
     from emoprobe.training.methods import make_method
+    from emoprobe.training.trainer import quiet
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)
@@ -113,13 +114,11 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
     model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
 
     with tracking.open_logger(config.logger if is_main() else {}) as logger:
-        job = FoldTraining(settings, method, options, loss, corpus.card, folder, resume, logger)
-        job.start(splits)
-        try:
-            with stopping.graceful(GO_ON):
-                results = [job.train_fold(members) for members in folds]
-        finally:
-            job.close()
+        job = FoldTraining(
+            settings, method, options, loss, corpus.card, folder, resume, logger, partial(tracking.begin_fit, logger)
+        )
+        with stopping.graceful(GO_ON):
+            results = job.train(folds)
         if not is_main():
             return folder
         with ScoreWriter(folder) as writer:
@@ -162,6 +161,28 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
     print("  learning_curves.csv  training loss and development metrics of every epoch")
     print("  head_fold*/          what was trained; python probe.py head=bundle head.path=FOLDER reads it elsewhere")
     return folder
+
+
+def as_lightning_says(settings: dict) -> dict:
+    """Settings whose ``fit`` holds what Lightning is given under its own names, by ``trainer`` and ``callbacks``.
+
+    Both follow ``fit`` unless they are given themselves, and what is recorded is what was done.
+    """
+    trainer, callbacks = dict(settings["trainer"]), settings["callbacks"]
+    for name, ours in (("max_epochs", "max_epochs"), ("accumulate_grad_batches", "accumulate")):
+        trainer[name] = settings["fit"][ours] if trainer[name] is None else trainer[name]
+    clip = trainer["gradient_clip_val"]
+    fit = settings["fit"] | {
+        "max_epochs": trainer["max_epochs"],
+        "gradient_clip": 0.0 if clip is None else clip,
+        "accumulate": trainer["accumulate_grad_batches"],
+    }
+    if patience := (callbacks.get("early_stopping") or {}).get("patience"):
+        fit["patience"] = patience
+    part, _, metric = str((callbacks.get("model_checkpoint") or {}).get("monitor")).partition("/")
+    if part == "dev":
+        fit["monitor"] = metric
+    return settings | {"fit": fit, "trainer": trainer}
 
 
 def _trained(settings: Mapping) -> dict:

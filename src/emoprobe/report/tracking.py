@@ -55,17 +55,10 @@ def _sweep() -> str | None:
     return "/".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
 
 
-def log_epoch(logger: Any, run: str, row: dict[str, float], step: int) -> None:
-    """Send a row of a learning curve to a tracker while training goes on.
-
-    Args:
-        logger: The Lightning logger, or None.
-        run: Which fit, for example ``fold0/member1``.
-        row: Its metrics, with its ``epoch``.
-        step: Steps of all fits so far, for trackers that have one axis.
-    """
+def begin_fit(logger: Any, run: str) -> None:
+    """Tell a tracker that values of a further fit follow, whose names begin with ``run/``."""
     if logger is not None:
-        tracker_of(logger).epoch(run, row, step)
+        tracker_of(logger).begin_fit(run)
 
 
 def log_tables(logger: Any, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Path]) -> None:

@@ -1,32 +1,45 @@
-"""Fit a reader of emotion distributions with Lightning: early stopping on a development metric, the best epoch kept.
+"""Fit a reader of emotion distributions with Lightning.
 
 A *reader* is a module that gives log-probabilities of the labels for a batch of clips: a head on frozen features
 (`emoprobe.training.heads`) or a tuned SFM (`emoprobe.training.lora`). Only its parameters that require a gradient are
 fitted, kept and written. Results depend neither on the number of processes nor on interruptions: the order of the clips
 and the random numbers of every step come from the seed, the epoch and the step alone.
+
+Early stopping, the best epoch, progress and learning rates are Lightning's own callbacks (``conf/callbacks``), and all
+values reach them and every logger through ``self.log``: ``train/loss``, ``dev/loss`` and ``dev/`` with each metric.
 """
 
 from __future__ import annotations
 
 import math
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint, LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import METRICS
 from emoprobe.system import stopping
-from emoprobe.training.batches import Clips, EpochBatches, OwnPart, seed_of
+from emoprobe.training.batches import Clips, seed_of
+from emoprobe.training.datamodule import TrainingDataModule
+from emoprobe.training.development import DevelopmentMetrics
+from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
+from emoprobe.training.heads import dirichlet_mean
 from emoprobe.training.losses import Loss
+from emoprobe.training.trainer import lightning_refusals, make_trainer
 
-LAST = "last.ckpt"
+NOTHING_TO_TEST = "train.py tests every held-out clip, by itself; dataset.limit=N takes fewer clips."
+REFUSED = {
+    "limit_test_batches": NOTHING_TO_TEST,
+    "limit_predict_batches": NOTHING_TO_TEST,
+    "barebones": "Readers cannot be fitted without the checkpoints and values that it forbids.",
+}
+"""Arguments of Lightning's trainer that a fit has no use for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class FitOptions:
         schedule: ``cosine`` (to zero over ``max_epochs``), ``linear`` (likewise) or ``constant``.
         warmup: Share of all steps in which the learning rate rises from zero.
         patience: Epochs without a better development score before fitting stops.
-        monitor: The development metric.
+        monitor: The development metric, or ``loss``.
         gradient_clip: Largest gradient norm; 0 for none.
         accumulate: Batches per optimiser step.
         l2: Penalty ``l2 / 2`` times the sum of squares of all weight matrices, added to the loss. Unlike the decoupled
@@ -67,10 +80,9 @@ class FitOptions:
             raise InputError(
                 f"unknown schedule {self.schedule!r}", field="fit.schedule", remedy="Use cosine, linear or constant."
             )
-        if self.monitor not in METRICS:
-            raise InputError(
-                f"unknown metric {self.monitor!r}", field="fit.monitor", remedy=f"Use one of {', '.join(METRICS)}."
-            )
+        if self.monitor not in (*METRICS, "loss"):
+            remedy = f"Use loss, or one of {', '.join(METRICS)}."
+            raise InputError(f"unknown metric {self.monitor!r}", field="fit.monitor", remedy=remedy)
         for name in ("max_epochs", "batch_size", "patience", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1", field=f"fit.{name}")
@@ -98,44 +110,22 @@ class ReaderModule(L.LightningModule):
     Args:
         reader: Gives log-probabilities ``[batch, labels]``, and a Dirichlet's ``concentration`` if the loss wants it.
         loss: What is minimised.
-        train: Fitted on these.
-        development: Evaluated after every epoch.
         options: How.
         seed: Of everything random.
-        eval_batch_size: Utterances evaluated at once.
         identity: Of all that the numbers depend on; checkpoints bear it.
 
     Attributes:
-        curve: One row per epoch.
-        best: The trainable parameters of the best epoch.
+        curve: One row per evaluation of the development clips.
     """
 
     strict_loading = False  # frozen weights are in no checkpoint
 
-    def __init__(
-        self,
-        reader: nn.Module,
-        loss: Loss,
-        train: Clips,
-        development: Clips,
-        options: FitOptions,
-        *,
-        seed: int,
-        eval_batch_size: int = 1024,
-        identity: str = "",
-    ) -> None:
+    def __init__(self, reader: nn.Module, loss: Loss, options: FitOptions, *, seed: int, identity: str = "") -> None:
         super().__init__()
-        self.reader, self.loss, self.options, self.seed = reader, loss, options, seed
-        self.train_clips, self.development, self.eval_batch_size = train, development, eval_batch_size
+        self.reader, self.loss, self.options, self.seed, self.identity = reader, loss, options, seed, identity
+        self.development = DevelopmentMetrics()
         self.curve: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_score = float("nan")
-        self.stale = 0
-        self.finished = False
-        self.done = 0
-        self.identity = identity
         self._sum = self._count = 0.0
-        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def output(self, batch: dict) -> Tensor:
         """What the loss wants: log-probabilities or a Dirichlet concentration, ``[batch, labels]``."""
@@ -144,20 +134,6 @@ class ReaderModule(L.LightningModule):
     def trainable(self) -> dict[str, Tensor]:
         """Parameters that are fitted, by name."""
         return {name: value for name, value in self.reader.named_parameters() if value.requires_grad}
-
-    def train_dataloader(self) -> DataLoader:
-        """This process's part of every batch."""
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        size, options = len(self.train_clips), self.options
-        batches = EpochBatches(
-            size, options.batch_size, self.seed, lambda: self.current_epoch, rank, world, done=self.done
-        )
-        return self.train_clips.loader(batches)
-
-    def val_dataloader(self) -> DataLoader:
-        """This process's part of the development clips."""
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        return self.development.loader(OwnPart(len(self.development), self.eval_batch_size, rank, world))
 
     def training_step(self, batch: dict, index: int) -> Tensor:
         torch.manual_seed(seed_of(self.seed, self.current_epoch, index, self.global_rank))  # dropout
@@ -177,30 +153,32 @@ class ReaderModule(L.LightningModule):
         return value
 
     def validation_step(self, batch: dict, index: int) -> None:
-        self._seen.append((batch["indices"].cpu(), self.reader(batch).detach().float().cpu()))
+        output = self.output(batch)
+        losses = self.loss.per_utterance(output, batch["target"], batch["votes"])
+        log_probs = dirichlet_mean(output) if self.loss.of_head == "concentration" else output
+        self.development.update(batch["indices"], log_probs, batch["target"], batch["votes"], losses)
 
     def on_validation_epoch_end(self) -> None:
-        indices, log_probs = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        self._seen.clear()
-        parts = _gather((indices, log_probs, self._sum, self._count))
-        indices, log_probs = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-        order = indices.argsort()
-        loss = sum(part[2] for part in parts) / max(1.0, sum(part[3] for part in parts))
+        values = self.development.compute()
+        self.development.reset()
+        if self.trainer.sanity_checking:
+            return
+        total, count = self._sums()
         self._sum = self._count = 0.0
-        clips = self.development
-        metrics = evaluate(log_probs[order].double().exp().numpy(), clips.target.numpy(), clips.votes.numpy())
-        row = {"epoch": float(self.current_epoch), "train_loss": loss, "clips": float(len(order))}
-        row |= {name: float(metrics[name]) for name in ("js_divergence", "kl_target_pred", "wa", self.options.monitor)}
-        self.curve.append(row)
-        score = row[self.options.monitor]
-        score = score if METRICS[self.options.monitor].higher_is_better else -score
-        if not self.best or score > self.best_score:
-            self.best = {name: value.detach().cpu().clone() for name, value in self.trainable().items()}
-            self.best_score, self.stale = score, 0
-        else:
-            self.stale += 1
-        self.finished = self.stale >= self.options.patience or self.current_epoch + 1 >= self.options.max_epochs
-        self.trainer.should_stop = self.finished
+        clips = values.pop("clips")
+        loss = torch.tensor(total / max(1.0, count), dtype=torch.float64)
+        self.log("train/loss", loss, prog_bar=True)
+        for name, value in values.items():
+            self.log(f"dev/{name}", value, prog_bar=name == self.options.monitor)
+        row = {"epoch": self.current_epoch, "train_loss": loss, "dev_loss": values.pop("loss"), "clips": clips}
+        self.curve.append({name: float(value) for name, value in (row | values).items()})
+
+    def _sums(self) -> list[float]:
+        """Sum and number of the training losses since the last evaluation, of all processes."""
+        sums = torch.tensor([self._sum, self._count], dtype=torch.float64)
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
+        return sums.tolist()
 
     def configure_optimizers(self):
         options = self.options
@@ -216,77 +194,14 @@ class ReaderModule(L.LightningModule):
         return {f"reader.{name}": value.detach() for name, value in self.trainable().items()}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        names = ("curve", "best", "best_score", "stale", "finished", "done", "identity")
-        checkpoint["fit"] = {name: getattr(self, name) for name in names}
         # Of all processes: how many they are may be another number when the fit goes on.
-        sums = _gather((self._sum, self._count))
-        checkpoint["fit"] |= {"sum": sum(part[0] for part in sums), "count": sum(part[1] for part in sums)}
+        total, count = self._sums()
+        checkpoint["fit"] = {"curve": self.curve, "identity": self.identity, "sum": total, "count": count}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        saved = dict(checkpoint["fit"])
-        total, count = saved.pop("sum"), saved.pop("count")
-        self._sum, self._count = (total, count) if self.global_rank == 0 else (0.0, 0.0)
-        for name, value in saved.items():
-            setattr(self, name, value)
-
-
-class _Checkpoint(L.Callback):
-    """Writes a checkpoint after a step or an epoch, at most every so many seconds; a signal ends the fit with one.
-
-    All processes stop after the same batch. An evaluation, or half a step, cannot be saved and is done again.
-
-    Raises:
-        Stopped: A signal asked for it.
-    """
-
-    def __init__(self, folder: Path | None, seconds: float) -> None:
-        self.folder, self.seconds, self.last = folder, seconds, time.monotonic()
-
-    def on_train_start(self, trainer: L.Trainer, module: ReaderModule) -> None:
-        stopping.hold()  # Lightning's own handler ends the process with status 0, or requeues the job
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: ReaderModule, output, batch, index: int) -> None:
-        module.done = index + 1
-        whole = module.done % module.options.accumulate == 0 and module.done < trainer.num_training_batches
-        self._end_of_batch(trainer, whole)
-
-    def on_validation_batch_end(self, trainer: L.Trainer, *_) -> None:
-        if trainer.world_size == 1:  # several may have different numbers of batches
-            self._end_of_batch(trainer, whole=False)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: ReaderModule) -> None:
-        module.done = 0
-        self._end_of_batch(trainer, whole=not module.finished)
-
-    def _end_of_batch(self, trainer: L.Trainer, whole: bool) -> None:
-        """Save and stop as all processes agree.
-
-        Args:
-            trainer: The trainer.
-            whole: Whether a checkpoint of this moment can be gone on from.
-        """
-        states = _gather((stopping.requested(), time.monotonic() - self.last >= self.seconds))
-        signum = max(asked for asked, _ in states)
-        if self.folder is not None and whole and (signum or states[0][1]):
-            beginning = self.folder / f".{LAST}"  # a full disk or a kill leaves the checkpoint before this one
-            trainer.save_checkpoint(beginning)
-            if trainer.is_global_zero:
-                beginning.replace(self.folder / LAST)
-            self.last = time.monotonic()
-        stopping.check(signum)
-
-
-class _Epochs(L.Callback):
-    """Tells a progress bar and a tracker how far a fit is."""
-
-    def __init__(self, on_step: Callable[[], None], on_epoch: Callable[[dict], None]) -> None:
-        self.on_step, self.on_epoch = on_step, on_epoch
-
-    def on_train_batch_end(self, *_) -> None:
-        self.on_step()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: ReaderModule) -> None:
-        self.on_epoch(module.curve[-1])
+        saved = checkpoint["fit"]
+        self.curve = list(saved["curve"])
+        self._sum, self._count = (saved["sum"], saved["count"]) if self.global_rank == 0 else (0.0, 0.0)
 
 
 def fit_reader(
@@ -297,15 +212,16 @@ def fit_reader(
     options: FitOptions,
     *,
     seed: int,
+    checkpoints: Path,
+    callbacks: Sequence[Callback] = (),
+    logger: Logger | None = None,
     trainer: Mapping | None = None,
+    root: Path | None = None,
     eval_batch_size: int = 1024,
-    checkpoints: Path | None = None,
     resume: Path | None = None,
     identity: str = "",
-    on_step: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> ReaderModule:
-    """Fit a reader; it ends with the parameters of its best development epoch.
+    """Fit a reader; it ends with the parameters that ModelCheckpoint calls best, without one with the last.
 
     Args:
         reader: A fresh reader.
@@ -314,65 +230,78 @@ def fit_reader(
         development: These choose the epoch.
         options: How.
         seed: Of the order of batches and of dropout.
-        trainer: Arguments of `lightning.Trainer` (accelerator, devices, strategy, precision); by default one CPU.
+        checkpoints: Folder of what the first ModelCheckpoint keeps and of what a later run resumes from.
+        callbacks: Fresh ones; see `emoprobe.training.trainer.make_callbacks`. Those that this fit has no use for are
+            left out: progress bars with ``enable_progress_bar=false``, ModelCheckpoint with
+            ``enable_checkpointing=false``, LearningRateMonitor without a logger.
+        logger: What is told all values.
+        trainer: Arguments of `lightning.Trainer`; by default one CPU. They go before those of ``options``.
+        root: Folder of what other callbacks write; by default that of the checkpoints.
         eval_batch_size: Utterances evaluated at once.
-        checkpoints: Where to write what a later run resumes from.
         resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
         identity: Of all that the numbers depend on.
-        on_step: Called after every batch.
-        on_epoch: Called with the row of the learning curve after every epoch.
 
     Raises:
-        InputError: The checkpoint is damaged or of another fit.
+        InputError: The checkpoint is damaged or of another fit, or Lightning refuses an argument.
         Stopped: A signal asked for it; there is a checkpoint.
     """
     device = next(reader.parameters()).device
     torch.manual_seed(seed)
-    module = ReaderModule(
-        reader, loss, train, development, options, seed=seed, eval_batch_size=eval_batch_size, identity=identity
+    given = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": options.max_epochs,
+        "gradient_clip_val": options.gradient_clip or None,
+        "accumulate_grad_batches": options.accumulate,
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+    } | dict(trainer or {})
+    checkpoints = checkpoints.resolve()
+    last = take_over(resume, checkpoints, identity)
+    going_on = GoingOn(checkpoints, options.checkpoint_seconds)
+    own = {
+        "callbacks": [*_callbacks(callbacks, given, checkpoints, logger), going_on],
+        "logger": logger or False,
+        "default_root_dir": root or checkpoints,
+        "enable_checkpointing": True,
+        "use_distributed_sampler": False,  # `EpochBatches` and `OwnPart` know the processes
+        "plugins": [WholeFiles()],
+    }
+    engine = make_trainer({k: v for k, v in given.items() if k != "enable_checkpointing"}, own, REFUSED)
+    module = ReaderModule(reader, loss, options, seed=seed, identity=identity)
+    data = TrainingDataModule(
+        train, development, batch_size=options.batch_size, seed=seed, eval_batch_size=eval_batch_size
     )
-    callbacks = [_Epochs(on_step, on_epoch), _Checkpoint(checkpoints, options.checkpoint_seconds)]
-    arguments = {"accelerator": "cpu", "devices": 1} | dict(trainer or {}) | {"enable_progress_bar": False}
-    engine = L.Trainer(
-        **arguments,
-        max_epochs=options.max_epochs,
-        gradient_clip_val=options.gradient_clip or None,
-        accumulate_grad_batches=options.accumulate,
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        logger=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # `EpochBatches` and `OwnPart` know the processes
-        default_root_dir=checkpoints,
-    )
-    last = None if resume is None or not (resume / LAST).is_file() else resume / LAST
-    if last is not None:
-        _check_checkpoint(last, identity)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # `EpochBatches` is
-        engine.fit(module, ckpt_path=last, weights_only=True)
-    if not module.best:
+    with lightning_refusals():
+        engine.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    if not engine.global_step:
         raise InputError(
-            "nothing was learned in this process, all in those that it started",
-            field="trainer.strategy",
-            remedy="Use trainer.strategy=ddp for several processes.",
+            "nothing was learned in this process",
+            field="trainer",
+            remedy="Give it something to learn (limit_train_batches, max_steps), in processes of its own: "
+            "trainer.strategy=ddp.",
         )
-    reader.load_state_dict(module.best, strict=False)
+    best = getattr(engine.checkpoint_callback, "best_model_path", "")
+    if best:
+        module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"], strict=False)
     reader.to(device).eval()  # Lightning leaves everything on the CPU
     return module
 
 
-def _check_checkpoint(file: Path, identity: str) -> None:
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)["fit"]["identity"]
-        what = None if found == identity else "this checkpoint is of another fit"
-    except Exception as error:  # a damaged archive raises many kinds
-        what = f"this checkpoint is damaged: {type(error).__name__}"
-    if what is not None:
-        raise InputError(
-            what, file=file, field="ckpt", remedy="Delete it and repeat the command: this fit then begins anew."
-        )
+def _callbacks(given: Sequence[Callback], trainer: Mapping, checkpoints: Path, logger: Logger | None) -> list[Callback]:
+    """The callbacks that a fit has a use for; the first ModelCheckpoint without a folder is given this fit's."""
+    useless: tuple[type, ...] = ()
+    if not trainer.get("enable_progress_bar", True):
+        useless += (ProgressBar,)
+    if not trainer.get("enable_checkpointing", True):
+        useless += (Checkpoint,)
+    if logger is None:
+        useless += (LearningRateMonitor,)
+    kept = [callback for callback in given if not isinstance(callback, useless)]
+    chooses = next((callback for callback in kept if isinstance(callback, ModelCheckpoint)), None)
+    if chooses is not None and chooses.dirpath is None:
+        chooses.dirpath = str(checkpoints)
+    return kept
 
 
 @torch.no_grad()
@@ -392,15 +321,6 @@ def predict(readers: Sequence[nn.Module], clips: Clips, batch_size: int = 1024) 
             parts.append(reader(batch).double().cpu())
         members.append(torch.cat(parts))
     return torch.stack(members).logsumexp(0) - torch.tensor(float(len(readers)), dtype=torch.float64).log()
-
-
-def _gather(value: tuple) -> list[tuple]:
-    """What every process has, in the order of their ranks."""
-    if not _several():
-        return [value]
-    parts: list = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, value)
-    return parts
 
 
 def _several() -> bool:

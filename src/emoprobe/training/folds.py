@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
-from emoprobe.report import tracking
 from emoprobe.run.folder import versions
 from emoprobe.system.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
@@ -25,6 +24,8 @@ from emoprobe.training.method import Method
 from emoprobe.training.resume import CHECKPOINTS, identity_of
 from emoprobe.training.seen import seen_facts
 from emoprobe.training.store import digest_of
+from emoprobe.training.tracker import OneFit
+from emoprobe.training.trainer import make_callbacks
 
 
 @dataclass
@@ -40,6 +41,7 @@ class FoldTraining:
         folder: The run folder.
         resume: Folder of the interrupted run, or None.
         logger: The tracker, or None.
+        begin_fit: Told the name of each of several fits, before its values are.
     """
 
     settings: Mapping
@@ -49,22 +51,20 @@ class FoldTraining:
     card: CorpusCard
     folder: Path
     resume: Path | None
-    logger: object
+    logger: Logger | None
+    begin_fit: Callable[[str], None] = lambda name: None
 
-    def start(self, splits: Sequence[Split]) -> None:
-        """Open the progress bar."""
+    def train(self, folds: Sequence[Sequence[Split]]) -> list:
+        """Every fold in turn, see `train_fold`.
+
+        Args:
+            folds: The fold as each member sees it.
+        """
         self.model_weights = sample_of_weights(self.method.sfm.model)
-        batches = [-(-len(split.train) // self.options.batch_size) for split in splits]
         self.curves: list[dict] = []
+        self.several = len(folds) * self.method.members > 1
         self.steps = self.told = 0
-        shown = self.settings["trainer"]["enable_progress_bar"] and is_main()
-        total = sum(batches) * self.method.members * self.options.max_epochs
-        self.bar = tqdm(total=total, unit="step", desc="Training", disable=not shown, file=sys.stderr)
-
-    def close(self) -> None:
-        """Close the progress bar."""
-        self.bar.total = self.bar.n  # early stopping leaves the rest undone
-        self.bar.close()
+        return [self.train_fold(members) for members in folds]
 
     def train_fold(self, splits: Sequence[Split]):
         """Fit the members of a fold, write them and score the fold's test clips.
@@ -109,6 +109,7 @@ class FoldTraining:
                 if not self.told and is_main():
                     print(f"Head     {method.name}: {method.describe(reader)}")
                 self.told = 1
+                options = dict(settings["trainer"])
                 module = fit_reader(
                     reader,
                     fitted,
@@ -116,14 +117,16 @@ class FoldTraining:
                     development,
                     self.options,
                     seed=seed,
-                    trainer=settings["trainer"],
+                    callbacks=make_callbacks(settings["callbacks"], options.pop("callbacks", None)),
+                    logger=self._logger(f"fold{split.fold}/member{member}"),
+                    trainer=options,
                     eval_batch_size=settings["eval_batch_size"],
                     checkpoints=self.folder / place,
+                    root=self.folder / "lightning" / place.name,
                     resume=earlier,
                     identity=digest_of(self._expected(split, member)),
-                    on_step=self._step,
-                    on_epoch=lambda row, run=f"fold{split.fold}/member{member}": self._epoch(run, row),
                 )
+                self.steps += module.trainer.global_step
                 weights, curve = method.weights(reader), [{"member": member, **row} for row in module.curve]
                 method.release(reader)
             members.append(weights)
@@ -132,13 +135,14 @@ class FoldTraining:
                 save_bundle(self.folder / place, [weights], self._facts(split, curve, member))
         return members, curves
 
-    def _step(self) -> None:
-        self.steps += 1
-        self.bar.update()
-
-    def _epoch(self, run: str, row: dict) -> None:
-        self.bar.set_postfix_str(f"{run} epoch {row['epoch']:.0f}, development JS {row['js_divergence']:.4f}")
-        tracking.log_epoch(self.logger, run, row, self.steps)
+    def _logger(self, name: str) -> Logger | None:
+        """What a fit tells its values: the tracker itself if it is the only one."""
+        if not is_main():
+            return DummyLogger()  # callbacks that want a logger want one in every process
+        if self.logger is None or not self.several:
+            return self.logger
+        self.begin_fit(name)
+        return OneFit(self.logger, name, self.steps)
 
     def _facts(self, split: Split, curves: Sequence[Mapping], member: int | None = None) -> dict:
         """What a bundle says about itself."""

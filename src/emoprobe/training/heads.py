@@ -267,8 +267,7 @@ class Head(nn.Module):
             InputError: The batch lacks the features or has others than the head was built for.
         """
         if self.output == "dirichlet":
-            concentration = self.concentration(batch)
-            return concentration.log() - concentration.sum(dim=-1, keepdim=True).log()
+            return dirichlet_mean(self.concentration(batch))
         # In at least float32, also where mixed precision computes the body in half precision.
         return _full(self.body(self.features(batch))).log_softmax(dim=-1)
 
@@ -390,6 +389,15 @@ def make_head(config: Mapping[str, object], *, layers: int, kinds: int, width: i
                 remedy=f"Its options are {known}.",
             )
     return head(layers, kinds, width, num_labels, **options)
+
+
+def dirichlet_mean(concentration: Tensor) -> Tensor:
+    """Log-probabilities of a Dirichlet's mean, ``[batch, labels]``.
+
+    Args:
+        concentration: Its parameters, ``[batch, labels]``.
+    """
+    return concentration.log() - concentration.sum(dim=-1, keepdim=True).log()
 
 
 def _full(values: Tensor) -> Tensor:

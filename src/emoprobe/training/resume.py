@@ -16,11 +16,30 @@ from emoprobe.system.stopping import is_main
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
 
 
+NEUTRAL = (
+    *("accelerator", "devices", "num_nodes", "strategy", "benchmark", "deterministic", "profiler", "detect_anomaly"),
+    *("enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
+)
+"""Arguments of Lightning's trainer on which no number depends, or none by more than rounding."""
+
+WATCHING = (
+    *("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary"),
+    *("LearningRateMonitor", "DeviceStatsMonitor", "ThroughputMonitor"),
+)
+"""Callbacks of Lightning that only look."""
+
+
 def identity_of(settings: Mapping) -> dict:
     """All that the numbers of a run depend on, as JSON gives it back, without secrets."""
     fit = {name: value for name, value in settings["fit"].items() if name != "checkpoint_seconds"}
     names = ("model", "labels", "prompt", "dataset", "head", "loss", "seed")
-    more = {"fit": fit, "precision": settings["trainer"]["precision"]}
+    trainer = {name: value for name, value in settings["trainer"].items() if name not in NEUTRAL}
+    callbacks = {
+        name: node
+        for name, node in settings["callbacks"].items()
+        if node is not None and str(node.get("_target_")).rpartition(".")[2] not in WATCHING
+    }
+    more = {"fit": fit, "trainer": trainer, "callbacks": callbacks}
     return json.loads(json.dumps(masked({name: settings[name] for name in names} | more), default=str))
 
 

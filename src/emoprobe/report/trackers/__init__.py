@@ -40,9 +40,8 @@ class Tracker:
         """End the run, so that the next one of this process is one of its own."""
         self.logger.finalize("failed" if failed else "success")
 
-    def epoch(self, run: str, row: dict[str, float], step: int) -> None:
-        """A row of a learning curve; ``step`` is for trackers that have one axis."""
-        self.logger.log_metrics({f"{run}/{name}": value for name, value in row.items()}, step=step)
+    def begin_fit(self, run: str) -> None:
+        """Values of a further fit follow, such as ``fold0/member1/dev/loss`` and ``fold0/member1/epoch``."""
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """A data frame, no longer than a tracker can bear."""

@@ -21,7 +21,6 @@ class Wandb(Tracker):
         super().close(failed)
         self.logger.experiment.finish(exit_code=int(failed))
 
-    def epoch(self, run: str, row: dict[str, float], step: int) -> None:
-        """A row of a curve over the epochs of its own fit."""
+    def begin_fit(self, run: str) -> None:
+        """Its curves are drawn over its own epochs."""
         self.logger.experiment.define_metric(f"{run}/*", step_metric=f"{run}/epoch")
-        self.logger.experiment.log({f"{run}/{name}": value for name, value in row.items()})

@@ -1,0 +1,56 @@
+"""How a reader does on the development clips, as one torchmetrics class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from emoprobe.metrics.functional import evaluate
+
+
+class DevelopmentMetrics(Metric):
+    """Every metric of the table, and the mean loss, over all clips in their order.
+
+    The clips of all batches and processes are put into one order before anything is summed up: the best epoch must
+    depend neither on how they were cut nor on a last bit.
+    """
+
+    full_state_update = False
+    clips: list[Tensor]
+    log_probs: list[Tensor]
+    target: list[Tensor]
+    votes: list[Tensor]
+    losses: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("clips", "log_probs", "target", "votes", "losses"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, clips: Tensor, log_probs: Tensor, target: Tensor, votes: Tensor, losses: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            clips: Places of the clips among all, ``[batch]``.
+            log_probs: Predicted log-probabilities, ``[batch, labels]``.
+            target: Human probabilities, ``[batch, labels]``.
+            votes: Vote counts, ``[batch, labels]``.
+            losses: The loss of each clip, ``[batch]``.
+        """
+        self.clips.append(clips)
+        self.log_probs.append(log_probs.float())
+        self.target.append(target)
+        self.votes.append(votes)
+        self.losses.append(losses.float())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Values by name, float64 scalars on the CPU; ``clips`` is their number."""
+        order = dim_zero_cat(self.clips).argsort()
+        parts = (dim_zero_cat(state)[order].cpu() for state in (self.log_probs, self.target, self.votes, self.losses))
+        log_probs, target, votes, losses = parts
+        metrics = evaluate(log_probs.double().exp().numpy(), target.numpy(), votes.numpy())
+        values = {name: metrics[name] for name in metrics if not name.startswith("num_")}
+        values |= {"loss": losses.double().mean().item(), "clips": len(losses)}
+        return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}

@@ -1,0 +1,144 @@
+"""Lightning's trainer and callbacks out of a config: each argument passes through, or one line says why it does not.
+
+Under ``trainer`` stand the arguments of `lightning.Trainer`, under ``callbacks`` what is to be called, by ``_target_``;
+an argument that takes an object (``strategy``, ``plugins``, ``profiler``) may be such a node too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+import lightning as L
+from hydra.utils import instantiate
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from emoprobe.errors import InputError
+from emoprobe.metrics.functional import METRICS
+from emoprobe.settings import call
+
+OURS = {
+    "logger": "The tracker is a group of its own: logger=wandb, csv, tensorboard or none.",
+    "default_root_dir": "Everything is written into the run folder: hydra.run.dir=DIR.",
+    "use_distributed_sampler": "Every process takes its own part of the clips already, none twice.",
+}
+"""Arguments that Lightning knows and a run decides otherwise, with what to use instead."""
+
+
+def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, str]) -> L.Trainer:
+    """The trainer that a config describes.
+
+    Args:
+        options: Arguments of `lightning.Trainer`, plain values; nodes with a ``_target_`` are instantiated.
+        own: Arguments that the caller decides.
+        refused: Further arguments that mean nothing here, each with the sentence that says why or what to use.
+
+    Raises:
+        InputError: An argument is refused, unknown, or not what Lightning takes.
+    """
+    known = list(inspect.signature(L.Trainer.__init__).parameters)[1:]
+    for name, value in options.items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            remedy = f"Did you mean trainer.{near[0]}?" if near else "See the documentation of lightning.Trainer."
+            raise InputError("Lightning's trainer has no such argument", field=f"trainer.{name}", remedy=remedy)
+        if name in OURS | dict(refused) and value is not None and value is not False:
+            raise InputError(
+                "this argument of Lightning's trainer has no place here",
+                field=f"trainer.{name}",
+                remedy=(OURS | dict(refused))[name],
+            )
+    given = {name: value for name, value in options.items() if name not in OURS}
+    made = call(lambda: instantiate(given, _convert_="all"), "trainer")
+    plugins = listed(made.get("plugins"))
+    writes = any(isinstance(plugin, CheckpointIO) for plugin in plugins)  # Lightning takes one
+    plugins += [each for each in own.get("plugins", ()) if not (writes and isinstance(each, CheckpointIO))]
+    with lightning_refusals(TypeError, ValueError, RuntimeError):
+        return L.Trainer(**(made | dict(own) | {"plugins": plugins}))
+
+
+def listed(value: object) -> list:
+    """What Lightning takes as one or several, as a list."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+@contextmanager
+def lightning_refusals(*kinds: type[Exception]) -> Iterator[None]:
+    """Let what Lightning says of its options come out as the user's error, in one line.
+
+    Args:
+        kinds: Exceptions that can mean nothing else here; `MisconfigurationException` never does.
+
+    Raises:
+        InputError: In place of these.
+    """
+    try:
+        yield
+    except (MisconfigurationException, *kinds) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"Lightning refuses its options: {said}", field="trainer") from error
+    except RuntimeError as error:  # EarlyStopping has no kind of its own
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise InputError(" ".join(str(error).split()), field="callbacks") from error
+
+
+def make_callbacks(nodes: Mapping | None, more: object = None) -> list[L.Callback]:
+    """Fresh callbacks, in their order.
+
+    A ``mode`` of null becomes what is better of the metric that ``monitor`` names: ``min`` or ``max``.
+
+    Args:
+        nodes: Name -> node with a ``_target_``, or null for none.
+        more: ``trainer.callbacks``: another node, or a list of them.
+
+    Raises:
+        InputError: A node cannot be carried out, or makes no callback.
+    """
+    named = [*(nodes or {}).items(), *((f"{i}", node) for i, node in enumerate(listed(more)))]
+    return [_make_callback(name, dict(node)) for name, node in named if node is not None]
+
+
+def _make_callback(name: str, node: dict) -> L.Callback:
+    field = f"callbacks.{name}"
+    if "mode" in node and node["mode"] is None:
+        node["mode"] = _mode(node.get("monitor"), field)
+    made = call(lambda: instantiate(node, _convert_="all"), field) if "_target_" in node else None
+    if not isinstance(made, L.Callback):
+        raise InputError("this is no callback of Lightning", field=field, remedy="Give a _target_ that names a class.")
+    return made
+
+
+def _mode(monitor: object, field: str) -> str:
+    """Whether more or less of a logged value is better."""
+    part, _, name = str(monitor).partition("/")
+    if part in ("train", "dev") and name == "loss":
+        return "min"
+    if part != "dev" or name not in METRICS:
+        raise InputError(
+            f"it is not known whether {monitor!r} should rise or fall",
+            field=f"{field}.mode",
+            remedy=f"Say min or max, or monitor dev/loss or dev/ and one of {', '.join(METRICS)}.",
+        )
+    return "max" if METRICS[name].higher_is_better else "min"
+
+
+def quiet() -> None:
+    """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for chatter in (
+        ".*does not have many workers.*",
+        "Total length of `DataLoader` across ranks is zero",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*is smaller than the logging interval.*",
+        "Checkpoint directory .* exists and is not empty.*",
+        ".*your dataloader is not resumable.*",  # `EpochBatches` is
+        ".*when logging on epoch level in distributed setting.*",  # `DevelopmentMetrics` has gathered already
+    ):
+        warnings.filterwarnings("ignore", message=chatter)

@@ -238,4 +238,7 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
 def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
     import pandas as pd
 
-    write_csv(pd.DataFrame(curves), folder / "learning_curves.csv")
+    from emoprobe.metrics.functional import METRICS
+
+    columns = ["fold", "member", "epoch", "train_loss", "dev_loss", "clips", *METRICS]
+    write_csv(pd.DataFrame(curves, columns=columns), folder / "learning_curves.csv")

@@ -115,7 +115,7 @@ class ReaderModule(L.LightningModule):
         identity: Of all that the numbers depend on; checkpoints bear it.
 
     Attributes:
-        curve: One row per evaluation of the development clips.
+        curve: One row per evaluation of the development clips; what is undefined or infinite is left out.
     """
 
     strict_loading = False  # frozen weights are in no checkpoint
@@ -171,7 +171,8 @@ class ReaderModule(L.LightningModule):
         for name, value in values.items():
             self.log(f"dev/{name}", value, prog_bar=name == self.options.monitor)
         row = {"epoch": self.current_epoch, "train_loss": loss, "dev_loss": values.pop("loss"), "clips": clips}
-        self.curve.append({name: float(value) for name, value in (row | values).items()})
+        row = {name: float(value) for name, value in (row | values).items()}
+        self.curve.append({name: value for name, value in row.items() if math.isfinite(value)})
 
     def _sums(self) -> list[float]:
         """Sum and number of the training losses since the last evaluation, of all processes."""

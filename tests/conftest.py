@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import emoprobe.models  # noqa: F401  (before transformers: see there)
+import emoprobe.models.torchaudio  # noqa: F401  (before transformers: see there)
 
 WORDS = "the speaker is feeling voice sounds angry disgusted fearful happy neutral sad sadness in an way person"
 

@@ -135,6 +135,8 @@ def test_what_is_no_mapping_or_lacks_a_value_is_refused():
         check(Whole, None)
     with pytest.raises(InputError, match=r"^'x' is not a mapping of name, clips.* \(field studies.x\)"):
         check(Whole, {"studies": {"x": "x"}})
+    with pytest.raises(InputError, match=r"^x has a name; leave x.name out \(field studies\)"):
+        check(Whole, {"studies": {"x": {"name": "y"}}})
     with pytest.raises(InputError, match=r"^a value must be given \(field study.NAME.name\)"):
         check(Whole, {"study": {}})
     with pytest.raises(InputError, match="there is no option 'fold'"):
@@ -155,7 +157,7 @@ def test_right_values_stay_what_they_are():
         replace(study, clips=0)
     with pytest.raises(AttributeError):
         study.clips = 5
-    whole = check(Whole, {"studies": {"a": None, "b": {"clips": 2}}})
+    whole = check(Whole, {"studies": {"a": {}, "b": {"clips": 2}}})
     assert whole.studies == {"a": Study("a"), "b": Study("b", 2)}
 
 

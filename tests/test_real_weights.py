@@ -77,7 +77,7 @@ def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
 
 @pytest.mark.filterwarnings("ignore")
 def test_text_is_what_generate_writes(whisper_base, waves):
-    from emoprobe.models.base import PromptText
+    from emoprobe.models.text import PromptText
 
     question = whisper_base.question(PromptText())
     ours = whisper_base.generate(whisper_base.encode(waves), [question], max_new_tokens=32)[0]

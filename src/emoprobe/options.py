@@ -84,10 +84,10 @@ def _as_text(value: object) -> object:
 def _name_parts(values: object) -> object:
     if not isinstance(values, Mapping):
         return values
-    return {
-        name: {"name": name, **(own or {})} if own is None or isinstance(own, Mapping) else own
-        for name, own in values.items()
-    }
+    for name, own in values.items():
+        if isinstance(own, Mapping) and "name" in own:
+            raise ValueError(f"{name} has a name; leave {name}.name out")
+    return {name: {"name": name, **own} if isinstance(own, Mapping) else own for name, own in values.items()}
 
 
 # Whole numbers stay whole where any number is right: what is recorded is what was written.
@@ -277,7 +277,7 @@ def right(wanted: Any) -> str:
     if said:
         return said[-1]
     if origin is Union:
-        some = [right(arg) for arg in args if arg is not type(None)]
+        some = [right(arg) for arg in args if arg not in (type(None), Literal[""])]
         return " or ".join([*some, "null"] if type(None) in args else some)
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}" if len(args) > 1 else shown(args[0])

@@ -11,8 +11,8 @@ import torch
 from conftest import FAMILIES
 
 from emoprobe.checks import doctor
-from emoprobe.models.base import PromptText
 from emoprobe.models.prefix import Prefix
+from emoprobe.models.text import PromptText
 
 PROMPTS = (
     PromptText(instruction="What is the emotion? Answer with one word."),

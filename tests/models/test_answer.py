@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import FAMILIES
 
-from emoprobe.models.base import PromptText
+from emoprobe.models.text import PromptText
 
 LABELS = ["anger", "sadness", "fear", "happiness now"]
 

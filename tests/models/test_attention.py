@@ -14,7 +14,7 @@ from transformers import DynamicCache
 from emoprobe.errors import InputError
 from emoprobe.models.attention import attention_window, check_cache
 from emoprobe.models.audio_llm import AudioLLM
-from emoprobe.models.base import PromptText
+from emoprobe.models.text import PromptText
 
 PROMPT = PromptText(instruction="What is the emotion? Answer with one word.")
 SMALL = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

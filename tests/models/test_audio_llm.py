@@ -11,7 +11,8 @@ from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
 from emoprobe.models import audio_llm
-from emoprobe.models.base import PromptText, Question, Sampling
+from emoprobe.models.base import Question, Sampling
+from emoprobe.models.text import PromptText
 
 PROMPTS = (
     PromptText(instruction="What is the emotion? Answer with one word."),

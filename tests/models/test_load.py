@@ -10,8 +10,8 @@ import shutil
 import pytest
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText
 from emoprobe.models.load import load_audio_llm, load_whisper
+from emoprobe.models.text import PromptText
 
 CODE = """
 from pathlib import Path

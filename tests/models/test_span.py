@@ -9,8 +9,8 @@ import torch
 from tiny.plain import chat_logits
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText
 from emoprobe.models.span import Frame, find_frame
+from emoprobe.models.text import PromptText
 
 PROMPTS = (
     PromptText(instruction="What is the emotion? Answer with one word."),

@@ -351,7 +351,7 @@ def test_nothing_found_lists_every_source_and_every_remedy(find, monkeypatch):
 CHILD = """
 import json, sys, time
 from pathlib import Path
-import emoprobe.models  # before transformers
+import emoprobe.models.torchaudio  # before transformers
 import transformers
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperTokenizer
 from emoprobe.models.weights import DataPackage, resolve

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText, Question, pool
+from emoprobe.models.base import Question, pool
+from emoprobe.models.text import PromptText
 from emoprobe.models.tree import build_tree
 
 LABELS = (" angry.", " disgusted.", " sad.", " sadness.")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import write_tiny_whisper
 
-from emoprobe.models.base import PromptText
 from emoprobe.models.load import load_whisper
+from emoprobe.models.text import PromptText
 from emoprobe.models.whisper import is_multilingual, suppressed_tokens
 
 NEWER = ("is_multilingual", "lang_to_id", "task_to_id", "no_timestamps_token_id", "prev_sot_token_id")

@@ -10,7 +10,7 @@ import pytest
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.models.base import PromptText
+from emoprobe.models.text import PromptText
 from emoprobe.prompts.prompt import FACTS, Prompt, make_prompts
 from emoprobe.settings import PROJECT, build, compose, plain
 
@@ -165,7 +165,7 @@ def test_a_prompt_says_how_it_is_answered(fields, expected):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": "poem"}, "unknown answer format 'poem'"),
+        ({"format": "poem"}, "'poem' is not one of .*single_word.*prompt.p.format"),
         ({"format": "completion"}, "answered, not completed"),
         ({"format": "lettered_options"}, "Add answer: letter"),
         ({"template": '{"{label}": 1.0}'}, "does not say how it is answered"),
@@ -281,11 +281,14 @@ ASK = {"family": "instruction", "instruction": "Which of {labels}?"}
         ({"p": {"template": "no slot"}}, "exactly once"),
         ({"p": {}}, "exactly once"),
         ({"p": {"template": "{label} {label}"}}, "exactly once"),
-        ({"p": {"template": "{label}", "family": "chatty"}}, "unknown prompt family"),
-        ({"p": {"template": "{label}", "tone": "x"}}, "malformed.*answer_cue"),
+        (
+            {"p": {"template": "{label}", "family": "chatty"}},
+            "'chatty' is not one of completion, instruction .*family",
+        ),
+        ({"p": {"template": "{label}", "tone": "x"}}, "no option 'tone' .*prompt.p.tone.*answer_cue"),
         ({"p": {"template": "{label}", "forms": []}}, "at least one kind"),
-        ({"p": {"template": None}}, "malformed"),
-        ({"p": None}, "malformed"),
+        ({"p": {"template": None}}, "null is not a text .*prompt.p.template"),
+        ({"p": None}, r"null is not a mapping of .*template.* \(field prompt.p\)"),
         ({"p": {"template": "{label}"}, "q": {"template": "{label}"}}, "say the same"),
         ({"p@1": {"template": "{label}"}}, "cannot hold '@'"),
         ({"p": {"template": "{label}", "instruction": "Which?"}}, "cannot have the field instruction"),
@@ -297,17 +300,17 @@ ASK = {"family": "instruction", "instruction": "Which of {labels}?"}
         ({"p": {**ASK, "instruction": "{label} {mood} {labels}"}}, r"placeholder \{label\}, \{mood\}.*\{acoustics\}"),
         ({"p": {**ASK, "stimulus": "{mood}"}}, r"unknown placeholder \{mood\}"),
         ({"p": {**ASK, "system": "{mood}"}}, r"unknown placeholder \{mood\}"),
-        ({"p": {**ASK, "answer": "number"}}, "unknown kind of answer"),
+        ({"p": {**ASK, "answer": "number"}}, "'number' is not one of form, letter .*prompt.p.answer"),
         ({"p": {**ASK, "answer": "letter"}}, "gives none"),
-        ({"p": {**ASK, "orders": 0}}, "no number of orders"),
-        ({"p": {**ASK, "orders": "some"}}, "no number of orders"),
+        ({"p": {**ASK, "orders": 0}}, "0 is not a whole number of at least 1 or 'all' .*prompt.p.orders"),
+        ({"p": {**ASK, "orders": "some"}}, "'some' is not a whole number .*prompt.p.orders"),
         ({"p": {**ASK, "orders": 3}}, "3 orders of 2 labels"),
         ({"p": {**ASK, "orders": 2, "instruction": "Which?"}}, "lists no labels"),
         ({"p": {**ASK, "orders": 2, "order": [1, 0]}}, "exclude each other"),
         ({"p": {**ASK, "order": [1, 1]}}, "exactly once"),
         ({"p": {**ASK, "reasoning_tokens": 5}}, "belong together"),
         ({"p": {**ASK, "answer_cue": "So:"}}, "belong together"),
-        ({"p": {**ASK, "reasoning_tokens": -1, "answer_cue": "So:"}}, "no number of tokens"),
+        ({"p": {**ASK, "reasoning_tokens": -1, "answer_cue": "So:"}}, "-1 is not a whole number .*reasoning_tokens"),
         ({"p": ASK, "q": {**ASK, "orders": 2}}, "'p' and 'q@0' say the same"),
     ],
 )

@@ -21,7 +21,7 @@ import torch
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText
+from emoprobe.models.text import PromptText
 from emoprobe.training import features
 from emoprobe.training.features import Features, FeatureSpec, extract
 

@@ -6,6 +6,8 @@ window or a chunk only, or reads another layer's keys, is not steered by a mask 
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 from torch import nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, get_layer_types_and_kwargs

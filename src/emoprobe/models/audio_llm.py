@@ -7,6 +7,8 @@ positions and masks, so that neither padding nor the batch can change a result.
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 import json
 from pathlib import Path
 

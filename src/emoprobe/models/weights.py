@@ -378,6 +378,7 @@ def _convert(package: DataPackage, parts: list[Path], side_files: list[Path], fo
 
 def _write_checkpoint(package: DataPackage, model: Path, settings: Path, tokenizer: Path, target: Path) -> None:
     """Write an ordinary transformers checkpoint: weights, config, generation config, tokenizer, feature extractor."""
+    import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
     import transformers
     from safetensors.numpy import save_file
 

@@ -7,6 +7,8 @@ vocabulary matrix. Suppress lists shape generated text only, never a stored logi
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -7,23 +7,33 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MinLen
+from pydantic import BeforeValidator
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.models.base import PromptText
+from emoprobe.models.text import PromptText
+from emoprobe.options import Count, Name, Named, Natural, OneOf, Several, Words, options, valid
 from emoprobe.prompts.answers import FORMATS
 
-FAMILIES = ("completion", "instruction")
-ANSWERS = ("form", "letter")
 FACTS = ("transcript", "dialogue", "acoustics")
 LISTS = ("labels", "options")
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
-@dataclass(frozen=True)
+def _listed(kinds: object) -> object:
+    return (kinds,) if isinstance(kinds, str) else kinds
+
+
+Kinds = Annotated[Several[Name], MinLen(1), BeforeValidator(_listed), Words("a list of at least one kind of word")]
+Format = Annotated[str, OneOf(FORMATS)]
+
+
+@options("prompt.{name}")
 class Prompt:
     """A prompt and the kinds of words its label slot takes.
 
@@ -60,28 +70,25 @@ class Prompt:
             ``chain_of_thought`` with reasoning, else ``single_word``.
     """
 
-    name: str
+    name: Name
     template: str = ""
-    forms: tuple[str, ...] = ("adjective",)
+    forms: Kinds = ("adjective",)
     context: str = ""
-    family: str = "completion"
-    version: int = 1
+    family: Literal["completion", "instruction"] = "completion"
+    version: Annotated[int, Ge(0)] = 1
     source: str = ""
     instruction: str = ""
     system: str | None = None
     stimulus: str = ""
     audio_first: bool = True
-    answer: str = "form"
-    orders: int | str = 1
-    order: tuple[int, ...] | None = None
-    reasoning_tokens: int = 0
+    answer: Literal["form", "letter"] = "form"
+    orders: Count | Literal["all"] = 1
+    order: Several[Natural] | None = None
+    reasoning_tokens: Natural = 0
     answer_cue: str = ""
-    format: str = ""
+    format: Literal[""] | Format = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "forms", (self.forms,) if isinstance(self.forms, str) else tuple(self.forms))
-        if self.order is not None:
-            object.__setattr__(self, "order", tuple(self.order))
         if self.family == "instruction" and not self.template:
             object.__setattr__(self, "template", "{label}")
         if self.template.count("{label}") != 1:
@@ -90,10 +97,6 @@ class Prompt:
                 f"the template {self.template!r} must hold {{label}} exactly once",
                 "Write for example 'The speaker is feeling {label}.'",
             )
-        if self.family not in FAMILIES:
-            raise self._error("family", f"unknown prompt family {self.family!r}", f"Use one of {FAMILIES}.")
-        if not self.forms:
-            raise self._error("forms", "a prompt needs at least one kind of surface form")
         if self.family == "completion":
             self._check_completion()
         else:
@@ -124,8 +127,6 @@ class Prompt:
                 f"unknown placeholder {', '.join(f'{{{name}}}' for name in unknown)}",
                 f"There are {', '.join(f'{{{name}}}' for name in (*LISTS, *FACTS))}.",
             )
-        if type(self.reasoning_tokens) is not int or self.reasoning_tokens < 0:
-            raise self._error("reasoning_tokens", f"{self.reasoning_tokens!r} is no number of tokens")
         if bool(self.reasoning_tokens) != bool(self.answer_cue.strip()):
             raise self._error(
                 "answer_cue",
@@ -134,14 +135,10 @@ class Prompt:
             )
 
     def _check_lists(self) -> None:
-        if self.answer not in ANSWERS:
-            raise self._error("answer", f"unknown kind of answer {self.answer!r}", f"Use one of {ANSWERS}.")
         if self.answer == "letter" and "options" not in self._placeholders:
             raise self._error(
                 "answer", "a letter is asked for, but the instruction gives none", "Put {options} into it."
             )
-        if self.orders != "all" and (type(self.orders) is not int or self.orders < 1):
-            raise self._error("orders", f"{self.orders!r} is no number of orders", "Use 1, 2, ... or all.")
         if self.order is not None and self.orders != 1:
             raise self._error("order", "one order and a number of orders exclude each other", "Give only one of them.")
         if self.order is not None and sorted(self.order) != list(range(len(self.order))):
@@ -152,8 +149,6 @@ class Prompt:
             )
 
     def _check_format(self) -> None:
-        if self.format not in ("", *FORMATS):
-            raise self._error("format", f"unknown answer format {self.format!r}", f"Use one of {tuple(FORMATS)}.")
         if self.format == "completion":
             raise self._error("format", "an instruction is answered, not completed", "Use another format.")
         if self.format == "lettered_options" and self.answer != "letter":
@@ -294,8 +289,8 @@ class Prompt:
         return ascii_uppercase[:size]
 
 
-def make_prompts(config: Mapping[str, Mapping], labels: LabelSet) -> list[Prompt]:
-    """Prompts from the composed ``prompt`` config: name -> fields.
+def make_prompts(config: Mapping[str, Prompt | Mapping], labels: LabelSet) -> list[Prompt]:
+    """Prompts from the composed ``prompt`` config: name -> prompt, or its fields.
 
     A prompt with ``orders: k`` becomes k prompts ``NAME@0`` ... ``NAME@k-1``. Their orders are cyclic rotations of the
     label set's, evenly spaced and beginning with none; with ``all`` every label stands once in every position.
@@ -304,17 +299,9 @@ def make_prompts(config: Mapping[str, Mapping], labels: LabelSet) -> list[Prompt
         InputError: A field is unknown or wrong, there are more orders than labels, or two prompts say the same.
     """
     prompts = []
-    for name, fields in config.items():
-        if "@" in str(name):
+    for name, prompt in valid(Named[Prompt], config, "prompt").items():
+        if "@" in name:
             raise InputError("a prompt's name cannot hold '@'", field=f"prompt.{name}", remedy="'@' counts orders.")
-        try:
-            prompt = Prompt(name=name, **fields)
-        except (TypeError, AttributeError) as error:
-            raise InputError(
-                f"prompt {name!r} is malformed: {error}",
-                field=f"prompt.{name}",
-                remedy=f"Its fields are {', '.join(field.name for field in dataclasses.fields(Prompt)[1:])}.",
-            ) from error
         prompts += _in_orders(prompt, len(labels))
     if not prompts:
         raise InputError("no prompt was chosen", field="prompt", remedy="Give one, for example prompt=voice_sounds.")

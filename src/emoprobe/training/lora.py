@@ -6,7 +6,7 @@ clip in every epoch.
 
 from __future__ import annotations
 
-import emoprobe.models  # isort: skip  # noqa: F401  # its guard against a foreign torchaudio comes before peft
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before peft
 
 import re
 from collections.abc import Mapping, Sequence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from torch import Tensor, nn
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText, shortest_clip
+from emoprobe.models.base import shortest_clip
 from emoprobe.models.span import Frame, find_frame, probe_sounds
+from emoprobe.models.text import PromptText
 from emoprobe.models.vocabulary import VocabularyHead
 
 ANY = PromptText(instruction="What do you hear?")  # the chat in which a sound is heard; see `ChatFamily.hear_inputs`

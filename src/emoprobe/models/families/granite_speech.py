@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emoprobe.models.base import PromptText
 from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.text import PromptText
 from emoprobe.models.vocabulary import VocabularyHead
 
 

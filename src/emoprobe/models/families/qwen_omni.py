@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
 from pathlib import Path
 
 import transformers

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import PromptText
 from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.text import PromptText
 
 
 @FAMILIES.register("voxtral")

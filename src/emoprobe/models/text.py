@@ -1,0 +1,25 @@
+"""What a model is asked, as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """A prompt as text, before a model's tokenizer and template have seen it.
+
+    Args:
+        before: The beginning of the answer, which a label continues, without trailing space (``The speaker is
+            feeling``). A chat model finds it already written in its own turn.
+        context: Text given to a transcribing model ahead of the answer (for Whisper: the earlier transcript).
+        instruction: What the user's turn of a chat says beside the sound.
+        system: What the system turn says; None leaves what the chat template itself puts there.
+        audio_first: Whether the sound stands before the instruction in the user's turn.
+    """
+
+    before: str = ""
+    context: str = ""
+    instruction: str = ""
+    system: str | None = None
+    audio_first: bool = True

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from emoprobe.metrics.classes import CLASSES, EmotionMetric
+from emoprobe.metrics.classes import EmotionMetric, metric_class
 from emoprobe.metrics.functional import METRICS
 
 
@@ -84,7 +84,7 @@ def check_metric() -> Callable[[str, Reference, Case], None]:
 
 
 def _check_metric(name: str, reference: Reference, case: Case) -> None:
-    metric, cls = METRICS[name], next(cls for cls in CLASSES if cls.definition.name == name)
+    metric, cls = METRICS[name], metric_class(name)
     expected = reference(case.pred, case.target, case.votes)
     arrays = (case.pred, case.target, case.votes)
     tensors = tuple(torch.from_numpy(array) for array in arrays)

@@ -76,7 +76,7 @@ def test_js_distance_averages_roots_and_is_no_root_of_the_average(make):
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.per_utterance])
 def test_without_reduction_there_is_one_value_for_each_utterance(name, make):
     case = make(3, 12, 4)
-    values = METRICS[name].function(case.pred, case.target, reduction="none")
+    values = METRICS[name](case.pred, case.target, reduction="none")
     alone = [METRICS[name](case.pred[i : i + 1], case.target[i : i + 1]).item() for i in range(12)]
     np.testing.assert_allclose(values, alone, atol=1e-12)
 
@@ -105,9 +105,9 @@ def test_vote_nll_weighs_votes_with_counts_and_utterances_without():
     assert evaluate(pred, target, votes)["vote_nll"] == pytest.approx(with_counts)
 
 
-def test_vote_losses_are_the_parts_of_vote_nll():
+def test_terms_of_vote_nll_are_the_losses_of_utterances_and_their_votes():
     pred, votes = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[1, 1], [0, 8]])
-    loss, weight = F.vote_losses(pred, votes / votes.sum(axis=1, keepdims=True), votes)
+    loss, weight = F.vote_nll.terms(pred, votes / votes.sum(axis=1, keepdims=True), votes)
     np.testing.assert_allclose(loss, [2 * math.log(2), -8 * math.log(0.8)])
     assert weight.tolist() == [2, 8]
 

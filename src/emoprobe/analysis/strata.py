@@ -182,21 +182,13 @@ def _groups(cell: CellPredictions, strata: Strata, metric: str, min_speakers: in
 
 def _parts(metric: str, pred: np.ndarray, target: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a metric sums over utterances and by what it divides, ``[utterances]`` each."""
-    from emoprobe.metrics.functional import METRICS, majority, predicted_labels, vote_losses
+    from emoprobe.metrics.functional import METRICS
 
-    if metric in METRICS and METRICS[metric].per_utterance:
-        return METRICS[metric].function(pred, target, reduction="none").numpy(), np.ones(len(pred))
-    if metric == "vote_nll":
-        losses = vote_losses(pred, target, votes)
-        return losses.loss.numpy(), losses.weight.numpy()
-    if metric == "wa":
-        label, unique = majority(target)
-        right = predicted_labels(pred).gather(1, label[:, None]).squeeze(1)
-        return (right * unique).numpy(), unique.double().numpy()
-    means = [name for name, definition in METRICS.items() if definition.per_utterance]
-    raise InputError(
-        f"gaps of {metric!r} are not available", field="metric", remedy=f"Use {', '.join([*means, 'vote_nll', 'wa'])}."
-    )
+    if metric not in METRICS or not METRICS[metric].is_ratio:
+        ratios = [name for name, definition in METRICS.items() if definition.is_ratio]
+        raise InputError(f"gaps of {metric!r} are not available", field="metric", remedy=f"Use {', '.join(ratios)}.")
+    total, weight = METRICS[metric].terms(pred, target, votes)
+    return total.numpy(), weight.numpy()
 
 
 def _gap(groups: list[_Group], metric: str, *, resamples: int, level: float, seed: int) -> dict[str, object]:

@@ -11,7 +11,7 @@ import numpy as np
 from emoprobe.metrics.ceiling import resampled_share, share_of_range
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.metrics.intervals import CALIBRATION_ERRORS, expanded_percentiles, tail_probability
+from emoprobe.metrics.intervals import expanded_percentiles, tail_probability
 from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
 from emoprobe.metrics.truths import Truths
 from emoprobe.run.cell import EVALUATED_VOTES
@@ -25,11 +25,16 @@ REFITS = 20
 """Resamples to which the ceiling's mixture is fitted anew, at most one per fifty resamples."""
 DRAWN = 40_000
 """True distributions to draw of all clips together, four to twenty of each: more change no mean over many clips."""
-PLACED = tuple(name for name in METRICS if name not in CALIBRATION_ERRORS)
-"""Metrics with a range and an interval. Calibration errors have no ceiling, since the majority label of a few votes is
-more certain than a rater, and no interval, since a bootstrap interval covers a small one less often than it says."""
-
 Intervals = dict[str, list[float]]
+
+
+def placed_metrics() -> tuple[str, ...]:
+    """Metrics with a range and an interval: all but calibration errors.
+
+    Those have no ceiling, since the majority label of a few votes is more certain than a rater, and no interval, since
+    a bootstrap interval covers a small one less often than it says.
+    """
+    return tuple(name for name, metric in METRICS.items() if not metric.noise_raises)
 
 
 class Yardstick:
@@ -60,8 +65,8 @@ class Yardstick:
         self._resampled: tuple[Values, Values] | None = None
 
     def resample(self, pred: np.ndarray) -> Values:
-        """Values of a prediction of these clips on the resamples, metric of `PLACED` -> ``[resamples]``."""
-        measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=PLACED)
+        """Values of a prediction of these clips on the resamples, metric of `placed_metrics` -> ``[resamples]``."""
+        measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=placed_metrics())
         return measure(self._drawn)
 
     def ends(self, values: Values) -> Intervals:
@@ -92,7 +97,7 @@ class Yardstick:
         floor = self.floors["prior"]
         return {
             name: share_of_range(metrics[name], floor[name], self.ceiling[name], METRICS[name].higher_is_better)
-            for name in PLACED
+            for name in placed_metrics()
         }
 
     def share_intervals(self, values: Values) -> Intervals:

@@ -1,14 +1,16 @@
 """The metrics as torchmetrics classes: they add up batches and ranks; what they compute is the functional core's.
 
-``update`` takes what the function of the same name takes, ``compute`` gives that function's value over all utterances
-seen (a float64 scalar), whatever the batches were. Direction, bounds and differentiability are class attributes, taken
-from :data:`emoprobe.metrics.functional.METRICS`. A wrong input raises InputError in ``update``; ``compute`` before any
-``update`` does too.
+There is one class for every entry of `METRICS`, those of installed packages included: ``JSDivergence`` of
+``js_divergence`` and so on, see `metric_class`. ``update`` takes what the function of the same name takes, ``compute``
+gives that function's value over all utterances seen (a float64 scalar), whatever the batches were. Direction, bounds
+and differentiability are class attributes, taken from the table. A wrong input raises InputError in ``update``;
+``compute`` before any ``update`` does too.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import ClassVar
 
 import torch
@@ -17,29 +19,22 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.data import dim_zero_cat
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS, MetricDefinition, vote_losses
+from emoprobe.metrics.functional import METRICS, MetricDefinition
 from emoprobe.metrics.functional.checks import Array, check_pair
+from emoprobe.metrics.functional.definition import MeanOverClips, RatioOfSums
+
+ABBREVIATIONS = ("js", "kl", "nll", "ece", "wa", "uar")
 
 
 class EmotionMetric(Metric):
-    """Base: takes the class attributes of the contract from the table, by ``of="name"`` in the class statement."""
+    """Base of the classes: the contract of torchmetrics from the table."""
 
     definition: ClassVar[MetricDefinition]
     full_state_update = False
 
-    def __init_subclass__(cls, of: str | None = None) -> None:
-        super().__init_subclass__()
-        if of is None:
-            return
-        cls.definition = METRICS[of]
-        cls.higher_is_better = cls.definition.higher_is_better
-        cls.is_differentiable = cls.definition.is_differentiable
-        cls.plot_lower_bound = cls.definition.lower if math.isfinite(cls.definition.lower) else None
-        cls.plot_upper_bound = cls.definition.upper if math.isfinite(cls.definition.upper) else None
 
-
-class _Ratio(EmotionMetric):
-    """A sum divided by a sum of weights; the weights are utterances or votes."""
+class RatioMetric(EmotionMetric):
+    """Base of the metrics that are means over utterances or votes; keeps a sum and the sum of the weights."""
 
     total: Tensor
     weight: Tensor
@@ -49,21 +44,17 @@ class _Ratio(EmotionMetric):
         self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("weight", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
+    def update(self, pred: Array, target: Array, votes: Array | None = None) -> None:
+        """Add a batch: predicted and human probabilities and, where they matter, votes, ``[utterances, labels]``."""
+        total, weight = self.definition.terms(pred, target, votes)
+        self.total = self.total + total.sum()
+        self.weight = self.weight + weight.sum()
+
     def compute(self) -> Tensor:
         """The mean over everything seen, a float64 scalar."""
         if not self.weight:
             raise _nothing_seen(self)
         return self.total / self.weight
-
-
-class UtteranceMean(_Ratio):
-    """Base of the metrics that are means over utterances; keeps their sum and number."""
-
-    def update(self, pred: Array, target: Array) -> None:
-        """Add a batch: predicted and human probabilities, ``[utterances, labels]``."""
-        values = self.definition.function(pred, target, reduction="none")
-        self.total = self.total + values.sum()
-        self.weight = self.weight + len(values)
 
 
 class CorpusMetric(EmotionMetric):
@@ -90,110 +81,50 @@ class CorpusMetric(EmotionMetric):
         return self.definition(dim_zero_cat(self.pred), dim_zero_cat(self.target))
 
 
-class KLTargetPred(UtteranceMean, of="kl_target_pred"):
-    """Kullback-Leibler divergence of the prediction from the target, in nats."""
+def class_name(metric: str) -> str:
+    """Name of a metric's class.
+
+    >>> class_name("js_divergence"), class_name("r2_within_clip"), class_name("ece_5"), class_name("macro_f1")
+    ('JSDivergence', 'R2WithinClip', 'ECE5', 'MacroF1')
+    """
+    return "".join(word.upper() if word in ABBREVIATIONS else word.capitalize() for word in metric.split("_"))
 
 
-class KLPredTarget(UtteranceMean, of="kl_pred_target"):
-    """Kullback-Leibler divergence of the target from the prediction, in nats."""
+@cache
+def metric_class(name: str) -> type[EmotionMetric]:
+    """The class of a metric, always the same one; an attribute of this module too.
+
+    Args:
+        name: Of `METRICS`.
+
+    Raises:
+        InputError: There is no such metric.
+    """
+    definition = METRICS.find(name, "metric")
+    base = RatioMetric if isinstance(definition, MeanOverClips | RatioOfSums) else CorpusMetric
+    lower, upper = (end if math.isfinite(end) else None for end in (definition.lower, definition.upper))
+    contract = {
+        "definition": definition,
+        "higher_is_better": definition.higher_is_better,
+        "is_differentiable": definition.is_differentiable,
+        "plot_lower_bound": lower,
+        "plot_upper_bound": upper,
+        "__doc__": f"{definition.definition[0].upper()}{definition.definition[1:]}.",
+        "__module__": __name__,
+    }
+    return type(class_name(name), (base,), contract)
 
 
-class JSDivergence(UtteranceMean, of="js_divergence"):
-    """Jensen-Shannon divergence to base 2, without root."""
+def metric_classes() -> tuple[type[EmotionMetric], ...]:
+    """One class for each entry of `METRICS`, in its order."""
+    return tuple(metric_class(name) for name in METRICS)
 
 
-class JSDistance(UtteranceMean, of="js_distance"):
-    """Mean root of the Jensen-Shannon divergence to base 2."""
-
-
-class Bhattacharyya(UtteranceMean, of="bhattacharyya"):
-    """Bhattacharyya coefficient."""
-
-
-class R2WithinClip(UtteranceMean, of="r2_within_clip"):
-    """Squared Pearson correlation over the labels of one utterance."""
-
-
-class R2PerClass(CorpusMetric, of="r2_per_class"):
-    """Coefficient of determination of each label over utterances, averaged over labels."""
-
-
-class TotalVariation(UtteranceMean, of="total_variation"):
-    """Total variation distance."""
-
-
-class Cosine(UtteranceMean, of="cosine"):
-    """Cosine similarity."""
-
-
-class Brier(UtteranceMean, of="brier"):
-    """Squared difference averaged over labels."""
-
-
-class VoteNLL(_Ratio, of="vote_nll"):
-    """Negative log-likelihood per vote, in nats."""
-
-    def update(self, pred: Array, target: Array, votes: Array | None = None) -> None:
-        """Add a batch: predicted and human probabilities and vote counts, ``[utterances, labels]``."""
-        losses = vote_losses(pred, target, votes)
-        self.total = self.total + losses.loss.sum()
-        self.weight = self.weight + losses.weight.sum()
-
-
-class ECE5(CorpusMetric, of="ece_5"):
-    """Calibration error of the top label in 5 bins."""
-
-
-class ECE10(CorpusMetric, of="ece_10"):
-    """Calibration error of the top label in 10 bins."""
-
-
-class ClasswiseECE(CorpusMetric, of="classwise_ece"):
-    """Calibration error of each label against its vote share in 10 bins."""
-
-
-class WA(CorpusMetric, of="wa"):
-    """Weighted accuracy: the share of utterances whose top label is the majority label."""
-
-
-class UAR(CorpusMetric, of="uar"):
-    """Unweighted average recall over the majority labels that occur."""
-
-
-class MacroF1(CorpusMetric, of="macro_f1"):
-    """F1 averaged over the majority labels that occur."""
-
-
-class WeightedF1(CorpusMetric, of="weighted_f1"):
-    """F1 averaged over the majority labels, weighted by their utterances."""
-
-
-class EntropySpearman(CorpusMetric, of="entropy_spearman"):
-    """Spearman correlation of predicted and human entropy."""
-
-
-CLASSES: tuple[type[EmotionMetric], ...] = (
-    KLTargetPred,
-    KLPredTarget,
-    JSDivergence,
-    JSDistance,
-    Bhattacharyya,
-    R2WithinClip,
-    R2PerClass,
-    TotalVariation,
-    Cosine,
-    Brier,
-    VoteNLL,
-    ECE5,
-    ECE10,
-    ClasswiseECE,
-    WA,
-    UAR,
-    MacroF1,
-    WeightedF1,
-    EntropySpearman,
-)
-"""One class for each entry of METRICS, in its order."""
+def __getattr__(name: str) -> type[EmotionMetric]:
+    metric = next((metric for metric in METRICS if class_name(metric) == name), None)
+    if metric is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return metric_class(metric)
 
 
 def metric_collection() -> MetricCollection:
@@ -203,8 +134,8 @@ def metric_collection() -> MetricCollection:
     """
     # torchmetrics would group metrics whose states are equal after the first batch, and a batch predicted perfectly
     # leaves all distances at zero: from then on they would share one sum. So the groups are named here.
-    whole_corpus = [cls.definition.name for cls in CLASSES if issubclass(cls, CorpusMetric)]
-    return MetricCollection({cls.definition.name: cls() for cls in CLASSES}, compute_groups=[whole_corpus])
+    whole_corpus = [cls.definition.name for cls in metric_classes() if issubclass(cls, CorpusMetric)]
+    return MetricCollection({name: metric_class(name)() for name in METRICS}, compute_groups=[whole_corpus])
 
 
 def _nothing_seen(metric: EmotionMetric) -> InputError:

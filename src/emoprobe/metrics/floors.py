@@ -8,7 +8,7 @@ from torch import Tensor
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional.checks import Array, check_distributions, check_votes
-from emoprobe.metrics.functional.ties import top_labels
+from emoprobe.metrics.functional.ties import majority_of
 
 FLOORS = ("uniform", "prior", "majority", "one_hot_of_top_vote")
 """Names of the rows, in the order of every table; the last is a reference that knows the votes, not a floor."""
@@ -72,7 +72,7 @@ def _shares(votes: Tensor) -> Tensor:
 
 
 def _one_hot_of_first_top(shares: Tensor) -> Tensor:
-    first = top_labels(shares).int().argmax(dim=-1)
+    first = majority_of(shares).label
     return torch.nn.functional.one_hot(first, shares.shape[1]).to(shares)
 
 

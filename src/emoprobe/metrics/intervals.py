@@ -26,13 +26,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import METRICS
 from emoprobe.metrics.functional.checks import Array
 from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters, number_clusters
 
 Interval = tuple[float, float]
-
-CALIBRATION_ERRORS = ("ece_5", "ece_10", "classwise_ece")
-"""Metrics that noise biases upwards."""
 
 
 def bootstrap_intervals(
@@ -71,7 +69,7 @@ def bootstrap_intervals(
     drawn = draw_clusters(np.random.default_rng(seed), count, check_resamples(resamples))
     intervals = {name: expanded_percentiles(values, count, level=level) for name, values in measure(drawn).items()}
     estimates = measure(np.ones((1, count)))
-    biased = [name for name in intervals if name in CALIBRATION_ERRORS]
+    biased = [name for name in intervals if METRICS[name].noise_raises]
     return intervals | {name: _basic(intervals[name], float(estimates[name][0])) for name in biased}
 
 

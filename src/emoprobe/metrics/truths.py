@@ -41,7 +41,7 @@ from emoprobe.errors import InputError
 from emoprobe.metrics.dirichlet import DirichletMixture, fit_dirichlet_mixture
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
-from emoprobe.metrics.intervals import CALIBRATION_ERRORS, Interval, expanded_percentiles
+from emoprobe.metrics.intervals import Interval, expanded_percentiles
 from emoprobe.metrics.resampling import Values, WeightedMetrics, average_measures, draw_clusters, number_clusters
 
 MIN_UTTERANCES = 20
@@ -51,8 +51,11 @@ SURE_VOTES = 200
 REFIT_BELOW = 2_000
 """Votes beyond each clip's first from which on the fit adds next to nothing to the interval."""
 REFIT_DRAWS = 5
-RESAMPLED = tuple(name for name in METRICS if name not in (*CALIBRATION_ERRORS, "entropy_spearman"))
-"""Metrics whose ceiling has an interval: those that are sums over utterances, but for calibration errors."""
+
+
+def resampled_metrics() -> tuple[str, ...]:
+    """Metrics whose ceiling has an interval: those made of sums over utterances, but for calibration errors."""
+    return tuple(name for name, metric in METRICS.items() if metric.has_sums and not metric.noise_raises)
 
 
 class Truths:
@@ -129,7 +132,7 @@ class Truths:
             refits: How many of the resamples the mixture is fitted to anew.
 
         Returns:
-            Metric of `RESAMPLED` -> ``[resamples]``; empty where there is no ceiling.
+            Metric of `resampled_metrics` -> ``[resamples]``; empty where there is no ceiling.
         """
         if self._fit is None:
             return {}
@@ -158,7 +161,7 @@ class Truths:
 
     def _measure(self, prior: DirichletMixture, numbers: np.ndarray, draws: int) -> WeightedMetrics:
         return average_measures(
-            WeightedMetrics(truth, self._observed, self._votes, clusters=numbers, metrics=RESAMPLED)
+            WeightedMetrics(truth, self._observed, self._votes, clusters=numbers, metrics=resampled_metrics())
             for truth in self._drawn(prior, draws)
         )
 
@@ -171,7 +174,7 @@ class Truths:
             if len(rows):
                 prior = fit_dirichlet_mixture(rows, seed=self._seed, starts=1)  # the width stays, half of the time
                 found.append(self._measure(prior, numbers, REFIT_DRAWS)(once))
-        moved = {name: np.array([values[name][0] for values in found]) for name in RESAMPLED}
+        moved = {name: np.array([values[name][0] for values in found]) for name in resampled_metrics()}
         factor = math.sqrt(len(found) / max(1, len(found) - 1))
         with np.errstate(invalid="ignore"):
             moved = {name: factor * (values - values.mean()) for name, values in moved.items()}

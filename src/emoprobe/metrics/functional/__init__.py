@@ -1,4 +1,8 @@
-"""Metrics as pure functions of ``(pred, target)``: torch or numpy in, a float64 tensor out."""
+"""Metrics as pure functions of ``(pred, target)``: torch or numpy in, a float64 tensor out.
+
+Every name of `METRICS` is a function of this module, but for those that share one: ``ece_5`` and ``ece_10`` are `ece`
+with that many bins.
+"""
 
 from emoprobe.metrics.functional.agreement import (
     bhattacharyya,
@@ -8,8 +12,17 @@ from emoprobe.metrics.functional.agreement import (
     r2_per_class,
     r2_within_clip,
 )
-from emoprobe.metrics.functional.calibration import VoteLosses, classwise_ece, ece, vote_losses, vote_nll
+from emoprobe.metrics.functional.calibration import classwise_ece, ece, reliability_bins, vote_nll
 from emoprobe.metrics.functional.classification import confusion_matrix, macro_f1, uar, wa, weighted_f1
+from emoprobe.metrics.functional.definition import (
+    METRICS,
+    MetricDefinition,
+    Sum,
+    Terms,
+    mean_over_clips,
+    of_sums,
+    ratio_of_sums,
+)
 from emoprobe.metrics.functional.divergences import (
     entropy,
     js_distance,
@@ -18,7 +31,7 @@ from emoprobe.metrics.functional.divergences import (
     kl_target_pred,
     total_variation,
 )
-from emoprobe.metrics.functional.table import METRICS, MetricDefinition, evaluate
+from emoprobe.metrics.functional.table import evaluate
 from emoprobe.metrics.functional.ties import TIE_TOLERANCE, Majority, majority, predicted_labels
 
 __all__ = [
@@ -26,7 +39,8 @@ __all__ = [
     "TIE_TOLERANCE",
     "Majority",
     "MetricDefinition",
-    "VoteLosses",
+    "Sum",
+    "Terms",
     "bhattacharyya",
     "brier",
     "classwise_ece",
@@ -42,12 +56,15 @@ __all__ = [
     "kl_target_pred",
     "macro_f1",
     "majority",
+    "mean_over_clips",
+    "of_sums",
     "predicted_labels",
     "r2_per_class",
     "r2_within_clip",
+    "ratio_of_sums",
+    "reliability_bins",
     "total_variation",
     "uar",
-    "vote_losses",
     "vote_nll",
     "wa",
     "weighted_f1",

@@ -6,60 +6,47 @@ unless stated. All raise InputError where :func:`~emoprobe.metrics.functional.ch
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn.functional import one_hot
-from torch.special import xlogy
+import numpy as np
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
-from emoprobe.metrics.functional.ties import TIE_TOLERANCE, majority, predicted_labels
+from emoprobe.metrics.functional.arrays import Values, as_numpy, library, one_hot, xlogy
+from emoprobe.metrics.functional.checks import Array, check_pair
+from emoprobe.metrics.functional.classification import hits
+from emoprobe.metrics.functional.definition import Sum, Terms, number_of, of_sums, ratio_of_sums
+from emoprobe.metrics.functional.ties import TIE_TOLERANCE
 
 
-class VoteLosses(NamedTuple):
-    """What :func:`vote_nll` sums.
-
-    Args:
-        loss: Negative log-likelihood of all votes of the utterance, nats, ``[utterances]``.
-        weight: How many votes those were, ``[utterances]``; 1 where only shares are known.
-    """
-
-    loss: Tensor
-    weight: Tensor
-
-
-def vote_losses(pred: Array, target: Array, votes: Array | None = None) -> VoteLosses:
-    """Negative log-likelihood of each utterance's votes, and how many votes there were.
-
-    Args:
-        pred: Predicted probabilities, ``[utterances, labels]``.
-        target: Human probabilities, used as votes of total weight one if there are no counts, ``[utterances, labels]``.
-        votes: Vote counts, ``[utterances, labels]``.
-    """
-    pred, target = check_pair(pred, target)
-    counts = target if votes is None else check_votes(votes, like=pred)
-    return VoteLosses(loss=-xlogy(counts, pred).sum(dim=-1), weight=counts.sum(dim=-1))
-
-
-def vote_nll(pred: Array, target: Array, votes: Array | None = None) -> Tensor:
+@ratio_of_sums(
+    "negative log-likelihood per vote, natural logarithm",
+    short="vote NLL",
+    unit="nats",
+    upper=math.inf,
+    needs_votes=True,
+    is_differentiable=True,
+)
+def vote_nll(pred: Values, target: Values, votes: Values | None) -> Terms:
     """Mean negative log-likelihood of a vote, in nats; a proper score (Wu et al., 2402.12862).
 
     ``sum_i sum_k n_ik (-ln p_ik) / sum_i sum_k n_ik`` with n the vote counts, so that every vote has the same weight.
     Without counts n is the target, and every utterance has the same weight. Infinite if a label with votes has
-    probability 0.
+    probability 0. Its ``terms`` are the negative log-likelihood of all votes of an utterance, and how many they are.
 
-    Args:
-        pred: Predicted probabilities, ``[utterances, labels]``.
-        target: Human probabilities, ``[utterances, labels]``.
-        votes: Vote counts, ``[utterances, labels]``.
+    >>> import numpy as np
+    >>> round(float(vote_nll(np.array([[0.5, 0.5]]), np.array([[0.75, 0.25]]), np.array([[3, 1]]))), 3)
+    0.693
     """
-    loss, weight = vote_losses(pred, target, votes)
-    return loss.sum() / weight.sum()
+    counts = target if votes is None else votes
+    return Terms(total=-xlogy(counts, pred).sum(-1), weight=counts.sum(-1))
 
 
-def ece(pred: Array, target: Array, *, bins: int) -> Tensor:
+# -- calibration errors ------------------------------------------------------------------------------------------------
+
+
+def ece(pred: Array, target: Array, *, bins: int) -> Values:
     """Expected calibration error of the top label, 0 to 1 (Guo et al. 2017; AER-LLM uses 5 bins, 2601.14620 uses 10).
 
     Utterances are put by their highest probability into equal bins ``(b / B, (b + 1) / B]``; the error is
@@ -71,16 +58,15 @@ def ece(pred: Array, target: Array, *, bins: int) -> Tensor:
         pred: Predicted probabilities, ``[utterances, labels]``.
         target: Human probabilities, ``[utterances, labels]``.
         bins: Number of bins B.
+
+    >>> import numpy as np
+    >>> round(float(ece(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([[1.0, 0.0], [0.0, 1.0]]), bins=5)), 3)
+    0.3
     """
-    pred, target = check_pair(pred, target)
-    label, unique = majority(target)
-    right = predicted_labels(pred)[unique].gather(1, label[unique, None]).squeeze(1)
-    confidence = pred[unique].amax(dim=-1)
-    gap = in_bins(confidence, bins).T @ (right - confidence)
-    return gap.abs().sum() / unique.sum()
+    return _error_of_top(*(part.total() for part in _gaps_of_top(*check_pair(pred, target), bins=bins)))
 
 
-def classwise_ece(pred: Array, target: Array, *, bins: int = 10) -> Tensor:
+def classwise_ece(pred: Array, target: Array, *, bins: int = 10) -> Values:
     """Expected calibration error of every label's probability against its share of the votes, 0 to 1.
 
     ``sum_k sum_b n_kb / (N K) |mean prediction_kb - mean human share_kb|``: for each label, utterances are put into
@@ -91,16 +77,115 @@ def classwise_ece(pred: Array, target: Array, *, bins: int = 10) -> Tensor:
         pred: Predicted probabilities, ``[utterances, labels]``.
         target: Human probabilities, ``[utterances, labels]``.
         bins: Number of bins B.
+
+    >>> import numpy as np
+    >>> round(float(classwise_ece(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([[1.0, 0.0], [0.5, 0.5]]))), 3)
+    0.05
     """
     pred, target = check_pair(pred, target)
-    gap = torch.einsum("ukb,uk->kb", in_bins(pred, bins), pred - target)
-    return gap.abs().sum() / pred.numel()
+    return _error_of_labels(len(pred), *(part.total() for part in _gaps_of_labels(pred, target, bins=bins)))
 
 
-def in_bins(probabilities: Tensor, bins: int) -> Tensor:
-    """Membership in the bins ``(b / B, (b + 1) / B]``, the first one with 0; float64, one more axis of length B."""
+def _gaps_of_top(pred: Values, target: Values, *, bins: int) -> tuple[Sum, Sum]:
+    """Right minus confidence by bin of the confidence, and how many utterances have a majority label."""
+    right, has_majority = hits(pred, target)
+    confidence, unique = library(pred).amax(pred, axis=-1), has_majority > 0
+    return Sum("ub,u->b", (in_bins(confidence, bins), right - confidence), where=unique), number_of(unique)
+
+
+def _error_of_top(gap: Values, kept: Values) -> Values:
+    return abs(gap).sum(-1) / kept
+
+
+def _gaps_of_labels(pred: Values, target: Values, *, bins: int = 10) -> tuple[Sum]:
+    """Prediction minus human share by label and bin of the prediction."""
+    return (Sum("ukb,uk->kb", (in_bins(pred, bins), pred - target)),)
+
+
+def _error_of_labels(number: Values, gap: Values) -> Values:
+    return abs(gap).sum((-2, -1)) / (number * gap.shape[-2])
+
+
+@of_sums(partial(_gaps_of_top, bins=5), "calibration error of the top label, 5 equal bins", noise_raises=True)
+def ece_5(number: Values, gap: Values, kept: Values) -> Values:
+    """`ece` with 5 bins."""
+    return _error_of_top(gap, kept)
+
+
+@of_sums(partial(_gaps_of_top, bins=10), "calibration error of the top label, 10 equal bins", noise_raises=True)
+def ece_10(number: Values, gap: Values, kept: Values) -> Values:
+    """`ece` with 10 bins."""
+    return _error_of_top(gap, kept)
+
+
+of_sums(
+    _gaps_of_labels,
+    "calibration error of each label against its vote share, 10 equal bins, averaged over labels",
+    name="classwise_ece",
+    noise_raises=True,
+)(_error_of_labels)
+
+
+# -- bins --------------------------------------------------------------------------------------------------------------
+
+
+def bin_of(probabilities: Values, bins: int) -> Values:
+    """Which of the bins ``(b / B, (b + 1) / B]`` a probability is in, the first one with 0; whole numbers as float64.
+
+    Args:
+        probabilities: Of any shape.
+        bins: Number of bins B.
+
+    Raises:
+        InputError: The number of bins is not a whole number above zero.
+
+    >>> import numpy as np
+    >>> bin_of(np.array([0.0, 0.1, 0.1 + 0.2, 0.31, 1.0]), 10).tolist()
+    [0.0, 0.0, 2.0, 3.0, 9.0]
+    """
     if not isinstance(bins, int) or bins < 1:
         raise InputError(f"the number of bins is {bins!r}", field="bins", remedy="Give a whole number above zero.")
     # Answers in tenths are common, and (0.1 + 0.2) * 10 is 3.0000000000000004: an edge belongs to the bin below it.
-    index = (probabilities.detach() * bins - TIE_TOLERANCE).ceil().long() - 1
-    return one_hot(index.clamp(0, bins - 1), bins).to(probabilities)
+    return (library(probabilities).ceil(probabilities * bins - TIE_TOLERANCE) - 1).clip(0, bins - 1)
+
+
+def in_bins(probabilities: Values, bins: int) -> Values:
+    """Membership in the bins of `bin_of`, 0 or 1; float64, one more axis of length B."""
+    return one_hot(bin_of(probabilities, bins), bins)
+
+
+class ReliabilityBins(NamedTuple):
+    """Predicted probabilities against the raters' shares, by bin of the former.
+
+    Args:
+        count: How many probabilities are in each bin, ``[bins]``.
+        mean_probability: Their mean, NaN in an empty bin, ``[bins]``.
+        mean_share: Mean of the raters' shares of the same labels, ``[bins]``.
+    """
+
+    count: np.ndarray
+    mean_probability: np.ndarray
+    mean_share: np.ndarray
+
+
+def reliability_bins(pred: Values, target: Values, bins: int = 10) -> ReliabilityBins:
+    """What a reliability diagram shows, over all utterances and labels given.
+
+    Args:
+        pred: Predicted probabilities, of any shape.
+        target: Human probabilities of the same shape.
+        bins: Number of bins, as in `classwise_ece`.
+
+    Raises:
+        InputError: The number of bins is not a whole number above zero.
+
+    >>> import numpy as np
+    >>> found = reliability_bins(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([[1.0, 0.0], [0.5, 0.5]]), bins=2)
+    >>> found.count.tolist(), [round(share, 3) for share in found.mean_share.tolist()]
+    ([2, 2], [0.25, 0.75])
+    """
+    pred, target = (as_numpy(values).ravel() for values in (pred, target))
+    which = bin_of(pred, bins).astype(np.int64)
+    count = np.bincount(which, minlength=bins)
+    filled = np.where(count > 0, count, np.nan)
+    return ReliabilityBins(count, *(np.bincount(which, values, bins) / filled for values in (pred, target)))

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
+from emoprobe.metrics.functional.arrays import Values, as_numbers, library
 from emoprobe.metrics.functional.checks import Array, check_distributions
 
 TIE_TOLERANCE = 1e-9
@@ -32,17 +30,18 @@ class Majority(NamedTuple):
         unique: Whether the top label is unique, so that ``label`` may be used, ``[utterances]``.
     """
 
-    label: Tensor
-    unique: Tensor
+    label: Values
+    unique: Values
 
 
-def top_labels(probabilities: Tensor) -> Tensor:
+def top_labels(probabilities: Values) -> Values:
     """Which labels hold the highest probability, boolean ``[utterances, labels]``.
 
     Args:
         probabilities: Checked probabilities, ``[utterances, labels]``.
     """
-    return probabilities >= probabilities.amax(dim=-1, keepdim=True) - TIE_TOLERANCE
+    top = library(probabilities).amax(probabilities, axis=-1, keepdims=True)
+    return probabilities >= top - TIE_TOLERANCE
 
 
 def majority(target: Array) -> Majority:
@@ -53,12 +52,22 @@ def majority(target: Array) -> Majority:
 
     Raises:
         InputError: The rows are not distributions.
+
+    >>> import numpy as np
+    >>> label, unique = majority(np.array([[0.2, 0.8], [0.5, 0.5]]))
+    >>> label.tolist(), unique.tolist()
+    ([1, 0], [True, False])
     """
-    top = top_labels(check_distributions(target, field="target"))
-    return Majority(label=top.int().argmax(dim=-1), unique=top.sum(dim=-1) == 1)
+    return majority_of(check_distributions(target, field="target"))
 
 
-def predicted_labels(pred: Array) -> Tensor:
+def majority_of(target: Values) -> Majority:
+    """:func:`majority` of checked distributions."""
+    top = top_labels(target)
+    return Majority(label=as_numbers(top).argmax(-1), unique=top.sum(-1) == 1)
+
+
+def predicted_labels(pred: Array) -> Values:
     """Weight with which each label is predicted, float64 ``[utterances, labels]``: 1, or 1/n for each of n tied labels.
 
     Args:
@@ -66,6 +75,15 @@ def predicted_labels(pred: Array) -> Tensor:
 
     Raises:
         InputError: The rows are not distributions.
+
+    >>> import numpy as np
+    >>> predicted_labels(np.array([[0.2, 0.6, 0.2], [0.4, 0.4, 0.2]])).tolist()
+    [[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
     """
-    top = top_labels(check_distributions(pred, field="pred")).to(torch.float64)
-    return top / top.sum(dim=-1, keepdim=True)
+    return predicted_labels_of(check_distributions(pred, field="pred"))
+
+
+def predicted_labels_of(pred: Values) -> Values:
+    """:func:`predicted_labels` of checked distributions."""
+    top = as_numbers(top_labels(pred))
+    return top / top.sum(-1)[..., None]

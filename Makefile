@@ -10,7 +10,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 probe: $(VENV)/.installed
-	$(VENV)/bin/python probe.py
+	$(VENV)/bin/emoprobe probe
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4

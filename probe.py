@@ -1,20 +1,8 @@
-"""Zero-shot distributions of a speech foundation model: python probe.py --help."""
+"""``emoprobe probe`` from a checkout: python probe.py --help."""
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from emoprobe.cli.entry import run_hydra
-from emoprobe.system.masking import mask_logs
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="probe")
-def main(config: DictConfig) -> None:
-    from emoprobe.cli.job import run_job
-    from emoprobe.recipes.probe import run
-
-    run_job(run, config)
-
+from emoprobe.cli.probe import main
 
 if __name__ == "__main__":
-    mask_logs()
-    run_hydra(main)
+    sys.exit(main(sys.argv[1:]))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from checkout import PROJECT
 
 from emoprobe.data.corpora import CORPORA
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.recipes.inputs import make_options, read_corpus
-from emoprobe.settings import PROJECT, build, compose, plain
+from emoprobe.settings import build, compose, plain
 
 CONF = PROJECT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra",))
@@ -120,42 +117,9 @@ def test_a_value_that_must_be_given_is_named():
         read_corpus(config)
 
 
-def test_help_explains_the_groups_without_loading_torch():
-    code = (
-        "import sys, runpy; sys.argv = ['probe.py', '--help']\n"
-        "try: runpy.run_path('probe.py', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'lightning', 'pandas', 'pyarrow', 'matplotlib', 'wandb'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "HEAVY []" in done.stdout
-    for group in ("model", "dataset", "prompt", "readout", "calibration", "logger"):
-        assert f"\n    {group} " in done.stdout or f"\n  {group} " in done.stdout
-    assert "whisper_base" in done.stdout
-
-
-def test_analyse_help_loads_nothing_heavy():
-    code = (
-        "import sys; from emoprobe.recipes import analyse\n"
-        "try: analyse.parse_arguments(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print('HEAVY', sorted({'torch', 'pandas', 'pyarrow'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "HEAVY []" in done.stdout
-    assert "floors" in done.stdout
-
-
 def test_unknown_readings_of_the_averaged_logits_are_named():
     with pytest.raises(InputError, match=r"'nope' is not one of raw_logit_ratio, .*field analysis.averaged_logits"):
         make_options(compose(["analysis.averaged_logits=[nope]"]))
-
-
-def test_entry_point_is_where_the_readme_says():
-    assert (Path(PROJECT) / "probe.py").is_file()
 
 
 def test_every_corpus_has_a_reader_a_card_and_a_config():

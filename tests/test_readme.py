@@ -13,15 +13,16 @@ import copies.iemocap
 import numpy as np
 import pytest
 import soundfile
+from checkout import PROJECT
 
-from emoprobe.settings import PROJECT, compose
+from emoprobe.settings import compose
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
     for line in block.splitlines()
-    if line.startswith("python ")
+    if line.startswith("emoprobe ")
 ]
 MAKE_TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
 
@@ -71,8 +72,8 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     words = shlex.split(command)[1:]
     for name, value in {**places, "NEW_DIR": str(tmp_path / "new")}.items():
         words = [re.sub(rf"\b{name}\b", value, word) for word in words]
-    sweep = words[:2] == ["probe.py", "-m"]
-    if words[0] in ("probe.py", "train.py") and "--help" not in words:
+    sweep = words[:2] == ["probe", "-m"]
+    if words[0] in ("probe", "train") and "--help" not in words:
         where = "hydra.sweep.dir" if sweep else "hydra.run.dir"
         words += [
             f"{where}={tmp_path}",
@@ -82,7 +83,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
             "analysis.resamples=50",
         ]
         words.append("trainer.enable_progress_bar=false")
-        if words[0] == "train.py":
+        if words[0] == "train":
             words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
             words += ["head.layers=[-1]"] if any(word.startswith("head=mlp") for word in words) else []
             if words[1].startswith("experiment="):
@@ -103,7 +104,12 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
     if "export" in words:
         words.append(f"model.path={tiny_whisper_path}")
     done = subprocess.run(
-        [sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "emoprobe", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     # The check of a copy fails here, since the made-up copy lacks nearly all of the corpus.
     assert done.returncode == int("check" in words), done.stdout[-2000:] + done.stderr[-4000:]
@@ -130,7 +136,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
 
 
 def test_there_are_commands_to_run():
-    assert len(COMMANDS) >= 8
+    assert len(COMMANDS) >= 26
     assert set(MAKE_TARGETS) == {"probe", "test"}
 
 

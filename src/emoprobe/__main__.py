@@ -1,4 +1,4 @@
-"""``python -m emoprobe``: the console command."""
+"""``python -m emoprobe`` is the console command ``emoprobe``."""
 
 import sys
 

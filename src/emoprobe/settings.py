@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.errors import EmoprobeError, InputError
-
-PROJECT = Path(__file__).resolve().parents[2]
+from emoprobe.system.places import conf_folder
 
 
 def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
@@ -26,11 +24,9 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    folder = PROJECT / "conf"
+    folder = conf_folder()
     if not folder.is_dir():
-        raise InputError(
-            "the configuration folder is missing", file=folder, remedy="Run from a checkout (pip install -e .)."
-        )
+        raise InputError("the configuration folder is missing", file=folder, remedy="Install emoprobe again.")
     try:
         within = GlobalHydra.instance().is_initialized()
         with nullcontext() if within else initialize_config_dir(str(folder), version_base="1.3"):

@@ -11,6 +11,7 @@ import torch
 from conftest import FAMILIES
 
 from emoprobe.checks import doctor
+from emoprobe.cli.doctor import main
 from emoprobe.models.prefix import Prefix
 from emoprobe.models.text import PromptText
 
@@ -224,7 +225,7 @@ def test_not_a_number_fails(broken, voices):
 
 def test_command(tiny_path, capsys):
     arguments = ["model=qwen2_audio", f"model.path={tiny_path('qwen2_audio')}", "model.device=cpu", "labels=basic4"]
-    assert doctor.main(arguments) == 0
+    assert main(arguments) == 0
     out = capsys.readouterr().out
     assert len(re.findall(r"^passed", out, flags=re.MULTILINE)) == 11
     assert "2 prompts" in out
@@ -232,7 +233,7 @@ def test_command(tiny_path, capsys):
 
 def test_command_fails_with_the_model(tiny_path, capsys, monkeypatch):
     monkeypatch.setitem(doctor.TOLERANCE, "float32", -1.0)
-    assert doctor.main(["model=qwen2_audio", f"model.path={tiny_path('qwen2_audio')}", "model.device=cpu"]) == 1
+    assert main(["model=qwen2_audio", f"model.path={tiny_path('qwen2_audio')}", "model.device=cpu"]) == 1
     assert "FAILED" in capsys.readouterr().out
-    assert doctor.main(["model=qwen2_audio", "model.path=/nowhere"]) == 2
+    assert main(["model=qwen2_audio", "model.path=/nowhere"]) == 2
     assert "no checkpoint" in capsys.readouterr().err

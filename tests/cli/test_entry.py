@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import PROJECT
 from scoring import write_corpus
 
 from emoprobe.cli.entry import command, exit_status
-from emoprobe.errors import InputError
-from emoprobe.settings import PROJECT
+from emoprobe.errors import EmoprobeError, InputError, WeightsError
+from emoprobe.system.places import conf_folder
 from emoprobe.system.stopping import Stopped
 
 
@@ -52,7 +53,7 @@ def test_runs_that_begin_together_have_folders_of_their_own():
     for name in ("probe", "train"):
         folders = set()
         for _ in range(3):
-            with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            with initialize_config_dir(str(conf_folder()), version_base="1.3"):
                 config = compose(name, return_hydra_config=True)
                 folders |= {config.hydra.run.dir, config.hydra.sweep.dir}
         assert len(folders) == 6
@@ -62,6 +63,12 @@ def test_statuses(capsys):
     def mistake(*_):
         raise InputError("no")
 
+    def weights():
+        raise WeightsError("There are none.")
+
+    def incomplete():
+        raise EmoprobeError("2 clips have no scores")
+
     def full(*_):
         raise OSError(28, "No space left on device", "a/file")
 
@@ -70,11 +77,15 @@ def test_statuses(capsys):
 
     assert exit_status(lambda: None) == 0
     assert exit_status(lambda: 3) == 3
-    assert command(mistake=2)(mistake)([]) == 2
+    assert command(mistake)([]) == 2
+    assert exit_status(weights) == 2
+    assert exit_status(incomplete) == 1
     assert exit_status(full) == 1
     assert exit_status(stopped) == 143
     assert capsys.readouterr().err.splitlines() == [
         "error: no.",
+        "error: There are none.",
+        "error: 2 clips have no scores",
         "error: No space left on device (file a/file). Make room, then run the same command again.",
         "stopped: by SIGTERM; what was finished is kept.",
     ]

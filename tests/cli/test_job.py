@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import numpy as np
+from checkout import PROJECT
 
 from emoprobe.run.scores import read_scores
-from emoprobe.settings import PROJECT
 
 
 def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):

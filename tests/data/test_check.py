@@ -1,4 +1,4 @@
-"""``python -m emoprobe data``: cards, the check of a copy, and what the raters said."""
+"""``emoprobe data``: cards, the check of a copy, and what the raters said."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import hashlib
 import importlib
 import io
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,12 +298,9 @@ def test_mistakes_end_in_one_line(capsys, tmp_path: Path):
         assert len(captured.err.strip().splitlines()) == 1
 
 
-def test_all_corpora_are_listed_and_help_is_light(capsys):
+def test_all_corpora_are_listed(capsys):
     assert main(["card"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(CORPORA)
-    code = "import sys, emoprobe.cli.data as m; m.parse_arguments(['card']); "
-    code += "sys.exit(any(n in sys.modules for n in ('numpy', 'torch', 'pandas', 'hydra')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ raters

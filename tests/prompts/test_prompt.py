@@ -7,12 +7,13 @@ from collections import Counter
 from functools import cache
 
 import pytest
+from checkout import PROJECT
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.text import PromptText
 from emoprobe.prompts.prompt import FACTS, Prompt, make_prompts
-from emoprobe.settings import PROJECT, build, compose, plain
+from emoprobe.settings import build, compose, plain
 
 LABELS = LabelSet(
     "two",

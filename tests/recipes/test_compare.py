@@ -1,4 +1,4 @@
-"""``python -m emoprobe compare``: paired tests between readouts of runs."""
+"""``emoprobe compare``: paired tests between readouts of runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from emoprobe.cli.compare import main
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import evaluate
 from emoprobe.metrics.significance import holm, paired_test
-from emoprobe.recipes.compare import compare_runs, main
+from emoprobe.recipes.compare import compare_runs
 
 LABELS = ("anger", "sad")
 SIZE = 48
@@ -114,7 +115,7 @@ def test_the_command(run: Path, tmp_path: Path, capsys):
         ([str(run), "--cells", "colour=red"], "no choice of cells"),
         ([str(tmp_path)], "no readable run.json"),
     ):
-        assert main(arguments) == 1
+        assert main(arguments) == 2
         assert message in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ from scipy.special import rel_entr
 
 from emoprobe.beliefs.crossfit import plan
 from emoprobe.beliefs.opinion_pool import POOLS, best_weight, fuse_cells, pooled
+from emoprobe.cli.fuse import main
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import evaluate
 from emoprobe.recipes import fuse
@@ -159,7 +160,7 @@ def test_weights_are_those_of_the_other_speakers(pool):
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_fused_run_holds_the_fusion_both_parents_and_the_floors(two, tmp_path, capsys, pool):
     a, b, votes = two
-    assert fuse.main([str(a), str(b), "-o", str(tmp_path / "out"), "--pool", pool, "--folds", "3"]) == 0
+    assert main([str(a), str(b), "-o", str(tmp_path / "out"), "--pool", pool, "--folds", "3"]) == 0
     printed = capsys.readouterr().out
     predictions, metrics, record = read(tmp_path / "out")
     assert [(row["kind"], row["readout"]) for row in metrics["rows"][:3]] == [
@@ -371,23 +372,8 @@ def test_wrong_folders_and_options_end_in_one_line(two, tmp_path, capsys):
         ([str(a), str(b), *out, "--floor", "1"], "1.0 is not a number from 0 to below 1 (field floor)"),
         ([str(a), str(b), *out, "--folds", "1"], "1 is not a whole number of at least 2"),
     ):
-        assert fuse.main(arguments) == 1
+        assert main(arguments) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.startswith("error: ")
     assert not (tmp_path / "out").exists()
-
-
-def test_help_loads_nothing_heavy():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from emoprobe.recipes import fuse\n"
-        "try: fuse.parse_arguments(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print('HEAVY', sorted({'torch', 'pandas', 'pyarrow', 'scipy', 'numpy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "HEAVY []" in done.stdout
-    assert "--cell-a" in done.stdout

@@ -1,4 +1,4 @@
-"""``python -m emoprobe judge``: tables and figures of a run, by stratum, prompt and channel."""
+"""``emoprobe judge``: tables and figures of a run, by stratum, prompt and channel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from emoprobe.cli.judge import main
 from emoprobe.metrics.functional import evaluate
-from emoprobe.recipes.judge import TEXTS, judge, main, read_table, tables
+from emoprobe.recipes.judge import TEXTS, judge, read_table, tables
 
 LABELS = ("anger", "neutral", "sad")
 SIZE = 40
@@ -97,9 +98,9 @@ def test_the_command_and_its_mistakes(run: Path, tmp_path: Path, capsys):
     assert main([str(run), "--no-figures", "--resamples", "20", "--facts", "gender", "-o", str(tmp_path / "out")]) == 0
     assert "strata.csv" in capsys.readouterr().out
     assert not (tmp_path / "out" / "figures").exists()
-    assert main([str(run), "--facts", "dialect"]) == 1
+    assert main([str(run), "--facts", "dialect"]) == 2
     assert "It tells age, gender." in capsys.readouterr().err
-    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 2
     assert "no readable run.json" in capsys.readouterr().err
 
 

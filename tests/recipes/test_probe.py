@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from checkout import PROJECT
 from scoring import EMOTIONS, config, write_corpus
 
+from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
-from emoprobe.recipes.analyse import main as analyse_main
 from emoprobe.run.scores import read_scores
-from emoprobe.settings import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_analysing_again_needs_no_model_and_agrees(finished, capsys):
 
 def test_the_analysis_modules_never_import_a_model(finished):
     code = (
-        "import sys; from emoprobe.recipes.analyse import main\n"
+        "import sys; from emoprobe.cli.analyse import main\n"
         f"assert main([{str(finished)!r}, 'analysis.figures=false', '-o', {str(finished / 'elsewhere')!r}]) == 0\n"
         "print('HEAVY', sorted({'transformers', 'lightning', 'emoprobe.models.base'} & set(sys.modules)))"
     )
@@ -267,7 +267,7 @@ def test_mistakes_end_in_one_line_and_exit_status_one(overrides, message, tmp_pa
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
@@ -283,5 +283,5 @@ def test_floors_from_votes_alone(corpus, tmp_path, capsys):
 
 
 def test_analyse_reports_mistakes(tmp_path, capsys):
-    assert analyse_main([str(tmp_path)]) == 1
+    assert analyse_main([str(tmp_path)]) == 2
     assert "no score table here" in capsys.readouterr().err

@@ -17,6 +17,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import PROJECT
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from scoring import config, write_corpus
 
@@ -25,7 +26,6 @@ from emoprobe.readout.scoring import record
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.recipes import probe as probing
 from emoprobe.run.scores import PARTS_NAME, read_scores
-from emoprobe.settings import PROJECT
 from emoprobe.system.claim import claimed
 
 KEY = ["input", "draw", "utterance_id", "prompt", "readout"]

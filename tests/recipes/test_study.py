@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import PROJECT
 from scipy.stats import bootstrap
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.intervals import cluster_bootstrap, expanded_percentiles
-from emoprobe.settings import PROJECT
 
 
 def test_intervals_of_single_clips_are_scipys():
@@ -100,7 +100,7 @@ def test_one_table_of_all_parts(compared):
     assert again.stdout.count("going on from") == 8
     pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)
     other = run("fit.learning_rate=0.5")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "no training run with the same settings" in other.stderr
 
 

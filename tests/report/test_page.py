@@ -10,7 +10,6 @@ import math
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import unquote
@@ -354,23 +353,14 @@ def test_the_command_says_what_it_read_and_ends_with_a_status(tmp_path, capsys):
     assert f"Missing  {tmp_path / 'runs/c'}: training was interrupted" in printed
     assert [group["name"] for group in data["groups"]] == ["made-test", "made-all"]
     assert len(data["missing"]) == 1
-    assert main([str(tmp_path / "report"), "-o", str(tmp_path / "x")]) == 1
+    assert main([str(tmp_path / "report"), "-o", str(tmp_path / "x")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "x").exists()
-    assert main([str(tmp_path / "runs"), "-o", str(target), "--metric", "nonsense"]) == 1
+    assert main([str(tmp_path / "runs"), "-o", str(target), "--metric", "nonsense"]) == 2
     assert "Choose from kl_target_pred" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path / "runs"), "--audio", "embed"])
     assert caught.value.code == 2
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; from emoprobe.cli.report import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "assert not {'pandas', 'numpy', 'torch', 'matplotlib'} & set(sys.modules), 'heavy'"
-    )
-    assert "RUN" in subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
 def test_twenty_runs_of_a_whole_corpus_stay_small(tmp_path):

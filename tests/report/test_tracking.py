@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from checkout import PROJECT
 
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.report import tracking
-from emoprobe.settings import PROJECT, compose
+from emoprobe.settings import compose
 
 
 def tiny_config(model, output, *overrides):

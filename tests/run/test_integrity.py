@@ -15,14 +15,14 @@ import pytest
 from scipy.special import logsumexp
 from scoring import config, write_corpus
 
+from emoprobe.cli.analyse import main as analyse
+from emoprobe.cli.compare import main as compare
+from emoprobe.cli.fuse import main as fuse
+from emoprobe.cli.judge import main as judge
 from emoprobe.cli.report import main as report
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes import probe as probing
-from emoprobe.recipes.analyse import main as analyse
-from emoprobe.recipes.compare import main as compare
-from emoprobe.recipes.fuse import main as fuse
-from emoprobe.recipes.judge import main as judge
 from emoprobe.report.results import write_results
 from emoprobe.run import integrity, sealing
 from emoprobe.run.folder import read_run, write_skipped
@@ -346,7 +346,7 @@ def test_every_command_goes_through_the_same_door(run, tmp_path, capsys, damage,
     if damage in (permute_predictions, sharpen_predictions):
         assert analyse([str(run), *ARGUMENTS]) == 0  # it derives them anew
     else:
-        assert analyse([str(run), *ARGUMENTS]) == 1
+        assert analyse([str(run), *ARGUMENTS]) == 2
 
 
 @pytest.mark.parametrize("name", ["utterances", "predictions"])
@@ -356,8 +356,8 @@ def test_a_lost_column_is_named(run, tmp_path, capsys, name, column):
     frame = pd.read_parquet(run / f"{name}.parquet")
     frame.drop(columns=column).to_parquet(run / f"{name}.parquet", index=False)
     one, two = "readout=label_likelihood,prompt=p", "readout=label_likelihood,prompt=q"
-    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 1
-    assert compare([str(run), "--cells", one, "--cells", two]) == 1
+    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 2
+    assert compare([str(run), "--cells", one, "--cells", two]) == 2
     assert analyse([str(run), *ARGUMENTS]) == (name == "utterances")
     assert capsys.readouterr().err.count(f"no column {column!r}") == 2 + (name == "utterances")
 
@@ -372,8 +372,8 @@ def test_checksums_that_cannot_be_read_are_said_and_none_are_none(run, tmp_path,
             (run / name).write_text(json.dumps(stated | {"files": files}))
 
     write(value)
-    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 1
-    assert analyse([str(run), *ARGUMENTS]) == 1
+    assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j")]) == 2
+    assert analyse([str(run), *ARGUMENTS]) == 2
     assert capsys.readouterr().err.count("cannot be read") == 2
     write(None)
     assert judge([str(run), "--no-figures", "-o", str(tmp_path / "j"), "--resamples", "20"]) == 0
@@ -397,7 +397,7 @@ def test_an_edited_number_in_a_row_is_not_reported(run, tmp_path, capsys, change
     assert report(asked) == 0
     change(stated["rows"][0])
     file.write_text(json.dumps(stated))
-    assert report(asked) == 1
+    assert report(asked) == 2
     assert "its rows are not those that the run wrote" in capsys.readouterr().err
 
 

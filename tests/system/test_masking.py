@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from checkout import PROJECT
 from omegaconf import OmegaConf
 
-from emoprobe.settings import PROJECT, compose
+from emoprobe.settings import compose
 from emoprobe.system import masking
 from emoprobe.system.masking import (
     is_secret,
@@ -160,17 +161,17 @@ def test_errors_and_folder_names_show_no_secret(tmp_path):
     secrets = [f"{key}={value}" for key, value in SECRETS.items()]
     common = ["logger=none", "dataset=manifest", *secrets]
     mistake = run("probe.py", *common, "dataset.path=/no/${my.db.password}", f"hydra.run.dir={tmp_path / 'one'}")
-    assert (mistake.returncode, traces(tmp_path, mistake)) == (1, [])
+    assert (mistake.returncode, traces(tmp_path, mistake)) == (2, [])
     assert mistake.stderr.startswith("error: ")
     crash = run("probe.py", *common, "dataset.path=x", "dataset.audio=5", f"hydra.run.dir={tmp_path / 'two'}")
-    assert crash.returncode == 1
+    assert crash.returncode == 2
     assert traces(tmp_path, crash) == []
     unknown = run("probe.py", "logger=none", f"hf_token={SECRETS['+my.hf_token']}")  # Hydra repeats it
-    assert (unknown.returncode, traces(tmp_path, unknown)) == (1, [])
+    assert (unknown.returncode, traces(tmp_path, unknown)) == (2, [])
     assert unknown.stderr.startswith("error: the configuration is wrong: Could not override 'hf_token'")
     assert unknown.stderr.count("\n") == 1
     named = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "hydra.sweep.subdir=${hydra.job.override_dirname}"]
     folder = run("probe.py", "-m", *common, "dataset.path=x", *named)
-    assert folder.returncode == 1
+    assert folder.returncode == 2
     assert "the run folder's name shows a secret" in folder.stderr
     assert "exclude_keys" in folder.stderr

@@ -153,7 +153,7 @@ def test_a_users_mistake_keeps_its_exit_status(capsys):
 
     with pytest.raises(SystemExit) as caught:
         run_or_exit(run)
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     assert capsys.readouterr().err == "error: the table has no column.\n"
 
 

@@ -10,13 +10,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import PROJECT
 
+from emoprobe.cli.export import main as export_main
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
-from emoprobe.recipes.export import main as export_main
 from emoprobe.run.scores import read_scores
-from emoprobe.settings import PROJECT, compose
+from emoprobe.settings import compose
 from emoprobe.training.fit import ReaderModule
 
 
@@ -126,14 +127,14 @@ def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_
         ([str(trained["linear_probe"] / "head_fold0"), str(tmp_path / "x"), *model], "cannot be merged"),
         ([bundle, str(tmp_path / "x"), *model, "labels=basic4"], "trained for labels"),
     ):
-        assert export_main(arguments) == 1
+        assert export_main(arguments) == 2
         assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["head=linear_probe"], "probe.py trains nothing"),
+        (["head=linear_probe"], "emoprobe probe trains nothing"),
         (["head=bundle", "head.path=nowhere"], "not a readable head"),
         (["head=bundle", "head.path={path}", "head.seen=perhaps"], "unknown rule"),
         (["head=bundle", "head.path={path}", "labels=basic4", "dataset.soft_label.outside=drop"], "trained for labels"),

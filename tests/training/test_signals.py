@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import PROJECT
 
 from emoprobe.run.scores import read_scores
-from emoprobe.settings import PROJECT
 
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 

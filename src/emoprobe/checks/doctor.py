@@ -1,19 +1,11 @@
-"""Self-checks of a model on real speech: does it hear, and is every shortcut exact?
-
-Command: ``python -m emoprobe doctor model=... [prompt=... labels=...]``. Every line is one check with its largest
-difference; the exit status is 1 if a check fails.
-"""
+"""Self-checks of a model on real speech: does it hear, and is every shortcut exact?"""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from emoprobe.cli.entry import command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -242,27 +234,27 @@ def _greedy(sfm, waveforms, questions, tolerance: float) -> Verdict:
     return Verdict("reported logits against a plain forward pass", worst, tolerance)
 
 
-def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """One line per check."""
-    from rich.console import Console
-    from rich.table import Table
+@dataclass(frozen=True)
+class Patient:
+    """A model with what it is examined on.
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("verdict", "check", "largest difference", "allowed"):
-        table.add_column(column, justify="right" if column.startswith("largest") else "left")
-    for verdict in verdicts:
-        if not verdict.applies:
-            table.add_row("-", verdict.check, "", verdict.note)
-            continue
-        sign = "at least" if verdict.least else "at most"
-        allowed = f"{sign} {verdict.tolerance:g} ({verdict.note})"
-        word = "[green]passed[/green]" if verdict.passed else "[bold red]FAILED[/bold red]"
-        table.add_row(word, verdict.check, f"{verdict.difference:.2e}", allowed)
-    Console(width=120 if not sys.stdout.isatty() else None).print(table)
+    Args:
+        sfm: The model.
+        waveforms: Clips of the bundled corpus, of different length, ``[samples]`` at the model's rate.
+        questions: What it is asked, one per prompt.
+    """
+
+    sfm: SpeechFoundationModel
+    waveforms: list[Tensor]
+    questions: list[Question]
 
 
-def run(overrides: Sequence[str]) -> bool:
-    """Load the configured model and examine it on clips of the bundled corpus; returns whether everything passed."""
+def admit(overrides: Sequence[str]) -> Patient:
+    """Load the configured model; it is asked the given prompts, or those that fit it.
+
+    Raises:
+        InputError: An override is wrong, or the model cannot be loaded.
+    """
     import logging
 
     import torch
@@ -287,26 +279,4 @@ def run(overrides: Sequence[str]) -> bool:
     chosen = [utterances[i] for i in (0, len(utterances) // 3, len(utterances) - 1)]
     clips = [read_audio(utterance.audio, sfm.sampling_rate) for utterance in chosen]
     waveforms = [torch.from_numpy(clip.waveform)[: len(clip.waveform) * (3 - i) // 3] for i, clip in enumerate(clips)]
-    seconds = ", ".join(f"{len(waveform) / sfm.sampling_rate:.1f} s" for waveform in waveforms)
-    print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {len(plans.samples)} prompts, clips of {seconds}")
-    verdicts = examine(sfm, waveforms, [plan.question for plan in plans.samples])
-    print_verdicts(verdicts)
-    return all(verdict.passed for verdict in verdicts)
-
-
-@command(mistake=2)
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe doctor",
-        description="Check a model on real speech: does it hear, and do batches, padding, shared prefixes, precision "
-        "and generation give the same numbers as plain forward passes?",
-        epilog="Example: python -m emoprobe doctor model=qwen2_audio model.path=DIR prompt=instruction/single_word",
-    )
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides: model=... model.path=... prompt=... labels=...")
-    parsed = parser.parse_args(arguments)
-    return 0 if run(parsed.overrides) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Patient(sfm, waveforms, [plan.question for plan in plans.samples])

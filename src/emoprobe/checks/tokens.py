@@ -1,27 +1,16 @@
-"""Show how a model's tokenizer splits every label after every prompt, before a run.
-
-Command: ``python -m emoprobe tokens model=... labels=... prompt=...`` (Hydra overrides, as for probe.py). It scores
-nothing, and an ambiguous set of labels ends in an error that says what to change.
-"""
+"""How a model's tokenizer splits every label after every prompt; an ambiguous set of labels is refused."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from rich.console import Console
-    from rich.table import Table
-
     from emoprobe.labels import LabelSet
     from emoprobe.models.base import Question, SpeechFoundationModel
     from emoprobe.prompts.prompt import Prompt
@@ -29,7 +18,6 @@ if TYPE_CHECKING:
 
 SHOWN = 60  # characters of a prompt's end
 SPACINGS = {" ": "with a space", "": "without a space"}
-WIDTH = 200  # of the table in a file
 WEIGHTLESS = {"device_map": "meta", "quantization": None}  # what a loader is told that can leave the weights out
 
 
@@ -160,148 +148,22 @@ def pieces(sfm: SpeechFoundationModel, before: Sequence[int], tokens: Sequence[i
     return tuple(found)
 
 
-# -- printing ----------------------------------------------------------------------------------------------------------
+def load(overrides: Sequence[str]) -> tuple[SpeechFoundationModel, LabelSet, list[Prompt]]:
+    """The model, labels and prompts of a configuration; weights stay out of memory where a loader takes a device map.
 
-
-def visible(text: str) -> str:
-    """Text on one line: a space as ``·``, a line break as ``\\n``."""
-    return "".join("·" if c == " " else c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def joined(texts: Sequence[str]) -> str:
-    """Tokens as ``·sad|ness``."""
-    return "|".join(map(visible, texts))
-
-
-def token_table(result: TokenAudit) -> Table:
-    """One row per surface form."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from emoprobe.report.tables import LAYOUT
-
-    others = [other for other in SPACINGS if other != result.spacing]
-    table = Table(**LAYOUT)
-    for name in ("label", "form", "tokens", "own", "tail", "end", "ids", *(SPACINGS[other] for other in others)):
-        table.add_column(name, overflow="fold", justify="right" if name == "own" else "left")
-    for item in result.forms:
-        cells = [item.label, visible(item.form), joined(item.own), str(len(item.own)), joined(item.tail)]
-        cells += [visible(item.end), " ".join(map(str, item.ids))]
-        for other in others:
-            texts = item.others[other]
-            if texts is None:
-                cells.append("not possible")
-            else:
-                differs = len(texts) != len(item.own)
-                cells.append(joined(texts) + (f"  ({len(texts)} instead of {len(item.own)})" if differs else ""))
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def remarks(result: TokenAudit) -> list[str]:
-    """What a reader of the table should know, one line each; the first is the summary."""
-    if result.sounds is None:
-        sound = "the sound does not stand in it (the decoder attends to it)"
-    else:
-        sound = f"the sound stands in it {'exactly once' if result.sounds == 1 else f'{result.sounds} times'}"
-    longest = max(len(item.ids) for item in result.forms)
-    lines = [f"Prefix of {len(result.plan.question.prefix)} tokens, {sound}; longest continuation {longest} tokens."]
-    used = SPACINGS.get(result.spacing, f"after {result.spacing!r}")
-    total = len(result.forms)
-    for other in result.forms[0].others:
-        known = [item for item in result.forms if item.others[other] is not None]
-        differ = sum(len(item.others[other]) != len(item.own) for item in known)
-        impossible = f", {total - len(known)} cannot be written so" if len(known) < total else ""
-        counts = f"{differ} of {total} have another number of tokens{impossible}"
-        lines.append(f"Forms are written {used}; {SPACINGS[other]}, {counts}.")
-    for short, long, only_end in result.conflicts:
-        which = "the end token tells" if only_end else "the template's text after the label tells"
-        where = " (both of one label)" if short.label == long.label else ""
-        without = "; the normalization without_end cannot be used" if only_end else ""
-        lines.append(f"The tokens of {short.form!r} begin {long.form!r}{where}: {which} them apart{without}.")
-    first = {item.ids[0]: item.own[0] for item in result.forms}
-    for token, names in result.shared.items():
-        lines.append(
-            f"{' and '.join([', '.join(names[:-1]), names[-1]])} begin with the same token {visible(first[token])} "
-            f"({token}): readings with tokens: first cannot tell them apart."
-        )
-    return lines
-
-
-def show(result: TokenAudit, console: Console) -> None:
-    """Print an audit; what prompts and tokens hold is text, never markup."""
-    from rich.text import Text
-
-    limit = result.plan.prompt.reasoning_tokens
-    ending = f" [up to {limit} tokens of the model's own] ".join(map(repr, result.ending))
-    title = Text.assemble((result.plan.prompt.name, "bold"), f" ends with {ending}")
-    console.print(title, soft_wrap=True)
-    console.print(token_table(result))
-    for line in remarks(result):
-        console.print(Text(line), soft_wrap=True)
-    console.print()
-
-
-# -- command -----------------------------------------------------------------------------------------------------------
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe tokens``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe tokens",
-        description="Show how a model's tokenizer splits every label after every prompt, and refuse label sets that "
-        "cannot be told apart.",
-        epilog="Example: python -m emoprobe tokens model=whisper_base labels=ravdess8 prompt=whisper_all",
-    )
-    parser.add_argument(
-        "overrides", nargs="*", help="Hydra overrides of the groups model, labels and prompt, as for probe.py"
-    )
-    return parser.parse_args(arguments)
-
-
-def load(config: DictConfig) -> Any:
-    """The model of a configuration; its weights stay out of memory where its loader takes a device map."""
+    Raises:
+        InputError: An override is wrong.
+    """
     from hydra.utils import instantiate
-
-    from emoprobe.settings import call, plain
-
-    options = plain(config.model)
-    if "device_map" in options and find_spec("accelerate") is not None:
-        options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
-    return call(lambda: instantiate(options, _convert_="all"), "model")
-
-
-def run(overrides: Sequence[str]) -> bool:
-    """Print every prompt's audit; returns whether none was refused."""
-    from rich.console import Console
-    from rich.text import Text
 
     from emoprobe.labels import LabelSet
     from emoprobe.prompts.prompt import make_prompts
-    from emoprobe.settings import build, compose, plain
+    from emoprobe.settings import build, call, compose, plain
 
     config = compose(overrides)
     labels = build(LabelSet, plain(config.labels), "labels")
     prompts = make_prompts(plain(config.prompt), labels)
-    sfm = load(config)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(Text(f"Model {sfm.name} ({sfm.revision}), labels {labels.name}\n"), soft_wrap=True)
-    fine = True
-    for prompt in prompts:
-        try:
-            show(audit(sfm, prompt, labels), console)
-        except InputError as error:
-            fine = False
-            print(f"error: prompt {prompt.name}: {error}", file=sys.stderr)
-    return fine
-
-
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    return 0 if run(parsed.overrides) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    options = plain(config.model)
+    if "device_map" in options and find_spec("accelerate") is not None:
+        options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
+    return call(lambda: instantiate(options, _convert_="all"), "model"), labels, prompts

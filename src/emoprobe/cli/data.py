@@ -1,4 +1,4 @@
-"""Corpora from the command line: ``python -m emoprobe data card NAME``, ``check`` and ``show``."""
+"""Corpora from the command line: ``emoprobe data card NAME``, ``check`` and ``show``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from emoprobe.cli.entry import command
 from emoprobe.system.output import write_parquet
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m emoprobe data",
+        prog="emoprobe data",
         description="What a corpus is, whether a copy of it is whole, and what its raters said.",
-        epilog="Examples: python -m emoprobe data card iemocap; "
-        "python -m emoprobe data check dataset=cremad dataset.root=DIR; "
-        "python -m emoprobe data show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
+        epilog="Examples: emoprobe data card iemocap; "
+        "emoprobe data check dataset=cremad dataset.root=DIR; "
+        "emoprobe data show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="card|check|show")
     card = commands.add_parser("card", help="print a corpus's card: licence, access, raters, splits")
@@ -43,8 +43,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@command(mistake=2)
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(arguments: Sequence[str]) -> int:
     """Run a command; returns its exit status."""
     parsed = parse_arguments(arguments)
     if parsed.command == "card":
@@ -151,7 +151,3 @@ def show(parsed: argparse.Namespace) -> None:
         write_parquet(frame, parsed.output / "utterances.parquet")
         files = save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
         print(f"Written: {', '.join(map(str, [parsed.output / 'utterances.parquet', *files]))}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
 from signal import SIGINT
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.errors import EmoprobeError, InputError, WeightsError
 from emoprobe.system import stopping
 from emoprobe.system.masking import scrub
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
-def command(mistake: int = 1) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Decorator of a command's ``main``, which returns its exit status: see `exit_status`."""
+def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """Decorator of a verb's ``main``, which takes its command line and returns its exit status: see `exit_status`."""
 
-    def decorate(main: Callable[..., int]) -> Callable[..., int]:
-        @wraps(main)
-        def guarded(arguments: Sequence[str] | None = None) -> int:
-            return exit_status(main, arguments, mistake=mistake)
+    @wraps(main)
+    def guarded(arguments: Sequence[str]) -> int:
+        return exit_status(main, arguments)
 
-        return guarded
-
-    return decorate
+    return guarded
 
 
-def exit_status(run: Callable[..., object], *arguments: object, mistake: int = 1) -> int:
-    """Call a command and return its exit status: 0, or what ``run`` returns if that is a whole number.
+def exit_status(run: Callable[..., object], *arguments: object) -> int:
+    """Call a command and return its exit status, which means the same everywhere.
 
-    What is the user's to mend ends in one line on stderr and the status ``mistake``; a full disk is such a thing too.
-    A signal ends in one line and 128 + its number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
+    0: done; whatever else ``run`` returns as a whole number: 1 if it found something bad. 2: what the user gave is
+    wrong, in one line on stderr. 1: it failed; a full disk and a killed worker end in one line too. 128 + a signal's
+    number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
     """
     prepare_streams()
     with stopping.heard():
@@ -44,7 +41,7 @@ def exit_status(run: Callable[..., object], *arguments: object, mistake: int = 1
         except stopping.Stopped as stopped:
             return _stopped(stopped)
         except EmoprobeError as error:
-            return _say(f"error: {error}", mistake)
+            return _say(f"error: {error}", _status(error))
         except (KeyboardInterrupt, SystemExit) as error:
             # Lightning answers KeyboardInterrupt, and SIGTERM in its first moments, with SystemExit.
             signum = stopping.requested()
@@ -55,38 +52,21 @@ def exit_status(run: Callable[..., object], *arguments: object, mistake: int = 1
             if error.errno not in FULL:
                 raise
             where = f" (file {error.filename})" if error.filename else ""
-            return _say(f"error: {error.strerror}{where}. Make room, then run the same command again.", mistake)
+            return _say(f"error: {error.strerror}{where}. Make room, then run the same command again.", 1)
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
             ended = str(error).splitlines()[0].strip().rstrip(".")
             remedy = "Perhaps memory ran out: run the same command again, with fewer num_workers."
-            return _say(f"error: {ended}. {remedy}", mistake)
+            return _say(f"error: {ended}. {remedy}", 1)
     return status if isinstance(status, int) and not isinstance(status, bool) else 0
 
 
 def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
-    """`exit_status` for entry points of Hydra, which take a failure as an exit of the process."""
+    """`exit_status` for a job of Hydra, which takes a failure as an exit of the process."""
     status = exit_status(run, *arguments)
     if status:
         sys.exit(status)
-
-
-def run_hydra(main: Callable[[], object]) -> None:
-    """`run_or_exit` for what ``hydra.main`` has made, Hydra's own refusals included: it would print secrets in them."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
-    run_or_exit(_compose_and_run, main)
-
-
-def _compose_and_run(main: Callable[[], object]) -> None:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        main()
-    except (HydraException, OmegaConfBaseException) as error:
-        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise InputError(f"the configuration is wrong: {said}") from error
 
 
 def prepare_streams() -> None:
@@ -94,6 +74,11 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+def _status(error: EmoprobeError) -> int:
+    full = isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL
+    return 2 if isinstance(error, InputError | WeightsError) and not full else 1
 
 
 def _stopped(stopped: stopping.Stopped) -> int:

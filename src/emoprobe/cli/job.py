@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
-from emoprobe.cli.entry import run_or_exit
+from emoprobe.cli.entry import exit_status, run_or_exit
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.system import masking
-from emoprobe.system.processes import own_processes
+from emoprobe.system.masking import mask_logs
+from emoprobe.system.processes import beginning, own_processes
 
 
-def run_job(run: Callable[..., object], config: DictConfig, *arguments: object) -> None:
-    """Call a recipe as a job of probe.py or train.py; see `emoprobe.cli.entry.run_or_exit` for how it ends."""
+def run_hydra(main: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Call what ``hydra.main`` has made on a command line; returns the exit status, see `emoprobe.cli.entry`.
+
+    Hydra's own refusals end in one line too: Hydra would print secrets in them.
+    """
+    mask_logs()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+    given = sys.argv
+    sys.argv = [given[0], *arguments]  # where Hydra reads them
+    try:
+        return exit_status(_compose_and_run, main)
+    finally:
+        sys.argv = given
+
+
+def _compose_and_run(main: Callable[[], object]) -> None:
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise InputError(f"the configuration is wrong: {said}") from error
+
+
+def run_job(verb: str, run: Callable[..., object], config: DictConfig, *arguments: object) -> None:
+    """Call a recipe as a job of a verb; see `emoprobe.cli.entry.run_or_exit` for how it ends."""
 
     def job() -> None:
-        with one_job(config):
+        with one_job(verb, config):
             try:
                 run(config, *arguments)
             except Exception as error:
@@ -33,31 +63,26 @@ def run_job(run: Callable[..., object], config: DictConfig, *arguments: object) 
 
 
 @contextmanager
-def one_job(config: DictConfig) -> Iterator[None]:
-    """What surrounds a job of probe.py or train.py.
+def one_job(verb: str, config: DictConfig) -> Iterator[None]:
+    """What surrounds a job.
 
     Raises:
         InputError: The run folder's name would show a secret.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
     hydra = HydraConfig.get()
     swept = hydra.mode == RunMode.MULTIRUN
     _hide_secrets(config, hydra, swept)
-    command = sys.argv
+    own = sys.argv[1:]
     if swept:
-        command = [command[0], *_own_command(hydra)]
+        own = _own_arguments(hydra)
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir  # where Lightning tells the other processes to write
-    with own_processes(command):
+    with own_processes([*beginning(verb), *own]):
         yield
 
 
-def _own_command(hydra: DictConfig) -> list[str]:
+def _own_arguments(hydra: DictConfig) -> list[str]:
     """The command line of this job alone: Lightning repeats the present one for each further process."""
-    from hydra._internal.utils import get_args_parser
-
     given = get_args_parser().parse_args(sys.argv[1:])
     flags = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
     own = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
@@ -68,8 +93,6 @@ def _own_command(hydra: DictConfig) -> list[str]:
 
 
 def _has_secrets() -> bool:
-    from hydra.core.hydra_config import HydraConfig
-
     return any(masking.mask_override(override) != override for override in HydraConfig.get().overrides.task)
 
 

@@ -1,30 +1,23 @@
-"""Write the report of a run or of a whole sweep: one offline page, leaderboards, figures for print.
-
-Command: ``python -m emoprobe report RUN_OR_SWEEP_DIR... -o report/``.
-"""
+"""``emoprobe report``: runs and sweeps as one offline page, with leaderboards and figures for print."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from emoprobe.cli.arguments import make_parser
 from emoprobe.cli.entry import command
 
-PAGE_FILE = "index.html"
-LEADERBOARD = "leaderboard"
-FIGURES = "figures"
 
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe report``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe report",
-        description="Write index.html (one file, offline), leaderboard.csv, .md and .tex, and figures of finished "
-        "runs. Runs that differ in labels, corpus, soft labels, split or evaluated utterances are kept apart.",
-        epilog="Examples: python -m emoprobe report outputs/RUN -o report; "
-        "python -m emoprobe report multirun/2026-01-01/12-00-00 -o report --audio embed 40",
+@command
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    parser = make_parser(
+        "report",
+        "Write index.html (one file, offline), leaderboard.csv, .md and .tex, and figures of finished runs. Runs that "
+        "differ in labels, corpus, soft labels, split or evaluated utterances are kept apart.",
+        "outputs/RUN -o report",
+        "multirun/2026-01-01/12-00-00 -o report --audio embed 40",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folder, or a folder that holds some")
     parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="where to write (default: report)")
@@ -53,87 +46,18 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --audio: {' '.join(how)!r} is none of: link, embed N, none")
     if parsed.cells < 0:
         parser.error("argument --cells: a number of at least 0 is needed")
-    return parsed
 
+    from emoprobe.report.write import write_report
 
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    report(parsed)
-    return 0
-
-
-def report(parsed: argparse.Namespace) -> Path:
-    """Collect, write, and say what was read; returns the page.
-
-    Args:
-        parsed: `parse_arguments`.
-
-    Raises:
-        InputError: Nothing usable was found, a metric is unknown, or the output cannot be written.
-    """
-    from emoprobe.errors import InputError
-    from emoprobe.report import leaderboard
-    from emoprobe.report.collect import collect
-    from emoprobe.report.page import PageOptions, build_page, default_title
-    from emoprobe.system.output import write_text
-
-    found = collect(parsed.folders)
-    for group in found.groups:
-        if parsed.metric not in group.definitions:
-            raise InputError(
-                f"the runs of {group.name} state no metric {parsed.metric!r}",
-                field="--metric",
-                remedy=f"Choose from {', '.join(group.definitions)}.",
-            )
-    for group in found.groups:
-        readouts = sum(entry.row["kind"] == "readout" for entry in group.entries)
-        counts = f"{_count(len(group.runs), 'run')}, {_count(readouts, 'readout')}"
-        print(f"Group    {group.name}: {counts}; {leaderboard.describe(group)[0]}")
-        for difference in group.differs:
-            print(f"           {difference}")
-        if group.conflicts:
-            print(f"           defined differently by its runs, left out: {', '.join(group.conflicts)}")
-    for name, problems in (("Missing", found.missing), ("Left out", found.left_out)):
-        for problem in problems:
-            job = f" [{' '.join(problem.job)}]" if problem.job else ""
-            print(f"{name:<9}{problem.folder}: {problem.reason}{job}")
-    how = parsed.audio[0]
-    options = PageOptions(
-        parsed.title or default_title(found.groups),
+    write_report(
+        parsed.folders,
+        parsed.output,
         metric=parsed.metric,
+        audio=how[0],
+        clips=int(how[1]) if how[0] == "embed" else 0,
         cells=parsed.cells,
-        audio=how,
-        clips=int(parsed.audio[1]) if how == "embed" else 0,
+        intervals=parsed.intervals,
+        figures=not parsed.no_figures,
+        title=parsed.title,
     )
-    page, notes = build_page(found, options, parsed.output)
-    for note in notes:
-        print(f"Note     {note}")
-    try:
-        parsed.output.mkdir(parents=True, exist_ok=True)
-        file = parsed.output / PAGE_FILE
-        write_text(page, file)
-        leaderboard.write_csv(found.groups, parsed.output / f"{LEADERBOARD}.csv")
-        for suffix, write in (("md", leaderboard.markdown), ("tex", leaderboard.latex)):
-            text = write(found.groups, parsed.metric, intervals=parsed.intervals)
-            write_text(text, parsed.output / f"{LEADERBOARD}.{suffix}")
-        figures = []
-        if not parsed.no_figures:
-            for group in found.groups:
-                figures += leaderboard.save_figures(group, parsed.metric, parsed.output / FIGURES)
-    except OSError as error:
-        raise InputError(
-            f"the report cannot be written: {error.strerror or error}", file=parsed.output, remedy="Choose another -o."
-        ) from error
-    print(f"Written  {file} ({file.stat().st_size / 2**20:.1f} MiB), {LEADERBOARD}.csv, .md, .tex", end="")
-    print(f", {FIGURES}/ ({len(figures)} files)" if figures else "")
-    return file
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 0

@@ -179,7 +179,7 @@ def _check_counted(utterance: Utterance, policy: SoftLabelPolicy) -> None:
         row=utterance.row,
         field=f"{_POLICY}.{next(iter(utterance.counted))}",
         remedy=f"Take them as they are, {' '.join(f'{_POLICY}.{option}' for option in options)}, or read the single "
-        "ratings (see the card: python -m emoprobe data card NAME).",
+        "ratings (see the card: emoprobe data card NAME).",
     )
 
 

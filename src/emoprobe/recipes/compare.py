@@ -1,22 +1,15 @@
-"""Paired tests between readouts of one or several runs, on the utterances they share.
-
-Command: ``python -m emoprobe compare RUN... [--cells KEY=VALUE,...]``.
-"""
+"""Paired tests between readouts of one or several runs, on the utterances they share."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
 from emoprobe.run.cell import KEYS, saw_its_votes
-from emoprobe.system.output import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,41 +18,6 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 40
 SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, and comes last"
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe compare``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe compare",
-        description="Paired permutation tests between all readouts of the given runs, exchanging whole speakers, with "
-        "p-values adjusted for all comparisons (Holm), 95 % intervals and effect sizes.",
-        epilog="Example: python -m emoprobe compare RUN_A RUN_B --cells calibration=none",
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of the same corpus and labels")
-    parser.add_argument(
-        "--cells",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE,...",
-        help="keep cells of this model, prompt, readout, variant or calibration; several times for a choice of them",
-    )
-    parser.add_argument("--metric", default="js_divergence", help="what is compared (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=2000, help="exchanges and resamples (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
-    return parser.parse_args(arguments)
-
-
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    frame = compare_runs(parsed.runs, parsed.cells, parsed.metric, resamples=parsed.resamples)
-    print_comparisons(frame, parsed.metric)
-    if parsed.output is not None:
-        parsed.output.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(frame, parsed.output)
-        print(f"Written: {parsed.output}")
-    return 0
 
 
 def compare_runs(
@@ -253,7 +211,3 @@ def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
 def _shown(value: float, form: str) -> str:
     """A number in a format; ``-`` where there is none."""
     return "-" if math.isnan(value) else f"{value:{form}}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,28 +1,11 @@
-"""``python -m emoprobe export``: LoRA adapters merged into their base model, as an ordinary transformers checkpoint."""
+"""LoRA adapters merged into their base model, as an ordinary transformers checkpoint."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe export``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe export",
-        description="Merge the adapters of a trained bundle into its base model and save the result as an ordinary "
-        "transformers checkpoint, which model.path=FOLDER loads.",
-        epilog="Example: python -m emoprobe export RUN_DIR/head_fold0 FOLDER model=whisper_base",
-    )
-    parser.add_argument("bundle", type=Path, help="head folder of a train.py run with head=lora")
-    parser.add_argument("folder", type=Path, help="new folder of the checkpoint")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides of the groups model and labels, as for train.py")
-    return parser.parse_args(arguments)
 
 
 def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
@@ -41,7 +24,7 @@ def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
             f"{bundle.facts['head']['name']} stands beside its model and cannot be merged into it",
             file=bundle_path,
             field="bundle",
-            remedy="Use it with probe.py head=bundle; only head=lora changes the model itself.",
+            remedy="Use it with emoprobe probe head=bundle; only head=lora changes the model itself.",
         )
     if len(bundle.weights) > 1:
         raise InputError(
@@ -62,15 +45,3 @@ def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
     method.merge().save_pretrained(folder)
     sfm.save_processor(folder)
     return folder
-
-
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    print(f"wrote {export(parsed.bundle, parsed.folder, parsed.overrides)}; load it with model.path={parsed.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,5 @@
 """Late fusion of two runs: one distribution per utterance out of those of two cells, with a weight fitted on votes.
 
-Command: ``python -m emoprobe fuse RUN_A RUN_B -o DIR``.
-
 The pool is logarithmic or linear (`emoprobe.beliefs.opinion_pool`), its weight fitted on utterances of other speakers
 than those it is applied to (`emoprobe.beliefs.crossfit.plan`). Of a trained head tested in folds, the distributions of
 those utterances come from heads that may have been trained on the utterance at hand, of which one weight carries next
@@ -10,14 +8,11 @@ to nothing.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
 from emoprobe.options import OneOf, ShareBelowOne, valid
 
@@ -31,57 +26,6 @@ if TYPE_CHECKING:
 
 READOUT = "fusion"
 PREDICTIONS_FILE = "predictions.parquet"
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe fuse``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe fuse",
-        description="Fuse the distributions of two runs on the utterances they share, with a weight fitted on the "
-        "development part's votes, or else on other speakers' votes, and write the result as a run folder.",
-        epilog="Example: python -m emoprobe fuse RUN_A RUN_B -o DIR --cell-b readout=label_likelihood,calibration=none",
-    )
-    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="folder of a run, or of an analysis inside one")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="the other, of the same corpus and label set")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder of the result")
-    for name in "ab":
-        parser.add_argument(
-            f"--cell-{name}",
-            default="",
-            metavar="KEY=VALUE,...",
-            help=f"which cell of RUN_{name.upper()}: model, prompt, readout, variant, calibration, as far as needed",
-        )
-    parser.add_argument(
-        "--pool",
-        choices=("geometric", "arithmetic"),
-        default="geometric",
-        help="how they are fused (default: %(default)s)",
-    )
-    parser.add_argument("--folds", type=int, default=5, help="folds of speakers without a development part")
-    parser.add_argument("--seed", type=int, default=0, help="which speakers go together")
-    parser.add_argument(
-        "--floor",
-        type=float,
-        default=0.01,
-        help="share of the uniform distribution in distributions with a probability of zero (default: %(default)s)",
-    )
-    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
-    return parser.parse_args(arguments)
-
-
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    fuse_runs(
-        parsed.run_a,
-        parsed.run_b,
-        parsed.output,
-        cells=(parsed.cell_a, parsed.cell_b),
-        figures=not parsed.no_figures,
-        **{name: getattr(parsed, name) for name in ("pool", "folds", "seed", "floor")},
-    )
-    return 0
 
 
 # -- what a run gives --------------------------------------------------------------------------------------------------
@@ -155,7 +99,7 @@ def read_source(folder: Path, choice: str, option: str) -> Source:
         raise InputError(
             f"the folder holds no readable {RUN_FILE}, {UTTERANCES_FILE} and {PREDICTIONS_FILE}: {error}",
             file=folder,
-            remedy="Give the output folder of probe.py, train.py or emoprobe.recipes.fuse, or an analysis inside one.",
+            remedy="Give the folder of a run of emoprobe probe, train or fuse, or an analysis inside one.",
         ) from error
     return Source(folder, record, utterances, predictions, keys)
 
@@ -404,7 +348,3 @@ def _parents(
     marked = [replace(s, keys=s.keys | {"prompt": f"{s.keys['prompt']} [{n}]"}) for s, n in ((a, "A"), (b, "B"))]
     named = [new if alike or old.keys == fused else old for old, new in zip((a, b), marked, strict=True)]
     return list(zip(named, logs, strict=True))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,15 @@
 """What the means of a run hide: strata, groups of speakers, prompts, text against tokens, missed mixtures.
 
-Command: ``python -m emoprobe judge RUN_DIR``. It needs no model; tables and figures go to ``RUN_DIR/judgement``.
+It needs no model; tables and figures go to ``RUN_DIR/judgement``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
 from emoprobe.system.output import write_csv
 
@@ -41,36 +38,6 @@ TEXTS = (
 """Columns of the tables that hold names, whatever they look like."""
 MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
 ENSEMBLE_METRICS = ("js_divergence", "bhattacharyya", "r2_within_clip", "brier", "vote_nll", "wa", "uar")
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of ``python -m emoprobe judge``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emoprobe judge",
-        description="Tables and figures of a run by stratum, by group of speakers, across prompts, and between the "
-        "text and token channels.",
-        epilog="Example: python -m emoprobe judge RUN_DIR --facts gender age acted_emotion",
-    )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, or of an analysis inside one")
-    parser.add_argument("--facts", nargs="*", help="facts of speakers or clips to compare by (default: gender age)")
-    parser.add_argument("--resamples", type=int, default=1000, help="of speakers, for intervals (default: %(default)s)")
-    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
-    parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
-    return parser.parse_args(arguments)
-
-
-@command()
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parsed = parse_arguments(arguments)
-    judge(
-        parsed.run,
-        parsed.output,
-        facts=parsed.facts,
-        resamples=parsed.resamples,
-        figures=not parsed.no_figures,
-    )
-    return 0
 
 
 def judge(
@@ -112,7 +79,7 @@ def judge(
         raise InputError(
             f"the folder holds no readable {RUN_FILE}, {UTTERANCES_FILE} and predictions.parquet: {error}",
             file=run,
-            remedy="Give the output folder of probe.py or train.py, or an analysis inside one.",
+            remedy="Give the folder of a run of emoprobe probe or train, or an analysis inside one.",
         ) from error
     integrity.check_predictions(run, record, predictions)
     known = _known_facts(utterances)
@@ -207,7 +174,3 @@ def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
         sizes = {"num_utterances": int(kept.sum()), "num_failed": int((~kept).sum())}
         rows.append(cell.head | sizes | {name: found.get(name) for name in ENSEMBLE_METRICS})
     return pd.DataFrame(rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -199,9 +199,9 @@ def _run(config: DictConfig) -> Path:
             )
     print_results(analysis, record, folder, figures)
     if settings["report"]:
-        from emoprobe.cli.report import parse_arguments, report
+        from emoprobe.report.write import write_report
 
-        report(parse_arguments([str(folder), "-o", str(folder / "report"), "--audio", "embed", "40"]))
+        write_report([folder], folder / "report", audio="embed", clips=40)
     return folder
 
 

@@ -20,10 +20,10 @@ from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
 from emoprobe.run.folder import read_run, subtitle, utterances_frame
-from emoprobe.settings import PROJECT, build, compose, plain
+from emoprobe.settings import build, compose, plain
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
-from emoprobe.system.processes import own_processes
+from emoprobe.system.processes import beginning, own_processes
 from emoprobe.training.resume import TRAINING_FILE
 
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
@@ -35,7 +35,7 @@ def run(config: DictConfig, overrides: Sequence[str]) -> Path:
     """Run every part, then write and print the comparison; returns the folder.
 
     Args:
-        config: The composed configuration of train.py with its ``compare`` section.
+        config: The composed configuration of emoprobe train with its ``compare`` section.
         overrides: The command line, which every part is given too.
     """
     settings = plain(config)
@@ -108,7 +108,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
     if (folder / TRAINING_FILE).exists():
         own.append(f"ckpt={folder}")
     run = probing.run if kind == "probe" else recipe.run
-    with own_processes([str(PROJECT / f"{kind}.py"), *own]):
+    with own_processes([*beginning(kind), *own]):
         return run(compose(own, kind))
 
 

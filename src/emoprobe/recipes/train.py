@@ -159,7 +159,7 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")
-    print("  head_fold*/          what was trained; python probe.py head=bundle head.path=FOLDER reads it elsewhere")
+    print("  head_fold*/          what was trained; emoprobe probe head=bundle head.path=FOLDER reads it elsewhere")
     return folder
 
 

@@ -110,7 +110,7 @@ def _unfinished(place: Path) -> str | None:
     if parts:
         return f"interrupted: {len(parts)} finished batches, no metrics; the same command into the same folder goes on"
     if (place / "scores.parquet").exists():
-        return f"scored but not analysed; python -m emoprobe analyse {place} does it"
+        return f"scored but not analysed; emoprobe analyse {place} does it"
     if (place / "training.json").exists():
         return "training was interrupted: no metrics; the same command with ckpt=last goes on"
     return "begun: no scores, no metrics" if (place / RUN_FILE).exists() else None

@@ -85,7 +85,7 @@ def print_results(analysis: Analysis, record: dict, folder: Path, figures: Seque
         print(f"Layers   {layers}")
     print("Results  " + str(folder))
     for name, what in (
-        (FILE_NAME, "raw scores; analyse again with python -m emoprobe analyse " + str(folder)),
+        (FILE_NAME, "raw scores; analyse again with emoprobe analyse " + str(folder)),
         ("predictions.parquet", "one distribution per utterance, prompt and readout, beside its target"),
         ("metrics.json", "all metrics, floors, provenance (metrics.csv for pandas)"),
         (SKIPPED_FILE, "utterances left out, and why"),

@@ -81,11 +81,11 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     from hydra.errors import HydraException
 
     from emoprobe.errors import InputError
-    from emoprobe.settings import PROJECT
+    from emoprobe.system.places import conf_folder
 
     try:
         # glob(*) asks the configuration folder what there is
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
             choices = {}
             for override in parser.parse_overrides(list(overrides)):

@@ -25,8 +25,8 @@ from emoprobe.labels import LabelSet
 from emoprobe.run import integrity
 from emoprobe.run.scores import read_scores
 from emoprobe.system.output import write_rows
+from emoprobe.system.places import checkout
 
-PROJECT = Path(__file__).resolve().parents[2]
 RUN_FILE, UTTERANCES_FILE, SKIPPED_FILE = "run.json", "utterances.parquet", "skipped.csv"
 LIBRARIES = (
     "emoprobe",
@@ -108,7 +108,10 @@ def versions() -> dict[str, str]:
 
 
 def _git_revision() -> str:
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    root = checkout()
+    if root is None:
+        return "unknown"
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -179,7 +182,7 @@ def read_run(folder: Path) -> tuple[Any, Any, dict]:
         raise InputError(
             f"the folder holds a score table but no readable {RUN_FILE} and {UTTERANCES_FILE}: {error}",
             file=folder,
-            remedy="Give the output folder of probe.py.",
+            remedy="Give the folder of a run of emoprobe probe.",
         ) from error
     integrity.check(folder, record, scores, utterances)
     return scores, utterances, record

@@ -6,9 +6,21 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 # What Lightning and torch tell the processes of one job about each other; the next job has others.
 OF_PROCESSES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+
+
+SCRIPTS = ("probe.py", "train.py")
+
+
+def beginning(verb: str) -> list[str]:
+    """The words before the arguments of a command of a verb, if it is begun in the way in which this process was."""
+    program = Path(sys.argv[0])
+    if program.name in SCRIPTS:
+        return [str(program.with_name(f"{verb}.py"))]
+    return [sys.argv[0], verb]
 
 
 @contextmanager

@@ -16,16 +16,16 @@ from emoprobe.training.method import score_rows
 
 
 def open_bundle(config: Mapping) -> Bundle:
-    """The bundle that a ``head`` config of probe.py names.
+    """The bundle that a ``head`` config of emoprobe probe names.
 
     Raises:
         InputError: The config names none, or it cannot be read.
     """
     if config.get("name") != "bundle":
         raise InputError(
-            f"probe.py trains nothing, and {config.get('name')!r} is a head to be trained",
+            f"emoprobe probe trains nothing, and {config.get('name')!r} is a head to be trained",
             field="head",
-            remedy="Use python train.py, then python probe.py head=bundle head.path=RUN_DIR/head_fold0.",
+            remedy="Use emoprobe train, then emoprobe probe head=bundle head.path=RUN_DIR/head_fold0.",
         )
     if config["seen"] not in ("leave_out", "evaluate"):
         raise InputError(f"unknown rule {config['seen']!r}", field="head.seen", remedy="Use leave_out or evaluate.")

@@ -57,8 +57,8 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
                 "this further process finds no training run that has started it",
                 file=folder,
                 field="trainer.devices",
-                remedy="Start train.py once, not with torchrun: it starts its processes itself, with trainer.devices=N "
-                "trainer.strategy=ddp.",
+                remedy="Start emoprobe train once, not with torchrun: it starts its processes itself, with "
+                "trainer.devices=N trainer.strategy=ddp.",
             )
         found = json.loads(file.read_text(encoding="utf-8"))["resumed_from"]
         return None if found is None else Path(found)

@@ -48,7 +48,7 @@ def check_hearing(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
     if max(effects["silence"], effects["noise"]) < DEAF:
         raise EmoprobeError(
             f"{sfm.name} does not hear: its scores of a clip, of silence and of noise differ by less than {DEAF:g} "
-            "nats. The sound is lost on its way into it; python -m emoprobe doctor with the same model tells more."
+            "nats. The sound is lost on its way into it; emoprobe doctor with the same model tells more."
         )
 
 
@@ -67,5 +67,5 @@ def check_reading(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
     if not gap <= ROUNDING.get(sfm.dtype, COARSE_ROUNDING):
         raise EmoprobeError(
             f"{sfm.name} is not read rightly: its scores differ by {gap:.2g} nats from its own forward pass. "
-            "python -m emoprobe doctor with the same model tells more."
+            "emoprobe doctor with the same model tells more."
         )

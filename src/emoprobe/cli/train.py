@@ -1,0 +1,30 @@
+"""``emoprobe train``: a head on the frozen model, or adapters in it, with soft labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from emoprobe.cli.job import run_hydra, run_job
+from emoprobe.system.places import conf_folder
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    return run_hydra(job, arguments)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
+def job(config: DictConfig) -> None:
+    """One run or one comparison, alone or of a sweep."""
+    if config.compare is not None:
+        from emoprobe.recipes import study
+
+        run_job("train", study.run, config, list(HydraConfig.get().overrides.task))
+    else:
+        from emoprobe.recipes import train
+
+        run_job("train", train.run, config)

@@ -31,15 +31,16 @@ RECORD = "made.json"
 """What `make` says of itself in its output folder: the folders that its results may name, and how long it took."""
 CACHE, LOGS, MODELS = "cache", "logs", "models"
 COMPARED = ("*.parquet", "*.csv", "metrics.json", "head.json", "*.safetensors")
+OF_CODE = {"git": "revision of the code", "emoprobe": "version of the code"}
 KEYS = {
-    "metrics.json": {
-        "git": "revision of the code",
-        "emoprobe": "version of the code",
+    "metrics.json": OF_CODE
+    | {
         "speed": "clips per second and memory",
         "scores.parquet": "checksum over the version of the code too; the table itself is compared",
         "utterances.parquet": "checksum over absolute paths too; the table itself is compared",
     },
-    "head.json": {
+    "head.json": OF_CODE
+    | {
         "settings": "checksum over the model's folder and the names of modules too; weights and facts are compared",
         "sha256": "checksum over settings too",
     },
@@ -426,7 +427,7 @@ def read_parquet(file: Path) -> dict[str, list]:
     columns = {field.name: (f"{field.name} ({field.type})", table[field.name].to_pylist()) for field in table.schema}
     if "library_versions" in columns:
         name, texts = columns["library_versions"]
-        values = [without_keys(json.loads(text), KEYS["metrics.json"]) for text in texts]
+        values = [without_keys(json.loads(text), OF_CODE) for text in texts]
         columns["library_versions"] = (name, values)
     return dict(columns[name] for name in columns if name not in COLUMNS)
 

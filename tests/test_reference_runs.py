@@ -43,7 +43,8 @@ def write(out: Path, checkout: str, number: int) -> Path:
     seals = {"scores.parquet": number, "predictions.parquet": {"sha256": "same"}}
     metrics = {"run": run | {"files": seals}, "rows": [{"js": 0.1 + 0.2, "n": 3}, {"js": None}]}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "head_fold0" / "head.json").write_text(json.dumps({"settings": number, "sha256": number, "clips": "x"}))
+    head = {"settings": number, "sha256": number, "clips": "x", "versions": run["versions"]}
+    (folder / "head_fold0" / "head.json").write_text(json.dumps(head))
     (folder / "head_fold0" / "head.safetensors").write_bytes(b"weights")
     (folder / "tests.csv").write_text(f"a,difference\n{out}/probe,0.30000000000000004\n")
     (folder / "skipped.csv").write_text(f"utterance_id,file\na,{checkout}/manifest.csv\n")

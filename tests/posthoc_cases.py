@@ -7,7 +7,12 @@ from scipy.special import log_softmax, rel_entr
 
 from emoprobe.beliefs import posthoc
 
-KINDS = tuple(posthoc.FITS)
+FITS = {
+    "temperature": posthoc.temperature_scaling,
+    "vector": posthoc.vector_scaling,
+    "matrix": posthoc.matrix_scaling,
+}
+KINDS = tuple(FITS)
 
 
 def kl(target, log_q) -> float:

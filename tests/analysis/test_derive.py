@@ -13,13 +13,17 @@ from scipy.special import logsumexp, softmax
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions
-from emoprobe.beliefs import calibration
-from emoprobe.beliefs.calibration import Calibration
-from emoprobe.beliefs.distributions import AVERAGED_LOGITS
+from emoprobe.beliefs.calibrations import prior_matching
+from emoprobe.beliefs.calibrations.contextual import Contextual
+from emoprobe.beliefs.calibrations.none import Uncalibrated
+from emoprobe.beliefs.calibrations.pmi import Pmi
+from emoprobe.beliefs.calibrations.prior_matching import PriorMatching
 from emoprobe.labels import LabelSet
+from emoprobe.readout.averaged_logits import AveragedLogitsOptions
+from emoprobe.readout.sampled_text import SampledTextOptions
 from emoprobe.report import tables
 from emoprobe.report.results import print_results, write_results
-from emoprobe.run.scores import SCHEMA
+from emoprobe.run.scores import schema
 
 FORMS = {
     "angry": {"adjective": ["angry"], "noun": ["anger"]},
@@ -30,13 +34,13 @@ LABELS = LabelSet("three", ("angry", "happy", "sad"), FORMS, {"fury": "angry"})
 FORM_LABELS = ["angry", "happy", "sad", "sad"]
 IDS = ["u0", "u1", "u2", "u3"]
 P = [f"p_{label}" for label in LABELS.labels]
-NONE, SILENCE = Calibration("none"), Calibration("contextual_silence", "contextual", "silence")
+NONE, SILENCE = Uncalibrated(), Contextual("contextual_silence", "silence")
 CALIBRATIONS = [
     NONE,
     SILENCE,
-    Calibration("pmi", "pmi", "no_audio"),
-    Calibration("batch", "prior_matching", prior="uniform"),
-    Calibration("training_prior", "prior_matching", prior="votes"),
+    Pmi("pmi", "no_audio"),
+    PriorMatching("batch", "uniform"),
+    PriorMatching("training_prior", "votes"),
 ]
 VOTES = np.array([[3, 1, 0], [0, 2, 2], [1, 1, 1], [0, 0, 5]])
 
@@ -78,7 +82,7 @@ def likelihood_rows(prompt: str, scores, readout: str = "label_likelihood") -> l
 
 
 def run(rows: list[dict], calibrations=(NONE,), **options):
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=schema())
     return analyse(table, utterances(), LABELS, AnalysisOptions(calibrations, **options))
 
 
@@ -167,7 +171,7 @@ def test_names_of_more_than_a_hundred_layers_sort_as_the_layers_do():
 
 
 def test_a_cell_that_no_constants_match_to_a_prior_fails_alone(monkeypatch):
-    monkeypatch.setattr(calibration, "prior_matching", partial(calibration.prior_matching, max_steps=1))
+    monkeypatch.setattr(prior_matching, "prior_matching", partial(prior_matching.prior_matching, max_steps=1))
     analysis = run(likelihood_rows("p", random_scores(4, 2), "layerwise"), CALIBRATIONS)
     for line in (row for row in analysis.rows if row["kind"] == "readout"):
         failed = line["calibration"] in ("batch", "training_prior")
@@ -194,7 +198,9 @@ def test_sampled_answers_become_one_cell_that_is_never_calibrated():
     assert (analysis.rows[0]["num_utterances"], analysis.rows[0]["num_failed"]) == (2, 2)
     assert analysis.rows[0]["mean_share_parsed"] == pytest.approx(0.375)
     assert "drawn answers that state a distribution: 38% to 38%" in tables.footnote(analysis.rows)
-    strict = run(rows_of("p", "sampled_text", "sampled_texts", texts), min_parsed=0.75)
+    strict = run(
+        rows_of("p", "sampled_text", "sampled_texts", texts), readouts={"sampled_text": SampledTextOptions(0.75)}
+    )
     assert cell(strict)["status"].tolist() == ["ok", "too_few_parsed", "refused", "refused"]
     assert (strict.rows[0]["num_utterances"], strict.rows[0]["num_failed"]) == (1, 3)
 
@@ -310,8 +316,8 @@ def test_every_layer_and_reading_has_its_mean_over_orders():
         rows += likelihood_rows(f"p@{i}", random_scores(i, 2), "layerwise")
         averaged = rows_of(f"p@{i}", "averaged_logits", "kept_logits", [values] * 4)
         rows += [line | logits for line in averaged]
-    readings = {"raw_logit_ratio": AVERAGED_LOGITS["raw_logit_ratio"]}
-    analysis = run(rows, [NONE, Calibration("batch", "prior_matching", prior="uniform")], averaged_logits=readings)
+    readings = {"averaged_logits": AveragedLogitsOptions(("raw_logit_ratio",))}
+    analysis = run(rows, [NONE, PriorMatching("batch", "uniform")], readouts=readings)
     assert names_of(analysis, "variant", prompt="p@mean(2)") == ["layer_00", "layer_01", "raw_logit_ratio"]
     for variant in ("layer_00", "layer_01"):
         for name in ("none", "batch"):

@@ -11,9 +11,9 @@ import pytest
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows, ratings_of_frame
-from emoprobe.analysis.targets import Targets
 from emoprobe.beliefs.belief import Belief
 from emoprobe.beliefs.distributions import Distributions
+from emoprobe.beliefs.targets import Targets
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.run.cell import Cell

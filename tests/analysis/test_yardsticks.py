@@ -11,9 +11,9 @@ from scipy.spatial.distance import jensenshannon
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows
-from emoprobe.analysis.targets import Targets
 from emoprobe.beliefs.belief import Belief
 from emoprobe.beliefs.distributions import Distributions
+from emoprobe.beliefs.targets import Targets
 from emoprobe.metrics.ceiling import human_ceiling
 from emoprobe.metrics.resampling import draw_clusters
 from emoprobe.report.tables import metrics_frame

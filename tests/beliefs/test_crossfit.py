@@ -8,19 +8,25 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from posthoc_cases import KINDS, clips, kl
+from posthoc_cases import FITS, KINDS, clips, kl
 from scipy.special import log_softmax
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs import posthoc
-from emoprobe.beliefs.calibration import Calibration
+from emoprobe.beliefs.calibrations.base import CALIBRATIONS
+from emoprobe.beliefs.calibrations.scaling import cross_fitted
+from emoprobe.beliefs.calibrations.vector import Vector
 from emoprobe.beliefs.crossfit import NOT_FITTED, plan
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import make_options
-from emoprobe.run.scores import SCHEMA
+from emoprobe.run.scores import schema
 from emoprobe.settings import compose
+
+
+def calibrate(kind, log_probs, target, whose, ids):
+    return cross_fitted(CALIBRATIONS[kind](kind).fit, log_probs, target, whose, ids)
 
 
 def ids_of(number):
@@ -97,10 +103,10 @@ def test_cross_fitting_is_fitting_on_the_other_folds_by_hand(kind):
     log_probs, target = clips(number=90)
     speakers = [f"s{i % 9}" for i in range(90)]
     whose = plan(ids_of(90), speakers, [None] * 90, folds=3)
-    found, missing = posthoc.calibrate(kind, log_probs, target, whose, ids_of(90))
+    found, missing = calibrate(kind, log_probs, target, whose, ids_of(90))
     assert not missing.any()
     for part in whose.parts:
-        fitted = posthoc.FITS[kind](log_probs[~part.apply], target[~part.apply])
+        fitted = FITS[kind](log_probs[~part.apply], target[~part.apply])
         np.testing.assert_allclose(found[part.apply], posthoc.apply(fitted, log_probs[part.apply]), atol=1e-12)
 
 
@@ -109,10 +115,10 @@ def test_own_votes_do_not_change_a_clips_distribution(kind):
     log_probs, target = clips(number=60)
     speakers = np.array([f"s{i % 6}" for i in range(60)])
     whose = plan(ids_of(60), speakers, [None] * 60)
-    first, _ = posthoc.calibrate(kind, log_probs, target, whose, ids_of(60))
+    first, _ = calibrate(kind, log_probs, target, whose, ids_of(60))
     mine = speakers == "s2"
     turned = np.where(mine[:, None], np.roll(target, 1, axis=1), target)
-    second, _ = posthoc.calibrate(kind, log_probs, turned, whose, ids_of(60))
+    second, _ = calibrate(kind, log_probs, turned, whose, ids_of(60))
     np.testing.assert_array_equal(first[mine], second[mine])
     assert np.abs(first[~mine] - second[~mine]).max() > 1e-3
 
@@ -125,9 +131,9 @@ def test_the_order_of_clips_changes_nothing_at_all(kind):
     splits = np.array(["development"] * 30 + ["test"] * 40)
     order = np.random.default_rng(0).permutation(70)
     for parts in (splits, np.full(70, None)):
-        first, _ = posthoc.calibrate(kind, log_probs, target, plan(ids, speakers, parts), ids)
+        first, _ = calibrate(kind, log_probs, target, plan(ids, speakers, parts), ids)
         whose = plan(ids[order], speakers[order], parts[order])
-        second, _ = posthoc.calibrate(kind, log_probs[order], target[order], whose, ids[order])
+        second, _ = calibrate(kind, log_probs[order], target[order], whose, ids[order])
         np.testing.assert_array_equal(first[order], second)
 
 
@@ -136,7 +142,7 @@ def test_clips_without_enough_others_have_no_parameters():
     log_probs[0] = np.nan
     speakers = ["a"] * 15 + ["b"] * 5  # a's parameters would come from the five clips of b
     whose = plan(ids_of(20), speakers, [None] * 20)
-    found, missing = posthoc.calibrate("temperature", log_probs, target, whose, ids_of(20))
+    found, missing = calibrate("temperature", log_probs, target, whose, ids_of(20))
     np.testing.assert_array_equal(missing, [False] + [True] * 14 + [False] * 5)
     assert np.isfinite(found[15:]).all()
     assert np.isnan(found[:15]).all()
@@ -167,7 +173,7 @@ def make_run(number=60, split=None, speakers=10):
         text = LABELS.labels[log.argmax()] if name != "u0003" else "I cannot tell."
         rows.append(shared | {"utterance_id": name, "readout": "generated_text", "generated_text": text})
         rows[-1] |= {"answer_format": "single_word", "finished": True}
-    return pa.Table.from_pylist(rows, schema=SCHEMA), frame, log_probs, target
+    return pa.Table.from_pylist(rows, schema=schema()), frame, log_probs, target
 
 
 def options(*names):
@@ -189,7 +195,7 @@ def test_every_readout_gets_a_row_per_scaling_that_says_whose_votes_it_knows():
         row = rows["label_likelihood", name]
         assert row["fitted_on"] == "other speakers' votes (5 folds)"
         assert (row["num_utterances"], row["num_failed"], row["statuses"]) == (60, 0, {"ok": 60})
-        expected, _ = posthoc.calibrate(kind, log_probs, target, whose, ids_of(60))
+        expected, _ = calibrate(kind, log_probs, target, whose, ids_of(60))
         cell = found.predictions.query("readout == 'label_likelihood' and calibration == @name")
         np.testing.assert_allclose(cell[P], np.exp(expected), atol=1e-10)
         assert row["metrics"]["kl_target_pred"] == pytest.approx(kl(target, expected), rel=1e-8)
@@ -210,7 +216,7 @@ def test_a_development_part_lends_its_parameters_and_is_itself_cross_fitted():
         cell = found[found["calibration"] == name]
         assert set(cell["fitted_on"]) == {"other speakers' development votes"}
         assert set(cell["status"]) == {"ok"}
-        fitted = posthoc.FITS[kind](log_probs[:30], target[:30])
+        fitted = FITS[kind](log_probs[:30], target[:30])
         np.testing.assert_allclose(cell[P][30:], np.exp(posthoc.apply(fitted, log_probs[30:])), atol=1e-10)
         assert np.abs(cell[P][:30] - np.exp(posthoc.apply(fitted, log_probs[:30]))).to_numpy().max() > 1e-4
 
@@ -238,4 +244,4 @@ def test_an_analysis_does_not_depend_on_the_order_of_its_utterances():
 def test_wrong_options_of_a_scaling_are_named():
     for name, value in (("l2", -1.0), ("floor", 1.0), ("folds", 1), ("seed", -1)):
         with pytest.raises(InputError, match=rf"calibration\.mine\.{name}"):
-            Calibration("mine", "vector", **{name: value})
+            Vector("mine", **{name: value})

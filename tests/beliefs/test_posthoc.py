@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from posthoc_cases import KINDS, clips, kl
+from posthoc_cases import FITS, KINDS, clips, kl
 from scipy.optimize import approx_fprime, minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from emoprobe.beliefs import posthoc
-from emoprobe.beliefs.calibration import prior_matching
+from emoprobe.beliefs.calibrations.prior_matching import prior_matching
 from emoprobe.errors import EmoprobeError, InputError
 
 NO_PENALTY = {"temperature": {"l2": 0.0}, "vector": {"l2": 0.0, "scale_l2": 0.0}}
@@ -17,7 +17,7 @@ NO_PENALTY["matrix"] = NO_PENALTY["vector"]
 
 
 def calibrated(kind, log_probs, target, **options):
-    return posthoc.apply(posthoc.FITS[kind](log_probs, target, **options), log_probs)
+    return posthoc.apply(FITS[kind](log_probs, target, **options), log_probs)
 
 
 # -- the fits ----------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_temperature_is_that_of_a_bounded_search_and_of_scikit_learn(true):
 @pytest.mark.parametrize(("kind", "number"), [("temperature", 20_000), ("vector", 20_000), ("matrix", 60_000)])
 def test_data_from_the_model_itself_need_no_scaling(kind, number):
     log_probs, target = clips(number=number, sharpness=1.5, votes=20)
-    fitted = posthoc.FITS[kind](log_probs, target, **NO_PENALTY[kind])
+    fitted = FITS[kind](log_probs, target, **NO_PENALTY[kind])
     if kind == "temperature":
         assert fitted.temperature == pytest.approx(1, abs=0.01)
     np.testing.assert_allclose(np.exp(posthoc.apply(fitted, log_probs)), np.exp(log_probs), atol=0.01)
@@ -142,7 +142,7 @@ def test_no_other_optimiser_finds_less(kind, l2):
     def unpacked(x):
         return (np.diag(x[:3]) if kind == "vector" else x[:-3].reshape(3, 3)), x[-3:]
 
-    fitted = posthoc.FITS[kind](log_probs, target, l2=l2)
+    fitted = FITS[kind](log_probs, target, l2=l2)
     start = np.concatenate([np.ones(3) if kind == "vector" else np.eye(3).ravel(), np.zeros(3)])
     found = minimize(lambda x: value(*unpacked(x)), start, method="BFGS", options={"gtol": 1e-7})
     assert value(fitted.weight, fitted.bias) == pytest.approx(found.fun, abs=1e-7)
@@ -266,9 +266,9 @@ def test_clips_without_a_distribution_take_no_part_and_get_none(kind):
     log_probs, target = clips(number=60)
     gaps = log_probs.copy()
     gaps[::3] = np.nan
-    fitted = posthoc.FITS[kind](gaps, target)
+    fitted = FITS[kind](gaps, target)
     there = ~np.isnan(gaps).any(axis=1)
-    alone = posthoc.FITS[kind](log_probs[there], target[there])
+    alone = FITS[kind](log_probs[there], target[there])
     np.testing.assert_array_equal(fitted.weight, alone.weight)
     found = posthoc.apply(fitted, gaps)
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), ~there)
@@ -277,7 +277,7 @@ def test_clips_without_a_distribution_take_no_part_and_get_none(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_fitted_on_is_refused(kind):
-    fit = posthoc.FITS[kind]
+    fit = FITS[kind]
     log_probs, target = clips(number=8)
     fit(log_probs, target)
     gap = log_probs.copy()

@@ -49,7 +49,7 @@ import torch
 from emoprobe.analysis.derive import Analysis
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import human_side
-from emoprobe.analysis.targets import Targets
+from emoprobe.beliefs.targets import Targets
 from emoprobe.metrics import classes
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import bootstrap_intervals

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from emoprobe.run.completeness import IncompleteRunError, check_complete
-from emoprobe.run.scores import SCHEMA
+from emoprobe.run.scores import schema
 
 CELLS = [("p", "a"), ("p", "b"), ("q", "a"), ("q", "b")]
 NULLS = [("silence", 0), ("noise", 0), ("noise", 1)]
@@ -26,7 +26,7 @@ def rows(clips):
 
 
 def check(made, evaluated, skipped=(), cells=CELLS, nulls=NULLS):
-    return check_complete(pa.Table.from_pylist(made, schema=SCHEMA), evaluated, skipped, cells, nulls)
+    return check_complete(pa.Table.from_pylist(made, schema=schema()), evaluated, skipped, cells, nulls)
 
 
 def test_counts_that_close():

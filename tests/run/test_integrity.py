@@ -26,7 +26,7 @@ from emoprobe.recipes import probe as probing
 from emoprobe.report.results import write_results
 from emoprobe.run import integrity, sealing
 from emoprobe.run.folder import read_run, write_skipped
-from emoprobe.run.scores import SCHEMA
+from emoprobe.run.scores import schema
 from emoprobe.system.output import write_json
 
 LABELS = LabelSet(
@@ -90,7 +90,7 @@ def write_run(folder: Path, *, sealed: bool = True) -> Path:
     folder.mkdir(parents=True)
     frame = human()
     rows = score_rows(frame["utterance_id"])
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "scores.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), folder / "scores.parquet")
     frame.to_parquet(folder / "utterances.parquet", index=False)
     write_skipped([], folder / "skipped.csv")
     stated = record() | ({"files": sealing.seal(folder)} if sealed else {})
@@ -106,7 +106,7 @@ def run(tmp_path: Path) -> Path:
 def edit_scores(folder: Path, change) -> None:
     """Rewrite the score table after a change of its rows."""
     rows = pq.read_table(folder / "scores.parquet").to_pylist()
-    pq.write_table(pa.Table.from_pylist(change(rows) or rows, schema=SCHEMA), folder / "scores.parquet")
+    pq.write_table(pa.Table.from_pylist(change(rows) or rows, schema=schema()), folder / "scores.parquet")
 
 
 def edit_utterances(folder: Path, change) -> None:
@@ -290,10 +290,10 @@ def derive(folder: Path) -> None:
     """What probe.py derives at a run's end."""
     from emoprobe.analysis.derive import analyse as derived
     from emoprobe.analysis.options import AnalysisOptions
-    from emoprobe.beliefs.calibration import Calibration
+    from emoprobe.beliefs.calibrations.none import Uncalibrated
 
     scores, utterances, stated = read_run(folder)
-    analysis = derived(scores, utterances, LABELS, AnalysisOptions([Calibration("none")], resamples=0))
+    analysis = derived(scores, utterances, LABELS, AnalysisOptions([Uncalibrated()], resamples=0))
     write_results(folder, analysis, stated, figures=False)
 
 
@@ -417,7 +417,7 @@ def test_every_command_reads_what_was_not_edited(run, tmp_path, capsys):
 def test_it_is_fast():
     """A hundred thousand rows in seconds."""
     times, part = 400, score_rows([f"u{i}" for i in range(40)])
-    table = pa.concat_tables([pa.Table.from_pylist(part, schema=SCHEMA)] * times)
+    table = pa.concat_tables([pa.Table.from_pylist(part, schema=schema())] * times)
     names = [f"{name} {i // len(part)}" for i, name in enumerate(table["utterance_id"].to_pylist())]
     for column in ("utterance_id", "audio_sha256"):
         table = table.set_column(table.column_names.index(column), column, pa.array(names))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emoprobe.errors import InputError
-from emoprobe.run.scores import FILE_NAME, PARTS_NAME, SCHEMA, ScoreWriter, read_scores
+from emoprobe.run.scores import FILE_NAME, PARTS_NAME, ScoreWriter, read_scores, schema
 
 
 def row(utterance: str, **fields) -> dict:
@@ -80,7 +80,7 @@ def test_what_is_not_a_score_table_is_refused(tmp_path):
     pq.write_table(pa.table({"utterance_id": ["a"]}), tmp_path / FILE_NAME)
     with pytest.raises(InputError, match="schema version none"):
         read_scores(tmp_path)
-    other = SCHEMA.with_metadata({b"emoprobe_schema_version": b"99"})
+    other = schema().with_metadata({b"emoprobe_schema_version": b"99"})
     pq.write_table(pa.Table.from_pylist([row("a")], schema=other), tmp_path / FILE_NAME)
     with pytest.raises(InputError, match="schema version 99"):
         read_scores(tmp_path)
@@ -98,7 +98,7 @@ def test_a_copy_that_another_program_wrote_is_the_same(tmp_path, rewrite):
         wide = {pa.string(): pa.large_string(), pa.list_(pa.string()): pa.large_list(pa.large_string())}
         fields = [pa.field(x.name, wide.get(x.type, x.type)) for x in expected.schema]
         pq.write_table(expected.cast(pa.schema(fields)), file)
-    assert pq.read_schema(file).metadata != SCHEMA.metadata
+    assert pq.read_schema(file).metadata != schema().metadata
     assert read_scores(tmp_path).equals(expected)
     pq.write_table(pq.read_table(file).drop_columns("finished"), file)
     with pytest.raises(InputError, match="schema version none"):

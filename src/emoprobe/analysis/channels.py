@@ -11,13 +11,13 @@ import numpy as np
 
 from emoprobe.analysis.clips import js_per_utterance, mean_interval
 from emoprobe.errors import InputError
-from emoprobe.run.cell import KEYS, TEXT_READOUTS
+from emoprobe.readout.base import names_of
+from emoprobe.run.cell import KEYS
 from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LAYERS = "layerwise"
 PAIR = ("model", "prompt", "token_readout", "token_variant", "token_calibration", "text_readout", "text_variant")
 """What a comparison of a token and a text readout is of."""
 
@@ -28,7 +28,7 @@ PAIR = ("model", "prompt", "token_readout", "token_variant", "token_calibration"
 def channel_clips(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Every utterance under a text readout and a token readout of the same model and prompt.
 
-    Text readouts are `emoprobe.analysis.TEXT_READOUTS`; all others are token readouts, but single layers.
+    What a readout reads is its `emoprobe.readout.base.Stored.channel`; single layers are left out.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
@@ -46,14 +46,14 @@ def channel_clips(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFr
     import pandas as pd
 
     check_columns(predictions, KEYS, "predictions")
-    parts = []
+    parts, of_text, of_layers = [], names_of("text"), names_of("layers")
     for _, rows in predictions.groupby(["model", "prompt"], observed=True, sort=False, dropna=False):
         readouts = set(rows["readout"])
-        if not readouts & set(TEXT_READOUTS) or not readouts - {*TEXT_READOUTS, LAYERS}:
+        if not readouts & of_text or not readouts - of_text - of_layers:
             continue
-        cells = list(read_cells(rows[rows["readout"] != LAYERS], labels))
-        texts = [each for each in cells if each.cell.readout in TEXT_READOUTS]
-        tokens = [each for each in cells if each.cell.readout not in TEXT_READOUTS]
+        cells = list(read_cells(rows[~rows["readout"].isin(of_layers)], labels))
+        texts = [each for each in cells if each.cell.readout in of_text]
+        tokens = [each for each in cells if each.cell.readout not in of_text]
         parts += [_pair(token, text) for token in tokens for text in texts]
     columns = [*PAIR, "utterance_id", "cluster", "has_token", "has_text", "js_token", "js_text", "js_between"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*columns, "agreement"])
@@ -159,7 +159,7 @@ def parse_statuses(predictions: pd.DataFrame) -> pd.DataFrame:
 
     names = ["model", "prompt", "readout", "variant"]
     check_columns(predictions, [*names, "status"], "predictions")
-    texts = predictions[predictions["readout"].isin(TEXT_READOUTS)]
+    texts = predictions[predictions["readout"].isin(names_of("text"))]
     rows = []
     for key, cell in texts.groupby(names, observed=True, sort=False, dropna=False):
         counts = cell["status"].astype(str).value_counts()
@@ -206,7 +206,7 @@ def label_masses(predictions: pd.DataFrame, *, threshold: float = 0.01) -> pd.Da
 
 
 def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Metrics of the readout ``layerwise`` by decoder layer.
+    """Metrics of single layers, as of the readout ``layerwise``, by decoder layer.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
@@ -225,7 +225,7 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
 
     check_columns(predictions, KEYS, "predictions")
     rows = []
-    for layer in read_cells(predictions[predictions["readout"] == LAYERS], labels):
+    for layer in read_cells(predictions[predictions["readout"].isin(names_of("layers"))], labels):
         cell, use = layer.cell, layer.scored
         number = cell.variant.removeprefix("layer_")
         if not number.isdecimal():

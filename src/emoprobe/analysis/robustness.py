@@ -12,6 +12,7 @@ import numpy as np
 
 from emoprobe.analysis.clips import is_combination, js_per_utterance, mean_interval
 from emoprobe.errors import InputError
+from emoprobe.readout.base import names_of
 from emoprobe.run.cell import SETTING, saw_its_votes
 from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FACTORS = ("prompt", "model", "calibration", "readout")
-SINGLE_LAYERS = "layerwise"
 
 
 @dataclass(frozen=True)
@@ -341,7 +341,7 @@ def variance_explained(
     kept = scores
     if "kind" in kept.columns:
         kept = kept[kept["kind"] == "readout"]
-    kept = kept[~kept["prompt"].astype(str).map(is_combination) & (kept["readout"] != SINGLE_LAYERS)]
+    kept = kept[~kept["prompt"].astype(str).map(is_combination) & ~kept["readout"].isin(names_of("layers"))]
     values = pd.to_numeric(kept[metric], errors="coerce").to_numpy(np.float64)
     finite = np.isfinite(values)
     left_out, kept, values = int((~finite).sum()), kept[finite], values[finite]

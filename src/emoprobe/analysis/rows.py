@@ -11,14 +11,15 @@ import numpy as np
 from emoprobe.analysis.yardsticks import Yardstick, Yardsticks
 from emoprobe.metrics.ceiling import human_ceiling, shuffled_scores
 from emoprobe.metrics.functional import evaluate
+from emoprobe.readout.base import names_of
 from emoprobe.run.cell import EVALUATED_VOTES, KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from emoprobe.analysis.options import AnalysisOptions
-    from emoprobe.analysis.targets import Targets
     from emoprobe.beliefs.belief import Belief
+    from emoprobe.beliefs.targets import Targets
 
 REFERENCE = "one_hot_of_top_vote"
 SHUFFLES = 20
@@ -85,7 +86,7 @@ def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks
     row |= {"num_speakers": own.num_clusters, "share_of_range": own.shares(row["metrics"]), "doubt": own.truths.doubt}
     if not usable.all():
         row |= {"floors": own.floors, "ceiling": own.ceiling}
-    if options.resamples and belief.cell.readout != "layerwise":
+    if options.resamples and belief.cell.readout not in names_of("layers"):
         values = own.resample(pred)
         row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
         row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES)

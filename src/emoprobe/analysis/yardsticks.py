@@ -18,7 +18,7 @@ from emoprobe.run.cell import EVALUATED_VOTES
 from emoprobe.run.predictions import clusters_of
 
 if TYPE_CHECKING:
-    from emoprobe.analysis.targets import Targets
+    from emoprobe.beliefs.targets import Targets
 
 LEVEL = 0.95
 REFITS = 20

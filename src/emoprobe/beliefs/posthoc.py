@@ -21,17 +21,16 @@ votes for its own distribution: `emoprobe.beliefs.crossfit.plan` says whose vote
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import log_softmax, xlogy
 
-from emoprobe.beliefs.crossfit import Plan, fit_parts
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.options import NotNegative, ShareBelowOne, valid
 
-L2 = {"vector": 1.0, "matrix": 3.0}
+VECTOR_L2, MATRIX_L2 = 1.0, 3.0
 SCALE_L2 = 0.1
 FLOOR = 0.01
 
@@ -85,7 +84,7 @@ def vector_scaling(
     log_probs: np.ndarray,
     target: np.ndarray,
     *,
-    l2: float = L2["vector"],
+    l2: float = VECTOR_L2,
     scale_l2: float = SCALE_L2,
     floor: float = FLOOR,
 ) -> Scaling:
@@ -108,7 +107,7 @@ def matrix_scaling(
     log_probs: np.ndarray,
     target: np.ndarray,
     *,
-    l2: float = L2["matrix"],
+    l2: float = MATRIX_L2,
     scale_l2: float = SCALE_L2,
     floor: float = FLOOR,
 ) -> Scaling:
@@ -125,9 +124,6 @@ def matrix_scaling(
         InputError: As of `temperature_scaling`.
     """
     return _fit("matrix", log_probs, target, l2=l2, scale_l2=scale_l2, floor=floor)
-
-
-FITS = {"temperature": temperature_scaling, "vector": vector_scaling, "matrix": matrix_scaling}
 
 
 def apply(scaling: Scaling, log_probs: np.ndarray) -> np.ndarray:
@@ -180,8 +176,6 @@ def without_zeros(log_probs: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _fit(kind: str, log_probs: np.ndarray, target: np.ndarray, *, l2: float, scale_l2: float, floor: float) -> Scaling:
-    from scipy.optimize import minimize
-
     valid(NotNegative, l2, "l2")
     valid(NotNegative, scale_l2, "scale_l2")
     valid(ShareBelowOne, floor, "floor")
@@ -223,7 +217,7 @@ def objective(
 
     Args:
         parameters: ``[1]``, ``[2 * labels]`` or ``[labels ** 2 + labels]``: weights, then biases.
-        kind: One of `FITS`.
+        kind: ``temperature``, ``vector`` or ``matrix``: the shape of ``W``.
         rows: Log-probabilities divided by their spread, finite, ``[clips, labels]``.
         target: Soft labels ``[clips, labels]``.
         l2: See the module.
@@ -292,41 +286,3 @@ def check_number(clips: int, labels: int) -> None:
             field="calibration",
             remedy=f"Use at least {least_clips(labels)} clips, or a calibration that needs no votes.",
         )
-
-
-def calibrate(
-    kind: str,
-    log_probs: np.ndarray,
-    target: np.ndarray,
-    plan: Plan,
-    ids: Sequence[str],
-    *,
-    l2: float | None = None,
-    floor: float = FLOOR,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Every clip's distribution under parameters fitted on other clips.
-
-    Args:
-        kind: One of `FITS`.
-        log_probs: ``[clips, labels]`` nats; rows with NaN stay without a distribution.
-        target: Soft labels ``[clips, labels]``.
-        plan: Whose votes are used for whom, of the same clips.
-        ids: Utterance of each clip.
-        l2: Strength of the penalty; by default that of the kind.
-        floor: See `without_zeros`.
-
-    Returns:
-        Log-probabilities ``[clips, labels]`` nats, and which clips have a distribution but no parameters, boolean
-        ``[clips]``: too few clips of other speakers.
-    """
-    usable = has_distribution(log_probs)
-    result = np.full(log_probs.shape, np.nan)
-    options = {"floor": floor} | ({} if l2 is None else {"l2": l2})
-
-    def fit(rows: np.ndarray) -> Scaling:
-        return FITS[kind](log_probs[rows], target[rows], **options)
-
-    for part, _, scaling in fit_parts(plan, ids, usable, least_clips(log_probs.shape[1]), fit):
-        if scaling is not None:
-            result[part.apply] = apply(scaling, log_probs[part.apply])
-    return result, usable & np.isnan(result).any(axis=1)

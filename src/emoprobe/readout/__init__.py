@@ -1,1 +1,1 @@
-"""Readouts: how a model is asked."""
+"""One file per readout: how it asks a model, and how its stored answers become distributions."""

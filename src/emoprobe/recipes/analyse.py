@@ -31,7 +31,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
 
 def _as_it_ran(folder: Path, overrides: Sequence[str]):
     """The configuration of the run itself where its folder has it, with the overrides on top."""
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     from emoprobe.settings import compose
 
@@ -39,10 +39,12 @@ def _as_it_ran(folder: Path, overrides: Sequence[str]):
     file = folder / ".hydra" / "config.yaml"
     if file.is_file():
         saved = OmegaConf.load(file)
-        keys = {item.split("=")[0].lstrip("+~") for item in overrides}
+        keys = [item.split("=")[0].lstrip("+~") for item in overrides]
         if not any(key.split(".")[0] == "calibration" for key in keys):
             config.calibration = saved.calibration
-        for name in saved.analysis:
-            if f"analysis.{name}" not in keys:
-                config.analysis[name] = saved.analysis[name]
+        given = {key: OmegaConf.select(config, key) for key in keys if key.startswith("analysis.")}
+        with open_dict(config.analysis):  # other packages' readouts have options of their own
+            config.analysis.update(saved.analysis)
+            for key, value in given.items():
+                OmegaConf.update(config, key, value, merge=False)
     return config

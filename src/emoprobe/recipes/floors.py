@@ -9,7 +9,7 @@ from pathlib import Path
 def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     """Print (and write, if asked) the floors of a corpus, from its votes alone."""
     from emoprobe.analysis.rows import human_side
-    from emoprobe.analysis.targets import make_targets
+    from emoprobe.beliefs.targets import make_targets
     from emoprobe.labels import LabelSet
     from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
     from emoprobe.report.results import ambiguity, print_table

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from emoprobe.analysis.derive import Analysis
-    from emoprobe.analysis.targets import Targets
     from emoprobe.beliefs.crossfit import Plan
+    from emoprobe.beliefs.targets import Targets
 
 READOUT = "fusion"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -206,9 +206,9 @@ def fuse_runs(
     Raises:
         InputError: An option is wrong, a folder is no run, a cell is not clear, or the runs do not fit together.
     """
-    from emoprobe.analysis.targets import make_targets
     from emoprobe.beliefs.crossfit import plan
     from emoprobe.beliefs.opinion_pool import POOLS, fuse_cells
+    from emoprobe.beliefs.targets import make_targets
     from emoprobe.data.utterance import Skipped
     from emoprobe.report.results import print_results, write_results
     from emoprobe.run import sealing

@@ -5,12 +5,13 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from emoprobe.analysis.options import AnalysisOptions
-from emoprobe.beliefs.calibration import Calibration
+from emoprobe.beliefs.calibrations.base import make_calibrations
 from emoprobe.data.prepare import Prepared, prepare
 from emoprobe.data.utterance import Corpus
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.labels import LabelSet
-from emoprobe.options import Named, valid
+from emoprobe.options import option_names
+from emoprobe.readout.base import make_reading_options
 from emoprobe.settings import build, call, plain
 
 
@@ -18,8 +19,9 @@ def make_options(config: DictConfig) -> AnalysisOptions:
     """Analysis options of a composed configuration."""
     analysis = plain(config.analysis)
     analysis.pop("figures", None)
-    calibrations = valid(Named[Calibration], plain(config.calibration), "calibration")
-    return AnalysisOptions(calibrations=tuple(calibrations.values()), **analysis)
+    own = option_names(AnalysisOptions)
+    readouts = make_reading_options({name: analysis.pop(name) for name in [*analysis] if name not in own}, own)
+    return AnalysisOptions(calibrations=make_calibrations(plain(config.calibration)), readouts=readouts, **analysis)
 
 
 def read_corpus(config: DictConfig) -> Corpus:

@@ -134,8 +134,9 @@ def tables(
 
     from emoprobe.analysis import channels, robustness, strata
     from emoprobe.analysis.prompt_ensembles import ensembles
+    from emoprobe.readout.base import names_of
 
-    whole = predictions[predictions["readout"].astype(str) != "layerwise"]
+    whole = predictions[~predictions["readout"].isin(names_of("layers"))]
     cells = whole.drop_duplicates(["model", "prompt", "readout", "variant", "calibration"])
     some = whole if len(cells) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
     options = {"resamples": resamples}

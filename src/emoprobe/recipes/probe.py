@@ -21,6 +21,7 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.base import make_readouts
 from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
@@ -64,7 +65,6 @@ def _run(config: DictConfig) -> Path:
     from emoprobe.readout.scoring.earlier import Earlier
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
-    from emoprobe.readout.scoring.read import make_readouts
     from emoprobe.readout.scoring.record import BatchRecorder, speed
 
     quiet()

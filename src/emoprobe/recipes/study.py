@@ -15,6 +15,7 @@ from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Prepared
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
@@ -158,7 +159,7 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
     whole = pd.concat(folds)
     for key, cell in whole.groupby(["readout", "prompt", "variant", "calibration"], observed=True, sort=False):
         readout, prompt, variant, calibration = key
-        detail = "" if variant in ("sum", "parsed") else f" {variant}"
+        detail = "" if variant in plain_variants() else f" {variant}"
         mark = mark_of(" + ".join(sorted(set(cell["fitted_on"].astype(str)))))
         how = "uncalibrated" if calibration == "none" else calibration + mark
         name = f"zero-shot {readout}{detail}, {prompt}, {how}"

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions
-from emoprobe.beliefs.calibration import Calibration
+from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
@@ -147,9 +147,7 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
         record[sealing.SEAL] = sealing.seal(folder)
         write_json(record, folder / RUN_FILE)
         write_skipped(shown.skipped, folder / SKIPPED_FILE)
-        plain = AnalysisOptions(
-            [Calibration("none")], **{k: settings["analysis"][k] for k in ("failures", "resamples")}
-        )
+        plain = AnalysisOptions([Uncalibrated()], **{k: settings["analysis"][k] for k in ("failures", "resamples")})
         analysis = analyse(read_scores(folder), frame, labels, plain)
         figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
         if settings["analysis"]["figures"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.readout.base import names_of
 from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
@@ -186,7 +187,7 @@ def prompt_robustness(between: pd.DataFrame, scores: pd.DataFrame, title: str, s
         title: First line of the title.
         subtitle: Second line.
     """
-    between, scores = (frame[frame["readout"] != "layerwise"] for frame in (between, scores))
+    between, scores = (frame[~frame["readout"].isin(names_of("layers"))] for frame in (between, scores))
     names = list(dict.fromkeys(cell_names(scores, SETTING))) if len(scores) else []
     shown = names[:MAX_ROWS]
     figure = new_figure(9.5, 1.3 + 0.55 * max(2, len(shown)), title, subtitle)
@@ -292,11 +293,11 @@ def text_against_tokens(clips: pd.DataFrame, agreement: pd.DataFrame, title: str
 def _pair_names(agreement: pd.DataFrame) -> list[str]:
     """What differs between the comparisons; all of it if there is one."""
     from emoprobe.analysis.channels import PAIR
-    from emoprobe.report.tables import PLAIN_VARIANTS
+    from emoprobe.readout.trained_head import plain_variants
 
     agreement = agreement[list(PAIR)].astype(str)
     for variant in ("token_variant", "text_variant"):
-        agreement[variant] = agreement[variant].mask(agreement[variant].isin(PLAIN_VARIANTS), "")
+        agreement[variant] = agreement[variant].mask(agreement[variant].isin(plain_variants()), "")
     varying = [name for name in PAIR if agreement[name].nunique() > 1] or ["token_readout", "text_readout"]
     lines = [[name for name in varying if name.startswith("text_") == of_text] for of_text in (False, True)]
     rows = agreement.to_dict("records")
@@ -320,7 +321,7 @@ def drawn_cells(predictions: pd.DataFrame) -> pd.DataFrame:
         Columns `emoprobe.run.cell.KEYS`, at most seven rows.
     """
     cells = predictions[list(KEYS)].drop_duplicates().astype(str)
-    cells = cells[cells["readout"] != "layerwise"]
+    cells = cells[~cells["readout"].isin(names_of("layers"))]
     breadth = cells["prompt"].map(lambda name: 2 * name.startswith("ensemble_arithmetic") + ("@mean(" in name))
     kept = []
     for _, group in cells.assign(_breadth=breadth).groupby(["model", "readout"], sort=False):

@@ -28,11 +28,11 @@ def cell_names(frame: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.Series:
     """
     import pandas as pd
 
-    from emoprobe.report.tables import PLAIN_VARIANTS
+    from emoprobe.readout.trained_head import plain_variants
 
     parts = frame[list(keys)].astype(str)
     if "variant" in parts.columns:
-        parts["variant"] = parts["variant"].mask(parts["variant"].isin(PLAIN_VARIANTS), "")
+        parts["variant"] = parts["variant"].mask(parts["variant"].isin(plain_variants()), "")
     varying = [key for key in keys if parts[key].nunique() > 1]
     if not varying:
         return pd.Series("all", index=frame.index)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.readout.base import names_of
 from emoprobe.report.found import Entry, Group
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
 from emoprobe.run.cell import has_rank, saw_its_votes
@@ -105,7 +106,8 @@ def footnotes(entries: Sequence[Entry]) -> str:
 
 def printed(entries: Sequence[Entry]) -> list[Entry]:
     """The rows for print: single layers have a figure of their own."""
-    return [entry for entry in entries if entry.row["readout"] != "layerwise"]
+    layers = names_of("layers")
+    return [entry for entry in entries if entry.row["readout"] not in layers]
 
 
 def columns(group: Group, metric: str) -> list[str]:
@@ -333,7 +335,7 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     subtitle = describe(group)[0]
     drawn = {metric: dot_plot(group, metric)}
     rows = [entry.row for entry in group.entries]
-    if any(row["readout"] == "layerwise" for row in rows):
+    if names_of("layers") & {row["readout"] for row in rows}:
         drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
     best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)
     if best is not None and best.row["kind"] == "readout" and not saw_its_votes(best.row["fitted_on"]):

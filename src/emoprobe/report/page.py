@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.readout.base import names_of
 from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
 from emoprobe.report.found import Collection, Entry, Group, Problem, Run
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
@@ -205,6 +206,7 @@ def _row(entry: Entry, cell: Cell | None, runs: Mapping[Path, int]) -> dict:
         "runs": [runs[run.folder] for run in entry.runs],
         "kind": row["kind"],
         "names": names(entry),
+        "layer": row["readout"] in names_of("layers"),
         "variant": row["variant"],
         "fitted": row["fitted_on"],
         "n": row["num_utterances"],
@@ -274,7 +276,7 @@ def _floor_cells(group: Group) -> dict[int, Cell]:
     """Distributions of floors and of the reference, where they can be made again to the same number."""
     import pandas as pd
 
-    from emoprobe.analysis.targets import make_targets
+    from emoprobe.beliefs.targets import make_targets
     from emoprobe.metrics.floors import floors
     from emoprobe.run.folder import labels_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emoprobe.analysis.derive import Analysis
-from emoprobe.analysis.targets import Targets
+from emoprobe.beliefs.targets import Targets
 from emoprobe.run import sealing
 from emoprobe.run.folder import SKIPPED_FILE, subtitle
 from emoprobe.run.scores import FILE_NAME

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from emoprobe.errors import InputError
+from emoprobe.readout.base import names_of
+from emoprobe.readout.trained_head import plain_variants
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
 from emoprobe.system import output
 
@@ -57,8 +59,6 @@ WORTH = (
 DOUBT = "?"
 DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
 ONE_SPEAKER = "   no intervals: a single speaker"
-PLAIN_VARIANTS = ("", "sum", "parsed", "mean", "constrained", "trained")
-"""Variants that a readout's name alone stands for."""
 NARROW = 16
 """Characters to which a name may be folded before the numbers go to a further table below."""
 
@@ -87,15 +87,15 @@ def name_of(row: dict) -> tuple[str, str, str]:
     if row["kind"] != "readout":
         mark = {"floor": mark, "ceiling": DOUBT if row.get("doubt") else ""}.get(row["kind"], "")
         return "", f"{row['kind']}: {readout}{mark}", ""
-    if row["variant"] not in PLAIN_VARIANTS:
+    if row["variant"] not in plain_variants():
         readout = f"{readout}.{row['variant']}"
     return row["prompt"], readout, row["calibration"] + mark
 
 
 def split_layers(rows: Sequence[dict]) -> tuple[list[dict], list[dict]]:
     """``(all other rows, rows of single layers)``: a table or figure of cells would drown in layers."""
-    layers = [row for row in rows if row["readout"] == "layerwise"]
-    return [row for row in rows if row["readout"] != "layerwise"], layers
+    layers = names_of("layers")
+    return [row for row in rows if row["readout"] not in layers], [row for row in rows if row["readout"] in layers]
 
 
 def layers_in_words(rows: Sequence[dict]) -> str | None:

@@ -10,10 +10,6 @@ from emoprobe.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TRAINED = "trained"  # variant of a trained head
-TEXT_READOUTS = ("generated_text", "sampled_text", "constrained_text")
-KNOWS_VOTES = "knows_votes"
-"""Option of a trained head's rows: it was trained on some of the evaluated clips, or on their speakers."""
 EVALUATED_VOTES, EVALUATED_INPUTS = "evaluated votes", "evaluated inputs"
 """What ``fitted_on`` names where something saw the votes it is judged by, or only the sound of the evaluated clips."""
 NO_PROMPT = "-"

@@ -13,23 +13,27 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
+from emoprobe.registry import Registry
 from emoprobe.run.sealing import INDEX
 from emoprobe.system.output import whole, write_json
 
 SCHEMA_VERSION = 3
 CLIP = "clip"
+NULLS = ("silence", "noise", "no_audio")
+"""What a row heard, its ``input``: an utterance, or a content-free input of one of these kinds."""
 FILE_NAME = "scores.parquet"
 PARTS_NAME = "scores_parts"
 
-_FLOATS, _INTS = pa.list_(pa.float32()), pa.list_(pa.int32())
-SCHEMA = pa.schema(
+OF_EVERY_READOUT = pa.schema(
     [
         # What was heard. `input` is "clip" or the kind of null input; `draw` counts the draws of a random one.
         ("utterance_id", pa.string()),
@@ -58,32 +62,51 @@ SCHEMA = pa.schema(
         # from form_own_tokens on are the template's text after the label.
         ("form_labels", pa.list_(pa.string())),
         ("forms", pa.list_(pa.string())),
-        ("form_tokens", pa.list_(_INTS)),
-        ("form_own_tokens", _INTS),
-        # label_likelihood: natural logarithms, token by token and summed (end included); log of the label mass.
-        ("form_token_logprobs", pa.list_(_FLOATS)),
-        ("form_logprobs", pa.list_(pa.float64())),
-        ("log_label_mass", pa.float64()),
-        # layerwise: sums as above at every decoder layer (0: the embeddings), layers x forms, row by row.
-        ("layer_form_logprobs", pa.list_(pa.float64())),
-        # averaged_logits: raw logits of the kept tokens at each generated position, positions x kept, row by row.
-        ("kept_tokens", _INTS),
-        ("kept_logits", _FLOATS),
-        ("log_normalizers", _FLOATS),
-        # generated_text, and what averaged_logits averaged over.
-        ("generated_text", pa.string()),
-        ("generated_tokens", _INTS),
-        ("finished", pa.bool_()),
-        # sampled_text: n drawn answers. constrained_text: what the model wrote of its own, beside the constrained text.
-        # An answer is finished if the model ended it itself.
-        ("sampled_texts", pa.list_(pa.string())),
-        ("sampled_finished", pa.list_(pa.bool_())),
-        ("free_text", pa.string()),
-        ("free_finished", pa.bool_()),
+        ("form_tokens", pa.list_(pa.list_(pa.int32()))),
+        ("form_own_tokens", pa.list_(pa.int32())),
     ],
-    metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()},
 )
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
+
+
+class StoresColumns(Protocol):
+    """What the score table knows of a readout: its own columns, and their place among those of others."""
+
+    columns: ClassVar[Sequence[pa.Field]]
+    place: ClassVar[int]
+
+
+STORED: Registry[type[StoresColumns]] = Registry("readout", "emoprobe.readout")
+
+
+@cache
+def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
+    """The columns of a score table.
+
+    Those of emoprobe's own readouts are in every table, so that all runs have the same; those of a readout that
+    another package brings are in the tables of runs that use it.
+
+    Args:
+        extra: Names of the latter that are wanted.
+    """
+    fields = {each.name: each for each in OF_EVERY_READOUT}
+    readouts = sorted(STORED.items(), key=lambda item: (not _is_own(item[1]), item[1].place, item[0]))
+    for name, readout in readouts:
+        for each in readout.columns:
+            if fields.get(each.name, each) != each:
+                raise ValueError(f"the readout {name} stores {each.name} as {each.type}, which is another column")
+            if _is_own(readout) or each.name in extra:
+                fields.setdefault(each.name, each)
+    return pa.schema(list(fields.values()), metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()})
+
+
+def _is_own(readout: type[StoresColumns]) -> bool:
+    return readout.__module__.startswith("emoprobe.")
+
+
+def _schema_of(names: Iterable[str]) -> pa.Schema:
+    """The schema of a table that holds at least these columns, as far as there are readouts that store them."""
+    return schema(frozenset(names) - frozenset(schema().names))
 
 
 @dataclass
@@ -124,10 +147,12 @@ class ScoreWriter:
         """Write the rows of one finished batch; they are on disk, whole, when this returns."""
         if not rows:
             return
-        unknown = set().union(*rows) - set(SCHEMA.names)
+        names = set().union(*rows)
+        columns = _schema_of(names)
+        unknown = names - set(columns.names)
         if unknown:
             raise ValueError(f"not columns of the score table: {sorted(unknown)}")
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=columns)
         # In order of writing, and never the name of a part that another writer, even of this process, has made since.
         name = f"part-{self.rank:04d}-{self._count:06d}-{uuid.uuid4().hex[:8]}.parquet"
         with whole(self.parts / name) as temporary:
@@ -141,10 +166,11 @@ class ScoreWriter:
 
     def close(self) -> Path:
         """Join the parts into one file and return its path; memory stays that of one part."""
-        target = self.folder / FILE_NAME
-        with whole(target) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
-            for part in _part_files(self.folder):
-                writer.write_table(pq.read_table(part, schema=SCHEMA))
+        target, parts = self.folder / FILE_NAME, _part_files(self.folder)
+        columns = _schema_of(name for part in parts for name in pq.read_schema(part).names)
+        with whole(target) as temporary, pq.ParquetWriter(temporary, columns) as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(part, schema=columns))
         shutil.rmtree(self.parts)
         return target
 
@@ -195,7 +221,7 @@ def read_scores(folder: str | Path) -> pa.Table:
         raise InputError(
             "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {FILE_NAME}."
         )
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(tables, promote_options="default")
     frame = table.select(KEY).to_pandas()
     if frame.duplicated().any():
         twice = frame[frame.duplicated()].iloc[0].to_dict()
@@ -209,13 +235,16 @@ def _read(file: Path) -> pa.Table:
         version = (table.schema.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
         # Other programs drop the version and choose other types (large lists, float64) for the same columns.
         kept = [name for name in table.column_names if name != INDEX]
-        if version not in (str(SCHEMA_VERSION), "none") or kept != SCHEMA.names:
+        if version not in (str(SCHEMA_VERSION), "none") or kept[: len(schema())] != schema().names:
             raise InputError(
                 f"this score table has schema version {version} and this emoprobe reads {SCHEMA_VERSION}",
                 file=file,
                 remedy="Run the probe again, or use the emoprobe version that wrote it.",
             )
-        return table.select(kept).cast(SCHEMA)
+        # What stores a column further on may not be installed: it is kept as it is.
+        known = _schema_of(kept)
+        columns = [known.field(name) if name in known.names else table.schema.field(name) for name in kept]
+        return table.select(kept).cast(pa.schema(columns, metadata=known.metadata))
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"this is not a readable Parquet file: {error}", file=file, remedy="Run the probe again."

@@ -10,7 +10,7 @@ from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.run.cell import KNOWS_VOTES
+from emoprobe.readout.trained_head import KNOWS_VOTES
 from emoprobe.training.bundle import Bundle, load_bundle
 from emoprobe.training.method import score_rows
 

@@ -9,7 +9,7 @@ import pytest
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.scoring.read import make_readouts
+from emoprobe.readout.base import make_readouts
 from emoprobe.settings import build, compose, plain
 
 ENGLISH = "angry contemptuous disgusted excited fearful frustrated happy neutral sad surprised"

@@ -14,9 +14,11 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.base import make_readouts
+from emoprobe.readout.constrained_text import SHARES
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.plan import Plans, make_plan
-from emoprobe.readout.scoring.read import SHARES, make_readouts, read
+from emoprobe.readout.scoring.read import read
 
 LABELS = LabelSet("two", ("happy", "sad"), {"happy": {"adjective": ["happy"]}, "sad": {"adjective": ["sad"]}})
 ASK = {"family": "instruction", "instruction": "Which of {labels}?"}
@@ -347,11 +349,17 @@ def test_whisper_refuses_instructions(tiny_whisper):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"tea_leaves": {}}, "unknown readout"),
-        ({"generated_text": {"max_new_tokens": 0}}, "at least one token"),
-        ({"sampled_text": {"max_new_tokens": 2.5}}, "2.5 is no number of tokens"),
-        ({"sampled_text": {"samples": 0}}, "must be positive"),
-        ({"sampled_text": {"heat": 1}}, "malformed"),
+        ({"tea_leaves": {}}, r"'tea_leaves' is not one of .*layerwise.*field readout"),
+        (
+            {"generated_text": {"max_new_tokens": 0}},
+            r"0 is not a whole number of at least 1 or null \(field readout.generated_text.max_new_tokens\)",
+        ),
+        ({"sampled_text": {"max_new_tokens": 2.5}}, r"2.5 is not a whole number of at least 1 or null"),
+        (
+            {"sampled_text": {"samples": 0}},
+            r"0 is not a whole number of at least 1 \(field readout.sampled_text.samples\)",
+        ),
+        ({"sampled_text": {"heat": 1}}, r"no option 'heat' \(field readout.sampled_text.heat\)"),
         ({}, "no readout"),
     ],
 )

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
+from emoprobe.readout.base import READOUTS
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
-from emoprobe.readout.scoring.read import READOUTS
 from emoprobe.run import integrity
 from emoprobe.run.scores import CLIP, FILE_NAME, PARTS_NAME, ScoreWriter, read_scores
 from emoprobe.system.output import whole

@@ -12,10 +12,11 @@ import torch
 
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.readout.base import Readout
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.readout.scoring.plan import Plans
-from emoprobe.readout.scoring.read import Readout, read
+from emoprobe.readout.scoring.read import read
 from emoprobe.run.scores import CLIP
 
 LIBRARIES = ("emoprobe", "torch", "transformers")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from emoprobe.options import Count, Distinct, Positive, options
+from emoprobe.options import Count, Distinct, OneOf, Positive, options
+from emoprobe.run.scores import NULLS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,7 @@ class NullInputs:
         noise_rms: Standard deviation of the noise, of full scale.
     """
 
-    kinds: Distinct[Literal["silence", "noise", "no_audio"]]
+    kinds: Distinct[Annotated[str, OneOf(NULLS)]]
     seconds: Positive
     noise_draws: Count
     noise_rms: Positive

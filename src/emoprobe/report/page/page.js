@@ -164,7 +164,7 @@ function start() {
   for (const one of data.groups) {
     const shared = commonFolder(one.runs.map((i) => data.runs[i].name));
     for (const row of one.rows) row.names.run = row.names.run.slice(shared.length);
-    one.rows.forEach((row, i) => Object.assign(row, { number: i, layer: row.names.readout.startsWith("layerwise") }));
+    one.rows.forEach((row, i) => Object.assign(row, { number: i }));
   }
   drawHead();
   drawNotes();

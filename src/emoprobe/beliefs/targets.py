@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
+from emoprobe.labels import LabelSet
 from emoprobe.run.cell import EVALUATED_VOTES
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from emoprobe.labels import LabelSet
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,7 @@ def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
     The prior is that of the training split's utterances that are not evaluated; where there are none it is that of the
     evaluated utterances, and every row that uses it says so.
     """
-    import numpy as np
-
-    from emoprobe.metrics.floors import vote_prior
+    from emoprobe.metrics.floors import vote_prior  # brings torch
 
     evaluated = utterances[utterances["role"] == "evaluated"].set_index("utterance_id")
     votes = evaluated[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)

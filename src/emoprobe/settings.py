@@ -24,6 +24,9 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from emoprobe.system.search_path import search_outside
+
+    search_outside()
     folder = conf_folder()
     if not folder.is_dir():
         raise InputError("the configuration folder is missing", file=folder, remedy="Install emoprobe again.")

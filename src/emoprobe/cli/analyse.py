@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.arguments import add_overrides, make_parser
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.recipes.analyse import analyse_again
 
@@ -23,5 +23,5 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/analysis)")
     parsed = parser.parse_intermixed_args(arguments)
 
-    analyse_again(parsed.run, parsed.overrides, parsed.output)
+    analyse_again(parsed.run, overrides_of(parsed), parsed.output)
     return 0

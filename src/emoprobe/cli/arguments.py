@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def make_parser(verb: str, description: str, *examples: str) -> argparse.ArgumentParser:
@@ -22,5 +23,19 @@ def make_parser(verb: str, description: str, *examples: str) -> argparse.Argumen
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
-    """Let a verb compose the configuration: Hydra's overrides."""
+    """Let a verb compose the configuration: Hydra's overrides and its ``--config-dir``, see `overrides_of`."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"Hydra overrides: {example}")
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of config groups of your own")
+
+
+def overrides_of(parsed: argparse.Namespace) -> list[str]:
+    """The overrides of a command line, by which its ``--config-dir`` is searched too.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if parsed.config_dir is None:
+        return parsed.overrides
+    from emoprobe.system.search_path import with_folder  # Hydra is not needed for a help
+
+    return with_folder(parsed.overrides, parsed.config_dir)

@@ -9,18 +9,19 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.system.output import write_parquet
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="emoprobe data",
-        description="What a corpus is, whether a copy of it is whole, and what its raters said.",
-        epilog="Examples: emoprobe data card iemocap; "
-        "emoprobe data check dataset=cremad dataset.root=DIR; "
-        "emoprobe data show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
+    parser = make_parser(
+        "data",
+        "What a corpus is, whether a copy of it is whole, and what its raters said.",
+        "card iemocap",
+        "check dataset=cremad dataset.root=DIR",
+        "show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="card|check|show")
     card = commands.add_parser("card", help="print a corpus's card: licence, access, raters, splits")
@@ -38,7 +39,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     show.add_argument("-n", "--number", type=int, default=10, help="utterances to print (default: %(default)s)")
     show.add_argument("--sort", choices=("corpus", "entropy"), default="corpus", help="order (default: %(default)s)")
     for each in (check, show):
-        each.add_argument("overrides", nargs="*", help="Hydra overrides: dataset=NAME dataset.root=DIR labels=NAME")
+        add_overrides(each, "dataset=NAME dataset.root=DIR labels=NAME")
         each.add_argument("-o", "--output", type=Path, help="folder to write to")
     return parser.parse_args(arguments)
 
@@ -109,7 +110,7 @@ def check(parsed: argparse.Namespace) -> int:
     from emoprobe.data.corpora import CORPORA
     from emoprobe.settings import build, plain
 
-    config, corpus, labels, prepared = _read(parsed.overrides, "dataset.on_error=skip")
+    config, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")
     read = get_method(config.dataset.reader._target_)
     source = next((one for one in CORPORA.values() if one.read is read), None)  # your own reader may be in no registry
     root = config.dataset.get("root")
@@ -141,7 +142,7 @@ def show(parsed: argparse.Namespace) -> None:
     from emoprobe.report.corpus import print_utterances, save_ambiguity
     from emoprobe.run.folder import utterances_frame
 
-    config, corpus, labels, prepared = _read(parsed.overrides)
+    config, corpus, labels, prepared = _read(overrides_of(parsed))
     policy = soft_label_policy(config)
     print(f"{corpus.card.title}, label set {labels.name}; {policy.name} ({policy.hash})")
     print_utterances(prepared, labels, parsed.number, by_entropy=parsed.sort == "entropy")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emoprobe.checks.doctor import Verdict, admit, examine
-from emoprobe.cli.arguments import add_overrides, make_parser
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(parser, "model=... model.path=... prompt=... labels=...")
     parsed = parser.parse_intermixed_args(arguments)
 
-    patient = admit(parsed.overrides)
+    patient = admit(overrides_of(parsed))
     sfm = patient.sfm
     seconds = ", ".join(f"{len(waveform) / sfm.sampling_rate:.1f} s" for waveform in patient.waveforms)
     print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {len(patient.questions)} prompts, clips of {seconds}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.arguments import add_overrides, make_parser
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.recipes.export import export
 
@@ -24,5 +24,6 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(parser, "model=... labels=..., as they were trained with")
     parsed = parser.parse_intermixed_args(arguments)
 
-    print(f"wrote {export(parsed.bundle, parsed.folder, parsed.overrides)}; load it with model.path={parsed.folder}")
+    folder = export(parsed.bundle, parsed.folder, overrides_of(parsed))
+    print(f"wrote {folder}; load it with model.path={folder}")
     return 0

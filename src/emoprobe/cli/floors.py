@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.arguments import add_overrides, make_parser
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.recipes.floors import print_floors
 
@@ -22,5 +22,5 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, help="folder to write floors.csv to")
     parsed = parser.parse_intermixed_args(arguments)
 
-    print_floors(parsed.overrides, parsed.output)
+    print_floors(overrides_of(parsed), parsed.output)
     return 0

@@ -18,32 +18,58 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, run_or_exit
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.settings import compose
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs
 from emoprobe.system.processes import beginning, own_processes
+from emoprobe.system.search_path import search_outside
 
 
-def run_hydra(main: Callable[[], object], arguments: Sequence[str]) -> int:
-    """Call what ``hydra.main`` has made on a command line; returns the exit status, see `emoprobe.cli.entry`.
+def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Call what ``hydra.main`` has made on the command line of a verb; returns the exit status, see `cli.entry`.
 
     Hydra's own refusals end in one line too: Hydra would print secrets in them.
     """
     mask_logs()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+    search_outside()
     given = sys.argv
     sys.argv = [given[0], *arguments]  # where Hydra reads them
     try:
-        return exit_status(_compose_and_run, main)
+        return exit_status(_compose_and_run, verb, main, arguments)
     finally:
         sys.argv = given
 
 
-def _compose_and_run(main: Callable[[], object]) -> None:
+def _compose_and_run(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
+        _check_experiment(verb, arguments)
         said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise InputError(f"the configuration is wrong: {said}") from error
+
+
+def _check_experiment(verb: str, arguments: Sequence[str]) -> None:
+    """After a refusal.
+
+    Raises:
+        InputError: The experiment is one of the other verb.
+    """
+    other = {"probe": "train", "train": "probe"}[verb]
+    for experiment in (argument for argument in arguments if argument.startswith("experiment=")):
+        if not _composes(verb, experiment) and _composes(other, experiment):
+            name = experiment.partition("=")[2]
+            remedy = f"Use emoprobe {other} {experiment}."
+            raise InputError(f"{name} is an experiment of emoprobe {other}", field="experiment", remedy=remedy)
+
+
+def _composes(verb: str, override: str) -> bool:
+    try:
+        compose([override], verb)
+    except InputError:
+        return False
+    return True
 
 
 def run_job(verb: str, run: Callable[..., object], config: DictConfig, *arguments: object) -> None:

@@ -13,7 +13,7 @@ from emoprobe.system.places import conf_folder
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
-    return run_hydra(job, arguments)
+    return run_hydra("probe", job, arguments)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="probe")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emoprobe.checks.tokens import SPACINGS, TokenAudit, audit, load
-from emoprobe.cli.arguments import add_overrides, make_parser
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
 from emoprobe.report.tables import LAYOUT
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     add_overrides(parser, "model=... labels=... prompt=...")
     parsed = parser.parse_intermixed_args(arguments)
 
-    sfm, labels, prompts = load(parsed.overrides)
+    sfm, labels, prompts = load(overrides_of(parsed))
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(Text(f"Model {sfm.name} ({sfm.revision}), labels {labels.name}\n"), soft_wrap=True)
     status = 0

@@ -10,11 +10,12 @@ from omegaconf import DictConfig
 
 from emoprobe.cli.job import run_hydra, run_job
 from emoprobe.system.places import conf_folder
+from emoprobe.system.search_path import searched_by_job
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
-    return run_hydra(job, arguments)
+    return run_hydra("train", job, arguments)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
@@ -23,7 +24,7 @@ def job(config: DictConfig) -> None:
     if config.compare is not None:
         from emoprobe.recipes import study
 
-        run_job("train", study.run, config, list(HydraConfig.get().overrides.task))
+        run_job("train", study.run, config, [*searched_by_job(), *HydraConfig.get().overrides.task])
     else:
         from emoprobe.recipes import train
 

@@ -50,7 +50,8 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
     seeds = plan["seeds"]
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{seeds} are not distinct seeds", field="compare.seeds", remedy="Give for example [0, 1, 2].")
-    shared = [*plan["shared"], *(o for o in overrides if not _names(o, OWN))]
+    search = [o for o in overrides if o.startswith("hydra.searchpath=")]
+    shared = [*plan["shared"], *search, *(o for o in overrides if not _names(o, OWN))]
     for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
     for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
 
@@ -69,7 +70,7 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
             ]
             trained[name] = parts
 
-    predictions, kinds, human = _gather(config, zero_shot, plan, trained)
+    predictions, kinds, human = _gather(config, zero_shot, plan, trained, search)
     import numpy as np
     from rich.console import Console
 
@@ -113,7 +114,9 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
         return run(compose(own, kind))
 
 
-def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]]):
+def _gather(
+    config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]], search: Sequence[str]
+):
     """Distributions of all parts on the clips that all have scored.
 
     Zero-shot scores are calibrated fold by fold: what a calibration learns it learns from the fold's own training part
@@ -136,7 +139,7 @@ def _gather(config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping
         for i, part in enumerate(parts)
     }
     scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
-    options = make_options(compose([o for o in plan["zero_shot"] if _names(o, ("calibration",))]))
+    options = make_options(compose([*search, *(o for o in plan["zero_shot"] if _names(o, ("calibration",)))]))
     policy = soft_label_policy(config)
     kept, folds, of_floors = [], [], []
     for (split,) in recipe.make_splits(prepared.items, settings["dataset"]):

@@ -82,7 +82,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
     from emoprobe.errors import InputError
     from emoprobe.system.places import conf_folder
+    from emoprobe.system.search_path import search_outside
 
+    search_outside()
     try:
         # glob(*) asks the configuration folder what there is
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):

@@ -1,0 +1,69 @@
+"""What Hydra searches for configs beside emoprobe's own: installed packages and a user's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from emoprobe.errors import InputError
+from emoprobe.system.places import conf_folder, outside_confs
+
+KEY = "hydra.searchpath"
+
+
+class OutsideConfs(SearchPathPlugin):
+    """Config groups that installed packages bring, see `emoprobe.system.places`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append them, if it is emoprobe's own configs that are composed."""
+        own = f"file://{conf_folder()}"
+        if any(element.path in (own, own.removeprefix("file://")) for element in search_path.get_path()):
+            for package, owner in outside_confs().items():
+                search_path.append(owner, f"pkg://{package}")
+
+
+def search_outside() -> None:
+    """Let every composition of this process find what installed packages bring."""
+    Plugins.instance().register(OutsideConfs)
+
+
+def with_folder(overrides: Sequence[str], folder: Path) -> list[str]:
+    """Overrides by which a folder is searched too, as Hydra's own ``--config-dir`` has it searched.
+
+    Raises:
+        InputError: There is no such folder, or ``hydra.searchpath`` is no list.
+    """
+    if not folder.is_dir():
+        raise InputError("there is no such folder", file=folder, field="--config-dir")
+    given = [override for override in overrides if override.partition("=")[0] == KEY]
+    try:
+        searched = OverridesParser.create().parse_override(given[0]).value() if given else []
+    except HydraException as error:
+        raise InputError(f"not an override: {given[0]}", field=KEY) from error
+    if not isinstance(searched, list):
+        raise InputError(f"{searched!r} is no list", field=KEY, remedy=f"Give {KEY}=[DIR].")
+    others = [override for override in overrides if override not in given]
+    return [search([*map(str, searched), f"file://{folder.absolute()}"]), *others]
+
+
+def searched_by_job() -> list[str]:
+    """The override by which another composition searches where this job of Hydra was told to, if it was told."""
+    told = [
+        f"{source.schema}://{source.path}"
+        for source in HydraConfig.get().runtime.config_sources
+        if source.provider.startswith(("command-line", KEY))
+    ]
+    return [search(told)] if told else []
+
+
+def search(places: Sequence[str]) -> str:
+    """The override that names places to search."""
+    quoted = ["'" + place.replace("'", "\\'") + "'" for place in places]
+    return f"{KEY}=[{','.join(quoted)}]"

@@ -1,0 +1,162 @@
+"""Config groups of one's own: a folder that every command searches alike, and what installed packages bring."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+
+import pytest
+from checkout import PROJECT
+
+from emoprobe.cli import main
+from emoprobe.errors import InputError
+from emoprobe.report.sweeps import expand
+from emoprobe.settings import compose
+from emoprobe.system.search_path import search, with_folder
+
+LABELS = (
+    "name: {name}\nlabels: [bright, dark]\nforms:\n  bright: {{adjective: [bright]}}\n  dark: {{adjective: [dark]}}\n"
+)
+# What a verb calls with the overrides, and the rest of its command line.
+CALLS = {
+    "analyse": ("analyse_again", ["RUN"]),
+    "floors": ("print_floors", []),
+    "doctor": ("admit", []),
+    "tokens": ("load", []),
+    "export": ("export", ["BUNDLE", "FOLDER"]),
+    "data check": ("_read", []),
+    "data show": ("_read", []),
+}
+
+
+class Called(BaseException):
+    pass
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Config groups of a user; the folder's name has what Hydra's grammar needs quoted."""
+    conf = tmp_path / "it's, my conf=1"
+    (conf / "labels").mkdir(parents=True)
+    (conf / "labels" / "mine.yaml").write_text(LABELS.format(name="mine"))
+    return conf
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """An installed package that brings config groups."""
+    site = tmp_path / "site"
+    (site / "their_package" / "conf" / "labels").mkdir(parents=True)
+    for part in (".", "conf"):
+        (site / "their_package" / part / "__init__.py").touch()
+    (site / "their_package" / "conf" / "labels" / "theirs.yaml").write_text(LABELS.format(name="theirs"))
+    (site / "their_package" / "conf" / "labels" / "basic6.yaml").write_text(LABELS.format(name="not ours"))
+    information = site / "their_package-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[emoprobe.conf]\ntheirs = their_package.conf\n")
+    monkeypatch.syspath_prepend(site)
+    invalidate_caches()
+    return site
+
+
+@pytest.mark.parametrize("verb", CALLS)
+@pytest.mark.parametrize("way", ["--config-dir", "hydra.searchpath"])
+def test_every_command_that_composes_searches_a_folder(verb, way, folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = ["--config-dir", folder.name] if way == "--config-dir" else [search([str(folder)])]
+    name, *sub = verb.split()
+    function, positional = CALLS[verb]
+    found = []
+
+    def called(*arguments):
+        found.extend(part for argument in arguments if isinstance(argument, list) for part in argument)
+        found.extend(argument for argument in arguments if isinstance(argument, str))
+        raise Called
+
+    monkeypatch.setattr(import_module(f"emoprobe.cli.{name}"), function, called)
+    with pytest.raises(Called):
+        main([name, *sub, *positional, "labels=mine", *given])
+    overrides = [part for part in found if "=" in part]
+    assert compose(overrides).labels.name == "mine"
+    with pytest.raises(InputError, match="labels/mine"):
+        compose(["labels=mine"])
+
+
+@pytest.mark.parametrize("verb", ["probe", "train"])
+def test_the_commands_of_hydra_search_a_folder_and_packages(verb, folder, package):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), str(PROJECT / "src")])}
+    for options in (
+        ["--config-dir", str(folder), "labels=mine"],
+        [search([str(folder)]), "labels=mine"],
+        ["labels=theirs"],
+    ):
+        command = [sys.executable, "-m", "emoprobe", verb, *options, "--cfg", "job", "--package", "labels"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert f"\nname: {options[-1].partition('=')[2]}\n" in done.stdout
+
+
+def test_what_a_package_brings_stands_beside_what_is_there(package):
+    assert compose(["labels=theirs"]).labels.name == "theirs"
+    assert compose(["labels=basic6"], "train").labels.name == "basic6"  # and takes the place of nothing
+    assert ["labels=theirs"] in expand(["labels=glob(*)"])
+
+
+def test_a_package_whose_configs_are_not_there_is_named(package):
+    (package / "their_package-1.0.dist-info" / "entry_points.txt").write_text(
+        "[emoprobe.conf]\nx = their_package.gone\n"
+    )
+    with pytest.raises(InputError, match=r"their-package names config groups .*field their_package\.gone") as caught:
+        compose([])
+    assert caught.value.remedy == "Update or uninstall their-package."
+
+
+def test_other_programs_that_use_hydra_are_left_alone(package, tmp_path):
+    from hydra import compose as their_compose
+    from hydra import initialize_config_dir
+
+    compose([])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "main.yaml").write_text("a: 1\n")
+    with initialize_config_dir(str(tmp_path / "other"), version_base="1.3"):
+        # no group, but a value like any other
+        assert dict(their_compose("main", overrides=["+labels=theirs"])) == {"a": 1, "labels": "theirs"}
+
+
+def test_a_folder_is_added_to_a_search_path(folder, tmp_path):
+    overrides = with_folder(["labels=mine", "hydra.searchpath=[/elsewhere]"], folder)
+    assert compose(overrides).labels.name == "mine"
+    assert overrides[1:] == ["labels=mine"]
+    assert "/elsewhere" in overrides[0]
+    for wrong, message in (("hydra.searchpath=3", "3 is no list"), ("hydra.searchpath=[", "not an override")):
+        with pytest.raises(InputError, match=message):
+            with_folder([wrong], folder)
+    with pytest.raises(InputError, match="there is no such folder"):
+        with_folder([], tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("verb", "other", "experiment"),
+    [
+        ("probe", "train", "compare_finetuning"),
+        ("train", "probe", "demo_study"),
+        ("train", "probe", "token_logits_matter"),
+    ],
+)
+def test_an_experiment_of_the_other_command_is_named(verb, other, experiment, capsys, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert main([verb, f"experiment={experiment}"]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: {experiment} is an experiment of emoprobe {other} (field experiment). "
+        f"Use emoprobe {other} experiment={experiment}.\n"
+    )
+
+
+def test_a_mistake_beside_an_experiment_is_named_itself(capsys):
+    assert main(["probe", "experiment=demo_study", "bach_size=3"]) == 2
+    assert "bach_size" in capsys.readouterr().err

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from emoprobe.settings import compose, plain
-from emoprobe.training.fit import FitOptions, ReaderModule, fit_reader
+from emoprobe.training.fit import ReaderModule, fit_reader
+from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import make_callbacks
 
 

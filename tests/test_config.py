@@ -48,9 +48,9 @@ def test_every_option_composes(group, option, tiny_whisper):
 
 def _check_training(config, sfm):
     from emoprobe.data.splits import SplitPolicy
-    from emoprobe.training.fit import FitOptions
     from emoprobe.training.losses import Loss
     from emoprobe.training.methods import make_method
+    from emoprobe.training.options import FitOptions
 
     settings = plain(config)
     labels = build(LabelSet, settings["labels"], "labels")

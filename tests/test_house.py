@@ -15,6 +15,7 @@ HOUSE = Path(emoprobe.__file__).parent
 ROOMS = (
     "errors",
     "options",
+    "nodes",
     "registry",
     "system",
     "labels",

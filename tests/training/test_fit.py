@@ -18,9 +18,9 @@ from torch.nn import functional
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches
-from emoprobe.training.fit import FitOptions
 from emoprobe.training.heads import make_head
 from emoprobe.training.losses import Loss
+from emoprobe.training.options import FitOptions
 
 SIZE, WIDTH, LABELS = 22, 6, 4
 

@@ -20,9 +20,10 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, plain
-from emoprobe.training.fit import FitOptions, predict
+from emoprobe.training.fit import predict
 from emoprobe.training.losses import Loss
 from emoprobe.training.methods import make_method
+from emoprobe.training.options import FitOptions
 
 MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
 
@@ -197,7 +198,7 @@ def test_dirichlet_needs_a_head(tiny_whisper):
     [
         (["head.target_modules=attention"], "no linear module of the decoder matches"),
         (["head.target_modules='('"], "no regular expression"),
-        (["head.part=middle"], "unknown part"),
+        (["head.part=middle"], r"'middle' is not one of decoder, encoder, all .*head\.part"),
         (["head.members=0"], "members"),
         (["head=lora_probe", "head.source=encoder"], "only decoder modules are adapted"),
         (["prompt=whisper_all"], "one prompt"),

@@ -288,12 +288,12 @@ def test_a_label_without_training_votes_cannot_be_balanced():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "mse"}, r"no loss 'mse'.*soft_kl"),
-        ({"rater_weight": "log"}, "no rater weight 'log'"),
-        ({"temperature": 0}, "temperature is 0"),
-        ({"temperature": math.nan}, "temperature is nan"),
-        ({"label_smoothing": 1.0}, "smoothing is 1"),
-        ({"regulariser": -1}, "regulariser is -1"),
+        ({"name": "mse"}, r"'mse' is not one of soft_kl, .*loss\.name"),
+        ({"rater_weight": "log"}, r"'log' is not one of none, count, sqrt.*loss\.rater_weight"),
+        ({"temperature": 0}, r"^0 is not a number above 0 .*loss\.temperature"),
+        ({"temperature": math.nan}, r"^nan is not a number above 0 .*loss\.temperature"),
+        ({"label_smoothing": 1.0}, r"1.0 is not a number from 0 to below 1 .*loss\.label_smoothing"),
+        ({"regulariser": -1}, r"-1 is not a number of at least 0 .*loss\.regulariser"),
         ({"name": "emd"}, r"meaningful order.*loss\.ordered"),
         ({"name": "hard_ce", "temperature": 2}, "no effect on hard_ce"),
         ({"name": "dirichlet", "label_smoothing": 0.1}, "not smoothed"),

@@ -34,6 +34,7 @@ from emoprobe.settings import build, call, plain
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
 from emoprobe.system.output import write_json, write_parquet
+from emoprobe.training.options import bundle_options
 
 LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
 """Options of Lightning's trainer by which clips would go unscored."""
@@ -77,11 +78,13 @@ def _run(config: DictConfig) -> Path:
             held.enter_context(claimed(folder, "probe"))
         bundle = None
         if "head" in settings:
-            from emoprobe.training.evaluate import bundle_rows, open_bundle
+            from emoprobe.training.bundle import load_bundle
+            from emoprobe.training.evaluate import bundle_rows
             from emoprobe.training.seen import divide_seen, leave_out_seen
 
-            bundle = open_bundle(settings["head"])
-            if settings["head"]["seen"] == "leave_out":
+            head = bundle_options(settings["head"])
+            bundle = load_bundle(head.path)
+            if head.seen == "leave_out":
                 items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
                 prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
                 seen = []

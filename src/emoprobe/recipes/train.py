@@ -78,11 +78,11 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
 
     from emoprobe.data.datamodule import find_near_silent
     from emoprobe.report.figures import save_learning_curves
-    from emoprobe.training.fit import FitOptions
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.losses import Loss
     from emoprobe.training.method import score_rows
     from emoprobe.training.methods import make_method
+    from emoprobe.training.options import FitOptions
     from emoprobe.training.trainer import quiet
 
     quiet()

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped
-from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.readout.trained_head import KNOWS_VOTES
-from emoprobe.training.bundle import Bundle, load_bundle
+from emoprobe.training.bundle import Bundle
 from emoprobe.training.method import score_rows
-
-
-def open_bundle(config: Mapping) -> Bundle:
-    """The bundle that a ``head`` config of emoprobe probe names.
-
-    Raises:
-        InputError: The config names none, or it cannot be read.
-    """
-    if config.get("name") != "bundle":
-        raise InputError(
-            f"emoprobe probe trains nothing, and {config.get('name')!r} is a head to be trained",
-            field="head",
-            remedy="Use emoprobe train, then emoprobe probe head=bundle head.path=RUN_DIR/head_fold0.",
-        )
-    if config["seen"] not in ("leave_out", "evaluate"):
-        raise InputError(f"unknown rule {config['seen']!r}", field="head.seen", remedy="Use leave_out or evaluate.")
-    return load_bundle(config["path"])
 
 
 def bundle_rows(

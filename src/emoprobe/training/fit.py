@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -23,7 +22,6 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.metrics.functional import METRICS
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
@@ -31,6 +29,7 @@ from emoprobe.training.development import DevelopmentMetrics
 from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
 from emoprobe.training.heads import dirichlet_mean
 from emoprobe.training.losses import Loss
+from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
 
 NOTHING_TO_TEST = "train.py tests every held-out clip, by itself; dataset.limit=N takes fewer clips."
@@ -40,68 +39,6 @@ REFUSED = {
     "barebones": "Readers cannot be fitted without the checkpoints and values that it forbids.",
 }
 """Arguments of Lightning's trainer that a fit has no use for."""
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How a reader is fitted.
-
-    Args:
-        max_epochs: Most epochs.
-        batch_size: Utterances per step, over all processes.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        schedule: ``cosine`` (to zero over ``max_epochs``), ``linear`` (likewise) or ``constant``.
-        warmup: Share of all steps in which the learning rate rises from zero.
-        patience: Epochs without a better development score before fitting stops.
-        monitor: The development metric, or ``loss``.
-        gradient_clip: Largest gradient norm; 0 for none.
-        accumulate: Batches per optimiser step.
-        l2: Penalty ``l2 / 2`` times the sum of squares of all weight matrices, added to the loss. Unlike the decoupled
-            ``weight_decay`` it is scaled by AdamW as the loss is, and holds a probe on thousands of features back.
-        checkpoint_seconds: Least time between two checkpoints to resume from.
-    """
-
-    max_epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    patience: int = 15
-    monitor: str = "js_divergence"
-    gradient_clip: float = 1.0
-    accumulate: int = 1
-    l2: float = 0.0
-    checkpoint_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("cosine", "linear", "constant"):
-            raise InputError(
-                f"unknown schedule {self.schedule!r}", field="fit.schedule", remedy="Use cosine, linear or constant."
-            )
-        if self.monitor not in (*METRICS, "loss"):
-            remedy = f"Use loss, or one of {', '.join(METRICS)}."
-            raise InputError(f"unknown metric {self.monitor!r}", field="fit.monitor", remedy=remedy)
-        for name in ("max_epochs", "batch_size", "patience", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1", field=f"fit.{name}")
-        if self.learning_rate <= 0 or min(self.weight_decay, self.gradient_clip, self.l2) < 0:
-            raise InputError(
-                "learning_rate must be positive, weight_decay, gradient_clip and l2 not negative", field="fit"
-            )
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"warmup is a share of all steps, not {self.warmup}", field="fit.warmup")
-
-    def factor(self, step: int, steps: int) -> float:
-        """Learning rate of a step, as a share of the highest."""
-        rise = self.warmup * steps
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        if self.schedule == "constant":
-            return 1.0
-        done = (step - rise) / max(1.0, steps - rise)
-        return 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 class ReaderModule(L.LightningModule):

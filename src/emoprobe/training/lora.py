@@ -26,7 +26,6 @@ from emoprobe.training.heads import Head, make_head
 from emoprobe.training.method import Method, chosen_layers
 from emoprobe.training.probes import check_names
 
-LORA_HEADS = ("lora", "lora_probe")
 ADAPTER, HEAD = "adapter.", "head."  # beginnings of the names of a bundle's weights
 EVALUATE_BY = 16  # clips at a time
 
@@ -101,9 +100,9 @@ class LoraMethod(Method):
         self.layers: tuple[int, ...] = ()
         self.kinds: tuple[str, ...] = ("state",)
         if self.with_head and not self.asks:
-            self.layers = chosen_layers(self.config["layers"], sfm.num_encoder_layers, "encoder")
+            self.layers = chosen_layers(self.options.layers, sfm.num_encoder_layers, "encoder")
             self.config["layers"] = list(self.layers)
-            self.kinds = tuple(self.config["kinds"])
+            self.kinds = self.options.kinds
             if self.frozen_encoder:
                 raise InputError(
                     "only decoder modules are adapted, and the head reads the encoder",
@@ -111,11 +110,11 @@ class LoraMethod(Method):
                     remedy="Adapt encoder modules too, use head.source=decoder, or head=linear_probe.",
                 )
         self.lora = LoraConfig(
-            r=self.config["rank"],
-            lora_alpha=self.config["alpha"],
-            lora_dropout=self.config["dropout"],
-            use_rslora=self.config["rslora"],
-            use_dora=self.config["dora"],
+            r=self.options.rank,
+            lora_alpha=self.options.alpha,
+            lora_dropout=self.options.dropout,
+            use_rslora=self.options.rslora,
+            use_dora=self.options.dora,
             target_modules=self.targets,
         )
         self.utterances: dict[str, Utterance] = {}
@@ -125,17 +124,12 @@ class LoraMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return self.name == "lora" or self.config.get("source") == "decoder"
+        return self.name == "lora" or self.options.source == "decoder"
 
     def _targets(self) -> list[str]:
         """Names of the adapted modules: linear ones that the expression finds in the chosen part."""
-        pattern, part = self.config["target_modules"], self.config["part"]
-        if part not in ("decoder", "encoder", "all"):
-            raise InputError(f"unknown part {part!r}", field="head.part", remedy="Use decoder, encoder or all.")
-        try:
-            expression = re.compile(pattern)
-        except re.error as error:
-            raise InputError(f"{pattern!r} is no regular expression: {error}", field="head.target_modules") from error
+        pattern, part = self.options.target_modules, self.options.part
+        expression = re.compile(pattern)
         inside = {id(module) for module in self.sfm.decoder.modules()}
         output = self.sfm.model.get_output_embeddings()
         linear = {
@@ -160,9 +154,9 @@ class LoraMethod(Method):
     ) -> list[Skipped]:
         self.limits = limits
         self.utterances = {utterance.id: utterance for utterance in utterances}
-        if not (keep and self.frozen_encoder and self.config["cache_sound"]):
+        if not (keep and self.frozen_encoder and self.options.cache_sound):
             return self._unreadable(**options)
-        spec = FeatureSpec(source="sound", dtype=self.config["sound_dtype"])
+        spec = FeatureSpec(source="sound", dtype=self.options.sound_dtype)
         self.features = extract(self.sfm, utterances, spec, limits, **options)
         self.sounds = self.features.sha256
         return list(self.features.skipped)
@@ -193,7 +187,7 @@ class LoraMethod(Method):
 
     def _adapt(self) -> None:
         self.tuner = LoraModel(self.sfm.model, self.lora, "default")
-        if self.config["gradient_checkpointing"]:
+        if self.options.gradient_checkpointing:
             self.sfm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def _head(self, width: int) -> Head:
@@ -241,7 +235,7 @@ class LoraMethod(Method):
         return reader.eval()
 
     def release(self, reader: nn.Module) -> None:
-        if self.config["gradient_checkpointing"]:
+        if self.options.gradient_checkpointing:
             self.sfm.model.gradient_checkpointing_disable()
         self.tuner.unload()
         self.tuner = None

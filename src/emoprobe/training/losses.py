@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from torch.special import xlogy
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional.ties import TIE_TOLERANCE
+from emoprobe.options import At, Several, options
+from emoprobe.training.options import LossOptions
 
 
 def soft_kl(log_probs: Tensor, target: Tensor) -> Tensor:
@@ -143,96 +145,21 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
 )
 """Every loss by name."""
 
-RATER_WEIGHTS = ("none", "count", "sqrt")
 
-
-@dataclass(frozen=True)
-class Loss:
+@options("loss")
+class Loss(LossOptions):
     """A loss with the treatment of its targets and the weights of its utterances: ``mean_i w_i loss_i`` over a batch.
 
     The weights have mean 1 over the training utterances, not over each batch, so that the mean over batches does not
     depend on how they are cut. They need :meth:`fit`.
 
     Args:
-        name: A key of :data:`LOSSES`.
-        temperature: The target becomes ``t_k^(1/temperature)``, normalised: below 1 sharper, above 1 flatter over the
-            labels that have votes. The prediction is not touched.
-        label_smoothing: The target (of ``hard_ce``: the top vote) becomes ``(1 - s) t_k + s / K``, as in torch. The
-            0.05 of EMO-SUPERB, which leaves a one-hot label 0.95, is ``s = 0.05 K / (K - 1)`` here.
-        class_balance: Weigh an utterance by ``sum_k t_k / prior_k``, the prior being the mean training target.
-        rater_weight: Weigh an utterance by the number of its votes (``count``), its root (``sqrt``) or not (``none``).
-        regulariser: Weight of the second term of :func:`dirichlet`; the other losses have none.
-        ordered: The labels stand in a meaningful order, which ``emd`` needs.
         prior: Mean training target, set by :meth:`fit`.
         mean_weight: Mean weight of the training utterances before normalisation, set by :meth:`fit`.
-
-    Raises:
-        InputError: A name is unknown, a number is out of range, or an option does not fit the loss.
     """
 
-    name: str = "soft_kl"
-    temperature: float = 1.0
-    label_smoothing: float = 0.0
-    class_balance: bool = False
-    rater_weight: str = "none"
-    regulariser: float = 0.05
-    ordered: bool = False
-    prior: tuple[float, ...] | None = None
-    mean_weight: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in LOSSES:
-            raise InputError(
-                f"there is no loss {self.name!r}", field="loss.name", remedy=f"Choose one of {list(LOSSES)}."
-            )
-        if self.rater_weight not in RATER_WEIGHTS:
-            raise InputError(
-                f"there is no rater weight {self.rater_weight!r}",
-                field="loss.rater_weight",
-                remedy=f"Choose one of {list(RATER_WEIGHTS)}.",
-            )
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise InputError(
-                f"the temperature is {self.temperature}", field="loss.temperature", remedy="Give a number above 0."
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise InputError(
-                f"the label smoothing is {self.label_smoothing}",
-                field="loss.label_smoothing",
-                remedy="Give a number from 0 to below 1.",
-            )
-        if not (self.regulariser >= 0 and math.isfinite(self.regulariser)):
-            raise InputError(
-                f"the weight of the regulariser is {self.regulariser}",
-                field="loss.regulariser",
-                remedy="Give 0 or a positive number.",
-            )
-        if self.name == "emd" and not self.ordered:
-            raise InputError(
-                "the earth mover's distance needs labels in a meaningful order",
-                field="loss.name",
-                remedy="Set loss.ordered=true if the labels are levels of one scale; else choose another loss.",
-            )
-        if self.name in ("hard_ce", "dirichlet") and self.temperature != 1:
-            raise InputError(
-                f"a target temperature has no effect on {self.name}",
-                field="loss.temperature",
-                remedy="Leave it at 1.",
-            )
-        if self.name == "dirichlet" and self.label_smoothing:
-            raise InputError(
-                "vote counts are not smoothed", field="loss.label_smoothing", remedy="Leave it at 0 for dirichlet."
-            )
-
-    @property
-    def of_head(self) -> Literal["log_probs", "concentration"]:
-        """Which field of a head's output the loss is computed from."""
-        return "concentration" if self.name == "dirichlet" else "log_probs"
-
-    @property
-    def needs_votes(self) -> bool:
-        """Whether vote counts are needed beside the target."""
-        return self.name == "dirichlet" or self.rater_weight != "none"
+    prior: Annotated[Several[float] | None, At("loss")] = None
+    mean_weight: Annotated[float | None, At("loss")] = None
 
     def fit(self, targets: Tensor, votes: Tensor | None = None) -> Loss:
         """The same loss with the weights of these training utterances; itself if it weighs all alike.

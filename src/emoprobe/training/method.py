@@ -26,6 +26,7 @@ from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.scores import CLIP
 from emoprobe.training.batches import Clips
 from emoprobe.training.losses import Loss
+from emoprobe.training.options import head_options
 
 
 class Method(ABC):
@@ -33,12 +34,13 @@ class Method(ABC):
 
     Args:
         sfm: The model.
-        config: The head's configuration.
+        config: The head's configuration; what is trained repeats it.
         labels: The label set.
         prompt: What the model is asked, where the method asks something.
         loss: What readers are trained with.
 
     Attributes:
+        options: The same, checked.
         name: Name of the head, the readout's in all tables.
         plan: The tokenised prompt; None where nothing is asked.
         members: How many readers are averaged.
@@ -54,10 +56,9 @@ class Method(ABC):
         loss: Loss | None = None,
     ) -> None:
         self.sfm, self.config, self.labels, self.loss = sfm, dict(config), labels, loss or Loss()
-        self.name: str = self.config["name"]
-        self.members: int = self.config.get("members", 1)
-        if not isinstance(self.members, int) or isinstance(self.members, bool) or self.members < 1:
-            raise InputError(f"{self.members!r} members", field="head.members", remedy="Give a whole number from 1.")
+        self.options = head_options(config)
+        self.name: str = self.options.name
+        self.members: int = self.options.members
         self.sounds: dict[str, str] = {}
         self.plan: PromptPlan | None = None
         if self.asks:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
-from emoprobe.training.heads import HEADS
-from emoprobe.training.lora import LORA_HEADS, LoraMethod
+from emoprobe.training.lora import LoraMethod
 from emoprobe.training.losses import Loss
 from emoprobe.training.method import Method
+from emoprobe.training.options import LoraOptions, head_options
 from emoprobe.training.probes import ProbeMethod
 
 
@@ -23,9 +22,7 @@ def make_method(
     Raises:
         InputError: There is none of this name, an option is wrong, or several prompts are given.
     """
-    name = config.get("name")
-    known = {**dict.fromkeys(HEADS, ProbeMethod), **dict.fromkeys(LORA_HEADS, LoraMethod)}
-    if name not in known:
-        raise InputError(f"{name!r} cannot be trained", field="head.name", remedy=f"Choose one of {', '.join(known)}.")
+    options = head_options(config)
+    kind = LoraMethod if isinstance(options, LoraOptions) else ProbeMethod
     sfm.model.requires_grad_(False)
-    return known[name](sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
+    return kind(sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)

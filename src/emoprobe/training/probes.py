@@ -24,28 +24,11 @@ class ProbeMethod(Method):
 
     def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
-        source, self.attentive = self.config.get("source"), self.config.get("pooling") == "attentive"
-        if source not in ("encoder", "decoder"):
-            raise InputError(f"unknown source {source!r}", field="head.source", remedy="Use encoder or decoder.")
-        if self.attentive and source == "decoder":
-            raise InputError(
-                "there are no frames to attend to at the decoder's answer position",
-                field="head.pooling",
-                remedy="Use head.source=encoder, or head.pooling=stats.",
-            )
+        source, self.attentive = self.options.source, self.options.pooling == "attentive"
         depth = sfm.num_encoder_layers if source == "encoder" else sfm.num_decoder_layers
-        self.layers = chosen_layers(self.config.get("layers", "all"), depth, source)
+        self.layers = chosen_layers(self.options.layers, depth, source)
         self.config["layers"] = list(self.layers)
-        self.kinds: tuple[str, ...] = (STATE,)
-        if source == "encoder":
-            self.kinds = tuple(self.config.get("kinds", ()))
-            unknown = [kind for kind in self.kinds if kind not in STATISTICS]
-            if unknown or not (self.kinds or self.attentive):
-                raise InputError(
-                    f"unknown pooling {(unknown or ['(none)'])[0]!r}",
-                    field="head.kinds",
-                    remedy=f"Use some of {list(STATISTICS)}.",
-                )
+        self.kinds: tuple[str, ...] = self.options.kinds if source == "encoder" else (STATE,)
         # Pooled states are small: all layers and statistics are kept at once, so that every head finds its own.
         everything = tuple(range(depth + 1))
         if self.attentive:
@@ -59,7 +42,7 @@ class ProbeMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return self.config.get("source") == "decoder"
+        return self.options.source == "decoder"
 
     def prepare(
         self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options

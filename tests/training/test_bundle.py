@@ -136,7 +136,10 @@ def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_
     [
         (["head=linear_probe"], "emoprobe probe trains nothing"),
         (["head=bundle", "head.path=nowhere"], "not a readable head"),
-        (["head=bundle", "head.path={path}", "head.seen=perhaps"], "unknown rule"),
+        (
+            ["head=bundle", "head.path={path}", "head.seen=perhaps"],
+            r"'perhaps' is not one of leave_out, evaluate .*head\.seen",
+        ),
         (["head=bundle", "head.path={path}", "labels=basic4", "dataset.soft_label.outside=drop"], "trained for labels"),
         ([], "no readout was chosen"),
     ],

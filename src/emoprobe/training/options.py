@@ -35,7 +35,7 @@ def _expression(pattern: str) -> str:
     return pattern
 
 
-Metric = Annotated[str, OneOf(("loss", *METRICS))]
+Metric = Literal["loss"] | Annotated[str, OneOf(METRICS)]
 Layer = int | Literal["first", "middle", "last"]
 Layers = Annotated[
     Literal["all"] | Layer | Annotated[Several[Layer], MinLen(1)],
@@ -295,7 +295,7 @@ def bundle_options(config: object) -> BundleOptions:
     """
     if isinstance(config, Mapping) and config.get("name") in HEADS:
         raise InputError(
-            f"a probe trains nothing, and {config['name']!r} is a head to be trained",
+            f"emoprobe probe trains nothing, and {config['name']!r} is a head to be trained",
             field="head",
             remedy="Use emoprobe train, then emoprobe probe head=bundle head.path=RUN_DIR/head_fold0.",
         )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from emoprobe.errors import InputError
 
-Array: TypeAlias = Tensor | np.ndarray
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array: TypeAlias = Union["Tensor", np.ndarray]
 Reduction: TypeAlias = Literal["mean", "none"]
 
 ROW_SUM_TOLERANCE = 1e-4
@@ -111,7 +112,9 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
 
 def _as_matrix(values: Array, *, field: str) -> tuple[Tensor, float]:
     """Finite non-negative float64 ``[utterances, labels]``, and the machine epsilon of what was given."""
-    if isinstance(values, Tensor):
+    import torch
+
+    if isinstance(values, torch.Tensor):
         if values.is_complex():
             raise InputError("the values are complex numbers", field=field, remedy="Give real numbers.")
         epsilon = torch.finfo(values.dtype).eps if values.is_floating_point() else 0.0
@@ -154,5 +157,5 @@ def _check_same_shape(values: Tensor, like: Tensor, *, field: str) -> None:
 
 
 def _first_row(bad: Tensor) -> int | None:
-    rows = torch.nonzero(bad.reshape(len(bad), -1).any(dim=1))
+    rows = bad.reshape(len(bad), -1).any(dim=1).nonzero()
     return int(rows[0]) if len(rows) else None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from emoprobe.run.scores import PARTS_NAME
+from emoprobe.run import files
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("Neutral", "Happy", "Sad", "Angry", "Surprise", "Fear", "Disgust", "Contempt", "Other-not sure")
@@ -139,7 +139,7 @@ def run_over_clips(count: int, workers: int) -> None:
                 size = sum(each.memory_info().rss for each in family) / 2**20
             except psutil.NoSuchProcess:
                 continue
-            if (root / "run" / PARTS_NAME).exists():
+            if (root / "run" / files.PARTS).exists():
                 seen.append(size)
             time.sleep(1)
         seconds = time.perf_counter() - start

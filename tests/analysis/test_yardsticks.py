@@ -16,8 +16,8 @@ from emoprobe.beliefs.distributions import Distributions
 from emoprobe.beliefs.targets import Targets
 from emoprobe.metrics.ceiling import human_ceiling
 from emoprobe.metrics.resampling import draw_clusters
-from emoprobe.report.tables import metrics_frame
 from emoprobe.run.cell import Cell
+from emoprobe.run.metric_rows import metrics_frame
 
 LABELS = ("anger", "neutral", "sad")
 SIZE, RATERS, SPEAKERS = 90, 8, 9

@@ -21,8 +21,8 @@ from emoprobe.data.utterance import Corpus
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.run.folder import utterances_frame
 from emoprobe.run.predictions import clusters_of
+from emoprobe.run.writing import utterances_frame
 
 SKIP = "dataset.on_error=skip"
 READERS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from reporting.runs import make_record
 
 from emoprobe.cli.compare import main
 from emoprobe.errors import InputError
@@ -23,20 +24,23 @@ SIZE = 48
 def write_run(folder: Path, shares: dict[str, np.ndarray], *, ids=None, target=None, **facts) -> Path:
     """A run with a cell per calibration; ``shares`` are probabilities of anger."""
     folder.mkdir(parents=True)
-    record = {"labels": {"hash": "l"}, "corpus": {"name": "c"}, "soft_label_policy": {"hash": "p"}}
-    (folder / "run.json").write_text(json.dumps({**record, **facts}))
+    record = make_record(names=LABELS)
+    for entry, values in facts.items():
+        record[entry] |= values
+    (folder / "run.json").write_text(json.dumps(record))
     ids = [f"u{i}" for i in range(SIZE)] if ids is None else ids
     rng = np.random.default_rng(0)
     truth = {f"u{i}": p for i, p in enumerate(rng.uniform(0.1, 0.9, SIZE))} if target is None else target
     parts = []
     for calibration, anger in shares.items():
         frame = pd.DataFrame({"utterance_id": ids, "speaker": [f"s{int(name[1:]) % 8}" for name in ids]})
+        frame = frame.assign(split="test", transcript="", num_raters=10.0, duration_seconds=1.0, truncated=False)
         for name, p in zip(LABELS, (1, 0), strict=True):
             frame[f"target_{name}"] = [truth[u] if p else 1 - truth[u] for u in ids]
             frame[f"votes_{name}"] = frame[f"target_{name}"] * 10
             frame[f"p_{name}"] = anger if p else 1 - anger
         keys = {"model": "m", "prompt": "-", "readout": "r", "variant": "sum", "calibration": calibration}
-        parts.append(frame.assign(**keys))
+        parts.append(frame.assign(**keys, fitted_on="", status=np.where(np.isnan(anger), "undefined", "ok")))
     pd.concat(parts).to_parquet(folder / "predictions.parquet")
     return folder
 

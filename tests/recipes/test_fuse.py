@@ -314,7 +314,7 @@ def test_a_cell_that_is_not_clear_is_asked_for_with_a_list(tmp_path):
         with pytest.raises(InputError, match=f"(?s){message}"):
             fuse.fuse_runs(a, a, tmp_path / "out", cells=(choice, ""))
     chosen = fuse.read_source(a, "readout = label_likelihood, calibration=batch", "--cell-a")
-    np.testing.assert_allclose(chosen.predictions[P], heard(truth, 1, 1))
+    np.testing.assert_allclose(chosen.rows[P], heard(truth, 1, 1))
     assert not (tmp_path / "out").exists()
 
 

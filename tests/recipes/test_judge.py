@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from reporting.runs import make_record
 
 from emoprobe.cli.judge import main
 from emoprobe.metrics.functional import evaluate
@@ -47,8 +48,7 @@ def run(tmp_path_factory) -> Path:
             part[[f"p_{label}" for label in LABELS]] = p
             parts.append(part)
     pd.concat(parts, ignore_index=True).to_parquet(folder / "predictions.parquet")
-    labels = {"name": "three", "labels": list(LABELS), "forms": {label: {"noun": [label]} for label in LABELS}}
-    (folder / "run.json").write_text(json.dumps({"labels": labels, "corpus": {"title": "Toy", "synthetic": True}}))
+    (folder / "run.json").write_text(json.dumps(make_record(names=LABELS)))
     return folder
 
 

@@ -25,7 +25,8 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.readout.scoring import record
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.recipes import probe as probing
-from emoprobe.run.scores import PARTS_NAME, read_scores
+from emoprobe.run import files
+from emoprobe.run.scores import read_scores
 from emoprobe.system.claim import claimed
 
 KEY = ["input", "draw", "utterance_id", "prompt", "readout"]
@@ -178,7 +179,7 @@ def start(model: Path, manifest: Path, folder: Path, *overrides: str) -> subproc
 
 
 def wait_for_parts(folder: Path, process: subprocess.Popen, count: int) -> None:
-    while len(list((folder / PARTS_NAME).glob("part-*"))) < count and process.poll() is None:
+    while len(list((folder / files.PARTS).glob("part-*"))) < count and process.poll() is None:
         time.sleep(0.02)
 
 

@@ -99,7 +99,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
     file = tmp_path / "b/predictions.parquet"
     pd.read_parquet(file).sample(frac=1, random_state=3).to_parquet(file, index=False)
     (group,) = collect([tmp_path]).groups
-    one, two = (run.predictions.cells[TEXT] for run in group.runs)
+    one, two = (run.summary.cells[TEXT] for run in group.runs)
     np.testing.assert_array_equal(one.quantised, two.quantised)
     assert [one.statuses[i] for i in one.status] == [two.statuses[i] for i in two.status]
     assert [one.statuses[i] for i in one.status] == ["unparsed" if i in (3, 4) else "ok" for i in range(30)]
@@ -126,7 +126,7 @@ def test_infinite_and_undefined_values_are_read_as_such(tmp_path):
     ("reason", "damage"),
     [
         ("metrics.json cannot be read", lambda run: (run / "metrics.json").write_text("{")),
-        ("run.json cannot be read", lambda run: (run / "run.json").unlink()),
+        ("no readable run.json", lambda run: (run / "run.json").unlink()),
         (
             "run.json and metrics.json are of different runs",
             lambda run: write_json(make_record(split="x"), run / "run.json"),
@@ -135,8 +135,8 @@ def test_infinite_and_undefined_values_are_read_as_such(tmp_path):
         ("is not one of emoprobe", lambda run: write_json([1], run / "metrics.json")),
         ("not a readable Parquet file", lambda run: (run / "predictions.parquet").write_bytes(b"PAR1 no")),
         ("predictions.parquet is missing", lambda run: (run / "predictions.parquet").unlink()),
-        ("the column 'p_sad' is missing", lambda run: drop_column(run, "p_sad")),
-        ("does not hold every utterance once", lambda run: drop_row(run)),
+        ("no column 'p_sad'", lambda run: drop_column(run, "p_sad")),
+        ("is missing in the cell", lambda run: drop_row(run)),
         ("is not here", lambda run: change(run / "metrics.json", lambda v: v["rows"][0].update(prompt="another"))),
         (
             "counts other clips",
@@ -199,7 +199,7 @@ def test_nothing_usable_is_an_error_in_one_line_that_says_why(tmp_path):
         collect([tmp_path / "nowhere"])
     run = write_run(tmp_path / "a", HUMAN, CELLS)
     (run / "run.json").unlink()
-    with pytest.raises(InputError, match=r"run\.json cannot be read"):
+    with pytest.raises(InputError, match=r"no readable run\.json"):
         collect([tmp_path])
 
 
@@ -212,7 +212,8 @@ def test_a_later_analysis_counts_only_where_it_is_named(tmp_path):
     assert [one.folder for one in found.runs] == [run]
     assert [problem.folder for problem in found.left_out] == [again]
     (read,) = collect([again]).runs
-    assert read.utterances_file == run / "utterances.parquet"
+    assert read.run.home == run
+    assert len(read.run.utterances) == 30
 
 
 # -- sweeps ------------------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from scipy.stats import entropy as scipy_entropy
 
 from emoprobe.cli.report import main
 from emoprobe.report import leaderboard
-from emoprobe.report.cells import FAILED, LEVELS, reliability_bins
 from emoprobe.report.collect import collect
 from emoprobe.report.page import choose_clips, embed_json, link, render
+from emoprobe.report.summaries import FAILED, LEVELS, reliability_bins
 
 SIZE = 40
 HUMAN = make_human(SIZE)

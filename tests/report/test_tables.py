@@ -12,6 +12,7 @@ from rich.table import Table
 
 from emoprobe.errors import InputError
 from emoprobe.report import tables
+from emoprobe.run.metric_rows import metrics_frame
 
 VALUES = {
     "js_divergence": 0.1234,
@@ -173,7 +174,7 @@ def test_unknown_metric(make):
 
 
 def test_frame_is_flat():
-    frame = tables.metrics_frame([make_row(statuses={"ok": 3}), make_floor(metrics={"wa": 0.25, "num_majority": 3})])
+    frame = metrics_frame([make_row(statuses={"ok": 3}), make_floor(metrics={"wa": 0.25, "num_majority": 3})])
     assert len(frame) == 2
     assert frame.columns.is_unique
     assert {"kind", "model", "prompt", "fitted_on", "num_failed", "mean_label_mass", "num_majority", *VALUES} <= set(

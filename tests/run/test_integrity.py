@@ -24,9 +24,11 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes import probe as probing
 from emoprobe.report.results import write_results
-from emoprobe.run import integrity, sealing
-from emoprobe.run.folder import read_run, write_skipped
+from emoprobe.run import integrity, score_integrity, sealing
+from emoprobe.run.folder import open_run
+from emoprobe.run.record import Record
 from emoprobe.run.scores import schema
+from emoprobe.run.writing import write_skipped
 from emoprobe.system.output import write_json
 
 LABELS = LabelSet(
@@ -92,7 +94,7 @@ def write_run(folder: Path, *, sealed: bool = True) -> Path:
     rows = score_rows(frame["utterance_id"])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema()), folder / "scores.parquet")
     frame.to_parquet(folder / "utterances.parquet", index=False)
-    write_skipped([], folder / "skipped.csv")
+    write_skipped([], folder)
     stated = record() | ({"files": sealing.seal(folder)} if sealed else {})
     write_json(stated, folder / "run.json")
     return folder
@@ -101,6 +103,12 @@ def write_run(folder: Path, *, sealed: bool = True) -> Path:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run")
+
+
+def read(folder: Path):
+    """What an analysis asks a run for."""
+    run = open_run(folder)
+    return run.table, run.utterances
 
 
 def edit_scores(folder: Path, change) -> None:
@@ -116,10 +124,11 @@ def edit_utterances(folder: Path, change) -> None:
 
 
 def test_what_the_run_wrote_is_read(run, capsys):
-    scores, utterances, found = read_run(run)
+    found = open_run(run)
+    scores, utterances = found.table, found.utterances
     assert (len(scores), len(utterances)) == (2 * 3 * (SIZE + 1), SIZE)
     assert capsys.readouterr().out == ""
-    stated = found["files"]["scores.parquet"]
+    stated = found.record.files["scores.parquet"]
     assert stated["rows"] == len(scores)
     assert {tuple(cell.values()) for cell in stated["cells"]} == {
         ("m", prompt, readout, SIZE)
@@ -133,7 +142,7 @@ def test_a_copy_that_was_compressed_otherwise_is_the_same(run):
     table = pq.read_table(run / "scores.parquet")
     pq.write_table(table, run / "scores.parquet", compression="gzip", row_group_size=7, use_dictionary=False)
     pd.read_parquet(run / "utterances.parquet").to_parquet(run / "utterances.parquet", compression=None)
-    read_run(run)
+    read(run)
 
 
 def _set(column, value, which=5):
@@ -204,7 +213,7 @@ def _one_prompt(rows):
 def test_an_edited_score_table_is_refused(run, change, message):
     edit_scores(run, change)
     with pytest.raises(InputError, match=message) as caught:
-        read_run(run)
+        read(run)
     assert caught.value.file is not None
     assert "hydra.run.dir" in str(caught.value)
 
@@ -248,7 +257,7 @@ def _put(column, value):
 def test_an_edited_human_side_is_refused(run, change, message):
     edit_utterances(run, change)
     with pytest.raises(InputError, match=message):
-        read_run(run)
+        read(run)
 
 
 def test_what_was_skipped_may_be_missing(tmp_path):
@@ -257,20 +266,20 @@ def test_what_was_skipped_may_be_missing(tmp_path):
     folder = write_run(tmp_path / "run", sealed=False)
     edit_scores(folder, lambda rows: [row for row in rows if row["utterance_id"] != "u000003"])
     with pytest.raises(InputError, match="'u000003' is evaluated"):
-        read_run(folder)
-    write_skipped([Skipped("u000003", "unreadable", "gone", "", None)], folder / "skipped.csv")
-    read_run(folder)
+        read(folder)
+    write_skipped([Skipped("u000003", "unreadable", "gone", "", None)], folder)
+    read(folder)
 
 
 def test_a_run_without_a_seal_is_read_with_a_note_and_its_sums_are_checked(tmp_path, capsys):
     folder = write_run(tmp_path / "run", sealed=False)
-    read_run(folder)
+    read(folder)
     assert capsys.readouterr().out.count("holds no checksums") == 1
     edit_scores(folder, _set("generated_text", "happy"))
-    read_run(folder)
+    read(folder)
     edit_scores(folder, _positive)
     with pytest.raises(InputError, match="no log-probability"):
-        read_run(folder)
+        read(folder)
 
 
 def test_smoothed_targets_are_made_again():
@@ -278,9 +287,9 @@ def test_smoothed_targets_are_made_again():
     frame[TARGETS] = 0.9 * frame[TARGETS] + 0.1 / 3
     stated = record()
     stated["soft_label_policy"]["name"] += "; smoothing 0.1"
-    integrity.check_utterances(frame, stated, Path("x"))
+    integrity.check_utterances(frame, Record.from_json(stated), Path("x"))
     with pytest.raises(InputError, match="is not the share"):
-        integrity.check_utterances(frame, record(), Path("x"))
+        integrity.check_utterances(frame, Record.from_json(record()), Path("x"))
 
 
 ARGUMENTS = ["analysis.resamples=0", "analysis.figures=false", "calibration=none"]
@@ -292,9 +301,9 @@ def derive(folder: Path) -> None:
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.beliefs.calibrations.none import Uncalibrated
 
-    scores, utterances, stated = read_run(folder)
-    analysis = derived(scores, utterances, LABELS, AnalysisOptions([Uncalibrated()], resamples=0))
-    write_results(folder, analysis, stated, figures=False)
+    run = open_run(folder)
+    analysis = derived(run.table, run.utterances, LABELS, AnalysisOptions([Uncalibrated()], resamples=0))
+    write_results(folder, analysis, run.record, figures=False)
 
 
 def permute_predictions(folder: Path) -> None:
@@ -423,8 +432,8 @@ def test_it_is_fast():
         table = table.set_column(table.column_names.index(column), column, pa.array(names))
     frame = human(len(table) // 6)
     started = time.perf_counter()
-    integrity.check_utterances(frame, record(), Path("x"))
-    integrity.check_scores(table, Path("x"))
+    integrity.check_utterances(frame, Record.from_json(record()), Path("x"))
+    score_integrity.check_scores(table, Path("x"))
     sealing.fingerprint(table)
     assert time.perf_counter() - started < 30
 

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from emoprobe.errors import InputError
-from emoprobe.run.scores import FILE_NAME, PARTS_NAME, ScoreWriter, read_scores, schema
+from emoprobe.run import files
+from emoprobe.run.scores import ScoreWriter, read_scores, schema
 
 
 def row(utterance: str, **fields) -> dict:
@@ -35,15 +36,15 @@ def test_round_trip_through_parts(tmp_path):
     assert table["utterance_id"].to_pylist() == ["a", "b", "c"]
     assert table["form_token_logprobs"][0].as_py() == [[-1.5, -0.25], [-2.0]]
     assert table["generated_text"].to_pylist() == [None, None, "so ängry"]
-    assert not (tmp_path / PARTS_NAME).exists()
+    assert not (tmp_path / files.PARTS).exists()
 
 
 def test_a_run_that_dies_leaves_its_finished_batches(tmp_path):
     with pytest.raises(RuntimeError), ScoreWriter(tmp_path) as writer:
         writer.write([row("a")])
-        (tmp_path / PARTS_NAME / "part-000001.tmp").write_bytes(b"half a batch")
+        (tmp_path / files.PARTS / "part-000001.tmp").write_bytes(b"half a batch")
         raise RuntimeError("power cut")
-    assert not (tmp_path / FILE_NAME).exists()
+    assert not (tmp_path / files.SCORES).exists()
     assert read_scores(tmp_path)["utterance_id"].to_pylist() == ["a"]
     with ScoreWriter(tmp_path) as writer:  # the same folder goes on
         writer.write([row("b")])
@@ -74,14 +75,14 @@ def test_columns_outside_the_schema_are_a_bug(tmp_path):
 def test_what_is_not_a_score_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="no score table here"):
         read_scores(tmp_path)
-    (tmp_path / FILE_NAME).write_bytes(b"PAR1 but not really")
+    (tmp_path / files.SCORES).write_bytes(b"PAR1 but not really")
     with pytest.raises(InputError, match="not a readable Parquet"):
         read_scores(tmp_path)
-    pq.write_table(pa.table({"utterance_id": ["a"]}), tmp_path / FILE_NAME)
+    pq.write_table(pa.table({"utterance_id": ["a"]}), tmp_path / files.SCORES)
     with pytest.raises(InputError, match="schema version none"):
         read_scores(tmp_path)
     other = schema().with_metadata({b"emoprobe_schema_version": b"99"})
-    pq.write_table(pa.Table.from_pylist([row("a")], schema=other), tmp_path / FILE_NAME)
+    pq.write_table(pa.Table.from_pylist([row("a")], schema=other), tmp_path / files.SCORES)
     with pytest.raises(InputError, match="schema version 99"):
         read_scores(tmp_path)
 
@@ -91,7 +92,7 @@ def test_a_copy_that_another_program_wrote_is_the_same(tmp_path, rewrite):
     """Its columns say what it is: the version in the file's metadata, and the types' widths, are easily lost."""
     with ScoreWriter(tmp_path) as writer:
         writer.write([row("a") | {"finished": None}, row("b") | {"forms": ["x"], "form_tokens": [[1, 2]]}])
-    expected, file = read_scores(tmp_path), tmp_path / FILE_NAME
+    expected, file = read_scores(tmp_path), tmp_path / files.SCORES
     if rewrite == "pandas":
         pd.read_parquet(file).to_parquet(file)
     else:

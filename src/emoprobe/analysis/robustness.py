@@ -321,8 +321,8 @@ def variance_explained(
     negative). Interactions are part of the residual.
 
     Args:
-        scores: One row per cell, `emoprobe.report.tables.metrics_frame` or ``metrics.csv`` of one or several runs. Left
-            out are floors, ensembles, means over label orders, single layers and cells whose score is not finite.
+        scores: One row per cell, `emoprobe.run.metric_rows.metrics_frame` or ``metrics.csv`` of one or several runs.
+            Left out are floors, ensembles, means over label orders, single layers and cells whose score is not finite.
             Variants of a readout are levels of ``readout``.
         metric: The score.
         factors: Columns of ``scores``.

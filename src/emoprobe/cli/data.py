@@ -11,7 +11,6 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
-from emoprobe.system.output import write_parquet
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -140,7 +139,7 @@ def show(parsed: argparse.Namespace) -> None:
     """Print utterances with their votes, and draw the corpus's ambiguity."""
     from emoprobe.recipes.inputs import soft_label_policy
     from emoprobe.report.corpus import print_utterances, save_ambiguity
-    from emoprobe.run.folder import utterances_frame
+    from emoprobe.run.writing import utterances_frame, write_utterances
 
     config, corpus, labels, prepared = _read(overrides_of(parsed))
     policy = soft_label_policy(config)
@@ -149,6 +148,6 @@ def show(parsed: argparse.Namespace) -> None:
     if parsed.output is not None:
         parsed.output.mkdir(parents=True, exist_ok=True)
         frame = utterances_frame(prepared, labels, policy)
-        write_parquet(frame, parsed.output / "utterances.parquet")
-        files = save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
-        print(f"Written: {', '.join(map(str, [parsed.output / 'utterances.parquet', *files]))}")
+        files = [write_utterances(frame, parsed.output)]
+        files += save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
+        print(f"Written: {', '.join(map(str, files))}")

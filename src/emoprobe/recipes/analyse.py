@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from emoprobe.run.folder import Run
 
 
 def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -> Path:
@@ -11,17 +17,17 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     from emoprobe.analysis.derive import analyse
     from emoprobe.recipes.inputs import make_options
     from emoprobe.report.results import print_results, write_results
-    from emoprobe.run.folder import labels_of, read_run
-    from emoprobe.run.scores import FILE_NAME
+    from emoprobe.run.folder import open_run
     from emoprobe.system.claim import claimed
 
-    scores, utterances, record = read_run(folder)
-    config = _as_it_ran(folder, overrides)
-    analysis = analyse(scores, utterances, labels_of(record), make_options(config))
+    run = open_run(folder)
+    scores, utterances, record = run.table, run.utterances, run.record
+    config = _as_it_ran(run, overrides)
+    analysis = analyse(scores, utterances, run.labels, make_options(config))
     target = output or folder / "analysis"
     with claimed(target, "analyse"):
         figures = write_results(target, analysis, record, figures=bool(config.analysis.figures))
-    if not (folder / FILE_NAME).exists():
+    if not run.is_scored:
         evaluated = int((utterances["role"] == "evaluated").sum())
         done = analysis.predictions["utterance_id"].nunique()
         print(f"This run did not finish: {done} of {evaluated} utterances were scored.")
@@ -29,16 +35,14 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     return target
 
 
-def _as_it_ran(folder: Path, overrides: Sequence[str]):
+def _as_it_ran(run: Run, overrides: Sequence[str]) -> DictConfig:
     """The configuration of the run itself where its folder has it, with the overrides on top."""
     from omegaconf import OmegaConf, open_dict
 
     from emoprobe.settings import compose
 
-    config = compose(overrides)
-    file = folder / ".hydra" / "config.yaml"
-    if file.is_file():
-        saved = OmegaConf.load(file)
+    config, saved = compose(overrides), run.config
+    if saved is not None:
         keys = [item.split("=")[0].lstrip("+~") for item in overrides]
         if not any(key.split(".")[0] == "calibration" for key in keys):
             config.calibration = saved.calibration

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.errors import InputError
-from emoprobe.run.cell import KEYS, saw_its_votes
+from emoprobe.run.cell import NO_PROMPT, Cell, read_choice, saw_its_votes, telling
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from emoprobe.metrics.significance import PairedTest
+    from emoprobe.run.folder import Run
 
 MAX_CELLS = 40
 SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, and comes last"
@@ -51,18 +51,18 @@ def compare_runs(
 
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")
-    wanted = [_choice(text) for text in cells]
-    kept = []
-    for folder, predictions in _read(folders).items():
-        for keys, rows in predictions.groupby(list(KEYS), observed=True, sort=False):
-            named = dict(zip(KEYS, map(str, keys), strict=True))
-            if not wanted or any(all(named[key] == value for key, value in choice.items()) for choice in wanted):
-                kept.append((folder, named, rows.set_index("utterance_id")))
-    found, fitted = {}, {}
-    for folder, named, rows in kept:
-        of = " + ".join(sorted(set(rows["fitted_on"].astype(str)))) if "fitted_on" in rows else ""
-        name = _name(folder, named, kept) + mark_of(of)
-        found[name], fitted[name] = rows, of
+    wanted = [read_choice(text, "--cells") for text in cells]
+    kept = [
+        (name, each)
+        for name, run in _open(folders).items()
+        for each in run.cells()
+        if not wanted or any(each.cell.fits(choice) for choice in wanted)
+    ]
+    found: dict[str, pd.DataFrame] = {}
+    fitted: dict[str, str] = {}
+    for folder, each in kept:
+        name = _name(folder, each.cell, [(other, of.cell) for other, of in kept]) + mark_of(each.fitted_on)
+        found[name], fitted[name] = each.rows.set_index("utterance_id"), each.fitted_on
     if not 2 <= len(found) <= MAX_CELLS:
         names = "; ".join(list(found)[:MAX_CELLS])
         raise InputError(
@@ -109,56 +109,25 @@ def _untested(test: PairedTest) -> str:
     return "" if math.isfinite(test.difference) else "not testable: no finite difference"
 
 
-def _choice(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    for key, equals, value in pairs:
-        if key.strip() not in KEYS or not equals or not value.strip():
-            what = f"{text!r} is no choice of cells"
-            raise InputError(what, field="--cells", remedy=f"Give KEY=VALUE,...; keys are {', '.join(KEYS)}.")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _name(folder: str, named: Mapping[str, str], cells: Sequence[tuple]) -> str:
+def _name(folder: str, cell: Cell, cells: Sequence[tuple[str, Cell]]) -> str:
     """What tells a cell from the others."""
-    parts = [folder] if len({other for other, *_ in cells}) > 1 else []
-    parts += [
-        named[key] for key in KEYS if len({keys[key] for _, keys, _ in cells}) > 1 and named[key] not in ("", "-")
-    ]
-    return " ".join(parts) or named["readout"]
+    parts = [folder] if len({other for other, _ in cells}) > 1 else []
+    parts += [getattr(cell, key) for key in telling([of for _, of in cells])]
+    return " ".join(part for part in parts if part not in ("", NO_PROMPT)) or cell.readout
 
 
-def _read(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Shortest telling name of each folder -> its predictions; all of one corpus, label set and policy."""
-    import pandas as pd
+def _open(folders: Sequence[Path]) -> dict[str, Run]:
+    """Shortest telling name of each folder -> its run; all of one corpus, label set and policy."""
+    from emoprobe.run.folder import open_run
 
-    from emoprobe.run import integrity
-
-    found, facts = {}, {}
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        home = folder if (folder / "run.json").is_file() else folder.parent
-        try:
-            record = json.loads((home / "run.json").read_text(encoding="utf-8"))
-            facts[folder] = {
-                "label set": record["labels"]["hash"],
-                "corpus": record["corpus"]["name"],
-                "soft-label policy": record["soft_label_policy"]["hash"],
-            }
-            found[folder] = pd.read_parquet(folder / "predictions.parquet")
-            integrity.check_predictions(folder, record, found[folder])
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"the folder holds no readable run.json and predictions.parquet: {error}",
-                file=folder,
-                remedy="Give run folders.",
-            ) from error
-    for name in ("label set", "corpus", "soft-label policy"):
-        different = {values[name] for values in facts.values()}
+    runs = {folder: open_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)}
+    for name in ("label_set", "corpus", "soft_label_policy"):
+        different = {getattr(run.record.identity, name) for run in runs.values()}
         if len(different) > 1:
-            what = f"the runs differ in their {name}: {', '.join(sorted(different))}"
+            shown = name.replace("soft_label", "soft-label").replace("_", " ")
+            what = f"the runs differ in their {shown}: {', '.join(sorted(different))}"
             raise InputError(what, field="RUN", remedy="Compare runs that were judged alike.")
-    return {_short(folder, list(found)): frame for folder, frame in found.items()}
+    return {_short(folder, list(runs)): run for folder, run in runs.items()}
 
 
 def _short(folder: Path, others: Sequence[Path]) -> str:

@@ -14,7 +14,7 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
     from emoprobe.report.results import ambiguity, print_table
     from emoprobe.report.tables import write_csv
-    from emoprobe.run.folder import utterances_frame
+    from emoprobe.run.writing import utterances_frame
     from emoprobe.settings import build, compose, plain
 
     config = compose(overrides)

@@ -64,24 +64,10 @@ def judge(
     Raises:
         InputError: The folder is no run, holds other files than the run wrote, or a fact is not known.
     """
-    import pandas as pd
+    from emoprobe.run.folder import open_run
 
-    from emoprobe.run import integrity
-    from emoprobe.run.folder import RUN_FILE, UTTERANCES_FILE, labels_of, subtitle
-
-    home = run if (run / RUN_FILE).is_file() else run.parent
-    try:
-        record = json.loads((home / RUN_FILE).read_text(encoding="utf-8"))
-        labels = list(labels_of(record).labels)
-        utterances = pd.read_parquet(home / UTTERANCES_FILE)
-        predictions = pd.read_parquet(run / "predictions.parquet")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"the folder holds no readable {RUN_FILE}, {UTTERANCES_FILE} and predictions.parquet: {error}",
-            file=run,
-            remedy="Give the folder of a run of emoprobe probe or train, or an analysis inside one.",
-        ) from error
-    integrity.check_predictions(run, record, predictions)
+    opened = open_run(run)
+    predictions, utterances, labels = opened.predictions, opened.utterances, opened.labels.labels
     known = _known_facts(utterances)
     chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)
     unknown = [fact for fact in chosen if fact not in known]
@@ -98,7 +84,7 @@ def judge(
         from emoprobe.report.judgement_figures import save_judgement_figures
 
         drawn = save_judgement_figures(
-            predictions, utterances, labels, folder / "figures", subtitle(record), facts=chosen
+            predictions, utterances, labels, folder / "figures", opened.record.title, facts=chosen
         )
         print(f"  figures/                   {len(drawn)} files")
     print(f"Written: {folder}")
@@ -135,10 +121,10 @@ def tables(
     from emoprobe.analysis import channels, robustness, strata
     from emoprobe.analysis.prompt_ensembles import ensembles
     from emoprobe.readout.base import names_of
+    from emoprobe.run.cell import cells_of
 
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
-    cells = whole.drop_duplicates(["model", "prompt", "readout", "variant", "calibration"])
-    some = whole if len(cells) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
+    some = whole if len(cells_of(whole)) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
     options = {"resamples": resamples}
     kinds = [*STRATA, *(f"fact:{fact}" for fact in facts)]
     yield "strata", pd.concat([strata.stratify(some, utterances, labels, by=by, **options) for by in kinds])

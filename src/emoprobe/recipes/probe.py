@@ -26,14 +26,13 @@ from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
-from emoprobe.run import sealing
 from emoprobe.run.completeness import check_complete
-from emoprobe.run.folder import RUN_FILE, SKIPPED_FILE, UTTERANCES_FILE, make_record, utterances_frame, write_skipped
+from emoprobe.run.record import ModelFacts, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
+from emoprobe.run.writing import begin_run, finish_run, utterances_frame, write_skipped
 from emoprobe.settings import build, call, plain
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
-from emoprobe.system.output import write_json, write_parquet
 from emoprobe.training.options import bundle_options
 
 LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
@@ -129,7 +128,7 @@ def _run(config: DictConfig) -> Path:
         for plan in plans.samples:
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
-        model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+        model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
         nulls = content_free.make(sfm.sampling_rate, settings["seed"])
         skipped = [*prepared.skipped, *unknown.values()]
         frame = utterances_frame(prepared, labels, policy)
@@ -138,9 +137,7 @@ def _run(config: DictConfig) -> Path:
         earlier = Earlier(settings["resume"], folder, probe, limits)
         with stopping.graceful(), ScoreWriter(folder) as writer:
             record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
-            write_json(record, folder / RUN_FILE)
-            write_parquet(frame, folder / UTTERANCES_FILE)
-            write_skipped(skipped, folder / SKIPPED_FILE)
+            begin_run(folder, record, frame, skipped)
             left = earlier.take_over(utterances, writer)
             if readouts:
                 for null in earlier.missing_nulls(nulls):
@@ -175,16 +172,14 @@ def _run(config: DictConfig) -> Path:
                 [(null.kind, null.draw) for null in nulls],
             )
         record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
-        record |= {"num_scored": scored, "speed": speed(outcomes)}
-        record[sealing.SEAL] = sealing.seal(folder)
         heard = [utterance for utterance in evaluated if utterance.id not in {row.id for row in skipped}]
-        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
-        write_json(record, folder / RUN_FILE)
-        write_skipped(skipped, folder / SKIPPED_FILE)
+        near_silent = find_near_silent(heard, sfm.sampling_rate, limits)
+        record = replace(record, num_scored=scored, speed=speed(outcomes), near_silent=near_silent)
+        record = finish_run(folder, record, skipped)
         if not scored:
             raise InputError(
                 f"all of the {len(evaluated)} clips were left out",
-                file=folder / SKIPPED_FILE,
+                file=write_skipped(skipped, folder),
                 remedy="The file says why, clip by clip.",
             )
 

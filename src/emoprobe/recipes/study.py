@@ -20,12 +20,13 @@ from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
-from emoprobe.run.folder import read_run, subtitle, utterances_frame
+from emoprobe.run.folder import Run, open_run
+from emoprobe.run.writing import utterances_frame
 from emoprobe.settings import build, compose, plain
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.processes import beginning, own_processes
-from emoprobe.training.resume import TRAINING_FILE
+from emoprobe.training.resume import has_begun
 
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
@@ -70,7 +71,8 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
             ]
             trained[name] = parts
 
-    predictions, kinds, human = _gather(config, zero_shot, plan, trained, search)
+    scored = open_run(zero_shot)
+    predictions, kinds, human = _gather(config, scored, plan, trained, search)
     import numpy as np
     from rich.console import Console
 
@@ -80,16 +82,15 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
     truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
     ceiling = truths.scores(), truths.intervals(human["speakers"])
     frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
-    _, _, record = read_run(zero_shot)
     speakers = len(np.unique(human["speakers"]))
-    title = f"{record['model']['name']}: zero-shot and trained readouts"
-    figures = save_comparison(frame, folder, title, subtitle(record))
+    title = f"{scored.record.model.name}: zero-shot and trained readouts"
+    figures = save_comparison(frame, folder, title, scored.record.title)
     with tracking.open_logger(config.logger) as logger:
         tracking.log_comparison(logger, settings, frame, figures)
     console = Console(width=None if Console().is_terminal else 200)
     console.print(comparison_table(frame))
     size = len(human["target"])
-    print(subtitle(record))
+    print(scored.record.title)
     if truths.doubt:
         print(f"The human ceiling is {truths.doubt}")
     print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
@@ -107,7 +108,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
     """Run one part; what its folder already holds of the same settings is taken over, of others refused."""
     print(f"-- {name}")
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
-    if (folder / TRAINING_FILE).exists():
+    if has_begun(folder):
         own.append(f"ckpt={folder}")
     run = probing.run if kind == "probe" else recipe.run
     with own_processes([*beginning(kind), *own]):
@@ -115,7 +116,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
 
 
 def _gather(
-    config: DictConfig, zero_shot: Path, plan: Mapping, trained: Mapping[str, Sequence[Path]], search: Sequence[str]
+    config: DictConfig, zero_shot: Run, plan: Mapping, trained: Mapping[str, Sequence[Path]], search: Sequence[str]
 ):
     """Distributions of all parts on the clips that all have scored.
 
@@ -131,10 +132,10 @@ def _gather(
     settings = plain(config)
     labels = build(LabelSet, settings["labels"], "labels")
     prepared = prepare_run(config, read_corpus(config), labels)
-    scores, _, _ = read_run(zero_shot)
+    scores = zero_shot.table
     columns = [f"p_{label}" for label in labels.labels]
     tables = {
-        (name, i): pd.read_parquet(part / "predictions.parquet").set_index("utterance_id")
+        (name, i): open_run(part).predictions.set_index("utterance_id")
         for name, parts in trained.items()
         for i, part in enumerate(parts)
     }

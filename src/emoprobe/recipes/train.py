@@ -26,22 +26,14 @@ from emoprobe.prompts.prompt import make_prompts
 from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
-from emoprobe.run import sealing
 from emoprobe.run.completeness import check_complete
-from emoprobe.run.folder import (
-    RUN_FILE,
-    SKIPPED_FILE,
-    UTTERANCES_FILE,
-    make_record,
-    subtitle,
-    utterances_frame,
-    write_skipped,
-)
+from emoprobe.run.record import ModelFacts, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
+from emoprobe.run.writing import finish_run, utterances_frame
 from emoprobe.settings import build, call, plain
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
-from emoprobe.system.output import write_csv, write_json, write_parquet
+from emoprobe.system.output import write_csv
 from emoprobe.system.stopping import is_main
 from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
@@ -111,7 +103,7 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
         (*prepared.skipped, *lost, *repeated),
     )
     frame = utterances_frame(shown, labels, policy)
-    model = {"name": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "device": str(sfm.model.device)}
+    model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
 
     with tracking.open_logger(config.logger if is_main() else {}) as logger:
         job = FoldTraining(
@@ -137,22 +129,22 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
             split=settings["dataset"]["split"],
             seed=settings["seed"],
         )
-        record |= {name: settings[name] for name in ("head", "loss", "fit")}
-        record["partition"] = settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]}
         heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
-        record["near_silent"] = find_near_silent(heard, sfm.sampling_rate, limits)
-        record["num_scored"] = scored
-        record["num_left_out_of_partition"] = len(prepared.items) - len(lost) - len(_all_parts(splits))
-        write_parquet(frame, folder / UTTERANCES_FILE)
-        record[sealing.SEAL] = sealing.seal(folder)
-        write_json(record, folder / RUN_FILE)
-        write_skipped(shown.skipped, folder / SKIPPED_FILE)
+        record = replace(
+            record,
+            **{name: settings[name] for name in ("head", "loss", "fit")},
+            partition=settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]},
+            near_silent=find_near_silent(heard, sfm.sampling_rate, limits),
+            num_scored=scored,
+            num_left_out_of_partition=len(prepared.items) - len(lost) - len(_all_parts(splits)),
+        )
+        record = finish_run(folder, record, shown.skipped, frame)
         plain = AnalysisOptions([Uncalibrated()], **{k: settings["analysis"][k] for k in ("failures", "resamples")})
         analysis = analyse(read_scores(folder), frame, labels, plain)
         figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
         if settings["analysis"]["figures"]:
             title = f"Learning curves of {settings['head']['name']} ({settings['loss']['name']})"
-            figures += save_learning_curves(job.curves, folder / "figures", title, subtitle(record))
+            figures += save_learning_curves(job.curves, folder / "figures", title, record.title)
         tracking.log_results(logger, settings, analysis, figures)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)

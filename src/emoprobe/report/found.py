@@ -5,46 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from emoprobe.report.cells import Predictions
-
-
-UTTERANCES_FILE = "utterances.parquet"
-ANALYSIS = "analysis"
-"""Where `emoprobe.recipes.analyse` writes, within a run."""
+from emoprobe.report.summaries import Summary
+from emoprobe.run.folder import Run
+from emoprobe.run.record import Record
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run folder, read.
+class ReportedRun:
+    """A run that takes part in a report.
 
     Args:
-        folder: Its absolute path.
+        run: The run, without its large tables.
         name: Its path below what all given folders share.
-        record: ``run.json``.
-        definitions: Metric -> definition, unit, higher_is_better.
-        rows: Rows of the metric table, numbers as floats: NaN where undefined.
-        predictions: Its cells.
+        summary: What is kept of its predictions.
         overrides: What its command line, or its sweep job, changed.
-        when: When ``metrics.json`` was written, ISO 8601.
     """
 
-    folder: Path
+    run: Run
     name: str
-    record: Mapping[str, Any]
-    definitions: Mapping[str, Mapping]
-    rows: Sequence[Mapping]
-    predictions: Predictions
+    summary: Summary
     overrides: Sequence[str]
-    when: str
 
     @property
-    def utterances_file(self) -> Path | None:
-        """``utterances.parquet``, its own or that of the run it analyses again."""
-        places = (self.folder / UTTERANCES_FILE, self.folder.parent / UTTERANCES_FILE)
-        return next((file for file in places[: 2 if self.folder.name == ANALYSIS else 1] if file.is_file()), None)
+    def folder(self) -> Path:
+        """Its absolute path."""
+        return self.run.folder
+
+    @property
+    def record(self) -> Record:
+        """What was run."""
+        return self.run.record
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ class Entry:
     """A row of a group's leaderboard, and the runs that have it: several where they agree on a floor."""
 
     row: Mapping
-    runs: tuple[Run, ...]
+    runs: tuple[ReportedRun, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,7 @@ class Group:
     """
 
     name: str
-    runs: Sequence[Run]
+    runs: Sequence[ReportedRun]
     entries: Sequence[Entry]
     definitions: Mapping[str, Mapping]
     conflicts: Sequence[str]
@@ -100,6 +91,6 @@ class Collection:
     left_out: list[Problem] = field(default_factory=list)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[ReportedRun]:
         """All runs that were read."""
         return [run for group in self.groups for run in group.runs]

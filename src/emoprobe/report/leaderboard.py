@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from emoprobe.readout.base import names_of
 from emoprobe.report.found import Entry, Group
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
-from emoprobe.run.cell import has_rank, saw_its_votes
+from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 MAX_LINES = 60
@@ -134,21 +135,21 @@ def write_csv(groups: Sequence[Group], file: Path) -> None:
 
 def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
     row, run = entry.row, entry.runs[0]
-    record, model = run.record, run.record.get("model") or {}
+    record = run.record
     alone = len(entry.runs) == 1
     line = {
         "group": group.name,
-        "corpus": record["corpus"]["name"],
-        "synthetic": record["corpus"].get("synthetic"),
-        "label_set": record["labels"]["name"],
-        "label_set_hash": record["labels"]["hash"],
-        "soft_label_policy": record["soft_label_policy"]["name"],
-        "policy_hash": record["soft_label_policy"]["hash"],
-        "split": record.get("split"),
-        "utterances_hash": run.predictions.fingerprint,
+        "corpus": record.corpus.name,
+        "synthetic": record.corpus.synthetic,
+        "label_set": record.labels.name,
+        "label_set_hash": record.label_set_hash,
+        "soft_label_policy": record.soft_label_policy.name,
+        "policy_hash": record.soft_label_policy.hash,
+        "split": record.split,
+        "utterances_hash": run.summary.fingerprint,
         "run": " ".join(having.name for having in entry.runs),
         "folder": str(run.folder) if alone else "",
-        "seed": record.get("seed") if alone else "",
+        "seed": record.seed if alone else "",
         **{name: row[name] for name in ("kind", "model", "prompt", "readout", "variant", "calibration", "fitted_on")},
         "num_utterances": row["num_utterances"],
         "num_failed": row["num_failed"],
@@ -167,9 +168,9 @@ def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
         if name in row["range_intervals"]:
             line[f"share_of_range_{name}_low"], line[f"share_of_range_{name}_high"] = row["range_intervals"][name]
     if alone:
-        line |= {f"model_{name}": model.get(name, "") for name in ("revision", "dtype", "device")}
-        line |= {"written": run.when, "overrides": " ".join(run.overrides)}
-        line |= {f"version_{name}": text for name, text in (record.get("versions") or {}).items()}
+        line |= {f"model_{name}": getattr(record.model, name) for name in ("revision", "dtype", "device")}
+        line |= {"written": run.run.when, "overrides": " ".join(run.overrides)}
+        line |= {f"version_{name}": text for name, text in record.versions.items()}
     return line
 
 
@@ -259,13 +260,12 @@ def escape_latex(text: str) -> str:
 def describe(group: Group) -> list[str]:
     """Corpus, size, label set, policy and split of a group; synthetic corpora say so."""
     record = group.runs[0].record
-    corpus = record["corpus"]
-    mark = " (SYNTHETIC: says nothing about real emotion)" if corpus.get("synthetic") else ""
-    size = len(group.runs[0].predictions.utterances)
+    mark = " (SYNTHETIC: says nothing about real emotion)" if record.corpus.synthetic else ""
+    size = len(group.runs[0].summary.utterances)
     return [
-        f"{corpus.get('title', corpus['name'])}{mark}: {size:,} utterances, split {record.get('split')}",
-        f"labels {record['labels']['name']}: {', '.join(record['labels']['labels'])}",
-        f"soft labels: {record['soft_label_policy']['name']} ({record['soft_label_policy']['hash']})",
+        f"{record.corpus.title}{mark}: {size:,} utterances, split {record.split}",
+        f"labels {record.labels.name}: {', '.join(record.labels.labels)}",
+        f"soft labels: {record.soft_label_policy.name} ({record.soft_label_policy.hash})",
     ]
 
 
@@ -339,7 +339,7 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
         drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
     best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)
     if best is not None and best.row["kind"] == "readout" and not saw_its_votes(best.row["fitted_on"]):
-        frame, labels = _frame(best, group), group.runs[0].record["labels"]["labels"]
+        frame, labels = _predictions(best), group.runs[0].record.labels.labels
         title = "best by " + metric + ": " + ", ".join(part for part in names(best).values() if part)
         drawn["best_mean"] = figures.mean_distribution(frame, labels, title, subtitle)
         drawn["best_clips"] = figures.extreme_clips(frame, labels, title, subtitle)
@@ -351,18 +351,12 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     ]
 
 
-def _frame(entry: Entry, group: Group):
+def _predictions(entry: Entry) -> pd.DataFrame:
     """One cell's predictions beside its targets, exact, read again from its run."""
-    import pandas as pd
-
-    from emoprobe.report.cells import key_of
-
-    run = entry.runs[0]
-    labels = run.record["labels"]["labels"]
-    wanted = ["utterance_id", *(f"{kind}_{label}" for kind in ("p", "target") for label in labels)]
-    keys = ("model", "prompt", "readout", "variant", "calibration")
-    filters = [(name, "==", value) for name, value in zip(keys, key_of(entry.row), strict=True)]
-    return pd.read_parquet(run.folder / "predictions.parquet", columns=wanted, filters=filters)
+    run = entry.runs[0].run
+    found = next(each for each in run.cells() if each.cell == Cell.of(entry.row))
+    run.release()
+    return found.rows
 
 
 def _shorten(text: str, length: int) -> str:

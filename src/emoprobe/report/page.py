@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.readout.base import names_of
-from emoprobe.report.cells import FAILED, LEVELS, Cell, key_of, make_cell
-from emoprobe.report.found import Collection, Entry, Group, Problem, Run
+from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
+from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT
-from emoprobe.run.cell import has_rank, saw_its_votes
+from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
 
 PARTS = Path(__file__).parent / "page"
@@ -151,22 +151,22 @@ def _problem(problem: Problem) -> dict:
     return {"folder": str(problem.folder), "reason": problem.reason, "job": list(problem.job)}
 
 
-def _run(run: Run) -> dict:
+def _run(run: ReportedRun) -> dict:
     """What the page says about where numbers come from."""
-    facts = {name: value for name, value in run.record.items() if name not in UNUSED_FACTS}
-    facts["label set"] = {name: run.record["labels"][name] for name in ("name", "hash")}
+    facts = {name: value for name, value in run.record.to_json().items() if name not in UNUSED_FACTS}
+    facts["label set"] = {"name": run.record.labels.name, "hash": run.record.label_set_hash}
     return {
         "name": run.name,
         "folder": str(run.folder),
-        "when": run.when,
+        "when": run.run.when,
         "overrides": list(run.overrides),
-        "seed": run.record.get("seed"),
+        "seed": run.record.seed,
         "facts": facts,
     }
 
 
 def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path, int], notes: list[str]) -> dict:
-    record, predictions = group.runs[0].record, group.runs[0].predictions
+    record, summary = group.runs[0].record, group.runs[0].summary
     chosen = ranked(printed(group.entries), options.metric, group.definitions)[: options.cells]
     embedded = {id(entry) for entry in chosen if entry.row["kind"] == "readout"}
     left = sum(entry.row["kind"] == "readout" for entry in group.entries) - len(embedded)
@@ -177,7 +177,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
     for entry in group.entries:
         row = entry.row
         is_readout = row["kind"] == "readout"
-        cell = entry.runs[0].predictions.cells[key_of(row)] if is_readout else floors.get(id(entry))
+        cell = entry.runs[0].summary.cells[Cell.of(row)] if is_readout else floors.get(id(entry))
         whole = cell is not None and (not is_readout or id(entry) in embedded)
         if chosen and entry is chosen[0] and not saw_its_votes(row["fitted_on"]):
             leading = cell
@@ -186,13 +186,13 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "name": group.name,
         "differs": list(group.differs),
         "about": describe(group),
-        "corpus": {key: value for key, value in record["corpus"].items() if key not in ("words", "defects")},
-        "synthetic": bool(record["corpus"].get("synthetic")),
-        "labels": list(record["labels"]["labels"]),
+        "corpus": {key: value for key, value in asdict(record.corpus).items() if key not in ("words", "defects")},
+        "synthetic": record.corpus.synthetic,
+        "labels": list(record.labels.labels),
         "definitions": group.definitions,
         "conflicts": list(group.conflicts),
         "best": best_values(group.entries, group.definitions),
-        "size": len(predictions.utterances),
+        "size": len(summary.utterances),
         "runs": [runs[run.folder] for run in group.runs],
         "rows": rows,
         "clips": _clips(group),
@@ -200,7 +200,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
     }
 
 
-def _row(entry: Entry, cell: Cell | None, runs: Mapping[Path, int]) -> dict:
+def _row(entry: Entry, cell: CellSummary | None, runs: Mapping[Path, int]) -> dict:
     row = entry.row
     return {
         "runs": [runs[run.folder] for run in entry.runs],
@@ -228,7 +228,7 @@ def _row(entry: Entry, cell: Cell | None, runs: Mapping[Path, int]) -> dict:
     }
 
 
-def _cell(cell: Cell) -> dict:
+def _cell(cell: CellSummary) -> dict:
     """One distribution per utterance, rounded to 1 / `LEVELS`."""
     return {
         "p": pack(cell.quantised),
@@ -250,8 +250,8 @@ def _clips(group: Group) -> dict:
     """The utterances and their votes, once per group."""
     from emoprobe.metrics.functional import entropy
 
-    predictions = group.runs[0].predictions
-    frame = predictions.utterances
+    summary = group.runs[0].summary
+    frame = summary.utterances
 
     def texts(name: str) -> list[str | None]:
         column = frame[name].astype(object)
@@ -266,32 +266,29 @@ def _clips(group: Group) -> dict:
     facts["truncated"] = np.flatnonzero(frame["truncated"].fillna(False).to_numpy(bool)).tolist()
     return {
         "facts": _pack_json(facts),
-        "target": pack(predictions.target.astype(np.float32)),
-        "votes": pack(predictions.votes.astype(np.float32)),
-        "entropy": pack(entropy(predictions.target).numpy().astype(np.float32)),
+        "target": pack(summary.target.astype(np.float32)),
+        "votes": pack(summary.votes.astype(np.float32)),
+        "entropy": pack(entropy(summary.target).numpy().astype(np.float32)),
     }
 
 
-def _floor_cells(group: Group) -> dict[int, Cell]:
+def _floor_cells(group: Group) -> dict[int, CellSummary]:
     """Distributions of floors and of the reference, where they can be made again to the same number."""
-    import pandas as pd
-
     from emoprobe.beliefs.targets import make_targets
     from emoprobe.metrics.floors import floors
-    from emoprobe.run.folder import labels_of
 
     cells = {}
     for entry in group.entries:
-        run = next((run for run in entry.runs if run.utterances_file is not None), None)
+        run = next((run for run in entry.runs if run.run.has_utterances), None)
         if entry.row["kind"] == "readout" or run is None:
             continue
         try:
-            frame = pd.read_parquet(run.utterances_file)
-            seen = frame["utterance_id"].isin(run.predictions.utterances["utterance_id"])
-            targets = make_targets(frame[(frame["role"] != "evaluated") | seen], labels_of(run.record))
-            made = floors(run.predictions.target, run.predictions.votes, prior=targets.prior)
-            cell = make_cell(made[entry.row["readout"]], run.predictions.target)
-        except (EmoprobeError, OSError, ValueError, KeyError):
+            frame, summary = run.run.utterances, run.summary
+            seen = frame["utterance_id"].isin(summary.utterances["utterance_id"])
+            targets = make_targets(frame[(frame["role"] != "evaluated") | seen], run.record.labels)
+            made = floors(summary.target, summary.votes, prior=targets.prior)
+            cell = summarise_cell(made[entry.row["readout"]], summary.target)
+        except (EmoprobeError, ValueError, KeyError):
             continue
         if abs(float(cell.js.mean()) - entry.row["metrics"].get("js_divergence", math.nan)) < 1e-9:
             cells[id(entry)] = cell
@@ -301,7 +298,7 @@ def _floor_cells(group: Group) -> dict[int, Cell]:
 # -- sound -------------------------------------------------------------------------------------------------------------
 
 
-def _sound(group: Group, options: PageOptions, folder: Path, leading: Cell | None, notes: list[str]) -> dict:
+def _sound(group: Group, options: PageOptions, folder: Path, leading: CellSummary | None, notes: list[str]) -> dict:
     """Where each clip's sound is: links by utterance, or embedded clips by utterance number."""
     if options.audio == "none":
         return {"mode": "none"}
@@ -326,24 +323,18 @@ def _sound(group: Group, options: PageOptions, folder: Path, leading: Cell | Non
 
 
 def _audio_paths(group: Group) -> list[str | None]:
-    import pandas as pd
-
     for run in group.runs:
-        if run.utterances_file is None:
-            continue
-        try:
-            frame = pd.read_parquet(run.utterances_file, columns=["utterance_id", "audio"])
-        except (OSError, ValueError):
-            continue
-        known = dict(zip(frame["utterance_id"], frame["audio"], strict=True))
-        return [known.get(name) for name in run.predictions.utterances["utterance_id"]]
-    return [None] * len(group.runs[0].predictions.utterances)
+        if run.run.has_utterances and "audio" in run.run.utterances:
+            frame = run.run.utterances
+            known = dict(zip(frame["utterance_id"], frame["audio"], strict=True))
+            return [known.get(name) for name in run.summary.utterances["utterance_id"]]
+    return [None] * len(group.runs[0].summary.utterances)
 
 
 def _entropies(group: Group) -> np.ndarray:
     from emoprobe.metrics.functional import entropy
 
-    return entropy(group.runs[0].predictions.target).numpy()
+    return entropy(group.runs[0].summary.target).numpy()
 
 
 def link(path: str, folder: Path) -> str:
@@ -401,8 +392,6 @@ def _data_uri(path: Path) -> str:
 
 def default_title(groups: Sequence[Group]) -> str:
     """Corpora of the groups; synthetic ones say so."""
-    corpora = [group.runs[0].record["corpus"] for group in groups]
-    titles = [
-        corpus.get("title", corpus["name"]) + " (SYNTHETIC)" * bool(corpus.get("synthetic")) for corpus in corpora
-    ]
+    corpora = [group.runs[0].record.corpus for group in groups]
+    titles = [corpus.title + " (SYNTHETIC)" * corpus.synthetic for corpus in corpora]
     return "emoprobe: " + ", ".join(dict.fromkeys(titles))

@@ -7,35 +7,28 @@ from pathlib import Path
 
 from emoprobe.analysis.derive import Analysis
 from emoprobe.beliefs.targets import Targets
-from emoprobe.run import sealing
-from emoprobe.run.folder import SKIPPED_FILE, subtitle
-from emoprobe.run.scores import FILE_NAME
-from emoprobe.system.output import json_safe, write_csv, write_json, write_parquet
+from emoprobe.run.files import contents
+from emoprobe.run.metric_rows import metrics_frame
+from emoprobe.run.record import Record
+from emoprobe.run.writing import write_results as write_tables
+from emoprobe.system.output import write_csv
 
 
-def write_results(folder: Path, analysis: Analysis, record: dict, *, figures: bool) -> list[Path]:
+def write_results(folder: Path, analysis: Analysis, record: Record, *, figures: bool) -> list[Path]:
     """Write what was derived; returns the figures."""
     from emoprobe.metrics.functional import METRICS
-    from emoprobe.report.tables import metrics_frame
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_parquet(analysis.predictions, folder / "predictions.parquet")
     definitions = {
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
         for name, m in METRICS.items()
     }
-    policy = record["soft_label_policy"]
-    rows = [{**row, "soft_label_policy": policy["name"], "policy_hash": policy["hash"]} for row in analysis.rows]
-    sealed = sealing.seal_predictions(folder) | {sealing.ROWS: sealing.seal_rows(json_safe(rows))}
-    write_json({"run": record, "metrics": definitions, "rows": rows, sealing.SEAL: sealed}, folder / "metrics.json")
+    rows = write_tables(folder, record, analysis.predictions, analysis.rows, definitions)
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []
     from emoprobe.report.figures import save_figures
 
-    return save_figures(
-        analysis.predictions, analysis.rows, record["labels"]["labels"], folder / "figures", subtitle(record)
-    )
+    return save_figures(analysis.predictions, analysis.rows, record.labels.labels, folder / "figures", record.title)
 
 
 def ambiguity(targets: Targets) -> tuple[float, str]:
@@ -59,16 +52,16 @@ def print_table(rows: Sequence[dict]) -> None:
     console.print(metric_table(rows))
 
 
-def print_results(analysis: Analysis, record: dict, folder: Path, figures: Sequence[Path]) -> None:
+def print_results(analysis: Analysis, record: Record, folder: Path, figures: Sequence[Path]) -> None:
     """The summary a person reads after a run: what was measured on what, the table, where the files lie."""
     from emoprobe.report.tables import layers_in_words, split_layers
 
-    model, card = record["model"], record["corpus"]
+    model = record.model
     entropy, votes = ambiguity(analysis.targets)
-    skipped = ", ".join(f"{count} {reason}" for reason, count in record["num_skipped"].items()) or "none"
-    print(f"Model    {model['name']} ({model['revision']}), {model['dtype']} on {model['device']}")
-    print(f"Corpus   {subtitle(record)}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
-    near_silent = record.get("near_silent") or {}
+    skipped = ", ".join(f"{count} {reason}" for reason, count in record.num_skipped.items()) or "none"
+    print(f"Model    {model.name} ({model.revision}), {model.dtype} on {model.device}")
+    print(f"Corpus   {record.title}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
+    near_silent = record.near_silent or {}
     if near_silent.get("utterances"):
         names = near_silent["utterances"]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
@@ -76,21 +69,15 @@ def print_results(analysis: Analysis, record: dict, folder: Path, figures: Seque
             f"Sound    warning: {len(names):,} near-silent (below {near_silent['below_dbfs']:g} dBFS): {shown}; "
             "dataset.audio.near_silent=skip leaves them out"
         )
-    print(f"Targets  {record['soft_label_policy']['name']}; {votes}; mean entropy {entropy:.3f} bits")
-    if card["synthetic"]:
+    print(f"Targets  {record.soft_label_policy.name}; {votes}; mean entropy {entropy:.3f} bits")
+    if record.corpus.synthetic:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")
     print_table(split_layers(analysis.rows)[0])
     layers = layers_in_words(analysis.rows)
     if layers:
         print(f"Layers   {layers}")
     print("Results  " + str(folder))
-    for name, what in (
-        (FILE_NAME, "raw scores; analyse again with emoprobe analyse " + str(folder)),
-        ("predictions.parquet", "one distribution per utterance, prompt and readout, beside its target"),
-        ("metrics.json", "all metrics, floors, provenance (metrics.csv for pandas)"),
-        (SKIPPED_FILE, "utterances left out, and why"),
-    ):
-        if (folder / name).exists():
-            print(f"  {name:<20} {what}")
+    for name, what in contents(folder).items():
+        print(f"  {name:<20} {what}")
     if figures:
         print(f"  figures/             {len(figures)} pictures")

@@ -18,11 +18,10 @@ from emoprobe.errors import InputError
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
+from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.system import output
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from emoprobe.metrics.functional import MetricDefinition
 
 DEFAULT_COLUMNS = (
@@ -323,49 +322,8 @@ def _is_best(row: dict, metric: str, best: float | None) -> bool:
     return has_rank(row) and row["metrics"].get(metric) == best is not None
 
 
-def measures_of(row: Mapping, rows: Sequence[Mapping]) -> dict[str, Mapping[str, float]]:
-    """Floor, reference or ``ceiling`` -> its metrics on the clips that a readout's own metrics are of.
-
-    Args:
-        row: The readout; its own where it failed on some clips, else those of the other rows.
-        rows: All rows of its table.
-    """
-    from emoprobe.metrics.floors import FLOORS
-
-    if row.get("floors"):
-        return {**row["floors"], "ceiling": row["ceiling"]}
-    return {
-        "ceiling" if other["kind"] == "ceiling" else other["readout"]: other["metrics"]
-        for other in rows
-        if other["kind"] == "ceiling" or other["readout"] in FLOORS
-    }
-
-
-def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
-    """One row per cell; columns for each metric, its interval (``_low``, ``_high``), shuffled value, share of the range
-    and, of readouts, floors and ceiling of the very clips that their metrics are of (``prior_js_divergence``).
-    """
-    import pandas as pd
-
-    from emoprobe.metrics.functional import METRICS
-
-    nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")
-    plain = [{key: value for key, value in row.items() if key not in nested} for row in rows]
-    parts = [pd.DataFrame(plain), pd.DataFrame([row["metrics"] for row in rows])]
-    for key, prefix in (("shuffled", "shuffled_"), ("share_of_range", "share_of_range_")):
-        parts.append(pd.DataFrame([row.get(key, {}) for row in rows], index=parts[0].index).add_prefix(prefix))
-    for key, prefix in (("intervals", ""), ("range_intervals", "share_of_range_")):
-        for end, suffix in enumerate(("_low", "_high")):
-            ends = [{name: pair[end] for name, pair in row.get(key, {}).items()} for row in rows]
-            parts.append(pd.DataFrame(ends, index=parts[0].index).add_prefix(prefix).add_suffix(suffix))
-    beside = [measures_of(row, rows) if row["kind"] == "readout" and row["metrics"] else {} for row in rows]
-    flat = [{f"{name}_{m}": v for name, of in found.items() for m, v in of.items() if m in METRICS} for found in beside]
-    parts.append(pd.DataFrame(flat, index=parts[0].index))
-    return pd.concat(parts, axis=1).loc[:, lambda frame: ~frame.columns.duplicated()]
-
-
 def write_csv(rows: Sequence[dict], file: Path) -> None:
-    """`metrics_frame` as CSV."""
+    """`emoprobe.run.metric_rows.metrics_frame` as CSV."""
     output.write_csv(metrics_frame(rows), file)
 
 

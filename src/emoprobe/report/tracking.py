@@ -77,7 +77,8 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
 
     Rows of single layers are in the result table alone: a tracker's charts would drown in them.
     """
-    from emoprobe.report.tables import metrics_frame, split_layers
+    from emoprobe.report.tables import split_layers
+    from emoprobe.run.metric_rows import metrics_frame
 
     if logger is None:
         return

@@ -1,188 +1,272 @@
-"""A run: what its folder holds.
+"""The one reader of a run folder: everything in it is read once, when it is asked for, and checked before it is given.
 
-A run folder holds ``scores.parquet`` (the score table), ``utterances.parquet`` (the human side), ``run.json`` (label
-set, corpus, model, versions), ``skipped.csv``, and what is derived from them: ``predictions.parquet``,
-``metrics.json``, ``metrics.csv``, ``figures/``.
+A run folder holds the score table, the human side, the record and what was skipped, and what is derived from them:
+predictions and the metric table (`emoprobe.run.files`). A later analysis has a folder of its own inside it, with
+predictions and a metric table only; it is read like the run itself.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-import platform
-import subprocess
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emoprobe.data.prepare import Prepared
-from emoprobe.data.utterance import Corpus, Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, rater_votes
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.run import integrity
-from emoprobe.run.scores import read_scores
-from emoprobe.system.output import write_rows
-from emoprobe.system.places import checkout
+from emoprobe.run import files, integrity, score_integrity, sealing
+from emoprobe.run.metric_rows import metrics_frame, read_rows
+from emoprobe.run.predictions import CellPredictions, read_cells
+from emoprobe.run.record import Record, read_record
+from emoprobe.run.scores import count_parts, read_scores
 
-RUN_FILE, UTTERANCES_FILE, SKIPPED_FILE = "run.json", "utterances.parquet", "skipped.csv"
-LIBRARIES = (
-    "emoprobe",
-    "torch",
-    "transformers",
-    "lightning",
-    "torchmetrics",
-    "hydra-core",
-    "numpy",
-    "soxr",
-    "soundfile",
-)
-
-
-# -- configuration -----------------------------------------------------------------------------------------------------
-
-
-# -- what a run folder holds -------------------------------------------------------------------------------------------
-
-
-def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPolicy):
-    """The human side as a data frame, one row per utterance.
-
-    ``role`` is ``evaluated`` or ``training``; ``rater_votes`` is JSON, rater -> votes by label, or missing where nobody
-    knows who said what.
-    """
+if TYPE_CHECKING:
     import pandas as pd
-
-    rows = []
-    for role, items in (("evaluated", prepared.items), ("training", prepared.others)):
-        for item in items:
-            utterance, target = item.utterance, item.target
-            row = {
-                "utterance_id": utterance.id,
-                "role": role,
-                "audio": str(utterance.audio),
-                "speaker": utterance.speaker,
-                "split": utterance.split,
-                "transcript": utterance.transcript,
-                "num_raters": target.num_raters,
-                "outside_votes": target.outside_votes,
-                "rater_votes": _rater_votes(utterance, labels, policy),
-                "metadata": json.dumps(dict(utterance.metadata), sort_keys=True),
-            }
-            row |= {f"votes_{label}": target.votes[i] for i, label in enumerate(labels.labels)}
-            row |= {f"target_{label}": target.distribution[i] for i, label in enumerate(labels.labels)}
-            rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame["num_raters"] = frame["num_raters"].astype("Float64")
-    return frame
+    import pyarrow as pa
+    from omegaconf import DictConfig
 
 
-def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
-    if not utterance.ratings:
-        return None
-    votes = {
-        rater: {label: float(v) for label, v in zip(labels.labels, ballot, strict=True) if v}
-        for rater, ballot in rater_votes(utterance, labels, policy).items()
-    }
-    return json.dumps(votes, ensure_ascii=False)
-
-
-def write_skipped(skipped: Sequence[Skipped], file: Path) -> None:
-    """``skipped.csv``: what was left out, and why."""
-    rows = [[row.id, row.reason, row.message, row.file, row.row] for row in skipped]
-    write_rows(["utterance_id", "reason", "message", "file", "row"], rows, file)
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything a number may depend on, and the project's git revision where there is one."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    found["git"] = _git_revision()
-    return found
-
-
-def _git_revision() -> str:
-    root = checkout()
-    if root is None:
-        return "unknown"
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def make_record(
-    corpus: Corpus,
-    prepared: Prepared,
-    skipped: Sequence[Skipped],
-    labels: LabelSet,
-    model: dict,
-    *,
-    policy: SoftLabelPolicy,
-    split: str | None,
-    seed: int,
-) -> dict:
-    """``run.json``: what a reader of the tables must know."""
-    return {
-        "labels": {
-            "name": labels.name,
-            "labels": list(labels.labels),
-            "forms": {label: {k: list(v) for k, v in kinds.items()} for label, kinds in labels.forms.items()},
-            "aliases": dict(labels.aliases),
-            "hash": labels.hash,
-        },
-        "corpus": asdict(corpus.card),
-        "soft_label_policy": {"name": policy.name, "hash": policy.hash},
-        "split": split,
-        "model": model,
-        "num_evaluated": len(prepared.items),
-        "num_skipped": dict(Counter(row.reason for row in skipped)),
-        "seed": seed,
-        "versions": versions(),
-    }
-
-
-def subtitle(record: dict) -> str:
-    """Corpus and size for titles; a synthetic corpus says so."""
-    card = record["corpus"]
-    mark = "" if not card["synthetic"] or "synthetic" in card["title"].lower() else " (SYNTHETIC)"
-    return f"{card['title']}{mark}"
-
-
-def labels_of(record: dict) -> LabelSet:
-    """The label set of a run."""
-    value = record["labels"]
-    return LabelSet(value["name"], tuple(value["labels"]), value["forms"], value.get("aliases", {}))
-
-
-# -- later -------------------------------------------------------------------------------------------------------------
-
-
-def read_run(folder: Path) -> tuple[Any, Any, dict]:
-    """``(score table, utterances, record)`` of a run folder.
+def open_run(folder: str | Path) -> Run:
+    """A run, by its folder or that of a later analysis inside one.
 
     Raises:
-        InputError: The folder is not a run, or a file of it is damaged or no longer what the run wrote.
+        InputError: The folder holds no run.
     """
-    import pandas as pd
+    run = Run(Path(folder))
+    _ = run.record
+    return run
 
-    scores = read_scores(folder)
+
+class Run:
+    """What a run folder holds; every property raises an `InputError` where what it gives is missing, damaged, or not
+    what the run wrote.
+
+    Args:
+        folder: The folder, of a run or of a later analysis inside one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        inside = not (folder / files.RECORD).is_file() and (folder.parent / files.RECORD).is_file()
+        self.home = folder.parent if inside else folder
+        self._noted = False
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    # -- what was run ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_later_analysis(self) -> bool:
+        """Whether the folder is that of a later analysis, inside that of its run."""
+        return self.home != self.folder
+
+    @cached_property
+    def record(self) -> Record:
+        """What was run."""
+        return read_record(self.home)
+
+    @property
+    def labels(self) -> LabelSet:
+        """Its label set."""
+        return self.record.labels
+
+    @cached_property
+    def config(self) -> DictConfig | None:
+        """The configuration it was run with, interpolations left as they are; None where the folder has none."""
+        from omegaconf import OmegaConf
+
+        file = self.home / ".hydra" / "config.yaml"
+        return OmegaConf.load(file) if file.is_file() else None
+
+    # -- scores and the human side --------------------------------------------------------------------------------
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the score table is whole; else it is that of the finished batches."""
+        return (self.home / files.SCORES).is_file()
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The score table, of a run that goes on that of its finished batches; see `emoprobe.run.scores.SCHEMA`."""
+        scores, file = read_scores(self.home), self.home / files.SCORES
+        _, utterances = self._human
+        score_integrity.check_scores(scores, file)
+        score_integrity.check_counts(scores, utterances, self._skipped if self.is_scored else None, file)
+        stated = sealing.stated_of(self.record.files, files.SCORES)
+        if stated is None and sealing.stated_of(self.record.files, files.UTTERANCES) is None:
+            self._note("an earlier version made it" if self.is_scored else "it did not finish")
+        if stated and self.is_scored:  # else its parts were made of it, to go on with
+            sealing.compare_seal(file, stated, scores)
+        _ = self.utterances
+        return scores
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The score table as a data frame."""
+        return self.table.to_pandas()
+
+    @property
+    def has_utterances(self) -> bool:
+        """Whether the human side is there."""
+        return (self.home / files.UTTERANCES).is_file()
+
+    @cached_property
+    def utterances(self) -> pd.DataFrame:
+        """The human side, one row per utterance: votes, soft labels, facts."""
+        stored, frame = self._human
+        stated = sealing.stated_of(self.record.files, files.UTTERANCES)
+        if stated:
+            sealing.compare_seal(self.home / files.UTTERANCES, stated, stored)
+        return frame
+
+    @cached_property
+    def _human(self) -> tuple[pa.Table, pd.DataFrame]:
+        """The human side as it is stored, and as a data frame that adds up."""
+        file = self.home / files.UTTERANCES
+        record, stored = self.record, _read_parquet(file)
+        frame = stored.to_pandas()
+        integrity.check_utterances(frame, record, file)
+        return stored, frame
+
+    @property
+    def _skipped(self) -> set[str]:
+        file = self.home / files.SKIPPED
+        if not file.is_file():
+            return set()
+        with file.open(newline="", encoding="utf-8") as handle:
+            return {row.get("utterance_id", "") for row in csv.DictReader(handle)}
+
+    # -- what was derived -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per utterance and cell: the distribution beside its target, NaN where there is none."""
+        file, labels = self.folder / files.PREDICTIONS, self.labels.labels
+        stored = _read_parquet(file)
+        frame = stored.to_pandas()
+        integrity.check_predictions(frame, labels, file)
+        sealed = False
+        if self.has_utterances:
+            integrity.check_human_side(frame, self._human[1], labels, file)
+            _ = self.utterances
+            sealed = sealing.stated_of(self.record.files, files.UTTERANCES) is not None
+        results = self._results
+        seal = results.get(sealing.SEAL) if isinstance(results, Mapping) else None
+        stated = sealing.stated_of(seal, files.PREDICTIONS)
+        if stated:
+            sealing.compare_seal(file, stated, stored)
+        if not (sealed and stated):
+            self._note("an earlier version made it")
+        return frame
+
+    def cells(self) -> Iterator[CellPredictions]:
+        """The predictions cell by cell, in the order of their first rows."""
+        return read_cells(self.predictions, self.labels.labels)
+
+    @cached_property
+    def rows(self) -> list[dict]:
+        """Rows of the metric table, numbers as floats: NaN where undefined."""
+        found = self._stated_results
+        seal = found.get(sealing.SEAL)
+        sealed = seal.get(sealing.ROWS) if isinstance(seal, Mapping) else None
+        if sealed and sealed != sealing.seal_rows(found["rows"]):
+            what = f"{files.METRICS} was edited: its rows are not those that the run wrote"
+            raise InputError(what, file=self.folder, remedy=sealing.REMEDY)
+        rows = read_rows(found["rows"])
+        integrity.check_rows(rows, self.predictions, self.labels.labels, self.folder / files.PREDICTIONS)
+        return rows
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """The metric table as a data frame, one row per cell, floor, reference and ceiling."""
+        return metrics_frame(self.rows)
+
+    @property
+    def definitions(self) -> Mapping[str, Mapping]:
+        """Metric -> definition, unit, higher_is_better, as the run had them."""
+        return self._stated_results["metrics"]
+
+    @cached_property
+    def when(self) -> str:
+        """When the metric table was written, ISO 8601."""
+        written = (self.folder / files.METRICS).stat().st_mtime
+        return datetime.fromtimestamp(written, UTC).isoformat(timespec="minutes")
+
+    @cached_property
+    def _results(self) -> Any:
+        """What the metric table's file says, whatever it is; None where there is none."""
+        file = self.folder / files.METRICS
+        if not file.is_file():
+            return None
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            detail = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"{files.METRICS} cannot be read: {detail}", file=file, remedy=sealing.REMEDY) from error
+
+    @cached_property
+    def _stated_results(self) -> Mapping[str, Any]:
+        """The same, where it is a metric table of this run."""
+        found, file = self._results, self.folder / files.METRICS
+        if found is None:
+            raise InputError(f"there is no {files.METRICS}: {self.unfinished or 'no results'}", file=self.folder)
+        try:
+            if Record.from_json(found["run"]).identity != self.record.identity:
+                what = f"{files.RECORD} and {files.METRICS} are of different runs"
+                raise InputError(what, file=self.folder, remedy=sealing.REMEDY)
+            for name, definition in found["metrics"].items():
+                bool(definition["higher_is_better"]), str(definition["definition"]), str(definition["unit"]), str(name)
+            read_rows(found["rows"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            detail = f"{type(error).__name__}: {error}"
+            what = f"{files.METRICS} is not one of emoprobe ({detail})"
+            raise InputError(what, file=file, remedy=sealing.REMEDY) from error
+        return found
+
+    @property
+    def has_results(self) -> bool:
+        """Whether the folder claims to have results."""
+        return (self.folder / files.METRICS).exists()
+
+    @cached_property
+    def unfinished(self) -> str | None:
+        """Why the folder has no results; None where it claims to have them, or is none of a run."""
+        if self.has_results:
+            return None
+        parts = count_parts(self.folder)
+        if parts:
+            return f"interrupted: {parts} finished batches, no metrics; the same command into the same folder goes on"
+        if (self.folder / files.SCORES).exists():
+            return f"scored but not analysed; emoprobe analyse {self.folder} does it"
+        if (self.folder / files.TRAINING).exists():
+            return "training was interrupted: no metrics; the same command with ckpt=last goes on"
+        return "begun: no scores, no metrics" if (self.folder / files.RECORD).exists() else None
+
+    def release(self) -> None:
+        """Let go of the large tables; they are read, and checked, again when they are asked for."""
+        for name in ("table", "predictions", "_human"):
+            self.__dict__.pop(name, None)
+
+    def _note(self, why: str) -> None:
+        if not self._noted:
+            print(f"note: {self.folder} holds no checksums ({why}): only what its own sums can show was checked")
+        self._noted = True
+
+
+def _read_parquet(file: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not file.is_file():
+        raise InputError(f"{file.name} is missing", file=file, remedy=sealing.REMEDY)
     try:
-        record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        labels_of(record)
-        utterances = pd.read_parquet(folder / UTTERANCES_FILE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"the folder holds a score table but no readable {RUN_FILE} and {UTTERANCES_FILE}: {error}",
-            file=folder,
-            remedy="Give the folder of a run of emoprobe probe.",
-        ) from error
-    integrity.check(folder, record, scores, utterances)
-    return scores, utterances, record
+        return pq.read_table(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = f"this is not a readable Parquet file: {' '.join(str(error).split())}"
+        raise InputError(what, file=file, remedy=sealing.REMEDY) from error

@@ -2,7 +2,7 @@
 
 One row per utterance x prompt x readout, and one per null input x prompt x readout. Parquet, schema versioned. Each
 finished batch is written to its own part file, so that a run that dies leaves a readable table; closing joins the parts
-into ``scores.parquet``.
+into one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.registry import Registry
+from emoprobe.run import files
 from emoprobe.run.sealing import INDEX
 from emoprobe.system.output import whole, write_json
 
@@ -30,8 +31,6 @@ SCHEMA_VERSION = 3
 CLIP = "clip"
 NULLS = ("silence", "noise", "no_audio")
 """What a row heard, its ``input``: an utterance, or a content-free input of one of these kinds."""
-FILE_NAME = "scores.parquet"
-PARTS_NAME = "scores_parts"
 
 OF_EVERY_READOUT = pa.schema(
     [
@@ -140,7 +139,7 @@ class ScoreWriter:
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder, self.rank = Path(folder), rank
-        self.parts = self.folder / PARTS_NAME
+        self.parts = self.folder / files.PARTS
         self._count = len(_part_files(self.folder))
 
     def write(self, rows: Sequence[Mapping]) -> None:
@@ -166,7 +165,7 @@ class ScoreWriter:
 
     def close(self) -> Path:
         """Join the parts into one file and return its path; memory stays that of one part."""
-        target, parts = self.folder / FILE_NAME, _part_files(self.folder)
+        target, parts = self.folder / files.SCORES, _part_files(self.folder)
         columns = _schema_of(name for part in parts for name in pq.read_schema(part).names)
         with whole(target) as temporary, pq.ParquetWriter(temporary, columns) as writer:
             for part in parts:
@@ -196,7 +195,7 @@ class ScoreWriter:
 def read_outcomes(folder: Path) -> dict[int, Outcome]:
     """What the processes of a run that goes on have said, by rank."""
     found = {}
-    for file in sorted((folder / PARTS_NAME).glob("outcome-*.json")):
+    for file in sorted((folder / files.PARTS).glob("outcome-*.json")):
         values = json.loads(file.read_text(encoding="utf-8"))
         values["skipped"] = [Skipped(**row) for row in values["skipped"]]
         found[int(file.stem.rpartition("-")[2])] = Outcome(**values)
@@ -204,7 +203,31 @@ def read_outcomes(folder: Path) -> dict[int, Outcome]:
 
 
 def _part_files(folder: Path) -> list[Path]:
-    return sorted((folder / PARTS_NAME).glob("part-*.parquet"))
+    return sorted((folder / files.PARTS).glob("part-*.parquet"))
+
+
+def count_parts(folder: Path) -> int:
+    """Number of finished batches of a run that goes on."""
+    return len(_part_files(folder))
+
+
+def has_scores(folder: Path) -> bool:
+    """Whether anything has been scored in a folder."""
+    return (folder / files.SCORES).exists() or count_parts(folder) > 0
+
+
+def reopen(folder: Path, table: pa.Table) -> None:
+    """Make one part of a table, for its run to go on. At every moment the folder holds a whole table."""
+    with whole(folder / files.SCORES) as temporary:
+        pq.write_table(table, temporary)
+    discard_parts(folder)
+    (folder / files.PARTS).mkdir()
+    (folder / files.SCORES).replace(folder / files.PARTS / "part-000000.parquet")
+
+
+def discard_parts(folder: Path) -> None:
+    """Throw away the finished batches of a run that begins anew."""
+    shutil.rmtree(folder / files.PARTS, ignore_errors=True)
 
 
 def read_scores(folder: str | Path) -> pa.Table:
@@ -214,12 +237,11 @@ def read_scores(folder: str | Path) -> pa.Table:
         InputError: There is no score table, it is damaged, or it has another schema version.
     """
     folder = Path(folder)
-    whole = folder / FILE_NAME
-    files: Iterable[Path] = [whole] if whole.exists() else _part_files(folder)
-    tables = [_read(file) for file in files]
+    joined = folder / files.SCORES
+    tables = [_read(file) for file in ([joined] if joined.exists() else _part_files(folder))]
     if not tables:
         raise InputError(
-            "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {FILE_NAME}."
+            "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {files.SCORES}."
         )
     table = pa.concat_tables(tables, promote_options="default")
     frame = table.select(KEY).to_pandas()

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.run import files
+from emoprobe.run.cell import in_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCORES_FILE, UTTERANCES_FILE, PREDICTIONS_FILE = "scores.parquet", "utterances.parquet", "predictions.parquet"
 SEAL = "files"
-"""Key of the seal in ``run.json`` and ``metrics.json``."""
+"""Key of the seal in the record and beside the metric rows."""
 ROWS = "rows"
-"""Key of the checksum of the metric table's rows in the seal of ``metrics.json``."""
+"""Key of the checksum of the metric table's rows in the seal beside them."""
 INDEX = "__index_level_0__"  # what pandas adds to a table whose index it keeps
-CELL = ("model", "prompt", "readout")
+ASKED = ("model", "prompt", "readout")
+"""What names the rows of a score table: cells of one of them differ in how these rows are read."""
 REMEDY = "Run it again into a new folder (hydra.run.dir=DIR), or bring back the file that the run wrote."
 
 
@@ -35,20 +37,20 @@ def seal(folder: Path) -> dict:
     import pyarrow.parquet as pq
 
     found = {}
-    for name in (SCORES_FILE, UTTERANCES_FILE):
+    for name in (files.SCORES, files.UTTERANCES):
         if (folder / name).is_file():
             table = pq.read_table(folder / name)
             found[name] = fingerprint(table)
-            if name == SCORES_FILE:
+            if name == files.SCORES:
                 found[name]["cells"] = _cells(table)
     return found
 
 
 def seal_predictions(folder: Path) -> dict:
-    """The same of ``predictions.parquet``, for ``metrics.json``."""
+    """The same of the predictions, for what stands beside the metric rows."""
     import pyarrow.parquet as pq
 
-    return {PREDICTIONS_FILE: fingerprint(pq.read_table(folder / PREDICTIONS_FILE))}
+    return {files.PREDICTIONS: fingerprint(pq.read_table(folder / files.PREDICTIONS))}
 
 
 def seal_rows(rows: Sequence[Mapping]) -> str:
@@ -114,9 +116,22 @@ def _cells(scores: pa.Table) -> list[dict]:
     import pyarrow.compute as pc
 
     clips = scores.filter(pc.equal(scores["input"], "clip"))
-    counted = clips.group_by(list(CELL)).aggregate([("utterance_id", "count")]).to_pylist()
-    cells = [{**{name: row[name] for name in CELL}, "clips": row["utterance_id_count"]} for row in counted]
-    return sorted(cells, key=lambda cell: [str(cell[name]) for name in CELL])
+    counted = clips.group_by(list(ASKED)).aggregate([("utterance_id", "count")]).to_pylist()
+    cells = [{**{name: row[name] for name in ASKED}, "clips": row["utterance_id_count"]} for row in counted]
+    return sorted(cells, key=lambda cell: [str(cell[name]) for name in ASKED])
+
+
+def stated_of(stated: object, name: str) -> Mapping | None:
+    """What a seal says about a file; None without one.
+
+    Raises:
+        InputError: The seal is none.
+    """
+    if not stated:
+        return None
+    if not isinstance(stated, Mapping) or not isinstance(stated.get(name, {}), Mapping):
+        raise InputError(f"the checksums of {name} cannot be read", field=SEAL, remedy=REMEDY)
+    return stated.get(name)
 
 
 def compare_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
@@ -131,8 +146,8 @@ def compare_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
     told = []
     if found["rows"] != stated.get("rows"):
         told.append(f"{found['rows']} rows instead of {stated.get('rows')}")
-        then = {tuple(cell[name] for name in CELL): cell["clips"] for cell in stated.get("cells", ())}
-        now = {tuple(c[name] for name in CELL): c["clips"] for c in _cells(table)} if then else {}
+        then = {tuple(cell[name] for name in ASKED): cell["clips"] for cell in stated.get("cells", ())}
+        now = {tuple(c[name] for name in ASKED): c["clips"] for c in _cells(table)} if then else {}
         other = [key for key in {**then, **now} if then.get(key) != now.get(key)]
         told += [f"{now.get(key, 0)} clips instead of {then.get(key, 0)} in {in_words(key)}" for key in other[:1]]
     else:
@@ -145,7 +160,3 @@ def compare_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
         file=file,
         remedy=REMEDY,
     )
-
-
-def in_words(key: Sequence[str]) -> str:
-    return ", ".join(str(part) for part in key if part not in ("", "-", None))

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
-from emoprobe.run.folder import versions
+from emoprobe.run.record import versions
 from emoprobe.system.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.features import sample_of_weights

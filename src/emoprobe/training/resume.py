@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from emoprobe.errors import InputError
-from emoprobe.run.scores import PARTS_NAME
+from emoprobe.run import files
+from emoprobe.run.scores import discard_parts
 from emoprobe.system.masking import masked
 from emoprobe.system.output import write_json
 from emoprobe.system.stopping import is_main
 
-TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
+CHECKPOINTS = "checkpoints"
 
 
 NEUTRAL = (
@@ -50,7 +50,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
         InputError: The folder belongs to another run, there is no run to go on from, or this is a further process that
             the run has not started.
     """
-    file = folder / TRAINING_FILE
+    file = folder / files.TRAINING
     if not is_main():
         if not file.exists():
             raise InputError(
@@ -87,18 +87,23 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json({"settings": identity, "resumed_from": None if resume is None else str(resume.resolve())}, file)
     if resume == folder:
-        shutil.rmtree(folder / PARTS_NAME, ignore_errors=True)
+        discard_parts(folder)
     return resume
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a training run has begun in a folder."""
+    return (folder / files.TRAINING).exists()
 
 
 def _newest(folder: Path) -> list[Path]:
     """Neighbouring run folders, the newest first."""
-    found = {*folder.parent.glob(f"*/{TRAINING_FILE}"), *folder.parent.parent.glob(f"*/*/{TRAINING_FILE}")}
+    found = {*folder.parent.glob(f"*/{files.TRAINING}"), *folder.parent.parent.glob(f"*/*/{files.TRAINING}")}
     return [file.parent for file in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)]
 
 
 def _settings_of(folder: Path) -> dict | None:
     try:
-        return json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["settings"]
+        return json.loads((folder / files.TRAINING).read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError):
         return None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
@@ -16,9 +14,8 @@ from emoprobe.errors import InputError
 from emoprobe.readout.base import READOUTS
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
-from emoprobe.run import integrity
-from emoprobe.run.scores import CLIP, FILE_NAME, PARTS_NAME, ScoreWriter, read_scores
-from emoprobe.system.output import whole
+from emoprobe.run.folder import open_run
+from emoprobe.run.scores import CLIP, ScoreWriter, has_scores, reopen
 
 
 class Earlier:
@@ -39,18 +36,16 @@ class Earlier:
     """
 
     def __init__(self, resume: str | Path | None, folder: Path, probe: ZeroShotProbe, limits: AudioLimits) -> None:
-        self.same_folder = (folder / FILE_NAME).exists() or any((folder / PARTS_NAME).glob("part-*.parquet"))
+        self.same_folder = has_scores(folder)
         source = folder if self.same_folder else resume
         self.probe, self.limits = probe, limits
         self.folder = folder
         self.rows: list[dict] = []
         if source is None:
             return
-        table = read_scores(source)
-        integrity.check_scores(table, Path(source) / FILE_NAME)
-        integrity.check_seal(Path(source), table)
-        with_heads, table = len(table), _zero_shot(table)
-        whole = len(table)
+        run = open_run(source)
+        zero_shot = table = _zero_shot(run.table)
+        whole = len(zero_shot)
         sfm = probe.sfm
         constants = {
             "model": sfm.name,
@@ -76,8 +71,8 @@ class Earlier:
                 field="hydra.run.dir",
                 remedy="Choose another output folder.",
             )
-        if self.same_folder and ((folder / FILE_NAME).exists() or whole < with_heads):
-            keep_zero_shot(folder)  # the rows of trained heads are made anew
+        if self.same_folder and (run.is_scored or whole < len(run.table)):
+            reopen(folder, zero_shot)  # the rows of trained heads are made anew
 
     def take_over(self, utterances: Sequence[Utterance], writer: ScoreWriter) -> list[Utterance]:
         """Write the usable rows of other runs and return the utterances still to be scored."""
@@ -147,13 +142,3 @@ def _asked(row: dict) -> tuple[str, str, str]:
 def _zero_shot(table: pa.Table) -> pa.Table:
     """Rows that a model was asked for, without those of trained heads."""
     return table.filter(pc.is_in(table["readout"], pa.array(sorted(READOUTS))))
-
-
-def keep_zero_shot(folder: Path) -> None:
-    """Make one part of a folder's zero-shot rows. At every moment the folder holds a whole table."""
-    parts = folder / PARTS_NAME
-    with whole(folder / FILE_NAME) as temporary:
-        pq.write_table(_zero_shot(read_scores(folder)), temporary)
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    (folder / FILE_NAME).replace(parts / "part-000000.parquet")

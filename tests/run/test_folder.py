@@ -80,7 +80,7 @@ def test_every_file_is_read_once(run, monkeypatch):
 
 
 def test_what_is_no_run_says_which_folder_to_give(tmp_path):
-    with pytest.raises(InputError, match=r"no readable run\.json.*Give the output folder"):
+    with pytest.raises(InputError, match=r"no readable run\.json.*Give the folder of a run"):
         open_run(tmp_path)
     write_json({"labels": {}}, tmp_path / files.RECORD)
     with pytest.raises(InputError, match=r"no readable run\.json: it is no record of a run \(KeyError: 'name'\)"):

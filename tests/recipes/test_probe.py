@@ -284,4 +284,4 @@ def test_floors_from_votes_alone(corpus, tmp_path, capsys):
 
 def test_analyse_reports_mistakes(tmp_path, capsys):
     assert analyse_main([str(tmp_path)]) == 2
-    assert "no score table here" in capsys.readouterr().err
+    assert "no readable run.json" in capsys.readouterr().err

@@ -32,6 +32,7 @@ ROOMS = (
     "checks",
     "report",
     "recipes",
+    "api",
     "cli",
 )
 

@@ -35,7 +35,8 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
         with nullcontext() if within else initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"the configuration cannot be composed: {error}") from error
+        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise InputError(f"the configuration cannot be composed: {said}") from error
 
 
 def plain(config: Any) -> Any:

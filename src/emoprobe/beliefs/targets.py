@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,3 +47,9 @@ def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
     counts = source[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
     prior = np.asarray(vote_prior(counts), dtype=np.float64)
     return Targets(evaluated, target, votes, prior, "training votes" if len(training) else EVALUATED_VOTES)
+
+
+def no_targets(ids: Sequence[str], labels: LabelSet) -> Targets:
+    """The human side of clips that nobody has voted on: NaN throughout."""
+    unknown = np.full((len(ids), len(labels)), np.nan)
+    return Targets(pd.DataFrame(index=list(ids)), unknown, unknown, unknown[0], "no votes")

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.facts import gather_facts
-from emoprobe.data.utterance import Utterance
+from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
@@ -35,17 +36,26 @@ from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
 from emoprobe.training.options import bundle_options
 
+if TYPE_CHECKING:
+    from emoprobe.models.base import SpeechFoundationModel
+
 LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
 """Options of Lightning's trainer by which clips would go unscored."""
 
 
-def run(config: DictConfig) -> Path:
-    """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder."""
+def run(config: DictConfig, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
+    """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder.
+
+    Args:
+        config: All options.
+        sfm: The model that the options name, where it is already loaded.
+        corpus: The corpus that they name, where it has been read.
+    """
     with stopping.heard("Run the same command into the same folder to go on."):
-        return _run(config)
+        return _run(config, sfm, corpus)
 
 
-def _run(config: DictConfig) -> Path:
+def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     settings = plain(config)
     folder = Path(settings["output_dir"])
     labels = build(LabelSet, settings["labels"], "labels")
@@ -54,7 +64,7 @@ def _run(config: DictConfig) -> Path:
     limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
     content_free = build(NullInputs, settings["null_inputs"], "null_inputs")
     policy = soft_label_policy(config)
-    corpus = read_corpus(config)
+    corpus = read_corpus(config) if corpus is None else corpus
     prepared = prepare_run(config, corpus, labels)
 
     # Heavy imports come after everything cheap has been checked.
@@ -91,7 +101,8 @@ def _run(config: DictConfig) -> Path:
                 _, seen = divide_seen(bundle.facts["seen"], corpus, prepared.items)
         asked = settings.get("readout") or {}
         readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
-        sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+        if sfm is None:
+            sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
         facts, unknown = gather_facts(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -19,7 +20,7 @@ from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
-from emoprobe.data.utterance import Skipped
+from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
@@ -38,18 +39,29 @@ from emoprobe.system.stopping import is_main
 from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
 
+if TYPE_CHECKING:
+    from emoprobe.models.base import SpeechFoundationModel
+
 GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 
-def run(config: DictConfig) -> Path:
-    """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder."""
+def run(config: DictConfig, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
+    """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder.
+
+    Args:
+        config: All options.
+        sfm: The model that the options name, where it is already loaded.
+        corpus: The corpus that they name, where it has been read.
+    """
     settings = as_lightning_says(plain(config))
     folder = Path(settings["output_dir"])
     with claimed_by_main(folder, "train"):
-        return _run(config, settings, folder)
+        return _run(config, settings, folder, sfm, corpus)
 
 
-def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
+def _run(
+    config: DictConfig, settings: dict, folder: Path, sfm: SpeechFoundationModel | None, corpus: Corpus | None
+) -> Path:
     labels = build(LabelSet, settings["labels"], "labels")
     prompts = make_prompts(settings["prompt"], labels)
     limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
@@ -60,7 +72,7 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
             remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
         )
     policy = soft_label_policy(config)
-    corpus = read_corpus(config)
+    corpus = read_corpus(config) if corpus is None else corpus
     prepared = prepare_run(config, corpus, labels)
     folds = make_splits(prepared.items, settings["dataset"], settings["head"].get("members", 1))
 
@@ -81,7 +93,8 @@ def _run(config: DictConfig, settings: dict, folder: Path) -> Path:
     L.seed_everything(settings["seed"], verbose=False)
     options = build(FitOptions, settings["fit"], "fit")
     loss = build(Loss, settings["loss"], "loss")
-    sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+    if sfm is None:
+        sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
     method = make_method(sfm, settings["head"], labels, prompts, loss)
     resume = claim(folder, settings)
     with stopping.graceful(GO_ON):

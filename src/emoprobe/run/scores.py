@@ -108,6 +108,20 @@ def _schema_of(names: Iterable[str]) -> pa.Schema:
     return schema(frozenset(names) - frozenset(schema().names))
 
 
+def table_of(rows: Sequence[Mapping]) -> pa.Table:
+    """Rows as a score table.
+
+    Raises:
+        ValueError: They have columns that no readout stores.
+    """
+    names = set().union(*rows)
+    columns = _schema_of(names)
+    unknown = names - set(columns.names)
+    if unknown:
+        raise ValueError(f"not columns of the score table: {sorted(unknown)}")
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=columns)
+
+
 @dataclass
 class Outcome:
     """How far a process of a run is, beside the parts that it has written.
@@ -146,12 +160,7 @@ class ScoreWriter:
         """Write the rows of one finished batch; they are on disk, whole, when this returns."""
         if not rows:
             return
-        names = set().union(*rows)
-        columns = _schema_of(names)
-        unknown = names - set(columns.names)
-        if unknown:
-            raise ValueError(f"not columns of the score table: {sorted(unknown)}")
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=columns)
+        table = table_of(rows)
         # In order of writing, and never the name of a part that another writer, even of this process, has made since.
         name = f"part-{self.rank:04d}-{self._count:06d}-{uuid.uuid4().hex[:8]}.parquet"
         with whole(self.parts / name) as temporary:

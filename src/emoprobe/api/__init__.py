@@ -1,0 +1,1 @@
+"""The Python API: the verbs of `emoprobe`, each a thin way to a recipe."""

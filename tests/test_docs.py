@@ -1,4 +1,4 @@
-"""Every command of the README runs, on a tiny model and made-up corpora."""
+"""Every command and every line of Python in the pages runs, on tiny models; what the pages name is there."""
 
 from __future__ import annotations
 
@@ -7,33 +7,55 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import copies.iemocap
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
 from checkout import PROJECT
 
+import emoprobe
+from emoprobe.api.choices import configuration
+from emoprobe.cli import VERBS
+from emoprobe.prompts.answers.result import FAILED
 from emoprobe.settings import compose
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("emoprobe ")
-]
-MAKE_TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+PAGES = {
+    str(file.relative_to(PROJECT)): file.read_text(encoding="utf-8")
+    for file in (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
+}
+README = PAGES["README.md"]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+COMMANDS = list(
+    dict.fromkeys(
+        shlex.join(shlex.split(line, comments=True))
+        for text in PAGES.values()
+        for block in blocks(text, "bash")
+        for line in block.splitlines()
+        if line.startswith("emoprobe ")
+    )
+)
+MAKE_TARGETS = sorted(
+    {name for text in PAGES.values() for name in re.findall(r"^make (\w+)", text, flags=re.MULTILINE)}
+)
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
-    """What the README's placeholders stand for."""
+    """What the placeholders of the pages stand for."""
     from emoprobe.recipes import probe as probing
     from emoprobe.recipes import train as recipe
 
-    root = tmp_path_factory.mktemp("readme")
+    root = tmp_path_factory.mktemp("pages")
     rng = np.random.default_rng(0)
     names = ["1001_IEO_ANG_HI", "1002_IEO_SAD_LO", "1003_DFA_NEU_XX"]
     (root / "cremad" / "AudioWAV").mkdir(parents=True)
@@ -86,7 +108,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         if words[0] == "train":
             words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
             words += ["head.layers=[-1]"] if any(word.startswith("head=mlp") for word in words) else []
-            if words[1].startswith("experiment="):
+            if "experiment=compare_finetuning" in words:
                 words += [
                     "compare.seeds=[0]",
                     "dataset.limit=20",
@@ -137,7 +159,9 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
 
 def test_there_are_commands_to_run():
     assert len(COMMANDS) >= 26
-    assert set(MAKE_TARGETS) == {"probe", "test"}
+    verbs = {name for verbs in VERBS.values() for name in verbs}
+    assert {shlex.split(command)[1] for command in COMMANDS} == verbs
+    assert {"probe", "test"} <= set(MAKE_TARGETS)
 
 
 @pytest.mark.parametrize("target", MAKE_TARGETS)
@@ -145,25 +169,79 @@ def test_make_targets_exist(target):
     assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-def test_the_table_of_audio_llms_is_that_of_the_configs():
-    table = README.split("## Audio LLMs")[1].split("\n\n")[1]
-    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
-    configs = {file.stem for file in (PROJECT / "conf" / "model").glob("*.yaml") if "whisper" not in file.stem}
-    assert named == configs
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
+def test_python_runs(page, tiny_whisper_path, tmp_path, monkeypatch, capsys):
+    real_model, real_corpus = emoprobe.load_model, emoprobe.load_corpus
+    monkeypatch.setattr(emoprobe, "load_model", lambda name: real_model("whisper", path=tiny_whisper_path))
+    monkeypatch.setattr(emoprobe, "load_corpus", lambda name: real_corpus(name, limit=20))
+    monkeypatch.setattr("emoprobe.api.runs.configuration", partial(_in_short, configuration))
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("clip.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    names: dict[str, object] = {}
+    for block in blocks(PAGES[page], "python"):
+        exec(compile(block, page, "exec"), names)
+    assert isinstance(names["beliefs"], emoprobe.Beliefs)
+    assert (names["run"].folder / "report" / "index.html").is_file()
+    assert "uniform" in capsys.readouterr().out
+    plt.close("all")
 
 
-def test_paths_named_in_the_layout_exist():
-    layout = README.split("## Layout")[1]
-    inside = re.findall(r"^ +((?:[\w./]+ {1,2})+)", layout, flags=re.MULTILINE)
-    names = {name for group in inside for name in group.split() if name.endswith((".py", "/"))}
-    assert len(names) > 12
-    for name in names:
-        candidates = (PROJECT / name, Path(PROJECT) / "src" / "emoprobe" / name)
-        assert any(path.exists() for path in candidates), name
+def _in_short(real, name, groups, values, overrides=()):
+    quick = ["logger=none", "trainer.enable_progress_bar=false", "analysis.figures=false", "analysis.resamples=20"]
+    quick += ["head.layers=[-1]"] if name == "train" else []
+    return real(name, groups, values, [*overrides, *quick])
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", PAGES[page]):
+        assert target.startswith("https://") or (PROJECT / page).parent.joinpath(target).exists(), target
+
+
+def test_every_page_is_named_in_the_list_of_pages():
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", PAGES["docs/README.md"]))
+    assert named == {Path(page).name for page in PAGES if page.startswith("docs/")} - {"README.md"}
+
+
+def _first_column(page: str, heading: str) -> set[str]:
+    table = PAGES[page].split(heading)[1].split("\n\n")[0]
+    return {name for row in table.splitlines()[1:] for name in re.findall(r"`([\w./]+)`", row.split("|")[1])}
+
+
+def test_the_table_of_models_is_that_of_the_configs():
+    configs = {file.stem for file in (PROJECT / "conf" / "model").glob("*.yaml")}
+    assert _first_column("docs/models.md", "| `model=` | class in transformers | needs |") == configs
 
 
 def test_the_table_of_corpora_is_that_of_the_configs():
-    table = README.split("## Corpora")[1].split("\n\n")[2]
-    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
     configs = {file.stem for file in (PROJECT / "conf" / "dataset").glob("*.yaml") if file.stem[0] != "_"}
-    assert named == configs - {"demo"}
+    assert _first_column("docs/corpora.md", "| `dataset=` | what | labels (default) |") == configs - {"demo"}
+
+
+def test_the_table_of_readouts_is_that_of_the_configs():
+    configs = {file.stem for file in (PROJECT / "conf" / "readout").glob("*.yaml")} - {"all"}
+    assert _first_column("docs/sweep-prompts.md", "| `readout=` | what is read |") == configs
+
+
+def test_the_rooms_are_those_of_the_package():
+    house = Path(emoprobe.__file__).parent
+    there = {f"{each.name}/" for each in house.iterdir() if each.is_dir() and each.name != "__pycache__"}
+    there |= {each.name for each in house.glob("*.py")} - {"__main__.py"}
+    assert _first_column("docs/architecture.md", "| room | what it holds |") == there
+
+
+def test_the_errors_of_the_page_are_those_of_the_code():
+    rows = PAGES["docs/errors.md"].split("| the line says | cause | what to do |")[1].split("\n\n")[0]
+    phrases = re.findall(r"`([^`]+)`", " ".join(row.split("|")[1] for row in rows.splitlines()[2:]))
+    code = " ".join(file.read_text(encoding="utf-8") for file in Path(emoprobe.__file__).parent.rglob("*.py"))
+    assert len(phrases) >= 10
+    assert [phrase for phrase in phrases if phrase not in code] == []
+
+
+def test_the_statuses_of_the_page_are_those_of_the_code():
+    named = _first_column("docs/errors.md", "| status | meaning |")
+    assert named == {*FAILED, "too_few_parsed", "undefined"}

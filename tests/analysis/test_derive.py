@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from emoprobe.beliefs.calibrations.contextual import Contextual
 from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.beliefs.calibrations.pmi import Pmi
 from emoprobe.beliefs.calibrations.prior_matching import PriorMatching
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.readout.averaged_logits import AveragedLogitsOptions
 from emoprobe.readout.sampled_text import SampledTextOptions
@@ -263,6 +265,30 @@ def test_cut_reasoning_fails_text_and_is_counted_where_tokens_are_read():
     np.testing.assert_allclose(tokens[P], probs(plain, readout="label_likelihood"))
     assert [row["num_reasoning_cut"] for row in analysis.rows if row["kind"] == "readout"] == [1, 1]
     assert "reasoning cut at its limit: up to 1 clips of a row" in tables.footnote(analysis.rows)
+
+
+# -- rows that a head wrote, or nobody here ----------------------------------------------------------------------------
+
+
+def test_a_trained_head_is_known_by_its_options_and_not_asked_of_null_inputs():
+    scores = random_scores(0)
+    rows = [line | {"readout": "my_head"} for line in likelihood_rows("p", scores) if line["input"] == "clip"]
+    for knows in (False, True):
+        options = json.dumps({"head": {"name": "my_head"}} | ({"knows_votes": True} if knows else {}))
+        analysis = run([line | {"readout_options": options} for line in rows], CALIBRATIONS)
+        assert names_of(analysis, "variant") == ["trained"]
+        assert names_of(analysis, "calibration") == ["none", "batch", "training_prior"]
+        found = cell(analysis, calibration="none")
+        assert set(found["fitted_on"]) == ({"evaluated votes"} if knows else {""})
+        assert found["label_mass"].isna().all()
+        expected = pooled(scores[:4])
+        np.testing.assert_allclose(found[P], expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_rows_of_a_readout_that_nobody_here_knows_are_refused():
+    rows = likelihood_rows("p", random_scores(0), "tea_leaves")
+    with pytest.raises(InputError, match=r"'tea_leaves' that is not known here .* Install the package"):
+        run(rows)
 
 
 # -- orders and ensembles ----------------------------------------------------------------------------------------------

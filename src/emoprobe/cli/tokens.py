@@ -13,7 +13,6 @@ from emoprobe.checks.tokens import SPACINGS, TokenAudit, audit, load
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
-from emoprobe.report.tables import LAYOUT
 
 WIDTH = 200  # of the table in a file
 
@@ -68,6 +67,8 @@ def joined(texts: Sequence[str]) -> str:
 def token_table(result: TokenAudit) -> Table:
     """One row per surface form."""
     from rich.table import Table
+
+    from emoprobe.report.tables import LAYOUT
 
     others = [other for other in SPACINGS if other != result.spacing]
     table = Table(**LAYOUT)

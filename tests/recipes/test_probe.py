@@ -258,7 +258,7 @@ def test_failures_can_be_scored_as_uniform(finished):
         (["dataset.split=evening"], "no split"),
     ],
 )
-def test_mistakes_end_in_one_line_and_exit_status_one(overrides, message, tmp_path):
+def test_mistakes_end_in_one_line_and_exit_status_two(overrides, message, tmp_path):
     done = subprocess.run(
         [sys.executable, "probe.py", "logger=none", f"hydra.run.dir={tmp_path}", *overrides],
         cwd=PROJECT,

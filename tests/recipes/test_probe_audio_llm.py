@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import soundfile
 
+from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.data.audio import AudioError
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
-from emoprobe.recipes.analyse import main as analyse_main
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 

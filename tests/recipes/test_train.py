@@ -14,11 +14,11 @@ import pytest
 import soundfile
 import torch
 
+from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes import train as recipe
-from emoprobe.recipes.analyse import main as analyse_main
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose, plain
 from emoprobe.training.bundle import load_bundle, save_bundle

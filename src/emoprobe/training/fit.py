@@ -32,7 +32,7 @@ from emoprobe.training.losses import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
 
-NOTHING_TO_TEST = "train.py tests every held-out clip, by itself; dataset.limit=N takes fewer clips."
+NOTHING_TO_TEST = "emoprobe train tests every held-out clip, by itself; dataset.limit=N takes fewer clips."
 REFUSED = {
     "limit_test_batches": NOTHING_TO_TEST,
     "limit_predict_batches": NOTHING_TO_TEST,

@@ -9,7 +9,7 @@ from scipy import stats
 from emoprobe.errors import InputError
 from emoprobe.metrics import intervals
 from emoprobe.metrics.functional import METRICS, evaluate, js_divergence
-from emoprobe.metrics.intervals import bootstrap_intervals, cluster_bootstrap, expanded_percentiles, tail_probability
+from emoprobe.metrics.intervals import bootstrap_intervals, expanded_percentiles, mean_interval, tail_probability
 
 COVERED = ("js_divergence", "wa", "r2_per_class")
 LABELS = 4
@@ -168,7 +168,7 @@ def test_one_cluster_has_no_interval_and_seeds_repeat(make):
 def test_plain_percentiles_remain_for_values_of_any_kind():
     values = np.random.default_rng(0).gamma(2, size=300)
     expected = stats.bootstrap((values,), np.mean, method="percentile", rng=1).confidence_interval
-    assert cluster_bootstrap(values, range(300), resamples=10_000) == pytest.approx(tuple(expected), abs=0.01)
+    assert mean_interval(values, range(300), resamples=10_000) == pytest.approx(tuple(expected), abs=0.01)
 
 
 @pytest.mark.parametrize(

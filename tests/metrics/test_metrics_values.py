@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from emoprobe.errors import InputError
 from emoprobe.metrics import functional as F
 from emoprobe.metrics.functional import METRICS, evaluate
 
@@ -220,3 +221,24 @@ def test_known_inequalities_between_measures_hold_for_every_utterance(pair):
     assert (1 - bc <= tv + 1e-9).all()  # Kraft
     assert (tv <= (1 - bc**2).clamp(min=0).sqrt() + 1e-9).all()
     assert (2 * tv**2 <= F.kl_target_pred(*pair, reduction="none") + 1e-9).all()  # Pinsker
+
+
+def test_by_clip_has_nan_where_either_side_is_no_distribution():
+    pred = np.array([[0.5, 0.5], [np.nan, np.nan], [1.0, 0.0]])
+    target = np.array([[0.5, 0.5], [0.5, 0.5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(F.js_divergence.by_clip(pred, target), [0, np.nan, np.nan])
+    with pytest.raises(InputError, match="not to one"):
+        F.js_divergence.by_clip(pred * 2, target)
+
+
+def test_terms_make_the_metric_again_and_other_metrics_have_none(make):
+    case = make(7, 30, 4)
+    for name, metric in METRICS.items():
+        if metric.is_ratio:
+            total, weight = metric.terms(case.pred, case.target, case.votes)
+            assert (total.sum() / weight.sum()).item() == pytest.approx(
+                evaluate(case.pred, case.target, case.votes)[name]
+            )
+        else:
+            with pytest.raises(InputError, match=name):
+                metric.terms(case.pred, case.target)

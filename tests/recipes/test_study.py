@@ -13,12 +13,12 @@ from checkout import PROJECT
 from scipy.stats import bootstrap
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.intervals import cluster_bootstrap, expanded_percentiles
+from emoprobe.metrics.intervals import expanded_percentiles, mean_interval
 
 
 def test_intervals_of_single_clips_are_scipys():
     values = np.random.default_rng(0).gamma(2, size=200)
-    low, high = cluster_bootstrap(values, range(200), resamples=20_000)
+    low, high = mean_interval(values, range(200), resamples=20_000)
     expected = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
     assert (low, high) == pytest.approx(tuple(expected), abs=0.01)
 
@@ -32,15 +32,15 @@ def test_intervals_resample_whole_speakers():
         chosen = rng.integers(0, 12, 12)
         means.append(np.concatenate([values[clusters == c] for c in chosen]).mean())
     expected = expanded_percentiles(np.array(means), 12)
-    assert cluster_bootstrap(values, clusters, resamples=20_000) == pytest.approx(expected, abs=0.06)
+    assert mean_interval(values, clusters, resamples=20_000) == pytest.approx(expected, abs=0.06)
     low, high = np.quantile(means, [0.025, 0.975])
     assert expected[0] < low < high < expected[1]  # twelve speakers are few
-    naive = cluster_bootstrap(values, range(300))
-    assert np.ptp(cluster_bootstrap(values, clusters)) > 2 * np.ptp(naive)
-    assert cluster_bootstrap(values, clusters) == cluster_bootstrap(values, clusters)
-    assert np.isnan(cluster_bootstrap(values, ["one"] * 300)).all()
+    naive = mean_interval(values, range(300))
+    assert np.ptp(mean_interval(values, clusters)) > 2 * np.ptp(naive)
+    assert mean_interval(values, clusters) == mean_interval(values, clusters)
+    assert np.isnan(mean_interval(values, ["one"] * 300)).all()
     with pytest.raises(InputError):
-        cluster_bootstrap(values, range(3))
+        mean_interval(values, range(3))
 
 
 @pytest.fixture(scope="module")

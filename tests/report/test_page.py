@@ -23,10 +23,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
 
 from emoprobe.cli.report import main
+from emoprobe.metrics.functional import reliability_bins
 from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
 from emoprobe.report.page import choose_clips, embed_json, link, render
-from emoprobe.report.summaries import FAILED, LEVELS, reliability_bins
+from emoprobe.report.summaries import FAILED, LEVELS
 
 SIZE = 40
 HUMAN = make_human(SIZE)
@@ -122,7 +123,7 @@ def test_floors_are_embedded_clip_by_clip(tmp_path):
 def test_bins_are_means_over_what_falls_into_them():
     pred = np.array([[0.0, 0.1, 0.1 + 0.2, 0.6], [0.05, 0.25, 0.3, 0.4]])
     target = np.array([[0.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    bins = reliability_bins(pred, target)
+    bins = list(zip(*(of.tolist() for of in reliability_bins(pred, target)), strict=True))
     assert [count for count, _, _ in bins] == [3, 0, 3, 1, 0, 1, 0, 0, 0, 0]
     assert bins[0][1:] == pytest.approx((0.05, 0.5))
     assert bins[2][1:] == pytest.approx(((0.3 + 0.25 + 0.3) / 3, 0.5 / 3))

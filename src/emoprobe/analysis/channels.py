@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis.clips import js_per_utterance, mean_interval
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import (
+    METRICS,
+    TIE_TOLERANCE,
+    evaluate,
+    js_divergence,
+    predicted_labels,
+    reliability_bins,
+)
+from emoprobe.metrics.intervals import mean_interval
+from emoprobe.prompts.answers import STATUSES
 from emoprobe.readout.base import names_of
 from emoprobe.run.cell import KEYS
 from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
@@ -62,8 +71,6 @@ def channel_clips(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFr
 def _pair(token: CellPredictions, text: CellPredictions) -> pd.DataFrame:
     import pandas as pd
 
-    from emoprobe.metrics.functional import predicted_labels
-
     place = {utterance: i for i, utterance in enumerate(text.utterances)}
     rows = np.array([i for i, utterance in enumerate(token.utterances) if utterance in place], dtype=int)
     others = np.array([place[utterance] for utterance in token.utterances[rows]], dtype=int)
@@ -83,9 +90,9 @@ def _pair(token: CellPredictions, text: CellPredictions) -> pd.DataFrame:
             "cluster": token.clusters[rows],
             "has_token": token.scored[rows],
             "has_text": text.scored[others],
-            "js_token": js_per_utterance(p, target),
-            "js_text": js_per_utterance(q, target),
-            "js_between": js_per_utterance(p, q),
+            "js_token": js_divergence.by_clip(p, target),
+            "js_text": js_divergence.by_clip(q, target),
+            "js_between": js_divergence.by_clip(p, q),
             "agreement": agreement,
         }
     )
@@ -155,8 +162,6 @@ def parse_statuses(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from emoprobe.prompts.answers import STATUSES
-
     names = ["model", "prompt", "readout", "variant"]
     check_columns(predictions, [*names, "status"], "predictions")
     texts = predictions[predictions["readout"].isin(names_of("text"))]
@@ -221,8 +226,6 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
     """
     import pandas as pd
 
-    from emoprobe.metrics.functional import METRICS, evaluate
-
     check_columns(predictions, KEYS, "predictions")
     rows = []
     for layer in read_cells(predictions[predictions["readout"].isin(names_of("layers"))], labels):
@@ -269,24 +272,13 @@ def reliability(predictions: pd.DataFrame, labels: Sequence[str], *, bins: int =
     """
     import pandas as pd
 
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
-    if bins < 1:
-        raise InputError(f"the number of bins is {bins}", field="bins", remedy="Give a whole number above zero.")
     parts = []
     for cell in read_cells(predictions, labels):
         pred, target = cell.pred[cell.scored], cell.target[cell.scored]
-        which = np.clip(np.ceil(pred * bins - TIE_TOLERANCE) - 1, 0, bins - 1).astype(int)
         for k, name in [(slice(None), ""), *enumerate(labels)]:
-            of = which[:, k].ravel()
-            count = np.bincount(of, minlength=bins)
-            means = [
-                np.bincount(of, values[:, k].ravel(), bins) / np.where(count > 0, count, np.nan)
-                for values in (pred, target)
-            ]
+            found = reliability_bins(pred[:, k], target[:, k], bins)
             columns = {"label": name, "bin": np.arange(bins), "lower": np.arange(bins) / bins}
-            columns |= {"upper": (np.arange(bins) + 1) / bins, "count": count}
-            columns |= {"mean_probability": means[0], "mean_share": means[1]}
+            columns |= {"upper": (np.arange(bins) + 1) / bins, **found._asdict()}
             parts.append(pd.DataFrame({**cell.head, **columns}))
     return pd.concat(parts, ignore_index=True)
 
@@ -355,15 +347,13 @@ def missed_mixtures(
     """
     import pandas as pd
 
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
     if not 0 < share <= 0.5 or not 0.5 < clear <= 1:
         raise InputError(
             f"share is {share} and clear {clear}", field="share", remedy="Use 0 < share <= 1/2 < clear <= 1."
         )
     rows = []
     for cell in read_cells(predictions, labels):
-        js = js_per_utterance(cell.pred, cell.target)
+        js = js_divergence.by_clip(cell.pred, cell.target)
         kinds = [("pair", pair, share) for pair in combinations(range(len(labels)), 2)]
         kinds += [("clear", (i,), clear) for i in range(len(labels))]
         for kind, members, least in kinds:
@@ -384,8 +374,6 @@ def missed_mixtures(
 
 def _found(pred: np.ndarray, members: Sequence[int]) -> np.ndarray:
     """Probability that the members are the top labels, ties broken at random, ``[utterances]``."""
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
     size = len(members)
     chosen = pred[:, members]
     lowest = np.sort(pred, axis=1)[:, -size][:, None]  # the last place among the top

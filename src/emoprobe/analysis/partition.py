@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import TIE_TOLERANCE, entropy, majority
 from emoprobe.run.predictions import check_columns, clips_of
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def make_strata(
     if by == "majority":
         found = _of_majority(_targets(clips, labels), labels)
     elif by in ("entropy", "entropy_quantiles"):
-        from emoprobe.metrics.functional import entropy
-
-        bits = entropy(_targets(clips, labels)).numpy() + 0.0  # no -0.0
+        bits = entropy(_targets(clips, labels)).numpy()
         top = math.log2(len(labels))
         found = _of_entropy(bits, width, top) if by == "entropy" else _of_quantiles(bits, quantiles, "bits")
     elif by in ("num_raters", "duration"):
@@ -127,16 +126,12 @@ def _number(value: float, digits: int = 2) -> str:
 
 
 def _of_majority(target: np.ndarray, labels: Sequence[str]) -> tuple[list[Stratum], np.ndarray]:
-    from emoprobe.metrics.functional import majority
-
     top = majority(target)
     which = np.where(top.unique.numpy(), top.label.numpy(), len(labels))
     return [*map(Stratum, labels), Stratum(NO_MAJORITY)], which
 
 
 def _of_entropy(bits: np.ndarray, width: float, top: float) -> tuple[list[Stratum], np.ndarray]:
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
     count = math.ceil(top / width - TIE_TOLERANCE)
     edges = [min(i * width, top) for i in range(count + 1)]
     ranges = [Stratum(f"{_number(lower)} to {_number(upper)} bits", lower, upper) for lower, upper in pairwise(edges)]
@@ -147,8 +142,6 @@ def _of_entropy(bits: np.ndarray, width: float, top: float) -> tuple[list[Stratu
 
 def _snap(values: np.ndarray) -> np.ndarray:
     """Values that differ by rounding only become the lowest of them; NaN stays."""
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     starts = np.concatenate([[True], ~(np.diff(ordered) <= TIE_TOLERANCE)])

@@ -9,6 +9,7 @@ import numpy as np
 
 from emoprobe.analysis.robustness import PromptSet, prompt_sets
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import predicted_labels
 from emoprobe.run.cell import KEYS
 from emoprobe.run.predictions import check_columns, clips_of
 
@@ -128,8 +129,6 @@ def _mean(prompts: PromptSet, kind: str) -> np.ndarray:
 
 def _hard_vote(prompts: PromptSet) -> np.ndarray:
     """Shares of the votes of the prompts that have a distribution, ``[utterances, labels]``; NaN where none has."""
-    from emoprobe.metrics.functional import predicted_labels
-
     votes = np.zeros(prompts.pred.shape[1:])
     for pred, scored in zip(prompts.pred, prompts.scored, strict=True):
         if scored.any():

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emoprobe.analysis.clips import is_combination, js_per_utterance, mean_interval
+from emoprobe.analysis.clips import is_combination
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import TIE_TOLERANCE, entropy, js_divergence
+from emoprobe.metrics.intervals import mean_interval
 from emoprobe.readout.base import names_of
 from emoprobe.run.cell import SETTING, saw_its_votes
 from emoprobe.run.predictions import CellPredictions, check_columns, read_cells
@@ -138,7 +140,7 @@ def _between(prompts: PromptSet) -> pd.DataFrame:
     signs = _label_signs(prompts.pred)
     divergences, taus = [], []
     for a, b in combinations(range(len(prompts.prompts)), 2):
-        divergences.append(js_per_utterance(prompts.pred[a], prompts.pred[b]))
+        divergences.append(js_divergence.by_clip(prompts.pred[a], prompts.pred[b]))
         taus.append(_tau(signs[a], signs[b]))
     return pd.DataFrame(
         {
@@ -162,8 +164,6 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def _label_signs(pred: np.ndarray) -> np.ndarray:
     """For each pair of labels which has the higher probability: 1, -1, or 0 for a tie, ``[..., pairs]``; NaN stays."""
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
     first, second = np.triu_indices(pred.shape[-1], 1)
     difference = pred[..., first] - pred[..., second]
     return np.where(np.abs(difference) <= TIE_TOLERANCE, 0.0, np.sign(difference))
@@ -205,7 +205,7 @@ def prompt_scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFr
 
 def _scores(prompts: PromptSet) -> tuple[np.ndarray, np.ndarray]:
     """Divergence from the raters, ``[prompts, utterances]``, and on which utterances no working prompt failed."""
-    divergences = np.stack([js_per_utterance(pred, prompts.target) for pred in prompts.pred])
+    divergences = np.stack([js_divergence.by_clip(pred, prompts.target) for pred in prompts.pred])
     working = prompts.scored[prompts.scored.any(axis=1)]
     return divergences, working.all(axis=0) if len(working) else np.zeros(len(prompts.utterances), dtype=bool)
 
@@ -273,8 +273,6 @@ def prompt_robustness(
 
 def _entropy_tau(prompts: PromptSet) -> float:
     from scipy.stats import kendalltau
-
-    from emoprobe.metrics.functional import entropy
 
     bits = np.full(prompts.pred.shape[:2], np.nan)
     for i, scored in enumerate(prompts.scored):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.analysis.yardsticks import Yardstick, Yardsticks
-from emoprobe.metrics.ceiling import human_ceiling, shuffled_scores
+from emoprobe.metrics.ceiling import Ratings, human_ceiling, shuffled_scores
 from emoprobe.metrics.functional import evaluate
 from emoprobe.readout.base import names_of
 from emoprobe.run.cell import EVALUATED_VOTES, KEYS
@@ -134,8 +134,6 @@ def ratings_of_frame(frame: pd.DataFrame, targets: Targets):
         frame: One row per utterance, as in ``utterances.parquet``.
         targets: For the labels and the order of the utterances.
     """
-    from emoprobe.metrics.ceiling import Ratings
-
     if "rater_votes" not in frame or frame["rater_votes"].isna().any() or not len(frame):
         return None
     labels = [name.removeprefix("votes_") for name in frame.columns if name.startswith("votes_")]

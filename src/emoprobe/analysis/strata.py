@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emoprobe.analysis.clips import js_per_utterance, mean_interval, resampled_ratio, sums_by_cluster
 from emoprobe.analysis.partition import UNKNOWN, Strata, make_strata
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import METRICS, TIE_TOLERANCE, evaluate, js_divergence, majority, wa
+from emoprobe.metrics.intervals import expanded_percentiles, mean_interval, resampled_ratio
+from emoprobe.metrics.resampling import draw_clusters, number_clusters
 from emoprobe.run.predictions import CellPredictions, read_cells
 
 if TYPE_CHECKING:
@@ -66,13 +68,11 @@ def stratify(
 
 
 def _scores(cell: CellPredictions, inside: np.ndarray, *, resamples: int, level: float, seed: int) -> dict[str, float]:
-    from emoprobe.metrics.functional import METRICS, evaluate
-
     use = inside & cell.scored
     found: dict[str, float] = dict.fromkeys(METRICS, math.nan) | {"num_majority": 0}
     if use.any():
         found |= evaluate(cell.pred[use], cell.target[use], cell.votes[use])
-    values = js_per_utterance(cell.pred[use], cell.target[use])
+    values = js_divergence.by_clip(cell.pred[use], cell.target[use])
     low, high = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)
     counts = {
         "num_utterances": int(use.sum()),
@@ -175,15 +175,14 @@ def _groups(cell: CellPredictions, strata: Strata, metric: str, min_speakers: in
         if len(names) < min_speakers:
             left_out += 1
             continue
-        sums = [sums_by_cluster(values[inside], clusters[inside]) for values in (total, weight)]
+        numbers = number_clusters(clusters[inside], int(inside.sum()))
+        sums = [np.bincount(numbers, weights=values[inside]) for values in (total, weight)]
         groups.append(_Group(stratum.name, names, *sums))
     return groups, left_out
 
 
 def _parts(metric: str, pred: np.ndarray, target: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a metric sums over utterances and by what it divides, ``[utterances]`` each."""
-    from emoprobe.metrics.functional import METRICS
-
     if metric not in METRICS or not METRICS[metric].is_ratio:
         ratios = [name for name, definition in METRICS.items() if definition.is_ratio]
         raise InputError(f"gaps of {metric!r} are not available", field="metric", remedy=f"Use {', '.join(ratios)}.")
@@ -192,9 +191,6 @@ def _parts(metric: str, pred: np.ndarray, target: np.ndarray, votes: np.ndarray)
 
 
 def _gap(groups: list[_Group], metric: str, *, resamples: int, level: float, seed: int) -> dict[str, object]:
-    from emoprobe.metrics.functional import METRICS
-    from emoprobe.metrics.intervals import expanded_percentiles
-
     row: dict[str, object] = {"best": "", "worst": "", "best_value": math.nan, "worst_value": math.nan}
     row |= {"best_speakers": 0, "worst_speakers": 0}
     row |= dict.fromkeys(("gap", "gap_low", "gap_high", "gap_by_chance", "p_value"), math.nan)
@@ -208,7 +204,8 @@ def _gap(groups: list[_Group], metric: str, *, resamples: int, level: float, see
     if not all(np.isfinite(group.total).all() for group in groups):
         return row  # a divergence is infinite somewhere
     generator = np.random.default_rng(seed)
-    ends = [resampled_ratio(group.total, group.weight, resamples, generator) for group in (best, worst)]
+    drawn = [draw_clusters(generator, len(group.total), resamples) for group in (best, worst)]
+    ends = [resampled_ratio(group.total, group.weight, of) for group, of in zip((best, worst), drawn, strict=True)]
     smaller = min(len(best.speakers), len(worst.speakers))
     row["gap_low"], row["gap_high"] = expanded_percentiles(sign * (ends[1] - ends[0]), smaller, level=level)
     speakers = np.concatenate([group.speakers for group in groups])
@@ -260,23 +257,20 @@ def clear_and_ambiguous(
     """
     import pandas as pd
 
-    from emoprobe.metrics.functional import TIE_TOLERANCE, majority, predicted_labels
-
     if not 0.5 < share <= 1:
         raise InputError(f"the share is {share}", field="share", remedy="Use a share above 1/2 and at most 1.")
     rows = []
     for cell in read_cells(predictions, labels):
-        label, unique = (values.numpy() for values in majority(cell.target))
+        unique = majority(cell.target).unique.numpy()
         clear = cell.target.max(axis=1) >= share - TIE_TOLERANCE
         row: dict[str, object] = {**cell.head}
         for name, inside in (("clear", clear), ("between", unique & ~clear), ("no_majority", ~unique)):
             use = inside & cell.scored
-            values = js_per_utterance(cell.pred[use], cell.target[use])
+            values = js_divergence.by_clip(cell.pred[use], cell.target[use])
             row[f"num_utterances_{name}"], row[f"num_failed_{name}"] = int(use.sum()), int((inside & ~use).sum())
             row[f"js_divergence_{name}"] = float(values.mean()) if len(values) else math.nan
             if name == "clear":
-                tops = predicted_labels(cell.pred[use]).numpy() if use.any() else np.empty((0, len(labels)))
-                values = tops[np.arange(len(tops)), label[use]]
+                values = wa.terms(cell.pred[use], cell.target[use]).total.numpy() if use.any() else np.empty(0)
                 row["wa_clear"] = float(values.mean()) if len(values) else math.nan
             if name != "between":
                 ends = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.floors import vote_prior
 from emoprobe.run.cell import EVALUATED_VOTES
 
 
@@ -37,8 +38,6 @@ def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
     The prior is that of the training split's utterances that are not evaluated; where there are none it is that of the
     evaluated utterances, and every row that uses it says so.
     """
-    from emoprobe.metrics.floors import vote_prior  # brings torch
-
     evaluated = utterances[utterances["role"] == "evaluated"].set_index("utterance_id")
     votes = evaluated[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
     target = evaluated[[f"target_{label}" for label in labels.labels]].to_numpy(np.float64)

@@ -19,6 +19,7 @@ from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total, Utterance
 from emoprobe.data.votes import ambiguity
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional.ties import top_labels
 from emoprobe.system.output import write_json, write_rows
 
 SUM_FILES = ("SHA256SUMS", "SHA256SUMS.txt", "sha256sum.txt", "MD5SUMS", "MD5SUMS.txt", "md5sum.txt")
@@ -273,7 +274,7 @@ def _votes(corpus: Corpus, prepared: Prepared, labels: LabelSet) -> list[Finding
     outside = sum(target.outside_votes for target in targets)
     if outside:
         findings.append(Finding("note", "votes outside the labels", f"{outside:,.6g}"))
-    tops = shares >= shares.max(axis=1, keepdims=True) - 1e-9
+    tops = top_labels(shares)
     tied, unanimous = int((tops.sum(axis=1) > 1).sum()), int((votes > 0).sum(axis=1).__eq__(1).sum())
     findings.append(Finding("ok", "labels", "; ".join(_label_counts(labels, votes, tops))))
     entropy = f"mean entropy {ambiguity(shares).mean():.3f} bits, {tied:,} tied for the top, {unanimous:,} unanimous"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional.arrays import Values, as_numpy, library, one_hot
 from emoprobe.metrics.functional.checks import Array, check_distributions, check_votes
 from emoprobe.metrics.functional.ties import majority_of
 
@@ -27,7 +26,7 @@ def vote_prior(votes: Array) -> np.ndarray:
     Raises:
         InputError: The votes are no matrix, are negative, not finite, or an utterance has none.
     """
-    return _shares(check_votes(votes)).mean(dim=0).cpu().numpy()
+    return as_numpy(_shares(check_votes(votes)).mean(0))
 
 
 def floors(target: Array, votes: Array | None = None, *, prior: Array | None = None) -> dict[str, np.ndarray]:
@@ -55,30 +54,30 @@ def floors(target: Array, votes: Array | None = None, *, prior: Array | None = N
     """
     target = check_distributions(target, field="target")
     shares = target if votes is None else _shares(check_votes(votes, like=target))
-    constant = shares.mean(dim=0, keepdim=True) if prior is None else _check_prior(prior, labels=target.shape[1])
+    constant = shares.mean(0)[None] if prior is None else _check_prior(prior, labels=target.shape[1])
     predictions = (
-        torch.full_like(target, 1 / target.shape[1]),
-        constant.to(target).expand_as(target),
-        _one_hot_of_first_top(constant).to(target).expand_as(target),
+        np.float64(1 / target.shape[1]),
+        as_numpy(constant),
+        _one_hot_of_first_top(constant),
         _one_hot_of_first_top(shares),
     )
+    shape = tuple(target.shape)
     return {
-        name: prediction.detach().cpu().numpy().copy() for name, prediction in zip(FLOORS, predictions, strict=True)
+        name: np.broadcast_to(prediction, shape).copy() for name, prediction in zip(FLOORS, predictions, strict=True)
     }
 
 
-def _shares(votes: Tensor) -> Tensor:
-    return votes / votes.sum(dim=-1, keepdim=True)
+def _shares(votes: Values) -> Values:
+    return votes / votes.sum(-1)[..., None]
 
 
-def _one_hot_of_first_top(shares: Tensor) -> Tensor:
-    first = majority_of(shares).label
-    return torch.nn.functional.one_hot(first, shares.shape[1]).to(shares)
+def _one_hot_of_first_top(shares: Values) -> np.ndarray:
+    return as_numpy(one_hot(majority_of(shares).label, shares.shape[1]))
 
 
-def _check_prior(prior: Array, *, labels: int) -> Tensor:
+def _check_prior(prior: Array, *, labels: int) -> Values:
     """The prior as float64 ``[1, labels]``."""
-    row = (prior if isinstance(prior, Tensor) else np.asarray(prior)).reshape(1, -1)
+    row = (np.asarray(prior) if library(prior) is np else prior).reshape(1, -1)
     if row.shape[1] != labels:
         raise InputError(
             f"the prior has {row.shape[1]} labels, the target {labels}",

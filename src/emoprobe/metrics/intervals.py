@@ -21,7 +21,7 @@ model that is nearly calibrated it covers the truth in 80 to 90 % of cases, a pe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from emoprobe.metrics.functional.checks import Array
 from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters, number_clusters
 
 Interval = tuple[float, float]
+Draw = Callable[[np.random.Generator, int, int], np.ndarray]
+"""``(rng, number of clusters, resamples)`` to how often each was drawn, ``[resamples, clusters]``."""
 
 
 def bootstrap_intervals(
@@ -132,12 +134,19 @@ def check_resamples(resamples: int) -> int:
     return resamples
 
 
-def cluster_bootstrap(
-    values: np.ndarray, clusters: Sequence[object], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+def mean_interval(
+    values: np.ndarray,
+    clusters: Sequence[object],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    draw: Draw = draw_clusters,
 ) -> Interval:
     """Bootstrap interval of a mean, resampling whole clusters (Davison and Hinkley 1997, section 3.8).
 
-    For values that are not those of one prediction, such as means over seeds; see :func:`expanded_percentiles`.
+    For values that are not those of one prediction, such as means over seeds; of those of a metric it is what
+    :func:`bootstrap_intervals` gives with the same seed.
 
     Args:
         values: One value per utterance, finite, ``[utterances]``.
@@ -145,21 +154,35 @@ def cluster_bootstrap(
         resamples: How many times as many clusters as there are, are drawn with replacement.
         level: Coverage, between 0 and 1.
         seed: Of the draws.
+        draw: Draws the clusters.
 
     Returns:
-        Lower and upper end; NaN where there are fewer than two clusters.
+        Lower and upper end, see :func:`expanded_percentiles`; NaN where there are fewer than two clusters.
 
     Raises:
-        InputError: The sizes differ, or there are no values.
+        InputError: The sizes differ, or a cluster is missing.
+
+    >>> mean_interval(np.array([0.2, 0.2, 0.2, 0.2]), ["anna", "anna", "ben", "carl"])
+    (0.2, 0.2)
     """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or len(values) != len(clusters) or not len(values):
-        raise InputError(f"{values.shape} values and {len(clusters)} clusters", field="clusters")
-    names, number = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    count = len(names)
-    if count < 2:
-        return float("nan"), float("nan")
-    sums, sizes = np.bincount(number, weights=values), np.bincount(number).astype(np.float64)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    means = (drawn @ sums) / (drawn @ sizes)
-    return expanded_percentiles(means, count, level=level)
+    numbers = number_clusters(clusters, len(values))
+    total, weight = np.bincount(numbers, weights=values), np.bincount(numbers).astype(np.float64)
+    if len(total) < 2:
+        return math.nan, math.nan
+    drawn = draw(np.random.default_rng(seed), len(total), resamples)
+    return expanded_percentiles(resampled_ratio(total, weight, drawn), len(total), level=level)
+
+
+def resampled_ratio(total: np.ndarray, weight: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """``sum total / sum weight`` over drawn clusters.
+
+    Args:
+        total: Of each cluster, ``[clusters]``.
+        weight: Of each cluster, ``[clusters]``.
+        drawn: How often each cluster was drawn, ``[resamples, clusters]``.
+
+    Returns:
+        Float64 ``[resamples]``.
+    """
+    drawn = drawn.astype(np.float64)
+    return (drawn @ total) / (drawn @ weight)

@@ -227,6 +227,11 @@ def draw_clusters(rng: np.random.Generator, num_clusters: int, resamples: int) -
     return counts
 
 
+def draw_multinomially(rng: np.random.Generator, num_clusters: int, resamples: int) -> np.ndarray:
+    """`draw_clusters` by another use of the random numbers: comparisons of trainings have published intervals of it."""
+    return rng.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=resamples)
+
+
 def _plain(clusters: Sequence[object]) -> list[object]:
     """As a list in which pandas' missing values are None."""
     if hasattr(clusters, "isna"):

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.metrics.intervals import cluster_bootstrap
+from emoprobe.metrics.intervals import mean_interval
+from emoprobe.metrics.resampling import draw_multinomially
 from emoprobe.report.style import add_legend, new_figure, save, tidy
 from emoprobe.report.tables import format_value
 from emoprobe.system.output import write_csv, write_text
@@ -61,7 +62,7 @@ def compare(
         for metric in INTERVALS:
             of = getattr(functional, metric)
             values = np.mean([of(pred, target, reduction="none").numpy() for pred in filled], axis=0)
-            row[f"{metric}_low"], row[f"{metric}_high"] = cluster_bootstrap(values, clusters)
+            row[f"{metric}_low"], row[f"{metric}_high"] = mean_interval(values, clusters, draw=draw_multinomially)
         scores = [found["js_divergence"] for found in metrics]
         row["js_divergence_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
         rows.append(row)

@@ -10,6 +10,7 @@ import numpy as np
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.votes import SoftLabelPolicy, ambiguity, rater_votes
 from emoprobe.labels import LabelSet
+from emoprobe.report.style import GREY, HUMAN, new_figure, save, tidy
 
 
 def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_entropy: bool = False) -> None:
@@ -87,8 +88,6 @@ def save_ambiguity(
     prepared: Prepared, labels: LabelSet, policy: SoftLabelPolicy, folder: Path, title: str
 ) -> list[Path]:
     """Draw entropies, raters per clip, mean shares and how labels occur together; writes PNG and PDF."""
-    from emoprobe.report.style import GREY, HUMAN, new_figure, save, tidy
-
     items = prepared.items
     shares = np.stack([item.target.distribution for item in items])
     entropy = ambiguity(shares)

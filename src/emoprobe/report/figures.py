@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.metrics.functional import METRICS, classwise_ece, entropy, reliability_bins
+from emoprobe.metrics.functional.calibration import ReliabilityBins
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
 from emoprobe.run.cell import NO_PROMPT, saw_its_votes
 
@@ -40,13 +42,6 @@ def _scored(cell: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     return cell[cell[[f"p_{label}" for label in labels]].notna().all(axis=1)]
 
 
-def _entropy(p: np.ndarray) -> np.ndarray:
-    """Entropy of each row in bits."""
-    from scipy.special import entr
-
-    return entr(p).sum(axis=1) / np.log(2)
-
-
 def _bars(axes: Axes, target: np.ndarray, pred: np.ndarray, labels: Sequence[str]) -> None:
     x = np.arange(len(labels))
     axes.bar(x - 0.2, target, 0.4, color=HUMAN, label="raters")
@@ -73,8 +68,8 @@ def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitl
     """Raters and model on the least (upper row) and the most (lower row) ambiguous utterances."""
     scored = _scored(cell, labels)
     pred, target = _arrays(cell, labels)
-    entropy = _entropy(target)
-    order = np.lexsort((scored["utterance_id"].astype(str).to_numpy(), entropy))
+    bits = entropy(target).numpy() if len(target) else np.empty(0)
+    order = np.lexsort((scored["utterance_id"].astype(str).to_numpy(), bits))
     # With fewer than 2 x count utterances the rows share them out: none is both least and most ambiguous.
     columns = max(1, min(count, (len(order) + 1) // 2))
     least, most = order[:columns], order[columns:][-columns:]
@@ -93,7 +88,7 @@ def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitl
             _bars(axes, target[i], pred[i], labels)
             axes.tick_params(labelsize=8)
             name = _shorten(str(scored["utterance_id"].iloc[i]), 34)
-            axes.set_title(f"{name}\n{entropy[i]:.2f} bits", fontsize=8, parse_math=False)
+            axes.set_title(f"{name}\n{bits[i]:.2f} bits", fontsize=8, parse_math=False)
     grid[0, 0].set_ylim(0, 1.02)
     add_legend(figure, grid[0, 0])
     return figure
@@ -101,8 +96,6 @@ def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitl
 
 def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "") -> Figure:
     """Entropy of the raters against that of the model, one point per utterance."""
-    from emoprobe.metrics.functional import METRICS
-
     figure = new_figure(4.4, 4.5, title, subtitle)
     axes = figure.subplots()
     pred, target = _arrays(cell, labels)
@@ -112,8 +105,8 @@ def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subti
     top = np.log2(len(labels))
     axes.plot([0, top], [0, top], color=GREY, lw=1, ls="--")
     axes.scatter(
-        _entropy(target),
-        _entropy(pred),
+        entropy(target).numpy(),
+        entropy(pred).numpy(),
         s=14,
         color=MODEL,
         alpha=max(0.15, min(0.8, 60 / len(pred))),
@@ -132,8 +125,6 @@ def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subti
 
 def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "", bins: int = 10) -> Figure:
     """Predicted probability of a label against the raters' share of it, over all utterances and labels."""
-    from emoprobe.metrics.functional import TIE_TOLERANCE, classwise_ece
-
     figure = new_figure(4.4, 5.2, title, subtitle)
     upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     pred, target = _arrays(cell, labels)
@@ -141,21 +132,19 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
         say_nothing(upper)
         lower.set_axis_off()
         return figure
-    # The bins of `classwise_ece`, (b / B, (b + 1) / B], with its tolerance: in floating point 0.1 + 0.2 is above 0.3.
-    which = np.clip(np.ceil(pred * bins - TIE_TOLERANCE) - 1, 0, bins - 1).astype(int)
-    counts = np.bincount(which.ravel(), minlength=bins)
+    pooled = reliability_bins(pred, target, bins)
     upper.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     # The error is a mean over labels, whose deviations may cancel out in the pooled line: so they are shown too.
-    single = [_bin_means(which[:, k], pred[:, k], target[:, k], bins) for k in range(len(labels))]
+    single = [_bin_means(reliability_bins(pred[:, k], target[:, k], bins)) for k in range(len(labels))]
     upper.scatter(
         *np.concatenate(single, axis=1), s=12, color=HUMAN, alpha=0.5, lw=0, label="one label", zorder=2, clip_on=False
     )
-    upper.plot(*_bin_means(which, pred, target, bins), color=MODEL, marker="o", label="all labels", clip_on=False)
+    upper.plot(*_bin_means(pooled), color=MODEL, marker="o", label="all labels", clip_on=False)
     error = float(classwise_ece(pred, target, bins=bins))
     upper.set_title(f"class-wise calibration error {error:.3f}", fontsize=9, loc="right")
     upper.set(ylabel="raters' share", xlim=(0, 1), ylim=(0, 1))
     add_legend(figure, upper)
-    lower.bar((np.arange(bins) + 0.5) / bins, counts, 0.9 / bins, color=GREY)
+    lower.bar((np.arange(bins) + 0.5) / bins, pooled.count, 0.9 / bins, color=GREY)
     lower.set(xlabel="predicted probability", ylabel="clips x labels")
     lower.yaxis.label.set_fontsize(8)
     for axes in (upper, lower):
@@ -163,11 +152,9 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
     return figure
 
 
-def _bin_means(which: np.ndarray, pred: np.ndarray, target: np.ndarray, bins: int) -> np.ndarray:
+def _bin_means(found: ReliabilityBins) -> np.ndarray:
     """Mean prediction and mean human share of each filled bin, ``[2, filled]``."""
-    counts = np.bincount(which.ravel(), minlength=bins)
-    sums = np.stack([np.bincount(which.ravel(), values.ravel(), bins) for values in (pred, target)])
-    return sums[:, counts > 0] / counts[counts > 0]
+    return np.stack([found.mean_probability, found.mean_share])[:, found.count > 0]
 
 
 def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> None:
@@ -199,7 +186,6 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
 
     Cells that saw the votes they are judged by come last, whatever they scored.
     """
-    from emoprobe.metrics.functional import METRICS
     from emoprobe.report.tables import split_layers
 
     rows, of_layers = split_layers(rows)
@@ -268,8 +254,6 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
 
 
 def _layer_lines(axes: Axes, prompts: dict[tuple[str, str], list[dict]], floors: Sequence[dict], metric: str) -> None:
-    from emoprobe.metrics.functional import METRICS
-
     several = len({model for model, _ in prompts}) > 1
     for i, ((model, prompt), cells) in enumerate(prompts.items()):
         look = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}

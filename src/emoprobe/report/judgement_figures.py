@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.analysis.clips import floor_predictions
+from emoprobe.metrics.functional import METRICS
 from emoprobe.readout.base import names_of
 from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
@@ -33,8 +35,6 @@ MAX_LINES = 7
 
 
 def _metric_label(metric: str) -> str:
-    from emoprobe.metrics.functional import METRICS
-
     arrow = "higher" if METRICS[metric].higher_is_better else "lower"
     return f"{metric} ({arrow} is better)"
 
@@ -365,7 +365,6 @@ def save_judgement_figures(
         The files, a PNG and a PDF of each figure.
     """
     from emoprobe.analysis import channels, robustness, strata
-    from emoprobe.analysis.clips import floor_predictions
 
     chosen = drawn_cells(predictions)
     keys = predictions[list(KEYS)].astype(str)

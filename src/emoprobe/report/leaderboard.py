@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.readout.base import names_of
+from emoprobe.report import figures
+from emoprobe.report.figures import scatter_by_standing
 from emoprobe.report.found import Entry, Group
+from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
@@ -284,9 +287,6 @@ def _is_best(row: Mapping, metric: str, best: Mapping[str, float]) -> bool:
 
 def dot_plot(group: Group, metric: str) -> Figure:
     """Every readout's value with its interval, best at the top; floors, references and ceilings as vertical lines."""
-    from emoprobe.report.figures import scatter_by_standing
-    from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
-
     readouts = [e for e in ranked(printed(group.entries), metric, group.definitions) if e.row["kind"] == "readout"]
     finite = [entry for entry in readouts if math.isfinite(entry.row["metrics"].get(metric, math.nan))]
     shown = finite[:MAX_LINES]
@@ -328,9 +328,6 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     The dot plot and, if layers were read, their curves; of the best readout that did not see the votes it is judged by
     its mean distribution, extreme clips, entropies and reliability.
     """
-    from emoprobe.report import figures
-    from emoprobe.report.style import save
-
     folder.mkdir(parents=True, exist_ok=True)
     subtitle = describe(group)[0]
     drawn = {metric: dot_plot(group, metric)}

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import html
+import io
 import json
 import math
 import os
@@ -20,6 +21,8 @@ from urllib.parse import quote
 import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.metrics.floors import floors
+from emoprobe.metrics.functional import entropy
 from emoprobe.readout.base import names_of
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
@@ -248,8 +251,6 @@ def _cut(text: str | None) -> str | None:
 
 def _clips(group: Group) -> dict:
     """The utterances and their votes, once per group."""
-    from emoprobe.metrics.functional import entropy
-
     summary = group.runs[0].summary
     frame = summary.utterances
 
@@ -275,7 +276,6 @@ def _clips(group: Group) -> dict:
 def _floor_cells(group: Group) -> dict[int, CellSummary]:
     """Distributions of floors and of the reference, where they can be made again to the same number."""
     from emoprobe.beliefs.targets import make_targets
-    from emoprobe.metrics.floors import floors
 
     cells = {}
     for entry in group.entries:
@@ -332,8 +332,6 @@ def _audio_paths(group: Group) -> list[str | None]:
 
 
 def _entropies(group: Group) -> np.ndarray:
-    from emoprobe.metrics.functional import entropy
-
     return entropy(group.runs[0].summary.target).numpy()
 
 
@@ -378,8 +376,6 @@ def _data_uri(path: Path) -> str:
         if not content:
             raise InputError("the file is empty", file=path)
     else:
-        import io
-
         import soundfile
 
         from emoprobe.data.audio import read_audio

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from emoprobe.analysis.derive import Analysis
 from emoprobe.beliefs.targets import Targets
+from emoprobe.metrics.functional import METRICS, entropy
+from emoprobe.report.figures import save_figures
 from emoprobe.run.files import contents
 from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.run.record import Record
@@ -16,8 +18,6 @@ from emoprobe.system.output import write_csv
 
 def write_results(folder: Path, analysis: Analysis, record: Record, *, figures: bool) -> list[Path]:
     """Write what was derived; returns the figures."""
-    from emoprobe.metrics.functional import METRICS
-
     definitions = {
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
         for name, m in METRICS.items()
@@ -26,15 +26,12 @@ def write_results(folder: Path, analysis: Analysis, record: Record, *, figures: 
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []
-    from emoprobe.report.figures import save_figures
 
     return save_figures(analysis.predictions, analysis.rows, record.labels.labels, folder / "figures", record.title)
 
 
 def ambiguity(targets: Targets) -> tuple[float, str]:
     """Mean entropy of the targets in bits, and how many votes stand behind them, in words."""
-    from emoprobe.metrics.functional import entropy
-
     total = targets.votes.sum()
     known = targets.frame["num_raters"].notna().all()
     return float(entropy(targets.distribution).mean()), f"{total:,.0f} votes" if known else "vote shares only"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import js_divergence, reliability_bins
 from emoprobe.run.integrity import OF_A_CLIP
 
 if TYPE_CHECKING:
@@ -90,16 +91,13 @@ def summarise_cell(
         label_mass: Probability of the answer being a label, ``[utterances]``.
         texts: What the model wrote, ``[utterances]``.
     """
-    from emoprobe.metrics.functional import js_divergence
-
     scored = np.isfinite(probs).all(axis=1)
-    js = np.full(len(probs), np.nan)
-    if scored.any():
-        js[scored] = js_divergence(probs[scored], target[scored], reduction="none").numpy()
+    js = js_divergence.by_clip(probs, target)
     quantised = np.full(probs.shape, FAILED, np.uint16)
     quantised[scored] = np.rint(probs[scored] * LEVELS).astype(np.uint16)
     names, codes = np.unique(np.asarray(status if len(status) else ["ok"] * len(probs), dtype=str), return_inverse=True)
     undefined = [math.nan] * probs.shape[1]
+    bins = reliability_bins(probs[scored], target[scored], BINS)
     return CellSummary(
         quantised,
         js,
@@ -109,30 +107,8 @@ def summarise_cell(
         texts,
         probs[scored].mean(axis=0).tolist() if scored.any() else undefined,
         target[scored].mean(axis=0).tolist() if scored.any() else undefined,
-        reliability_bins(probs[scored], target[scored]),
+        list(zip(*(of.tolist() for of in bins), strict=True)),
     )
-
-
-def reliability_bins(pred: np.ndarray, target: np.ndarray, bins: int = BINS) -> list[tuple[int, float, float]]:
-    """Count, mean prediction and mean human share by bin of the predicted probability, over utterances and labels.
-
-    The bins are those of ``classwise_ece``: (b / B, (b + 1) / B], zero in the first.
-
-    Args:
-        pred: Predicted probabilities ``[utterances, labels]``.
-        target: Soft labels ``[utterances, labels]``.
-        bins: Number of equal bins B.
-
-    Returns:
-        One triple per bin; an empty bin has NaN means.
-    """
-    from emoprobe.metrics.functional import TIE_TOLERANCE
-
-    which = np.clip(np.ceil(pred * bins - TIE_TOLERANCE) - 1, 0, bins - 1).astype(int).ravel()
-    counts = np.bincount(which, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        means = [np.bincount(which, values.ravel(), bins) / counts for values in (pred, target)]
-    return list(zip(counts.tolist(), means[0].tolist(), means[1].tolist(), strict=True))
 
 
 def summarise(run: Run) -> Summary:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emoprobe.errors import EmoprobeError
+import yaml
+
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.report.found import Collection, Problem
+from emoprobe.system.places import conf_folder
 
 SWEEP_FILE = "multirun.yaml"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -80,8 +83,6 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from emoprobe.errors import InputError
-    from emoprobe.system.places import conf_folder
     from emoprobe.system.search_path import search_outside
 
     search_outside()
@@ -119,8 +120,6 @@ def read_overrides(folder: Path) -> list[str]:
 
 def _load(file: Path) -> Any:
     """A YAML file as plain values, interpolations left as they are; None where it cannot be read."""
-    import yaml
-
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

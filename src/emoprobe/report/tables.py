@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
@@ -120,8 +122,6 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
 
 def _best(rows: Sequence[dict], metric: str) -> float | None:
     """The best value among readouts that have a rank."""
-    from emoprobe.metrics.functional import METRICS
-
     values = [row["metrics"].get(metric, math.nan) for row in rows if has_rank(row)]
     values = [value for value in values if not math.isnan(value)]
     if not values:
@@ -244,8 +244,6 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
 
 def footnote(rows: Sequence[dict]) -> str:
     """What the marks and columns of these rows mean."""
-    from emoprobe.metrics.truths import SURE_VOTES
-
     said = {
         ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
         WORTH: any(map(_judged, rows)),
@@ -299,8 +297,6 @@ def doubt_of(row: Mapping, key: str = "share_of_range") -> str:
 
 def _definitions(metrics: Sequence[str]) -> Mapping[str, MetricDefinition]:
     """The table of metrics, once every name is known to be in it."""
-    from emoprobe.metrics.functional import METRICS
-
     for metric in metrics:
         if metric not in METRICS:
             raise InputError(

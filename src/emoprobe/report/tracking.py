@@ -13,6 +13,7 @@ from emoprobe.analysis.derive import Analysis
 from emoprobe.errors import InputError
 from emoprobe.report.trackers import tracker_of
 from emoprobe.run.cell import NO_PROMPT
+from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.system.masking import masked
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
     Rows of single layers are in the result table alone: a tracker's charts would drown in them.
     """
     from emoprobe.report.tables import split_layers
-    from emoprobe.run.metric_rows import metrics_frame
 
     if logger is None:
         return

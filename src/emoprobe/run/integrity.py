@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import js_divergence
 from emoprobe.run import files
 from emoprobe.run.cell import KEYS, Cell, in_words
 from emoprobe.run.predictions import read_cells
@@ -201,8 +202,6 @@ def check_rows(rows: Sequence[Mapping], predictions: pd.DataFrame, labels: Seque
     Raises:
         InputError: A row has no cell, or one of other clips or another divergence.
     """
-    from emoprobe.metrics.functional import js_divergence
-
     cells = {each.cell: each for each in read_cells(predictions, labels)}
     uniform = np.full(len(labels), 1 / len(labels))
     for row in rows:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emoprobe.metrics.floors import FLOORS
+from emoprobe.metrics.functional import METRICS
 from emoprobe.run.cell import KEYS
 
 if TYPE_CHECKING:
@@ -56,8 +58,6 @@ def measures_of(row: Mapping, rows: Sequence[Mapping]) -> dict[str, Mapping[str,
         row: The readout; its own where it failed on some clips, else those of the other rows.
         rows: All rows of its table.
     """
-    from emoprobe.metrics.floors import FLOORS
-
     if row.get("floors"):
         return {**row["floors"], "ceiling": row["ceiling"]}
     return {
@@ -72,8 +72,6 @@ def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
     and, of readouts, floors and ceiling of the very clips that their metrics are of (``prior_js_divergence``).
     """
     import pandas as pd
-
-    from emoprobe.metrics.functional import METRICS
 
     nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")
     plain = [{key: value for key, value in row.items() if key not in nested} for row in rows]

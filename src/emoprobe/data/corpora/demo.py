@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+
 from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
@@ -96,8 +98,6 @@ def true_distributions(corpus: Corpus, labels: LabelSet) -> np.ndarray:
     Raises:
         InputError: The label set does not know a word, or an utterance has no true distribution.
     """
-    import numpy as np
-
     columns = {word: labels.resolve(word) for word in WORDS}
     unknown = [word for word, label in columns.items() if label is None]
     if unknown:

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import special
 
 Values: TypeAlias = Any
 """A float64 array or tensor."""
@@ -24,8 +23,11 @@ def library(values: Values) -> ModuleType:
 
 def xlogy(x: Values, y: Values) -> Values:
     """``x ln y``, 0 where x is 0."""
-    xp = library(x)
-    return special.xlogy(x, y) if xp is np else xp.special.xlogy(x, y)
+    if library(x) is not np:
+        return library(x).special.xlogy(x, y)
+    from scipy import special
+
+    return special.xlogy(x, y)
 
 
 def as_numbers(truths: Values) -> Values:

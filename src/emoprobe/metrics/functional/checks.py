@@ -93,23 +93,6 @@ def check_votes(votes: Array, *, like: Tensor | None = None) -> Tensor:
     return matrix
 
 
-def reduce(values: Tensor, reduction: Reduction) -> Tensor:
-    """Mean over utterances, or the values themselves.
-
-    Args:
-        values: One value per utterance, ``[utterances]``.
-        reduction: ``mean`` or ``none``.
-
-    Raises:
-        InputError: The reduction is neither.
-    """
-    if reduction == "mean":
-        return values.mean()
-    if reduction == "none":
-        return values
-    raise InputError(f"unknown reduction {reduction!r}", field="reduction", remedy="Use 'mean' or 'none'.")
-
-
 def _as_matrix(values: Array, *, field: str) -> tuple[Tensor, float]:
     """Finite non-negative float64 ``[utterances, labels]``, and the machine epsilon of what was given."""
     import torch
@@ -138,7 +121,7 @@ def _as_matrix(values: Array, *, field: str) -> tuple[Tensor, float]:
         )
     if not len(matrix):
         raise InputError("there are no utterances", field=field, remedy="Score at least one utterance.")
-    row = _first_row(~torch.isfinite(matrix))
+    row = _first_row(~matrix.isfinite())
     if row is not None:
         raise InputError("a value is NaN or infinite", field=field, row=row + 1)
     row = _first_row(matrix < 0)

@@ -237,6 +237,22 @@ class MeanOverClips(MetricDefinition):
     def value(self, pred: Values, target: Values, votes: Values | None = None) -> Values:
         return self.formula(pred, target).mean()
 
+    def by_clip(self, pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """The utterances' own values, float64 ``[utterances]``; NaN where either side is no distribution.
+
+        Args:
+            pred: Predicted probabilities, ``[utterances, labels]``; a row with NaN is none.
+            target: Human probabilities, likewise.
+
+        Raises:
+            InputError: The shapes differ, or a row without NaN is no distribution.
+        """
+        both = np.isfinite(pred).all(axis=1) & np.isfinite(target).all(axis=1)
+        values = np.full(len(pred), np.nan)
+        if both.any():
+            values[both] = as_numpy(self(pred[both], target[both], reduction="none"))
+        return values
+
     def part(self, pred: Values, target: Values, votes: Values | None, clusters: np.ndarray) -> Part:
         sums = (Sum("u->", (self(pred, target, reduction="none"),), finite=False),)
         return Part(self, lambda: sums, lambda weights, number, total: total / number, "means")

@@ -99,7 +99,7 @@ def entropy(probabilities: Array) -> Values:
 
 def entropy_of(probabilities: Values) -> Values:
     """:func:`entropy` of checked distributions."""
-    return (-xlogy(probabilities, probabilities).sum(-1) / math.log(2)).clip(0)
+    return (-xlogy(probabilities, probabilities).sum(-1) / math.log(2)).clip(0) + 0.0  # no -0.0
 
 
 def _kl(p: Values, q: Values) -> Values:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.cremad import read_cremad
-from emoprobe.data.utterance import Corpus
+from copies import Copy
+from emoprobe.data.utterance import Utterance
 
 # Clip -> answers to voice, face and both; rater i gives answer i.
 ANSWERS = {
@@ -65,11 +65,6 @@ def write(root: Path) -> None:
     _write_table(root / "VideoDemographics.csv", ACTORS)
 
 
-def read(root: Path) -> Corpus:
-    """Read it."""
-    return read_cremad(root)
-
-
 def _votes() -> list[list[object]]:
     rows = []
     for mode in (1, 2, 3):
@@ -108,3 +103,39 @@ def _write_table(file: Path, rows: list[list[object]]) -> None:
     """As R writes it: text is quoted, numbers are not."""
     with file.open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(rows)
+
+
+def _holds(utterance: Utterance) -> bool:
+    return utterance.audio.parent.name == "AudioWAV" and (
+        bool(utterance.ratings) or sum(utterance.votes.values()) == utterance.num_raters
+    )
+
+
+COPIES = (
+    Copy(
+        "cremad",
+        write,
+        said="""
+            1001_IEO_NEU_XX | 1001 | - | neutral neutral neutral happy
+            1001_IEO_HAP_LO | 1001 | - | fear fear happy neutral
+            1002_DFA_ANG_XX | 1002 | - | anger anger anger anger
+            1002_TIE_SAD_XX | 1002 | - | sad neutral sad neutral
+            1003_ITS_FEA_XX | 1003 | - | fear fear@1 sad
+            1003_WSI_DIS_XX | 1003 | - | disgust disgust anger
+            1004_IOM_HAP_XX | 1004 | - | happy=2 neutral=1 sad=1
+            1004_TAI_NEU_XX | 1004 | - | neutral neutral sad
+        """,
+        label_files=LABEL_FILES,
+        needed=LABEL_FILES[:1],
+        columns={
+            LABEL_FILES[0]: ("", *LETTERS, "fileName", "numResponses"),
+            LABEL_FILES[1]: ("localid", "queryType", "clipName", "questNum", "sessionNums", "respEmo"),
+            LABEL_FILES[2]: ("sessionNums", "queryType", "questNum", "ttr"),
+            LABEL_FILES[3]: ("ActorID", "Age", "Sex", "Race", "Ethnicity"),
+        },
+        again=(LABEL_FILES[0], 2, 2),
+        sound=("1001_IEO_HAP_LO", "AudioWAV/1001_IEO_HAP_LO.wav"),
+        absent="processedResults/tabulatedVotes.csv",
+        holds=_holds,
+    ),
+)

@@ -1,27 +1,32 @@
-"""Damaged variants of label files, as a hypothesis strategy."""
+"""Damaged variants of label files."""
 
 from __future__ import annotations
 
 import random
 
-from hypothesis import strategies as st
-
 from emoprobe.data.files import MAX_LINE
 
-KINDS = ("truncate", "flip", "insert", "shuffle", "remove", "duplicate", "drop", "swap", "blank", "junk", "long")
+KINDS = ("truncate", "flip", "insert", "cut", "shuffle", "remove", "cell", "duplicate", "drop", "swap", "blank", "junk")
+KINDS += ("long", "random")
+CELLS = ("", " ", "nan", "-1", "1e999", "\u0663", "\u00b2", "0x1", "..", "/", '"', "'", "a\nb", "\u2028", "9" * 400)
 
 
-def damaged(text: bytes, separator: bytes) -> st.SearchStrategy[bytes]:
-    """Variants of a label file whose lines have columns between separators: one to three kinds of damage."""
+def damaged(text: bytes, separator: bytes, rng: random.Random) -> bytes:
+    """A variant of a label file whose lines have columns between separators: one to three kinds of damage."""
+    for _ in range(rng.randint(1, 3)):
+        text = _damage(text, rng.choice(KINDS), separator, rng)
+    return text
 
-    def make(kinds: list[str], rng: random.Random) -> bytes:
-        broken = text
-        for kind in kinds:
-            broken = _damage(broken, kind, separator, rng)
-        return broken
 
-    kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=3)
-    return st.builds(make, kinds, st.integers(0, 2**32).map(random.Random))
+def damaged_bytes(content: bytes, rng: random.Random) -> bytes:
+    """A variant of a file that is no text: bytes changed here and there, the end cut off, or bytes of any kind."""
+    kind = rng.choice(("flip", "flip", "flip", "truncate", "truncate", "random"))
+    if kind != "flip":
+        return _damage(content, kind, b",", rng)
+    broken = bytearray(content)
+    for _ in range(rng.randint(1, 6)):
+        broken[rng.randrange(len(content))] ^= rng.randint(1, 255)
+    return bytes(broken)
 
 
 def _damage(text: bytes, kind: str, separator: bytes, rng: random.Random) -> bytes:
@@ -33,12 +38,22 @@ def _damage(text: bytes, kind: str, separator: bytes, rng: random.Random) -> byt
     if kind == "insert":
         spot = rng.randrange(len(text) + 1)
         return text[:spot] + rng.randbytes(rng.randint(1, 6)) + text[spot:]
+    if kind == "cut":
+        spot = rng.randrange(len(text) + 1)
+        return text[:spot] + text[spot + rng.randint(1, 4) :]
+    if kind == "random":
+        return rng.randbytes(rng.randrange(300))
     lines = text.split(b"\n")
     line = rng.randrange(len(lines))
     if kind in ("shuffle", "remove"):
         columns = lines[line].split(separator)
         rng.shuffle(columns)
         lines[line] = separator.join(columns if kind == "shuffle" else columns[1:])
+    elif kind == "cell":
+        columns = lines[line].split(separator)
+        any_text = "".join(chr(rng.randrange(0xD800)) for _ in range(rng.randrange(7)))
+        columns[rng.randrange(len(columns))] = rng.choice((*CELLS, any_text)).encode()
+        lines[line] = separator.join(columns)
     elif kind == "duplicate":
         lines.insert(line, lines[line])
     elif kind == "drop":

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.demo import WORDS, read_demo
-from emoprobe.data.utterance import Corpus
+from copies import Copy
+from emoprobe.data.corpora.demo import WORDS
 
 # Utterance -> speaker, gender, split, words spoken, label of each rater in turn.
 CLIPS = {
@@ -51,6 +51,28 @@ def write(root: Path) -> None:
             csv.writer(handle, lineterminator="\n").writerows(rows)
 
 
-def read(root: Path) -> Corpus:
-    """Read it."""
-    return read_demo(root)
+COPIES = (
+    Copy(
+        "demo",
+        write,
+        said="""
+            spk01_clear | spk01 | train | anger anger disgust
+            spk01_blend | spk01 | train | sad neutral
+            spk02_clear | spk02 | development | happy happy happy happy
+            spk02_mild | spk02 | development | neutral sad
+            spk03_clear | spk03 | test | fear fear disgust
+            spk03_conflict | spk03 | test | happy sad sad
+        """,
+        label_files=LABEL_FILES,
+        needed=LABEL_FILES,
+        columns={LABEL_FILES[0]: HEADER, LABEL_FILES[1]: ("utterance_id", "rater", "label")},
+        again=(LABEL_FILES[0], 2, 2),
+        path=(LABEL_FILES[0], "audio/spk02_mild.flac"),
+        sound=("spk02_mild", "audio/spk02_mild.flac"),
+        skips=False,
+        place="dataset.reader.root",
+        absent="manifest.csv",
+        overrides=("dataset.split=all",),
+        holds=lambda utterance: sum(utterance.votes.values()) == len(utterance.ratings),
+    ),
+)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from copies import Copy
 from copies.sound import write_sound
-from emoprobe.data.corpora.dusha import COLUMNS, read_dusha
-from emoprobe.data.utterance import Corpus
+from emoprobe.data.corpora.dusha import COLUMNS
 
 TRAIN = "crowd_train/raw_crowd_train.tsv"
 TEST = "crowd_test/raw_crowd_test.tsv"
@@ -58,5 +58,26 @@ def write(root: Path) -> None:
             write_sound((root / name).parent / path)
 
 
-def read(root: Path) -> Corpus:
-    return read_dusha(root)
+COPIES = (
+    Copy(
+        "dusha",
+        write,
+        said="""
+            e5 | s4 | test | anger
+            f6 | s5 | test | sad
+            a1 | s1 | train | anger neutral anger
+            b2 | s2 | train | happy happy@1 sad sad
+            c3 | s3 | train | sad other
+            d4 | s1 | train | neutral
+            g7 | - | train | neutral happy
+        """,
+        label_files=(TRAIN, TEST, PODCAST),
+        damaged=LABEL_FILES,
+        columns={TRAIN: COLUMNS},
+        path=(TRAIN, "wavs/d4.wav"),
+        sound=("c3", "crowd_train/wavs/c3.wav"),
+        absent="crowd_train/raw_crowd_train.tsv",
+        sound_field="audio_path",
+        partition=("kfold", "source"),
+    ),
+)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from copies import Copy
 from copies.sound import write_sound
-from emoprobe.data.corpora.emobox import read_emobox
-from emoprobe.data.utterance import Corpus
 
 TRAIN = "data/cremad/fold_1/cremad_train_fold_1.jsonl"
 TEST = "data/cremad/fold_1/cremad_test_fold_1.jsonl"
@@ -102,5 +101,28 @@ def write(root: Path) -> None:
             write_sound(root / "downloads/cremad/AudioWAV" / f"{name}.wav")
 
 
-def read(root: Path) -> Corpus:
-    return read_emobox(root, "cremad")
+COPIES = (
+    Copy(
+        "emobox",
+        write,
+        said="""
+            cremad-1001-IEO-ANG-HI | 1001 | train | anger=1
+            cremad-1001-IEO-SAD-LO | 1001 | train | sad=1
+            cremad-1002-TIE-HAP-XX | 1002 | train | happy=1
+            cremad-1002-TIE-NEU-XX | 1002 | train | neutral=1
+            cremad-1003-DFA-FEA-XX | 1003 | train | fear=1
+            cremad-1001-IEO-DIS-MD | 1001 | test | disgust=1
+            cremad-1003-DFA-ANG-XX | 1003 | test | anger=1
+            cremad-1004-ITS-NEU-XX | 1004 | test | neutral=1
+        """,
+        label_files=LABEL_FILES,
+        needed=(LABELS,),
+        again=(TRAIN, 1, 1),
+        path=(TRAIN, "downloads/cremad/AudioWAV/1001_IEO_ANG_HI.wav"),
+        sound=("cremad-1001-IEO-ANG-HI", "downloads/cremad/AudioWAV/1001_IEO_ANG_HI.wav"),
+        absent="data/cremad/fold_1 or cremad/fold_1",
+        options={"corpus": "cremad"},
+        overrides=("dataset.corpus=cremad",),
+        sound_field="wav",
+    ),
+)

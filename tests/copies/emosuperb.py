@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from copies import Copy
 from copies.sound import write_sound
-from emoprobe.data.corpora.emosuperb import read_emosuperb
-from emoprobe.data.utterance import Corpus
 
 SIX = ("angry", "sad", "disgust", "fear", "neutral", "happy")
 NINE = ("frustrated", "angry", "sad", "disgust", "excited", "fear", "neutral", "surprise", "happy")
@@ -100,5 +99,28 @@ def write(root: Path) -> None:
         write_sound(root / "data/CREMA-D/Audios" / f"{name}.wav")
 
 
-def read(root: Path) -> Corpus:
-    return read_emosuperb(root)
+COPIES = (
+    Copy(
+        "emosuperb",
+        write,
+        said="""
+            1001_DFA_ANG_XX | 1001 | train | anger=0.6 disgust=0.3 neutral=0.1
+            1001_IEO_SAD_LO | 1001 | train | sad=0.5 neutral=0.5
+            1002_IEO_NEU_XX | 1002 | train | neutral=1
+            1002_TAI_HAP_XX | 1002 | train | neutral=0.3333 happy=0.6667
+            1003_MTI_FEA_XX | 1003 | development | sad=0.1429 disgust=0.1429 fear=0.5714 neutral=0.1429
+            1003_MTI_HAP_XX | 1003 | development | neutral=0.4444 happy=0.5556
+            1004_IWW_SAD_XX | 1004 | test | anger=0.1 sad=0.6 neutral=0.3
+            1004_IWW_ANG_XX | 1004 | test | anger=0.7778 disgust=0.2222
+        """,
+        label_files=LABEL_FILES,
+        needed=LABEL_FILES,
+        columns={TABLE: ("FileName", *SIX, "SpkrID", "Gender", "Split_Set")},
+        again=(TABLE, 2, 2),
+        sound=("1001_DFA_ANG_XX", "data/CREMA-D/Audios/1001_DFA_ANG_XX.wav"),
+        absent="data/CREMA-D/Primary or CREMA-D/Primary or CREMA-D/Secondary",
+        holds=lambda utterance: abs(sum(utterance.votes.values()) - 1) < 1e-9,
+        sound_field="FileName",
+        partition=("official", "speaker"),
+    ),
+)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import random
+import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from copies.damage import damaged
+from copies import Copy, say
+from copies.damage import damaged, damaged_bytes
 from emoprobe.data.prepare import prepare
-from emoprobe.data.utterance import Corpus
+from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -19,66 +19,74 @@ from emoprobe.labels import LabelSet
 TWO = LabelSet("two", ("neutral", "sad"), {"neutral": {"noun": ("neutral",)}, "sad": {"noun": ("sad",)}})
 
 
-def survives(
-    read: Callable[[str], Corpus],
-    file: Path,
-    separator: bytes,
-    *,
-    also: Collection[Path] = (),
-    examples: int = 300,
-    variants: st.SearchStrategy[bytes] | None = None,
-) -> None:
-    """Read many damaged variants of a file.
+def survives(copy: Copy, root: Path, file: str) -> None:
+    """Read many damaged variants of a label file.
 
     Args:
-        read: Reads the corpus, given ``error`` or ``skip``.
+        copy: The copy.
+        root: Where it lies.
         file: Is damaged.
-        separator: Between its columns.
-        also: Files that an error may name instead, since they no longer fit.
-        examples: Number of variants.
-        variants: Another kind of damage.
     """
-    intact = file.read_bytes()
-    whole = {utterance.id for utterance in read("error").utterances}
+    path = root / file
+    intact = path.read_bytes()
+    utterances = copy.read(root).utterances
+    whole, known = [say(utterance) for utterance in utterances], {word for each in utterances for word in _words(each)}
+    others = [root / name for name in copy.label_files if name != file]
+    beside = b"".join(other.read_bytes() for other in others if other.is_file())
     outcomes = set()
-
-    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(damaged(intact, separator) if variants is None else variants, st.sampled_from(["error", "skip"]))
-    def check(broken: bytes, on_error: str) -> None:
-        file.write_bytes(broken)
-        outcome = _read(read, on_error)
-        if isinstance(outcome, InputError):
-            outcomes.add("error")
-            assert any(str(name) in str(outcome) for name in (file, *also))
-            assert outcome.remedy
-            return
-        corpus = outcome
-        outcomes.add("corpus")
-        assert on_error == "skip" or not corpus.skipped
-        assert all(row.reason and row.message for row in corpus.skipped)
-        assert len({utterance.id for utterance in corpus.utterances}) == len(corpus.utterances)
-        for utterance in corpus.utterances:
-            _check_words(corpus, utterance)
-
     try:
-        check()
+        for number in range(copy.examples):
+            rng = random.Random(f"{copy.name} {copy.variant} {file} {number}")
+            broken = damaged(intact, copy.separator_of(file), rng) if copy.encoding else damaged_bytes(intact, rng)
+            path.write_bytes(broken)
+            on_error = rng.choice(["error", "skip"]) if copy.skips else "error"
+            outcome = _read(copy, root, on_error)
+            outcomes.add(type(outcome))
+            if isinstance(outcome, InputError):
+                # Files that no longer fit one another may be found in another one.
+                assert any(str(root / name) in str(outcome) for name in (file, *copy.label_files)), number
+                assert outcome.remedy, number
+                continue
+            assert on_error == "skip" or not outcome.skipped, number
+            assert all(row.reason and row.message and row.file for row in outcome.skipped), number
+            assert len({utterance.id for utterance in outcome.utterances}) == len(outcome.utterances), number
+            if copy.listed_by_sound:
+                assert [say(utterance) for utterance in outcome.utterances] == whole, number
+            for utterance in outcome.utterances:
+                _check(copy, broken + beside, known, outcome, utterance)
     finally:
-        file.write_bytes(intact)
-    assert outcomes == {"error", "corpus"}
-    assert {utterance.id for utterance in read("error").utterances} == whole
+        path.write_bytes(intact)
+    assert outcomes == {InputError, Corpus}
+    assert [say(utterance) for utterance in copy.read(root).utterances] == whole
 
 
-def _read(read: Callable[[str], Corpus], on_error: str) -> Corpus | InputError:
+def _read(copy: Copy, root: Path, on_error: str) -> Corpus | InputError:
     try:
-        return read(on_error)
+        corpus = copy.read(root, **({"on_error": on_error} if copy.skips else {}))
     except InputError as error:
-        return error
+        return InputError(error.what, file=error.file, row=error.row, field=error.field, remedy=error.remedy)
+    return corpus
 
 
-def _check_words(corpus: Corpus, utterance) -> None:
+def _check(copy: Copy, written: bytes, known: set[str], corpus: Corpus, utterance: Utterance) -> None:
+    assert copy.holds(utterance)
+    assert ".." not in utterance.audio.parts
+    said = _words(utterance)
+    assert all(word and word == word.strip() for word in said)
+    new = said - known - set(corpus.card.words)
+    if new and copy.encoding:  # it was written so
+        text = _bare(written.decode("latin-1") + written.decode(errors="replace"))
+        assert all(_bare(word) in text for word in new)
     words = {word for rating in utterance.ratings for word in rating.labels} | set(utterance.votes)
-    assert all(word and word == word.strip() for word in words)
     if corpus.card.words and words - set(corpus.card.words):
         one = Corpus(corpus.card, (utterance,))
         with pytest.raises(InputError, match="none of the corpus's emotion words"):
             prepare(one, TWO, SoftLabelPolicy(outside="drop"), missing_audio="ignore")
+
+
+def _words(utterance: Utterance) -> set[str]:
+    return {word for rating in utterance.ratings for word in (*rating.labels, *rating.secondary)} | set(utterance.votes)
+
+
+def _bare(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold().replace('"', "")

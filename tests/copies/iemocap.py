@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.iemocap import read_iemocap
-from emoprobe.data.utterance import Corpus
+from copies import Copy
 
 HEAD = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 IMPRO = (
@@ -121,6 +121,47 @@ def write(root: Path) -> None:
                 soundfile.write(sound, noise.clip(-1, 1), 16000)
 
 
-def read(root: Path) -> Corpus:
-    """Call the reader."""
-    return read_iemocap(root)
+FIRST = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+SAID_FIRST = "Session1/dialog/transcriptions/Ses01F_impro01.txt"
+SAID = """
+    Ses01F_impro01_F000 | Ses01F | - | neutral neutral neutral happy!
+    Ses01F_impro01_M000 | Ses01M | - | neutral+frustration frustration anger+neutral+sad excited+surprise!
+    Ses01F_impro01_F001 | Ses01F | - | other excited+fear disgust@1
+    Ses01F_impro01_M001 | Ses01M | - | frustration frustration
+    Ses01M_script01_1b_M000 | Ses01M | - | happy happy+excited neutral
+    Ses01M_script01_1b_F000 | Ses01F | - | anger anger disgust
+"""
+
+
+def _said(session: int) -> str:
+    """What `_plain` writes."""
+    words = ("neutral", "anger", "sad", "excited", "happy", "neutral")
+    return "".join(
+        f"Ses0{session}F_impro02_{'FM'[turn % 2]}{turn // 2:03} | Ses0{session}{'FM'[turn % 2]} | - | "
+        f"{word} {word} {words[(turn + session) % 6]}\n"
+        for turn, word in enumerate(words)
+    )
+
+
+def _thin(root: Path) -> None:
+    for session in (2, 3, 4, 5):
+        shutil.rmtree(root / f"Session{session}")
+
+
+COPIES = (
+    Copy(
+        "iemocap",
+        write,
+        said=SAID + "".join(map(_said, (2, 3, 4, 5))),
+        label_files=LABEL_FILES,
+        damaged=(*LABEL_FILES[:2], SAID_FIRST),
+        thin=_thin,
+        separator=b"\t",
+        encoding="latin-1",
+        any_bytes=LABEL_FILES,
+        again=(FIRST, 3, 9),
+        sound=("Ses01F_impro01_F001", "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F001.wav"),
+        absent="Session1/dialog/EmoEvaluation or Session2/dialog/EmoEvaluation",
+        partition=("leave_one_out", "session"),
+    ),
+)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import soundfile
 
-from emoprobe.data.corpora.manifest import read_manifest
-from emoprobe.data.utterance import Corpus
+from copies import Copy
 
 MANIFEST = """\
 utterance_id,path,speaker,split,transcript,dialogue,age,votes_anger,votes_happy,votes_sad
@@ -34,6 +35,78 @@ def write(root: Path) -> None:
     (root / "manifest.csv").write_text(MANIFEST, encoding="utf-8")
 
 
-def read(root: Path) -> Corpus:
-    """Read it."""
-    return read_manifest(root / "manifest.csv")
+# The other forms: a line per row, the words of raters or shares.
+FORMS = {
+    "manifest.tsv": (
+        "path\tspeaker\tratings\nsound/a.wav\tann\tsad;happy\nsound/b.wav\tbob\tsad\nsound/c.wav\tcaro\thappy;sad;sad\n"
+    ),
+    "manifest.jsonl": (
+        '{"path": "sound/a.wav", "speaker": "ann", "votes": {"sad": 1, "happy": 1}}\n'
+        '{"path": "sound/b.wav", "speaker": "bob", "votes": {"sad": 1}}\n'
+        '{"path": "sound/c.wav", "speaker": "caro", "votes": {"happy": 1, "sad": 2}}\n'
+    ),
+    "manifest.parquet": None,
+}
+
+
+def _form(name: str) -> Copy:
+    text = FORMS[name]
+
+    def write(root: Path) -> None:
+        (root / "sound").mkdir(parents=True, exist_ok=True)
+        for number, clip in enumerate("abc"):
+            soundfile.write(root / f"sound/{clip}.wav", np.random.default_rng(number).normal(0, 0.05, 3_200), 16_000)
+        if text is not None:
+            (root / name).write_text(text, encoding="utf-8")
+        else:
+            columns = {"path": [f"sound/{clip}.wav" for clip in "abc"], "speaker": ["ann", "bob", "caro"]}
+            votes = {"votes_sad": [1, 1, 2], "votes_happy": [1, 0, 1]}
+            pq.write_table(pa.table(columns | votes), root / name)
+
+    said = {
+        "manifest.tsv": ("sad happy", "sad", "happy sad sad"),
+        "manifest.jsonl": ("sad=1 happy=1", "sad=1", "happy=1 sad=2"),
+        "manifest.parquet": ("sad=1 happy=1", "sad=1", "sad=2 happy=1"),
+    }[name]
+    speakers = ("ann", "bob", "caro")
+    return Copy(
+        "manifest",
+        write,
+        said="\n".join(f"sound/{'abc'[i]} | {speakers[i]} | - | {words}" for i, words in enumerate(said)),
+        variant=name.partition(".")[2],
+        label_files=(name,),
+        needed=(name,),
+        encoding=None if text is None else "utf-8",
+        path=None if text is None else (name, "sound/b.wav"),
+        sound=("sound/b", "sound/b.wav"),
+        at=name,
+        place="dataset.path",
+        overrides=("dataset.fold=2",),
+        holds=lambda utterance: all(0 <= count <= 1e9 for count in utterance.votes.values()),
+    )
+
+
+COPIES = (
+    Copy(
+        "manifest",
+        write,
+        said="""
+            u1 | anna | train | anger=3 sad=1
+            u2 | anna | train | happy=2
+            u3 | bob | development | anger=1 happy=1 sad=1
+            u4 | bob | development |
+            u5 | caro | test | happy=4 sad=1
+            u6 | caro | test | sad=2
+        """,
+        label_files=LABEL_FILES,
+        needed=LABEL_FILES,
+        columns={LABEL_FILES[0]: ("path",)},
+        again=(LABEL_FILES[0], 4, 4),
+        path=(LABEL_FILES[0], "audio/bob_1.wav"),
+        sound=("u3", "audio/bob_1.wav"),
+        at="manifest.csv",
+        place="dataset.path",
+        holds=lambda utterance: all(0 <= count <= 1e9 for count in utterance.votes.values()),
+    ),
+    *map(_form, FORMS),
+)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.msp_improv import read_msp_improv
-from emoprobe.data.utterance import Corpus
+from copies import Copy
 
 VARIANTS = """\
 UTD-IMPROV-S01A-F01-S-FM01.avi; A; A:3.600000; V:1.800000; D:3.400000 ; N:4.000000;
@@ -62,6 +61,45 @@ def write(root: Path) -> None:
             soundfile.write(sound, noise.clip(-1, 1), 16000)
 
 
-def read(root: Path) -> Corpus:
-    """Call the reader."""
-    return read_msp_improv(root)
+SAID = """
+    MSP-IMPROV-S01A-F01-S-FM01 | F01 | - | anger(anger+frustration) anger(anger) neutral(neutral) sad(depressed)@1
+    MSP-IMPROV-S01A-M01-T-MF02 | M01 | - | happy(excited+happy) other(frustration+other) sad other(sad)
+    MSP-IMPROV-S02H-F01-R-FM03 | F01 | - | other happy(happy)
+"""
+
+
+def _said(session: int) -> str:
+    """What `_plain` writes."""
+    words = ("anger", "happy", "sad", "neutral")
+    third = words[session % 4]
+    return "".join(
+        f"MSP-IMPROV-S{number + 3:02}{'AHSN'[number]}-{actor}0{session}-{'SRPT'[number]}-FM01 "
+        f"| {actor}0{session} | - | {word}({word}) {word}({word}) {third}({third})\n"
+        for number, word in enumerate(words)
+        for actor in "FM"
+    )
+
+
+def _thin(root: Path) -> None:
+    text = LABELS[: LABELS.index("UTD-IMPROV-S04H-F01")]
+    (root / LABEL_FILES[0]).write_bytes(text.encode("latin-1"))
+
+
+COPIES = (
+    Copy(
+        "msp_improv",
+        write,
+        said=SAID + "".join(map(_said, range(1, 7))),
+        label_files=LABEL_FILES,
+        needed=LABEL_FILES,
+        thin=_thin,
+        examples=600,
+        encoding="latin-1",
+        any_bytes=LABEL_FILES,
+        again=(LABEL_FILES[0], 1, 5),
+        sound=("MSP-IMPROV-S01A-F01-S-FM01", "Audio/session1/S01A/S/MSP-IMPROV-S01A-F01-S-FM01.wav"),
+        absent="Evalution.txt or Evaluation.txt",
+        key=lambda name: name.removeprefix("MSP"),
+        partition=("leave_one_out", "session"),
+    ),
+)

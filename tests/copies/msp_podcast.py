@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.msp_podcast import read_msp_podcast
-from emoprobe.data.utterance import Corpus
+from copies import Copy
 
 GENERATIONS = {
     "columns": ("Labels/labels_consensus.csv", "Labels/labels_detailed.csv", "Partitions.txt"),
@@ -123,5 +123,48 @@ def write(root: Path, generation: str = "columns") -> None:
             (root / "Transcripts" / name.replace(".wav", ".txt")).write_text(f" Words of clip {number}.\n")
 
 
-def read(root: Path) -> Corpus:
-    return read_msp_podcast(root)
+SAID = """
+    0001_0008 | 127 | train | neutral(neutral+concerned) neutral happy(happy+amused) neutral(neutral)
+    0001_0019 | 127 | train | anger(anger+annoyed+frustration) anger(anger) contempt(contempt)@1 \
+other(disappointed+other)
+    0023_0048 | - | train | sad(sad+depressed) surprise(surprise+confused) fear(fear) disgust(disgust)
+    0023_0051_0002 | 31 | development | happy(happy+excited) happy(happy) neutral(neutral) happy(happy+other)
+    0100_0001 | 1404 | test1 | sad(sad+disappointed) sad(sad) neutral(neutral+sad)
+    0200_0003 | 77 | test2 | other(other+amused) other neutral(neutral)
+    test3_0001 | - | test3 |
+"""
+COLUMNS = {
+    "listing": ("FileName", "EmoClass", "SpkrID", "Split_Set"),
+    "columns": ("FileName", "EmoClass_Major", "EmoClass_Second"),
+    "field": ("FileName",),
+}
+
+
+def _copy(generation: str) -> Copy:
+    listing, *rest = GENERATIONS[generation]
+    blocks = generation == "blocks"
+    said = [f"MSP-PODCAST_{line.strip()}" for line in SAID.strip().split("\n")]
+    if "Partitions.txt" not in rest:
+        said = said[:-1]  # the clip of test3 is in the partition alone
+    if blocks:
+        said = [re.sub(r" \| .*? \|", " | - |", line, count=1) for line in said]  # their file names no speakers
+    columns = {} if blocks else {listing: COLUMNS["listing"]}
+    return Copy(
+        "msp_podcast",
+        lambda root: write(root, generation),
+        said="\n".join(said),
+        variant=generation,
+        label_files=GENERATIONS[generation],
+        needed=(listing,) if blocks else (listing, rest[0]),
+        any_bytes=(listing,) if blocks else (rest[0],) if rest[0].endswith("csv") else (),
+        columns=columns | ({rest[0]: COLUMNS[generation]} if generation in COLUMNS else {}),
+        again=(listing, 1, 6) if blocks else (listing, 2, 2),
+        sound=(Path(NAMES[0]).stem, f"Audios/{NAMES[0]}"),
+        absent="Labels/labels_consensus.csv or Labels/labels.txt",
+        partition=("official", "speaker"),
+        key=lambda name: "WORKER" if blocks and "test3" not in name else name,  # a clip's first rating
+        holds=lambda utterance: utterance.split in (None, "train", "development", "test1", "test2", "test3"),
+    )
+
+
+COPIES = tuple(map(_copy, GENERATIONS))

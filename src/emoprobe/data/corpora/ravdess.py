@@ -34,6 +34,7 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 SUFFIXES = (".wav", ".flac")
 _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])", re.ASCII)
+_FIRST = "Actor_01/03-01-01-01-01-01-01.wav"
 _AUDIO_ONLY = "03"
 TOTALS = (
     Total("speech clips", 1440, lambda corpus: len(corpus.utterances), CARD.access),
@@ -75,12 +76,14 @@ def read_ravdess(
     if channel not in CHANNELS:
         raise InputError(f"unknown channel {channel!r}", field="dataset.channel", remedy="Use speech or song.")
     root = open_root(root, CARD)
+    if not os.path.isdir(root):
+        open_root(root, CARD, _FIRST)
     sounds = SoundFolder(root, SUFFIXES)
     found: list[tuple[str, Path]] = []
     for folder, names in _folders(sounds, harvest):
         found += [(name, folder / name) for name in names if name.lower().endswith(SUFFIXES) and name[0] != "."]
     if not found and not harvest.skipped:
-        open_root(root, CARD, "Actor_01/03-01-01-01-01-01-01.wav")
+        open_root(root, CARD, _FIRST)
     for name, relative in sorted(found):
         with harvest.row(os.path.splitext(name)[0]):
             parts = _NAME.fullmatch(os.path.splitext(name)[0])

@@ -254,7 +254,7 @@ def test_drawn_cells_do_not_look_at_the_scores():
     keys += [{"readout": "text", "prompt": p} for p in prompts[1:4]]
     keys += [{"readout": "layerwise", "variant": "layer_00"}]
     chosen = figures.drawn_cells(make_table(keys, size=1))
-    assert list(zip(chosen.readout, chosen.prompt, chosen.calibration, strict=True)) == [
+    assert [(cell.readout, cell.prompt, cell.calibration) for cell in chosen] == [
         ("label_likelihood", "ensemble_arithmetic(3)", "none"),
         ("label_likelihood", "ensemble_arithmetic(3)", "training_prior"),
         ("text", "second@mean(2)", "none"),

@@ -15,7 +15,7 @@ from reporting.runs import PLAIN, TEXT, make_human, make_probs, make_record, wri
 import emoprobe
 from emoprobe.errors import InputError
 from emoprobe.run import files
-from emoprobe.run.cell import Cell, cells_of, read_choice, telling
+from emoprobe.run.cell import Cell, by_cell, cells_of, read_choice, rows_of, telling
 from emoprobe.run.finding import find_runs
 from emoprobe.run.folder import open_run
 from emoprobe.run.record import Record
@@ -131,6 +131,9 @@ def test_two_rows_are_of_one_cell_if_their_five_names_are_the_same():
     assert Cell.of(row) == Cell(*PLAIN)
     assert {Cell(*PLAIN): 1}[Cell.of(row)] == 1
     assert str(Cell(*PLAIN)._replace(prompt="-")) == "tiny-model, label_likelihood, sum, none"
+    table = pd.DataFrame([dict(zip(Cell._fields, key, strict=True)) for key in (TEXT, PLAIN, TEXT)])
+    assert rows_of(table, [Cell(*TEXT)]).index.tolist() == [0, 2]
+    assert [cell for cell, _ in by_cell(table)] == cells_of(table) == [TEXT, PLAIN]
     assert telling([Cell(*PLAIN), Cell(*PLAIN)._replace(calibration="batch")]) == ["calibration"]
 
 

@@ -80,8 +80,9 @@ def _pair(token: CellPredictions, text: CellPredictions) -> pd.DataFrame:
     if both.any():
         agreement[both] = (predicted_labels(p[both]) * predicted_labels(q[both])).sum(dim=1).numpy()
     names = (
-        *(getattr(token.cell, name) for name in ("model", "prompt", "readout", "variant", "calibration")),
-        *(getattr(text.cell, name) for name in ("readout", "variant")),
+        *token.cell,
+        text.cell.readout,
+        text.cell.variant,
     )
     return pd.DataFrame(
         {

@@ -12,7 +12,7 @@ import numpy as np
 from emoprobe.metrics.functional import METRICS, classwise_ece, entropy, reliability_bins
 from emoprobe.metrics.functional.calibration import ReliabilityBins
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
-from emoprobe.run.cell import NO_PROMPT, saw_its_votes
+from emoprobe.run.cell import NO_PROMPT, Cell, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,15 +382,15 @@ def save_figures(
     several = predictions["model"].nunique() > 1
     taken: set[str] = set()
     for row in _chosen(cells):
-        names = {key: row[key] for key in ("model", "prompt", "readout", "variant", "calibration")}
-        cell = predictions[np.logical_and.reduce([predictions[key] == value for key, value in names.items()])]
-        readout = f"{names['readout']} ({names['variant']})" if names["variant"] else names["readout"]
-        model = [names["model"]] * several
-        prompt = [names["prompt"]] * (names["prompt"] != NO_PROMPT)
-        slug = _unique("-".join(map(_slug, [*model, names["readout"], *prompt, names["calibration"]])), taken)
-        title = ", ".join([*model, readout, *prompt, f"calibration: {names['calibration']}"])
+        cell = Cell.of(row)
+        readout = f"{cell.readout} ({cell.variant})" if cell.variant else cell.readout
+        model = [cell.model] * several
+        prompt = [cell.prompt] * (cell.prompt != NO_PROMPT)
+        slug = _unique("-".join(map(_slug, [*model, cell.readout, *prompt, cell.calibration])), taken)
+        title = ", ".join([*model, readout, *prompt, f"calibration: {cell.calibration}"])
+        own = rows_of(predictions, [cell])
         for kind, draw in kinds.items():
-            paths.append(save(draw(cell, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
+            paths.append(save(draw(own, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
     return paths
 
 

@@ -22,7 +22,7 @@ from emoprobe.report.judgement_panels import (
     write_beside,
 )
 from emoprobe.report.style import GREY, HUMAN, MODEL, new_figure, save, say_nothing, tidy
-from emoprobe.run.cell import KEYS, SETTING, saw_its_votes
+from emoprobe.run.cell import SETTING, Cell, cells_of, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -311,26 +311,32 @@ def _joined(row: Mapping[str, str], names: Sequence[str]) -> str:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def drawn_cells(predictions: pd.DataFrame) -> pd.DataFrame:
+def drawn_cells(predictions: pd.DataFrame) -> list[Cell]:
     """The cells that figures of single cells show: of every model and readout the first and the last calibration.
 
     In the first variant, of the arithmetic prompt ensemble if there is one, else of the first mean over label orders,
-    else of the first prompt: a choice that does not look at the scores. Single layers are left out.
-
-    Returns:
-        Columns `emoprobe.run.cell.KEYS`, at most seven rows.
+    else of the first prompt: a choice that does not look at the scores. Single layers are left out; at most seven.
     """
-    cells = predictions[list(KEYS)].drop_duplicates().astype(str)
-    cells = cells[~cells["readout"].isin(names_of("layers"))]
-    breadth = cells["prompt"].map(lambda name: 2 * name.startswith("ensemble_arithmetic") + ("@mean(" in name))
-    kept = []
-    for _, group in cells.assign(_breadth=breadth).groupby(["model", "readout"], sort=False):
-        first = group[group["variant"] == group["variant"].iloc[0]]
-        of_prompt = first[
-            first["prompt"] == first.sort_values("_breadth", ascending=False, kind="stable")["prompt"].iloc[0]
-        ]
-        kept += of_prompt.index[[0, -1]].unique().tolist()
-    return cells.loc[kept[:MAX_LINES]].reset_index(drop=True)
+    kept: list[Cell] = []
+    for group in _by_readout([cell for cell in cells_of(predictions) if cell.readout not in names_of("layers")]):
+        first = [cell for cell in group if cell.variant == group[0].variant]
+        prompt = max(first, key=_breadth).prompt
+        of_prompt = [cell for cell in first if cell.prompt == prompt]
+        kept += dict.fromkeys((of_prompt[0], of_prompt[-1]))
+    return kept[:MAX_LINES]
+
+
+def _breadth(cell: Cell) -> int:
+    """How much of the other prompts a prompt stands for."""
+    return 2 * cell.prompt.startswith("ensemble_arithmetic") + ("@mean(" in cell.prompt)
+
+
+def _by_readout(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells of every model and readout, in the order of their first ones."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.model, cell.readout), []).append(cell)
+    return list(groups.values())
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -367,8 +373,7 @@ def save_judgement_figures(
     from emoprobe.analysis import channels, robustness, strata
 
     chosen = drawn_cells(predictions)
-    keys = predictions[list(KEYS)].astype(str)
-    single = predictions[keys.merge(chosen.assign(_in=True), how="left", on=list(KEYS))["_in"].notna().to_numpy()]
+    single = rows_of(predictions, chosen)
     paths: list[Path] = []
     floors = strata.stratify(floor_predictions(predictions, utterances, labels), utterances, labels, by="entropy")
     table = strata.stratify(single, utterances, labels, by="entropy")
@@ -385,15 +390,15 @@ def save_judgement_figures(
     if len(tables[1]):
         figure = text_against_tokens(*tables, "What the model writes against its token probabilities", subtitle)
         paths += save_figure(figure, folder, "text_against_tokens")
-    for i, (_, group) in enumerate(chosen.groupby(["model", "readout"], sort=False)):
-        rows = single[single["model"].eq(group["model"].iloc[0]) & single["readout"].eq(group["readout"].iloc[0])]
-        name = f"{i + 1:02d}_{_slug(group['readout'].iloc[0])}"
-        title = ", ".join(filter(None, group.iloc[0][["model", "readout", "variant", "prompt"]]))
-        figure = reliability_panels(channels.reliability(rows, labels), labels, title, subtitle)
+    for i, group in enumerate(_by_readout(chosen)):
+        first, last = group[0], group[-1]
+        name = f"{i + 1:02d}_{_slug(first.readout)}"
+        title = ", ".join(filter(None, (first.model, first.readout, first.variant, first.prompt)))
+        figure = reliability_panels(channels.reliability(rows_of(single, group), labels), labels, title, subtitle)
         paths += save_figure(figure, folder, f"{name}_reliability")
-        last = rows[rows["calibration"] == group["calibration"].iloc[-1]]
-        tables = [make(last, labels) for make in (channels.expected_confusion, channels.missed_mixtures)]
-        title += f", calibration: {group['calibration'].iloc[-1]}"
+        rows = rows_of(single, [last])
+        tables = [make(rows, labels) for make in (channels.expected_confusion, channels.missed_mixtures)]
+        title += f", calibration: {last.calibration}"
         paths += save_figure(confusion_and_mixtures(*tables, labels, title, subtitle), folder, f"{name}_confusion")
     return paths
 

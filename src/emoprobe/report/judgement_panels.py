@@ -9,7 +9,7 @@ import numpy as np
 
 from emoprobe.errors import InputError
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
-from emoprobe.run.cell import KEYS
+from emoprobe.run.cell import KEYS, cells_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def confusion_and_mixtures(
     Raises:
         InputError: The tables are of several cells.
     """
-    if any(len(frame[list(KEYS)].drop_duplicates()) != 1 for frame in (confusion, mixtures)):
+    if any(len(cells_of(frame)) != 1 for frame in (confusion, mixtures)):
         raise InputError("the tables are not of one cell", field="confusion", remedy="Give the rows of one cell.")
     size = len(labels)
     commonest = mixtures[mixtures["num_utterances"] > 0].sort_values("num_utterances", ascending=False, kind="stable")

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from emoprobe.analysis.derive import Analysis
 from emoprobe.errors import InputError
 from emoprobe.report.trackers import tracker_of
-from emoprobe.run.cell import NO_PROMPT
+from emoprobe.run.cell import NO_PROMPT, Cell
 from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.system.masking import masked
 
@@ -84,8 +84,8 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
         return
     logger.log_hyperparams(masked(config))
     for row in split_layers(analysis.rows)[0]:
-        parts = [row["prompt"], row["readout"], row["variant"], row["calibration"]]
-        prefix = "/".join(part for part in parts if part not in ("", NO_PROMPT))
+        _, *names = Cell.of(row)
+        prefix = "/".join(name for name in names if name not in ("", NO_PROMPT))
         logger.log_metrics({f"{prefix}/{name}": value for name, value in row["metrics"].items()}, step=0)
     tables = {"results": metrics_frame(analysis.rows), "predictions": analysis.predictions}
     log_tables(logger, tables, {f"figures/{file.stem}": file for file in figures})

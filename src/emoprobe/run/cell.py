@@ -78,6 +78,13 @@ def cells_of(frame: pd.DataFrame) -> list[Cell]:
     return [Cell.of(row) for row in frame[list(KEYS)].drop_duplicates().to_dict("records")]
 
 
+def rows_of(frame: pd.DataFrame, cells: Collection[Cell]) -> pd.DataFrame:
+    """The rows of a table that are of these cells, in the table's order."""
+    places = frame.groupby(list(KEYS), observed=True, sort=False, dropna=False).indices
+    wanted = set(cells)
+    return frame.iloc[sorted(i for names, of in places.items() if Cell(*map(str, names)) in wanted for i in of)]
+
+
 def telling(cells: Collection[Cell]) -> list[str]:
     """The keys in which these cells differ."""
     return [name for name in KEYS if len({getattr(cell, name) for cell in cells}) > 1]

@@ -71,6 +71,13 @@ class LabelSet:
         InputError: Something is no text (YAML reads ``no``, ``on``, ``1`` and ``null`` as something else), is blank,
             has spaces at its ends, invisible characters or a control token, is longer than 80 characters, or is the
             same as another, apart from case and Unicode form, where they must differ.
+
+    >>> forms = {"happy": {"noun": ["happiness", "joy"]}, "sad": {"noun": ["sadness"]}}
+    >>> labels = LabelSet("two", ("happy", "sad"), forms, {"Sorrow": "sad"})
+    >>> labels.resolve("SORROW"), labels.resolve("fear")
+    ('sad', None)
+    >>> labels.surface_forms(("noun",))
+    (('happy', 'happiness'), ('happy', 'joy'), ('sad', 'sadness'))
     """
 
     name: Name

@@ -52,6 +52,10 @@ def over_labels(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence
         scores: Log-score of every surface form, ``[rows, forms]`` nats.
         form_labels: Label of each form.
         labels: Labels in order.
+
+    >>> scores = np.log([[0.1, 0.2, 0.1]])
+    >>> over_labels(scores, ["happy", "happy", "sad"], ["happy", "sad"]).probs.round(3).tolist()
+    [[0.75, 0.25]]
     """
     pooled = pool_forms(scores, form_labels, labels)
     return Distributions(log_softmax(pooled, axis=1), ("ok",) * len(pooled))

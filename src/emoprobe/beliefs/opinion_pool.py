@@ -26,6 +26,10 @@ def pooled(log_a: np.ndarray, log_b: np.ndarray, weight: float, pool: str = "geo
         log_b: The same of the other run.
         weight: Of the first, in [0, 1].
         pool: ``geometric`` or ``arithmetic``.
+
+    >>> one, other = np.log([[0.8, 0.2]]), np.log([[0.4, 0.6]])
+    >>> np.exp(pooled(one, other, 0.5, "arithmetic")).round(3).tolist()
+    [[0.6, 0.4]]
     """
     if pool == "geometric":
         # A probability of zero to the power of zero is one.

@@ -162,8 +162,8 @@ def mean_interval(
     Raises:
         InputError: The sizes differ, or a cluster is missing.
 
-    >>> mean_interval(np.array([0.2, 0.2, 0.2, 0.2]), ["anna", "anna", "ben", "carl"])
-    (0.2, 0.2)
+    >>> mean_interval(np.array([0.25, 0.25, 0.25, 0.25]), ["anna", "anna", "ben", "carl"])
+    (0.25, 0.25)
     """
     numbers = number_clusters(clusters, len(values))
     total, weight = np.bincount(numbers, weights=values), np.bincount(numbers).astype(np.float64)

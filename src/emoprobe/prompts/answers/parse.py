@@ -36,6 +36,9 @@ def parse_answer(
 
     Raises:
         InputError: There is no such format; a package that brought it may be missing.
+
+    >>> parse_answer("The speaker sounds happy.", ["happy", "sad"], [("happy", "joyful")])
+    ParsedAnswer(status='single_label', shares=(1.0, 0.0), label_mass=1.0)
     """
     form = FORMATS.find(answer_format, "answer_format")
     vocabulary = _vocabulary(tuple(labels), tuple(words))

@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from checkout import PROJECT
 
 from emoprobe.run.scores import read_scores
+from emoprobe.system.processes import beginning
 
 
 def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):
@@ -45,3 +47,17 @@ def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):
         scores = [np.stack(table.loc[one.index, "form_logprobs"]) for table in (one, two)]
         np.testing.assert_allclose(*scores, atol=1e-5)
     assert set(tables["two"][0].index).isdisjoint(tables["two"][1].index)  # folds of their own
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("/venv/bin/emoprobe", ["/venv/bin/emoprobe", "train"]),
+        ("/site-packages/emoprobe/__main__.py", ["/site-packages/emoprobe/__main__.py", "train"]),
+        ("probe.py", ["train.py"]),
+        ("/checkout/train.py", ["/checkout/train.py"]),
+    ],
+)
+def test_further_processes_begin_as_the_first_did(program, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [program, "model=whisper_base"])
+    assert beginning("train") == expected

@@ -157,6 +157,14 @@ def test_an_experiment_of_the_other_command_is_named(verb, other, experiment, ca
     )
 
 
+def test_an_experiment_of_ones_own_is_one_of_a_command_too(folder, capsys):
+    (folder / "experiment").mkdir()
+    own = "# @package _global_\ndefaults: [override /loss: js, override /labels: mine]\n"
+    (folder / "experiment" / "mine.yaml").write_text(own)
+    assert main(["probe", "--config-dir", str(folder), "experiment=mine"]) == 2
+    assert "mine is an experiment of emoprobe train" in capsys.readouterr().err
+
+
 def test_a_mistake_beside_an_experiment_is_named_itself(capsys):
     assert main(["probe", "experiment=demo_study", "bach_size=3"]) == 2
     assert "bach_size" in capsys.readouterr().err

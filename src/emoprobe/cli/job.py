@@ -22,7 +22,7 @@ from emoprobe.settings import compose
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs
 from emoprobe.system.processes import beginning, own_processes
-from emoprobe.system.search_path import search_outside
+from emoprobe.system.search_path import KEY, search_outside, with_folder
 
 
 def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> int:
@@ -57,16 +57,20 @@ def _check_experiment(verb: str, arguments: Sequence[str]) -> None:
         InputError: The experiment is one of the other verb.
     """
     other = {"probe": "train", "train": "probe"}[verb]
-    for experiment in (argument for argument in arguments if argument.startswith("experiment=")):
-        if not _composes(verb, experiment) and _composes(other, experiment):
+    given = get_args_parser().parse_args(list(arguments))
+    search = [override for override in given.overrides if override.startswith(f"{KEY}=")]
+    if given.config_dir is not None:
+        search = with_folder(search, Path(given.config_dir))
+    for experiment in (override for override in given.overrides if override.startswith("experiment=")):
+        if not _composes(verb, [*search, experiment]) and _composes(other, [*search, experiment]):
             name = experiment.partition("=")[2]
             remedy = f"Use emoprobe {other} {experiment}."
             raise InputError(f"{name} is an experiment of emoprobe {other}", field="experiment", remedy=remedy)
 
 
-def _composes(verb: str, override: str) -> bool:
+def _composes(verb: str, overrides: Sequence[str]) -> bool:
     try:
-        compose([override], verb)
+        compose(overrides, verb)
     except InputError:
         return False
     return True

@@ -87,11 +87,13 @@ class Beliefs:
         """
         import matplotlib.pyplot as plt
 
+        from emoprobe.readout.base import names_of
+
         names = dict(enumerate(self.clips)) | {name: name for name in self.clips}
         if clip not in names:
             raise InputError(f"there is no clip {clip!r}", remedy=f"There are {', '.join(self.clips)}.")
         frame = self.to_frame()
-        frame = frame[(frame["clip"] == names[clip]) & (frame["readout"] != "layerwise")]
+        frame = frame[(frame["clip"] == names[clip]) & ~frame["readout"].isin(names_of("layers"))]
         telling = [name for name in ("prompt", "readout", "variant", "calibration") if frame[name].nunique() > 1]
         frame.index = frame[telling or ["readout"]].agg(", ".join, axis=1)
         table = frame[[f"p_{label}" for label in self.labels]].dropna()

@@ -6,7 +6,7 @@ reading is a named variant here, computed from the stored logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ from emoprobe.options import At, Count, Distinct, OneOf, options
 from emoprobe.readout.base import FLOATS, INTS, READOUTS, AnswerReadout
 from emoprobe.readout.scoring.asking import Asking, kept_tokens
 from emoprobe.readout.written import ANSWER, answer_columns
+from emoprobe.run.lists import by_row, joined, lengths, unlike_the_first
+from emoprobe.run.scores import UNLIKE, Contradiction
 
 KEPT = pa.field("kept_tokens", INTS)
 LOGITS = pa.field("kept_logits", FLOATS)
@@ -116,6 +118,19 @@ class AveragedLogits(AnswerReadout):
             Reading(name, partial(averaged_logits, labels=labels.labels, variant=AVERAGED_LOGITS[name]))
             for name in options.variants
         ]
+
+    @classmethod
+    def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
+        """The same tokens in all rows, one logit per position and token, none above its log normalizer."""
+        yield Contradiction(unlike_the_first(rows[KEPT.name]), KEPT.name, UNLIKE)
+        size, positions, kept = (lengths(rows[each.name]) for each in (LOGITS, NORMALIZERS, KEPT))
+        if not (size.any() or positions.any()):
+            return
+        yield Contradiction(size != positions * kept, LOGITS.name, "has not one value per position and token")
+        logits, normalizers = joined(rows[LOGITS.name]), joined(rows[NORMALIZERS.name])
+        above = ~(logits <= np.repeat(normalizers, np.repeat(kept, positions)) + 1e-3)
+        wrong = by_row(above, size, np.maximum) > 0
+        yield Contradiction(wrong, LOGITS.name, "is above its log_normalizer")
 
 
 def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLogitsVariant) -> Distributions:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -21,7 +21,7 @@ from emoprobe.options import Count, OneOf, check, options, unknown, valid
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.registry import Registry
-from emoprobe.run.scores import STORED
+from emoprobe.run.scores import STORED, Contradiction
 
 if TYPE_CHECKING:
     from emoprobe.prompts.prompt import Prompt
@@ -64,6 +64,15 @@ class Stored(ABC):
         Raises:
             InputError: The stored rows do not allow what the options ask for.
         """
+
+    @classmethod
+    def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
+        """What may be wrong in stored rows of one model, prompt and readout, of its own columns; by default nothing.
+
+        Args:
+            rows: Rows that may be another readout's, whose columns are then empty.
+        """
+        yield from ()
 
 
 @options("readout")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emoprobe.beliefs.distributions import Distributions, over_labels
 from emoprobe.beliefs.reading import Reading
@@ -17,7 +18,11 @@ from emoprobe.labels import LabelSet
 from emoprobe.options import At, Distinct, OneOf, options
 from emoprobe.readout.base import FLOATS, READOUTS, Readout
 from emoprobe.readout.scoring.asking import Asking
+from emoprobe.run.lists import by_row, joined, lengths, log_mass
+from emoprobe.run.scores import Contradiction
 
+NATS = 1e-4
+"""By how much stored logarithms may miss their sum: they are float32, token by token."""
 NORMALIZATIONS = ("sum", "mean_token", "without_end")
 TOKENS = pa.field("form_token_logprobs", pa.list_(FLOATS))
 SUMS = pa.field("form_logprobs", pa.list_(pa.float64()))
@@ -77,6 +82,34 @@ class LabelLikelihood(Readout):
             )
             for name in options.variants
         ]
+
+    @classmethod
+    def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
+        """Log-probabilities of the surface forms, token by token, summed, and all together."""
+        size = lengths(rows[SUMS.name])
+        if not size.any():
+            return
+        yield Contradiction(size != lengths(rows["forms"]), SUMS.name, "has not one value for each surface form")
+        sums = joined(rows[SUMS.name])
+        above = by_row(~(sums <= NATS), size, np.maximum) > 0
+        yield Contradiction(above, SUMS.name, "is no log-probability")
+        mass, stated = log_mass(sums, size), rows[MASS.name].to_numpy().astype(np.float64)
+        told = ~np.isnan(stated)
+        yield Contradiction(told & ~(stated <= NATS), MASS.name, "is above a probability of 1")
+        differs = told & ~((np.abs(mass - stated) <= NATS) | (mass == stated))
+        yield Contradiction(differs, MASS.name, "is not that of its form_logprobs")
+        tokens = lengths(rows[TOKENS.name])
+        if not tokens.any():
+            return
+        yield Contradiction(tokens != size, TOKENS.name, "has not one list for each surface form")
+        lists = pc.list_flatten(rows[TOKENS.name])
+        each, values = lengths(lists), joined(lists)
+        form_above = by_row(~(values <= NATS), each, np.maximum)
+        yield Contradiction(by_row(form_above, size, np.maximum) > 0, TOKENS.name, "holds no log-probability")
+        made = by_row(values, each)
+        differs = ~((np.abs(made - sums) <= NATS * (1 + np.abs(sums) / 10)) | (made == sums))
+        wrong = by_row(differs, size, np.maximum) > 0
+        yield Contradiction(wrong, SUMS.name, "is not the sum of its form_token_logprobs")
 
 
 def _with_mass(rows: pa.Table, labels: Sequence[str], normalization: str) -> Distributions:

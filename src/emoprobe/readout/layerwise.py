@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,10 @@ from emoprobe.beliefs.reading import Reading
 from emoprobe.labels import LabelSet
 from emoprobe.options import options
 from emoprobe.readout.base import READOUTS, Readout
+from emoprobe.readout.label_likelihood import NATS
 from emoprobe.readout.scoring.asking import Asking
+from emoprobe.run.lists import by_row, joined, lengths, log_mass
+from emoprobe.run.scores import Contradiction
 
 LAYERS = pa.field("layer_form_logprobs", pa.list_(pa.float64()))
 """Sums as of `label_likelihood` at every decoder layer (0: the embeddings), layers x forms, row by row."""
@@ -59,6 +62,20 @@ class Layerwise(Readout):
             )
             for layer in range(count)
         ]
+
+    @classmethod
+    def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
+        """One value per layer and form, each a log-probability, and together no more than one."""
+        forms, size = lengths(rows["forms"]), lengths(rows[LAYERS.name])
+        if not size.any():
+            return
+        wrong = (size != size[0]) | (size % np.maximum(forms, 1) != 0)
+        yield Contradiction(wrong, LAYERS.name, "has a wrong length")
+        values = joined(rows[LAYERS.name])
+        above = by_row(~(values <= NATS), size, np.maximum) > 0
+        yield Contradiction(above, LAYERS.name, "holds no log-probability")
+        mass = log_mass(values, np.full(len(values) // forms[0], forms[0])).reshape(len(size), -1)
+        yield Contradiction((mass > NATS).any(axis=1), LAYERS.name, "is above a probability of 1")
 
 
 def layerwise(table: pa.Table, labels: Sequence[str], layer: int) -> Distributions:

@@ -11,12 +11,13 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -68,14 +69,45 @@ OF_EVERY_READOUT = pa.schema(
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
 
 
+class Contradiction(NamedTuple):
+    """Rows of a score table that cannot be right.
+
+    Args:
+        wrong: Which rows, boolean ``[rows]``; perhaps none.
+        column: What is wrong in them.
+        what: In words, behind the column's name.
+    """
+
+    wrong: np.ndarray
+    column: str
+    what: str
+
+
+UNLIKE = "differs from that of its first row"
+
+
 class StoresColumns(Protocol):
-    """What the score table knows of a readout: its own columns, and their place among those of others."""
+    """What the score table knows of a readout: its own columns, their place among others', what must hold in them."""
 
     columns: ClassVar[Sequence[pa.Field]]
     place: ClassVar[int]
 
+    @classmethod
+    def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
+        """What may be wrong in the rows of one model, prompt and readout; later ones hold if those before do."""
+        ...
+
 
 STORED: Registry[type[StoresColumns]] = Registry("readout", "emoprobe.readout")
+
+
+def in_table_order() -> list[type[StoresColumns]]:
+    """The readouts in the order of their columns: emoprobe's own, then those of other packages."""
+    return [STORED[name] for name in sorted(STORED, key=lambda name: _place(STORED[name], name))]
+
+
+def _place(readout: type[StoresColumns], name: str) -> tuple[bool, int, str]:
+    return not _is_own(readout), readout.place, name
 
 
 @cache
@@ -89,11 +121,10 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
         extra: Names of the latter that are wanted.
     """
     fields = {each.name: each for each in OF_EVERY_READOUT}
-    readouts = sorted(STORED.items(), key=lambda item: (not _is_own(item[1]), item[1].place, item[0]))
-    for name, readout in readouts:
+    for readout in in_table_order():
         for each in readout.columns:
             if fields.get(each.name, each) != each:
-                raise ValueError(f"the readout {name} stores {each.name} as {each.type}, which is another column")
+                raise ValueError(f"{readout.__name__} stores {each.name} as {each.type}, which is another column")
             if _is_own(readout) or each.name in extra:
                 fields.setdefault(each.name, each)
     return pa.schema(list(fields.values()), metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()})

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from emoprobe.beliefs.calibrations.base import make_calibrations
+from emoprobe.beliefs.calibrations.base import CALIBRATIONS, make_calibrations
 from emoprobe.beliefs.calibrations.contextual import contextual
 from emoprobe.beliefs.calibrations.pmi import pmi_forms
 from emoprobe.beliefs.calibrations.prior_matching import prior_matching
 from emoprobe.beliefs.distributions import pool_forms
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.settings import compose, plain
+from emoprobe.system.places import conf_folder
 
 LABELS = ("angry", "sad")
 
@@ -65,3 +67,11 @@ def test_prior_matching_leaves_failures_alone_and_refuses_the_impossible():
 def test_calibrations_that_do_not_exist_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
         make_calibrations({"x": fields})
+
+
+def test_every_kind_has_a_file_of_its_name_and_a_config():
+    names = [file.stem for file in (conf_folder() / "calibration").glob("*.yaml")]
+    made = make_calibrations(plain(compose([f"calibration=[{','.join(sorted(names))}]"]).calibration))
+    assert {type(one) for one in made} == set(CALIBRATIONS.values())
+    for kind, part in CALIBRATIONS.items():
+        assert part.__module__ == f"emoprobe.beliefs.calibrations.{kind}"

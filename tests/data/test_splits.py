@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
-from emoprobe.data.cells import known
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.fields import known
 from emoprobe.data.prepare import Item, prepare
 from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_items
 from emoprobe.data.utterance import Utterance

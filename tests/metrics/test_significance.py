@@ -11,7 +11,7 @@ from scipy import stats
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS, evaluate, js_divergence
 from emoprobe.metrics.intervals import bootstrap_intervals
-from emoprobe.metrics.significance import compare_all, holm, paired_test
+from emoprobe.metrics.significance import holm, paired_test, paired_tests
 
 LABELS = 4
 
@@ -167,7 +167,7 @@ def test_all_pairs_on_common_utterances(make):
     partly = c.pred.copy()
     partly[5:9, 0] = np.nan
     clusters = np.arange(50) % 10
-    found = compare_all({"a": a.pred, "b": gappy, "c": partly}, a.target, a.votes, clusters, resamples=200)
+    found = paired_tests({"a": a.pred, "b": gappy, "c": partly}, a.target, a.votes, clusters, resamples=200)
     assert [(one.name_a, one.name_b, one.num_dropped) for one in found] == [("a", "b", 7), ("a", "c", 4), ("b", "c", 9)]
     kept = np.arange(50) >= 9
     expected = paired_test(b.pred[kept], c.pred[kept], a.target[kept], a.votes[kept], clusters[kept], resamples=200)
@@ -179,7 +179,7 @@ def test_runs_without_common_utterances(make):
     a = make(4, 10, 3)
     halves = np.repeat(a.pred[None], 2, axis=0)
     halves[0, :5], halves[1, 5:] = np.nan, np.nan
-    (one,) = compare_all({"a": halves[0], "b": halves[1]}, a.target, a.votes, range(10))
+    (one,) = paired_tests({"a": halves[0], "b": halves[1]}, a.target, a.votes, range(10))
     assert (one.num_dropped, one.test.num_utterances) == (10, 0)
     assert math.isnan(one.test.p_value)
     assert math.isnan(one.adjusted_p_value)
@@ -192,4 +192,4 @@ def test_bad_input_is_an_error(make):
     with pytest.raises(InputError, match="NaN"):
         paired_test(np.where(a.pred > 0.5, np.nan, a.pred), a.pred, a.target, a.votes, range(10))
     with pytest.raises(InputError, match=r"the predictions of b have shape \[9, 3\]"):
-        compare_all({"a": a.pred, "b": a.pred[:9]}, a.target, a.votes, range(10))
+        paired_tests({"a": a.pred, "b": a.pred[:9]}, a.target, a.votes, range(10))

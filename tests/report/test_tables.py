@@ -142,7 +142,7 @@ def test_a_narrow_console_loses_nothing(width, terminal):
     assert "…" not in text
     assert [text.split().count(value) for value in SHOWN] == [3] * len(SHOWN)
     words = " ".join(text.split())
-    for header in ("failed", "label mass", *(f"{name} " for name in tables.SHORT.values())):
+    for header in ("failed", "label mass", *(f"{name} " for name in map(tables.short_name, tables.DEFAULT_COLUMNS))):
         assert header in words
     assert "fitted on the evaluated clips' inputs" in words
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from emoprobe.data.cells import NO_WORD, identity, is_blank, known, words
+from emoprobe.data.fields import NO_WORD, identity, is_blank, known, words
 from emoprobe.data.files import RowError, SoundFolder
 from emoprobe.data.utterance import Rating, Utterance
 from emoprobe.errors import InputError

@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from pydantic import StringConstraints
 
-from emoprobe.data.cells import identity, is_blank
+from emoprobe.data.fields import identity, is_blank
 from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Utterance

@@ -48,7 +48,7 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AdjustedTest:
     """One of several paired tests.
 
     Args:
@@ -193,7 +193,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def compare_all(
+def paired_tests(
     predictions: Mapping[str, np.ndarray],
     target: np.ndarray,
     votes: np.ndarray | None,
@@ -202,7 +202,7 @@ def compare_all(
     *,
     resamples: int = 2000,
     seed: int = 0,
-) -> list[Comparison]:
+) -> list[AdjustedTest]:
     """Paired tests of all pairs of runs, with p-values adjusted over all of them.
 
     Args:
@@ -247,6 +247,6 @@ def compare_all(
         )
     adjusted = holm([test.p_value for test in tests])
     return [
-        Comparison(a, b, test, p, num)
+        AdjustedTest(a, b, test, p, num)
         for (a, b), test, p, num in zip(itertools.combinations(arrays, 2), tests, adjusted, dropped, strict=True)
     ]

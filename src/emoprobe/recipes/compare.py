@@ -45,7 +45,7 @@ def compare_runs(
     import pandas as pd
 
     from emoprobe.metrics.functional import METRICS
-    from emoprobe.metrics.significance import compare_all
+    from emoprobe.metrics.significance import paired_tests
     from emoprobe.report.tables import mark_of
     from emoprobe.run.predictions import clusters_of
 
@@ -82,7 +82,7 @@ def compare_runs(
     predictions = {
         name: rows.loc[ids, [f"p_{label}" for label in labels]].to_numpy(float) for name, rows in found.items()
     }
-    results = compare_all(predictions, target, votes, clusters_of(first), metric, resamples=resamples)
+    results = paired_tests(predictions, target, votes, clusters_of(first), metric, resamples=resamples)
     return pd.DataFrame(
         {
             "a": result.name_a,

@@ -77,11 +77,11 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
     from rich.console import Console
 
     from emoprobe.metrics.truths import Truths
-    from emoprobe.report.comparison import compare, comparison_table, save_comparison
+    from emoprobe.report.comparison import comparison_frame, comparison_table, save_comparison
 
     truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
     ceiling = truths.scores(), truths.intervals(human["speakers"])
-    frame = compare(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
+    frame = comparison_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
     speakers = len(np.unique(human["speakers"]))
     title = f"{scored.record.model.name}: zero-shot and trained readouts"
     figures = save_comparison(frame, folder, title, scored.record.title)

@@ -21,10 +21,9 @@ from emoprobe.system.output import write_csv, write_text
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")
 _ENDS = ((0, "low"), (1, "high"))
-SHORT = {"js_divergence": "JS", "bhattacharyya": "BC", "brier": "Brier", "r2_within_clip": "R2 clip", "wa": "WA"}
 
 
-def compare(
+def comparison_frame(
     predictions: Mapping[str, Sequence[np.ndarray]],
     target: np.ndarray,
     votes: np.ndarray,
@@ -87,7 +86,7 @@ def cells_of(row: Mapping) -> list[str]:
 
 def headers() -> list[str]:
     """Names of the columns, with the direction that is better."""
-    arrows = [f"{SHORT.get(m, m.upper())} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in (*INTERVALS, *POINTS)]
+    arrows = [f"{METRICS[m].short or m} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in (*INTERVALS, *POINTS)]
     return [*arrows, "seeds", "sd(JS)", "failed"]
 
 
@@ -131,7 +130,7 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
     for _, row in frame[frame["kind"] == "ceiling"].iterrows():
         axes.axvline(row[metric], color="#009E73", linewidth=1, label=row["name"])
     axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
-    axes.set_xlabel(f"{SHORT[metric]}: mean, and its 95 % interval by speakers")
+    axes.set_xlabel(f"{METRICS[metric].short or metric}: mean, and its 95 % interval by speakers")
     add_legend(figure, axes)
     tidy(axes)
     return figure

@@ -13,7 +13,7 @@ from emoprobe.report import figures
 from emoprobe.report.figures import scatter_by_standing
 from emoprobe.report.found import Entry, Group
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
-from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT, escape_markdown, footnote, format_value, name_of
+from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, escape_markdown, footnote, format_value, name_of, short_name
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
 
@@ -220,7 +220,7 @@ def latex(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> s
         shown, chosen = ranked(printed(group.entries), metric, group.definitions), columns(group, metric)
         parts_of_name, best = telling(shown), best_values(shown, group.definitions)
         arrows = [
-            rf"{escape_latex(SHORT.get(name, name))} "
+            rf"{escape_latex(short_name(name))} "
             rf"$\{'up' if group.definitions[name]['higher_is_better'] else 'down'}arrow$"
             for name in chosen
         ]

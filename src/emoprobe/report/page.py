@@ -22,16 +22,16 @@ import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.floors import floors
-from emoprobe.metrics.functional import entropy
+from emoprobe.metrics.functional import METRICS, entropy
 from emoprobe.readout.base import names_of
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
-from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, SHORT
+from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
 
-PARTS = Path(__file__).parent / "page"
+PARTS = Path(__file__).parent / "page_parts"
 SCRIPTS = ("core.js", "leaderboard.js", "figures.js", "clips.js", "page.js")
 TEXT_LIMIT = 1_000
 """Characters of a transcript or of a generated text that the page holds."""
@@ -76,7 +76,7 @@ def build_page(found: Collection, options: PageOptions, folder: Path) -> tuple[s
         "created": datetime.now(UTC).isoformat(timespec="minutes"),
         "levels": LEVELS,
         "failed": FAILED,
-        "short": SHORT,
+        "short": {name: metric.short for name, metric in METRICS.items() if metric.short},
         "usual": list(DEFAULT_COLUMNS),
         "marks": {mark: source for source, mark in MARKS.items()},
         "notes": notes,

@@ -36,16 +36,6 @@ DEFAULT_COLUMNS = (
     "uar",
     "entropy_spearman",
 )
-SHORT = {
-    "js_divergence": "JS",
-    "bhattacharyya": "BC",
-    "r2_within_clip": "R2 clip",
-    "brier": "Brier",
-    "vote_nll": "vote NLL",
-    "wa": "WA",
-    "uar": "UAR",
-    "entropy_spearman": "rho(H)",
-}
 OUT_OF_SAMPLE = ("other speakers'", "other clips'")
 MARKS = {EVALUATED_VOTES: "**", EVALUATED_INPUTS: "*"}
 FOOTNOTE = (
@@ -72,6 +62,11 @@ def format_value(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.3f}" if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+def short_name(metric: str) -> str:
+    """Name of a metric where there is little room."""
+    return (METRICS[metric].short if metric in METRICS else "") or metric
 
 
 def mark_of(fitted_on: str) -> str:
@@ -233,7 +228,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     columns.append(_Column("label mass", [Text(_format_mass(row["mean_label_mass"])) for row in ordered]))
     for metric in metrics:
         best = _best(rows, metric)
-        header = f"{SHORT.get(metric, metric)} {_arrow(known[metric])}"
+        header = f"{short_name(metric)} {_arrow(known[metric])}"
         styles = ["bold" if _is_best(row, metric, best) else "" for row in ordered]
         texts = [format_value(row["metrics"].get(metric, math.nan)) for row in ordered]
         columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))

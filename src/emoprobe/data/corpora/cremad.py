@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.cells import known
 from emoprobe.data.corpora import register
 from emoprobe.data.corpora.cremad_checksums import check_sound
+from emoprobe.data.fields import known
 from emoprobe.data.files import RESTORE, ROW_REMEDY, Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 from emoprobe.errors import InputError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.cells import known, words
 from emoprobe.data.corpora import register
+from emoprobe.data.fields import known, words
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from emoprobe.data.cells import is_blank, known
 from emoprobe.data.corpora import register
+from emoprobe.data.fields import is_blank, known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import arrow_rows, class_names, parquet_rows, store_sound

@@ -58,7 +58,7 @@ def read_manifest(
     names decide; a label beside votes, ratings or shares is then taken for their summary and becomes metadata. All
     columns without another meaning become metadata. A column ``num_raters`` says how many raters there were; votes or
     shares that so many cannot have given are refused. Rows without any vote are read, and left to the soft-label
-    policy. What is no id, no words and no number of votes is told by `emoprobe.data.cells`; ids that look alike and
+    policy. What is no id, no words and no number of votes is told by `emoprobe.data.fields`; ids that look alike and
     files that are there twice are refused (`emoprobe.data.identities`).
 
     Args:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.cells import known
 from emoprobe.data.corpora import register
+from emoprobe.data.fields import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from emoprobe.data.cells import known
 from emoprobe.data.corpora import register
+from emoprobe.data.fields import known
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError

@@ -1,4 +1,4 @@
-"""What a cell of somebody's own table says: nothing, an id, or words. One rule for every reader of such tables.
+"""What a field of somebody's own table says: nothing, an id, or words. One rule for every reader of such tables.
 
 Programs write "nothing" as text (``nan``, ``None``, ``NA``), and whole numbers as ``1.0``. By the kind of field:
 
@@ -28,7 +28,7 @@ _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d+", re.ASCII)
 
 
 def is_blank(value: object) -> bool:
-    """Whether a cell holds nothing at all: no value, NaN, or white space."""
+    """Whether a field holds nothing at all: no value, NaN, or white space."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
@@ -39,7 +39,7 @@ def known(text: str) -> str | None:
 
 
 def identity(value: object) -> str | None:
-    """A cell as an id: text in one Unicode form, whole numbers without a fraction; None where nobody knows.
+    """A field as an id: text in one Unicode form, whole numbers without a fraction; None where nobody knows.
 
     Raises:
         ValueError: It is no id, or a number that has lost digits, so that two ids may have become one.
@@ -59,7 +59,7 @@ def identity(value: object) -> str | None:
 
 
 def words(value: object) -> str | None:
-    """A cell as words that were spoken, or as another fact; None where it holds nothing.
+    """A field as words that were spoken, or as another fact; None where it holds nothing.
 
     Raises:
         ValueError: It is no text.

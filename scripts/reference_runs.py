@@ -46,6 +46,8 @@ KEYS = {
     },
 }
 """Keys, at any depth, that are left out of JSON files, and what they hold."""
+OF_A_RECORD = {"labels", "corpus", "soft_label_policy", "versions"}
+"""Keys by which the record of a run is known."""
 COLUMNS = {"audio": "absolute path; scores.parquet has the sound's SHA-256", "file": "absolute path of a manifest"}
 """Columns that are left out of tables, and what they hold."""
 
@@ -446,9 +448,13 @@ def read_json(file: Path, folders: Mapping[str, str]) -> Any:
 
 
 def without_keys(value: Any, keys: Container[str]) -> Any:
-    """A nested value without some keys of its objects."""
+    """A nested value without some keys of its objects; the facts of a run's record, of itself or a source, are sorted.
+
+    They have no order of their own, unlike the metrics of a table.
+    """
     if isinstance(value, dict):
-        return {key: without_keys(item, keys) for key, item in value.items() if key not in keys}
+        items = sorted(value.items()) if set(value) >= OF_A_RECORD else value.items()
+        return {key: without_keys(item, keys) for key, item in items if key not in keys}
     return [without_keys(item, keys) for item in value] if isinstance(value, list) else value
 
 

@@ -24,24 +24,7 @@ FILES = modules()
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 # Still to be moved.
-LATE = {
-    "analysis.derive",
-    "api.models",
-    "api.runs",
-    "checks.doctor",
-    "cli.data",
-    "cli.report",
-    "models.weights",
-    "recipes.analyse",
-    "recipes.compare",
-    "recipes.fuse",
-    "recipes.judge",
-    "recipes.probe",
-    "recipes.study",
-    "recipes.train",
-    "report.collect",
-    "report.sweeps",
-}
+LATE = {"models.weights", "recipes.probe"}
 
 
 def for_type_checkers(node: ast.AST) -> bool:

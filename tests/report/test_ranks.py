@@ -114,7 +114,7 @@ def test_figures_draw_it_last_and_apart(runs):
 def test_the_best_of_a_report_is_never_it(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(figures, "mean_distribution", lambda frame, labels, title, subtitle: titles.append(title))
-    monkeypatch.setattr("emoprobe.report.style.save", lambda figure, path: path)
+    monkeypatch.setattr("emoprobe.report.leaderboard.save", lambda figure, path: path)
     write_run(tmp_path / "a", HUMAN, CELLS, fitted=FITTED)
     (group,) = collect([tmp_path / "a"]).groups
     leaderboard.save_figures(group, "js_divergence", tmp_path / "figures")

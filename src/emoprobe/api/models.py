@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emoprobe.api.beliefs import Beliefs
 from emoprobe.api.choices import Choice, configuration, label_choice, prompt_choice
+from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import check
@@ -81,7 +82,6 @@ class Model:
         from emoprobe.data.audio import AudioLimits
         from emoprobe.data.datamodule import Batch
         from emoprobe.data.facts import gather_facts
-        from emoprobe.data.utterance import Utterance
         from emoprobe.prompts.prompt import make_prompts
         from emoprobe.readout.base import make_readouts
         from emoprobe.readout.scoring.module import ZeroShotProbe

@@ -12,6 +12,7 @@ from emoprobe.api.choices import Choice, configuration, label_choice, prompt_cho
 from emoprobe.api.models import Model
 from emoprobe.data.utterance import Corpus
 from emoprobe.labels import LabelSet
+from emoprobe.recipes.judge import judge, read_table
 from emoprobe.run.folder import Run as RunFolder
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ class Run(RunFolder):
         Args:
             options: Of `emoprobe.recipes.judge.judge`: ``output``, ``facts``, ``resamples``, ``figures``.
         """
-        from emoprobe.recipes.judge import judge, read_table
-
         folder = judge(self.folder, **options)
         return {file.stem: read_table(file) for file in sorted(folder.glob("*.csv"))}
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from emoprobe.data.corpora.demo import read_demo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +95,6 @@ def _scores(sfm: SpeechFoundationModel, waveforms, questions, **options) -> Tens
 
 def _gap(a: Tensor, b: Tensor) -> float:
     """Largest absolute difference; infinite where a number is not finite."""
-    import math
-
     gap = (a - b).abs().max().item()
     return gap if math.isfinite(gap) else math.inf
 
@@ -255,13 +257,10 @@ def admit(overrides: Sequence[str]) -> Patient:
     Raises:
         InputError: An override is wrong, or the model cannot be loaded.
     """
-    import logging
-
     import torch
     from hydra.utils import instantiate
 
     from emoprobe.data.audio import read_audio
-    from emoprobe.data.corpora.demo import read_demo
     from emoprobe.labels import LabelSet
     from emoprobe.prompts.prompt import make_prompts
     from emoprobe.readout.scoring.plan import Plans

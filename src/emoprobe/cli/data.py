@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
+from emoprobe.data.corpora import CORPORA
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -62,8 +63,6 @@ def print_card(name: str | None) -> None:
     Raises:
         InputError: There is no such corpus.
     """
-    from emoprobe.data.corpora import CORPORA
-
     if name is None:
         for known, source in CORPORA.items():
             print(f"{known:<14}{source.card.title}")
@@ -106,7 +105,6 @@ def check(parsed: argparse.Namespace) -> int:
 
     from emoprobe.data.audio import AudioLimits
     from emoprobe.data.check import check_corpus, print_findings, save_findings
-    from emoprobe.data.corpora import CORPORA
     from emoprobe.settings import build, plain
 
     config, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")

@@ -7,8 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.significance import paired_tests
 from emoprobe.run.cell import NO_PROMPT, Cell, read_choice, saw_its_votes, telling
+from emoprobe.run.predictions import clusters_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +46,9 @@ def compare_runs(
         InputError: A folder is no run, the runs differ in corpus, label set, policy or targets, share no utterance, or
             there are fewer than two or more than 40 cells.
     """
-    import numpy as np
     import pandas as pd
 
-    from emoprobe.metrics.functional import METRICS
-    from emoprobe.metrics.significance import paired_tests
     from emoprobe.report.tables import mark_of
-    from emoprobe.run.predictions import clusters_of
 
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")

@@ -13,6 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+
+from emoprobe.beliefs.belief import Belief
+from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.options import OneOf, ShareBelowOne, valid
 from emoprobe.run.cell import KEYS, Cell, read_choice, telling
@@ -94,8 +98,6 @@ def check_alike(a: Source, b: Source) -> list[str]:
         InputError: The runs differ in label set, corpus or soft-label policy, in an utterance's speaker or target, or
             share no utterance.
     """
-    import numpy as np
-
     one, two = (source.run.record for source in (a, b))
     for name, first, second in (
         ("label sets", (one.labels.name, one.label_set_hash), (two.labels.name, two.label_set_hash)),
@@ -161,12 +163,9 @@ def fuse_runs(
     Raises:
         InputError: An option is wrong, a folder is no run, a cell is not clear, or the runs do not fit together.
     """
-    import numpy as np
-
     from emoprobe.beliefs.crossfit import plan
     from emoprobe.beliefs.opinion_pool import POOLS, fuse_cells
     from emoprobe.beliefs.targets import make_targets
-    from emoprobe.data.utterance import Skipped
     from emoprobe.report.results import print_results, write_results
     from emoprobe.run.record import ModelFacts, Record, versions
     from emoprobe.run.writing import finish_run
@@ -251,13 +250,11 @@ def _analysis(
     pool: str,
 ) -> Analysis:
     """Predictions and rows of the fusion and of both parents, on the same utterances."""
-    import numpy as np
     import pandas as pd
 
     from emoprobe.analysis.derive import Analysis
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.rows import make_rows
-    from emoprobe.beliefs.belief import Belief
     from emoprobe.beliefs.crossfit import NOT_FITTED
     from emoprobe.beliefs.distributions import Distributions
 
@@ -294,8 +291,6 @@ def _analysis(
 
 def _parents(a: Source, b: Source, logs: Sequence[np.ndarray], fused: Cell) -> list[tuple[Source, np.ndarray]]:
     """The parents with their distributions: one if both are the same, and each under a name of its own."""
-    import numpy as np
-
     alike = a.cell == b.cell
     if alike and np.array_equal(logs[0], logs[1], equal_nan=True) and a.cell != fused:
         return [(a, logs[0])]

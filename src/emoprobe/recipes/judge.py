@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import evaluate
+from emoprobe.run.cell import cells_of
+from emoprobe.run.predictions import read_cells
 from emoprobe.system.output import write_csv
 
 if TYPE_CHECKING:
@@ -121,7 +124,6 @@ def tables(
     from emoprobe.analysis import channels, robustness, strata
     from emoprobe.analysis.prompt_ensembles import ensembles
     from emoprobe.readout.base import names_of
-    from emoprobe.run.cell import cells_of
 
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
     some = whole if len(cells_of(whole)) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
@@ -150,9 +152,6 @@ def tables(
 def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Metrics of every cell, a row each, whatever the parts of its clips were fitted on."""
     import pandas as pd
-
-    from emoprobe.metrics.functional import evaluate
-    from emoprobe.run.predictions import read_cells
 
     rows = []
     for cell in read_cells(predictions, labels):

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Prepared
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.floors import FLOORS, floors
+from emoprobe.metrics.truths import Truths
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
@@ -73,10 +76,8 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
 
     scored = open_run(zero_shot)
     predictions, kinds, human = _gather(config, scored, plan, trained, search)
-    import numpy as np
     from rich.console import Console
 
-    from emoprobe.metrics.truths import Truths
     from emoprobe.report.comparison import comparison_frame, comparison_table, save_comparison
 
     truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
@@ -123,10 +124,8 @@ def _gather(
     Zero-shot scores are calibrated fold by fold: what a calibration learns it learns from the fold's own training part
     or from the fold's unlabelled test clips.
     """
-    import numpy as np
     import pandas as pd
 
-    from emoprobe.metrics.floors import FLOORS, floors
     from emoprobe.report.tables import mark_of
 
     settings = plain(config)

@@ -23,9 +23,11 @@ from emoprobe.data.splits import Split, SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
+from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, make_record
@@ -81,7 +83,6 @@ def _run(
     from hydra.utils import instantiate
 
     from emoprobe.data.datamodule import find_near_silent
-    from emoprobe.report.figures import save_learning_curves
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.losses import Loss
     from emoprobe.training.method import score_rows
@@ -240,8 +241,6 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
 
 def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
     import pandas as pd
-
-    from emoprobe.metrics.functional import METRICS
 
     columns = ["fold", "member", "epoch", "train_loss", "dev_loss", "clips", *METRICS]
     write_csv(pd.DataFrame(curves, columns=columns), folder / "learning_curves.csv")

@@ -107,7 +107,8 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         words.append("trainer.enable_progress_bar=false")
         if words[0] == "train":
             words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
-            words += ["head.layers=[-1]"] if any(word.startswith("head=mlp") for word in words) else []
+            heads = [word for word in words if word.startswith(("head=", "experiment="))] or ["head=linear_probe"]
+            words += ["head.layers=[-1]"] if heads[0] in ("head=linear_probe", "head=mlp_probe") else []
             if "experiment=compare_finetuning" in words:
                 words += [
                     "compare.seeds=[0]",

@@ -13,6 +13,7 @@ from reporting.runs import make_record
 from emoprobe.cli.judge import main
 from emoprobe.metrics.functional import evaluate
 from emoprobe.recipes.judge import TEXTS, judge, read_table, tables
+from emoprobe.report.tracking import log_tables
 
 LABELS = ("anger", "neutral", "sad")
 SIZE = 40
@@ -149,21 +150,16 @@ def test_every_column_of_names_is_read_as_text(run: Path):
         assert not len(frame) or texts <= set(TEXTS), name
 
 
-def test_the_tracker_is_sent_the_names(oddly_named: Path, monkeypatch):
-    from emoprobe.report import tracking
-
+def test_the_tracker_is_sent_the_names(oddly_named: Path):
     sent = {}
 
-    class WandbLogger:
-        class experiment:  # noqa: N801
-            log = staticmethod(sent.update)
+    class Logger:
+        def log_table(self, key: str, dataframe: pd.DataFrame) -> None:
+            sent[key] = dataframe
 
-    monkeypatch.setattr(tracking, "_table", lambda frame: frame)
-    tracking.log_judgement(WandbLogger(), judge(oddly_named, resamples=20, figures=False))
+    file = judge(oddly_named, resamples=20, figures=False) / "expected_confusion.csv"
+    log_tables(Logger(), {"judgement/expected_confusion": read_table(file)}, {})
     assert set(sent["judgement/expected_confusion"]["rater_label"]) == {"NA", "null", "nan"}
-    monkeypatch.undo()
-    table = tracking._table(sent["judgement/expected_confusion"])
-    assert set(table.get_column("rater_label")) == {"NA", "null", "nan"}
 
 
 def test_weighted_prompts_are_one_row_whatever_their_parts_were_fitted_on(run: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emoprobe.analysis.robustness import PromptSet, prompt_sets
+from emoprobe.beliefs.distributions import Distributions, ensemble
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import predicted_labels
 from emoprobe.run.cell import KEYS
@@ -118,7 +119,6 @@ def _status(pred: np.ndarray, members: np.ndarray, count: int) -> np.ndarray:
 
 
 def _mean(prompts: PromptSet, kind: str) -> np.ndarray:
-    from emoprobe.beliefs.distributions import Distributions, ensemble
 
     with np.errstate(divide="ignore"):
         logs = np.log(prompts.pred)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from emoprobe.errors import InputError
 
@@ -41,6 +40,8 @@ class Distributions:
 
 def pool_forms(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """Log-score of each label: log-sum-exp over its surface forms, ``[rows, forms]`` -> ``[rows, labels]``."""
+    from scipy.special import logsumexp
+
     owner = np.array([labels.index(label) for label in form_labels])
     return np.stack([logsumexp(scores[:, owner == i], axis=1) for i in range(len(labels))], axis=1)
 
@@ -57,6 +58,8 @@ def over_labels(scores: np.ndarray, form_labels: Sequence[str], labels: Sequence
     >>> over_labels(scores, ["happy", "happy", "sad"], ["happy", "sad"]).probs.round(3).tolist()
     [[0.75, 0.25]]
     """
+    from scipy.special import log_softmax
+
     pooled = pool_forms(scores, form_labels, labels)
     return Distributions(log_softmax(pooled, axis=1), ("ok",) * len(pooled))
 
@@ -70,6 +73,8 @@ def ensemble(members: Sequence[Distributions], kind: str) -> Distributions:
 
     A row is left without a distribution (``undefined``) unless every member has one.
     """
+    from scipy.special import logsumexp
+
     logs = np.stack([member.log_probs for member in members])
     if kind == "arithmetic":
         combined = logsumexp(logs, axis=0) - np.log(len(members))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from emoprobe.beliefs.belief import Belief
+from emoprobe.beliefs.distributions import Distributions
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.options import OneOf, ShareBelowOne, valid
@@ -256,7 +257,6 @@ def _analysis(
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.analysis.rows import make_rows
     from emoprobe.beliefs.crossfit import NOT_FITTED
-    from emoprobe.beliefs.distributions import Distributions
 
     ids, names = targets.frame.index.to_list(), [f"p_{label}" for label in labels]
     usable = ~(np.isnan(logs[0]) | np.isnan(logs[1])).any(axis=1)

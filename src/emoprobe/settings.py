@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -33,10 +34,18 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
     try:
         within = GlobalHydra.instance().is_initialized()
         with nullcontext() if within else initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra_compose(name, overrides=list(overrides))
+            return hydra_compose(name, overrides=opened(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise InputError(f"the configuration cannot be composed: {said}") from error
+
+
+def opened(overrides: Sequence[str]) -> list[str]:
+    """Overrides in which any argument of Lightning's trainer and any callback may be named, with a plus or without.
+
+    What Lightning takes is its own affair, so these two nodes are open, whichever of their keys the configuration has.
+    """
+    return [re.sub(r"^\+?(?=(?:trainer|callbacks)\.)", "++", override) for override in overrides]
 
 
 def plain(config: Any) -> Any:
@@ -76,4 +85,5 @@ def call(make: Any, where: str) -> Any:
             cause = cause.__cause__
         if cause is not None:
             raise cause from None
-        raise InputError(f"the {where} config cannot be carried out: {error}", field=where) from error
+        said = " ".join(str(error).split())
+        raise InputError(f"the {where} config cannot be carried out: {said}", field=where) from error

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, run_or_exit
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.settings import compose
+from emoprobe.settings import compose, opened
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs
 from emoprobe.system.processes import beginning, own_processes
@@ -34,7 +34,7 @@ def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
     search_outside()
     given = sys.argv
-    sys.argv = [given[0], *arguments]  # where Hydra reads them
+    sys.argv = [given[0], *opened(arguments)]  # where Hydra reads them
     try:
         return exit_status(_compose_and_run, verb, main, arguments)
     finally:

@@ -5,9 +5,7 @@ With several processes (trainer.devices=2) each runs this recipe as far as the s
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +35,25 @@ from emoprobe.system.claim import claimed
 from emoprobe.training.options import bundle_options
 
 if TYPE_CHECKING:
-    from emoprobe.models.base import SpeechFoundationModel
+    import lightning as L
 
-LEAVES_OUT = ("limit_predict_batches", "fast_dev_run", "overfit_batches")
-"""Options of Lightning's trainer by which clips would go unscored."""
+    from emoprobe.models.base import SpeechFoundationModel
+    from emoprobe.readout.scoring.record import BatchRecorder
+
+FEWER = "It would leave clips unscored; dataset.limit=N takes the same N clips every time, spread over speakers."
+PRECISION = "Scoring computes in the precision of the model, which is recorded: model.dtype=bfloat16."
+ONLY_FITTING = (
+    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "accumulate_grad_batches"),
+    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "limit_test_batches"),
+    *("check_val_every_n_epoch", "val_check_interval", "num_sanity_val_steps", "reload_dataloaders_every_n_epochs"),
+    *("enable_checkpointing", "sync_batchnorm"),
+)
+"""Arguments of Lightning's trainer, and callbacks, that mean something in emoprobe train alone."""
+FITTING_CALLBACKS = ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor")
+REFUSED = {
+    **dict.fromkeys(ONLY_FITTING, "Scoring fits nothing; emoprobe train does."),
+    **dict.fromkeys(("limit_predict_batches", "fast_dev_run", "overfit_batches"), FEWER),
+}
 
 
 def run(config: DictConfig, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
@@ -70,17 +83,19 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
     from hydra.utils import instantiate
+    from lightning.pytorch.loggers.logger import DummyLogger
 
     from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
     from emoprobe.readout.scoring.earlier import Earlier
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
     from emoprobe.readout.scoring.record import BatchRecorder, speed
+    from emoprobe.training.trainer import quiet
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)
     progress = settings["trainer"]["enable_progress_bar"]
-    trainer = make_trainer(settings["trainer"], BatchRecorder(folder, progress=progress), folder)
+    trainer = make_trainer(settings, BatchRecorder(folder, progress=progress), folder)
     leads = trainer.is_global_zero
     with ExitStack() as held:
         if leads:
@@ -131,6 +146,7 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
             trainer.predict(probe, datamodule=data, return_predictions=False)
 
         if not leads:
+            trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if readouts:
                 with stopping.graceful():
                     score(utterances)  # the first process says which of them are left
@@ -144,7 +160,7 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
         skipped = [*prepared.skipped, *unknown.values()]
         frame = utterances_frame(prepared, labels, policy)
         asked_of = {"policy": policy, "split": settings["dataset"]["split"], "seed": settings["seed"]}
-        logger = held.enter_context(tracking.open_logger(config.logger))
+        logger = trainer.logger = held.enter_context(tracking.open_logger(config.logger))
         earlier = Earlier(settings["resume"], folder, probe, limits)
         with stopping.graceful(), ScoreWriter(folder) as writer:
             record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
@@ -214,42 +230,38 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
     return folder
 
 
-def make_trainer(settings: dict, recorder, folder: Path):
-    """Lightning's trainer of a scoring run.
+def make_trainer(settings: Mapping, recorder: BatchRecorder, folder: Path) -> L.Trainer:
+    """Lightning's trainer of a scoring run; it is given its logger later, where there is one.
 
     Raises:
-        InputError: An option is wrong, or would leave clips out without a word.
+        InputError: An argument or a callback is wrong, means nothing here, or would leave clips out without a word.
     """
-    import lightning as L
+    from lightning.pytorch.callbacks import ProgressBar
 
-    for name in LEAVES_OUT:
-        if settings.get(name):
-            raise InputError(
-                f"trainer.{name} would leave clips unscored",
-                field=f"trainer.{name}",
-                remedy="Use dataset.limit=N, which takes the same N clips every time, spread over speakers.",
-            )
+    from emoprobe.training import trainer as lightning
+
+    options = dict(settings["trainer"])
+    if options.get("precision") not in (None, 32, "32", "32-true"):
+        raise InputError("Lightning's precision is for training", field="trainer.precision", remedy=PRECISION)
+    for name, node in (settings.get("callbacks") or {}).items():
+        if str((node or {}).get("_target_")).rpartition(".")[2] in FITTING_CALLBACKS:
+            remedy = "Leave it out: callbacks=none, or callbacks=rich_progress_bar."
+            raise InputError("scoring fits nothing for this callback", field=f"callbacks.{name}", remedy=remedy)
+    callbacks = lightning.make_callbacks(settings.get("callbacks"), options.pop("callbacks", None))
+    shown = options.pop("enable_progress_bar", True)
+    if not shown:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    theirs = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    recorder.progress = shown and not theirs
     own = {
-        "enable_progress_bar": False,
-        "callbacks": [recorder],
-        "logger": False,  # results go to the tracker as a whole, see `emoprobe.report.tracking`
+        "enable_progress_bar": theirs,
+        "callbacks": [*callbacks, recorder],
+        "logger": False,
         "default_root_dir": folder,
         "enable_checkpointing": False,
-        "enable_model_summary": False,
         "use_distributed_sampler": False,  # the data module knows the processes
     }
-    try:
-        return L.Trainer(**(settings | own))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"Lightning's trainer refuses its options: {str(error).splitlines()[0]}", field="trainer"
-        ) from error
-
-
-def quiet() -> None:
-    """Keep the libraries' chatter out of the output; warnings that concern the user are printed by emoprobe itself."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    made = lightning.make_trainer({"enable_model_summary": False} | options, own, REFUSED)
+    if made.precision != "32-true":
+        raise InputError("a plugin sets another precision", field="trainer.plugins", remedy=PRECISION)
+    return made

@@ -32,7 +32,10 @@ from emoprobe.system.processes import beginning, own_processes
 from emoprobe.training.resume import has_begun
 
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
-ONLY_TRAINING = ("head", "fit", "loss", "eval_batch_size")
+ONLY_TRAINING = (
+    *("head", "fit", "loss", "eval_batch_size", "callbacks", "trainer.precision"),
+    *(f"trainer.{name}" for name in probing.ONLY_FITTING),
+)
 ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
 
 

@@ -214,10 +214,9 @@ def fit_reader(
         engine.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     if not engine.global_step:
         raise InputError(
-            "nothing was learned in this process",
+            "nothing was learned: no step was made",
             field="trainer",
-            remedy="Give it something to learn (limit_train_batches, max_steps), in processes of its own: "
-            "trainer.strategy=ddp.",
+            remedy="Let it see a batch: limit_train_batches, max_steps.",
         )
     best = getattr(engine.checkpoint_callback, "best_model_path", "")
     if best:

@@ -17,6 +17,7 @@ import lightning as L
 from hydra.utils import instantiate
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
@@ -59,7 +60,14 @@ def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, str]) -> 
     writes = any(isinstance(plugin, CheckpointIO) for plugin in plugins)  # Lightning takes one
     plugins += [each for each in own.get("plugins", ()) if not (writes and isinstance(each, CheckpointIO))]
     with lightning_refusals(TypeError, ValueError, RuntimeError):
-        return L.Trainer(**(made | dict(own) | {"plugins": plugins}))
+        trainer = L.Trainer(**(made | dict(own) | {"plugins": plugins}))
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise InputError(
+            "what is done in processes that are spawned or forked stays there",
+            field="trainer.strategy",
+            remedy="Use trainer.strategy=ddp, which starts the command anew in each.",
+        )
+    return trainer
 
 
 def listed(value: object) -> list:

@@ -48,13 +48,13 @@ def test_every_option_composes(group, option, tiny_whisper):
 
 def _check_training(config, sfm):
     from emoprobe.data.splits import SplitPolicy
-    from emoprobe.training.losses import Loss
-    from emoprobe.training.methods import make_method
+    from emoprobe.training.losses.base import make_loss
+    from emoprobe.training.method import make_method
     from emoprobe.training.options import FitOptions
 
     settings = plain(config)
     labels = build(LabelSet, settings["labels"], "labels")
-    loss = build(Loss, settings["loss"], "loss")
+    loss = make_loss(settings["loss"])
     head = settings["head"] | ({"layers": [-1]} if "layers" in settings["head"] else {})  # the tiny model has two
     make_method(sfm, head, labels, make_prompts(settings["prompt"], labels), loss)
     build(FitOptions, settings["fit"], "fit")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from fitting import make_head
 
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
@@ -149,7 +150,6 @@ def test_analysing_again_needs_no_model(finished):
 def test_members_are_averaged_as_probabilities():
     from emoprobe.training.batches import Clips
     from emoprobe.training.fit import predict
-    from emoprobe.training.heads import make_head
 
     heads = []
     for seed in range(3):

@@ -11,15 +11,13 @@ import signal
 import lightning as L
 import pytest
 import torch
-from fitting import fit
+from fitting import fit, loss_of, make_head
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.nn import functional
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches
-from emoprobe.training.heads import make_head
-from emoprobe.training.losses import Loss
 from emoprobe.training.options import FitOptions
 
 SIZE, WIDTH, LABELS = 22, 6, 4
@@ -58,7 +56,7 @@ def test_training_is_a_plain_loop(clips, schedule, accumulate, tmp_path):
         patience=9,
     )
     head = head_of(clips)
-    module = fit(head, Loss(), clips, options, tmp_path, seed=3)
+    module = fit(head, loss_of(), clips, options, tmp_path, seed=3)
 
     stats = clips.inputs(clips.ids)["stats"].flatten(1)
     features = (stats - stats.mean(0)) / stats.std(0, correction=0)
@@ -97,7 +95,7 @@ def test_training_is_a_plain_loop(clips, schedule, accumulate, tmp_path):
 
 def test_it_stops_early_and_keeps_the_best_epoch(clips, tmp_path):
     options = FitOptions(max_epochs=50, batch_size=5, learning_rate=5.0, patience=3, schedule="constant")
-    module = fit(head_of(clips), Loss(), clips, options, tmp_path, seed=0)
+    module = fit(head_of(clips), loss_of(), clips, options, tmp_path, seed=0)
     scores = [row["js_divergence"] for row in module.curve]
     assert len(scores) < 50
     assert len(scores) - 1 - scores.index(min(scores)) == 3
@@ -108,7 +106,7 @@ def test_a_loss_that_is_not_a_number_names_the_batch(clips, tmp_path):
     with torch.no_grad():
         head.body.bias += torch.nan
     with pytest.raises(EmoprobeError, match=r"the loss is nan in epoch 0; the batch held u\d+, u"):
-        fit(head, Loss(), clips, FitOptions(), tmp_path, seed=0)
+        fit(head, loss_of(), clips, FitOptions(), tmp_path, seed=0)
 
 
 @pytest.mark.parametrize("options", [{"warmup": 1.0}, {"l2": -1.0}, {"accumulate": 0}, {"schedule": "steps"}])
@@ -140,7 +138,7 @@ def test_a_fit_stopped_at_any_batch_goes_on_to_the_same_numbers(clips, tmp_path,
         head.fit(clips.in_order(5))
         stop = Stop(stop_after)
         with stopping.graceful():
-            module = fit(head, Loss(), clips, options, folder, [stop], seed=3, resume=folder)
+            module = fit(head, loss_of(), clips, options, folder, [stop], seed=3, resume=folder)
         return head.state_dict(), module.curve, stop.steps
 
     expected, curve, all_steps = run(tmp_path / "whole")
@@ -173,7 +171,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(clips, tmp_pa
     head = make_head({"name": "linear_probe"}, layers=2, kinds=1, width=WIDTH, num_labels=LABELS)
     options = FitOptions(max_epochs=3, batch_size=5, checkpoint_seconds=0)
     with pytest.raises(OSError, match="No space"):
-        fit(head, Loss(), clips, options, tmp_path, seed=3)
+        fit(head, loss_of(), clips, options, tmp_path, seed=3)
     assert (tmp_path / "last.ckpt").read_bytes() == saved[0]
 
 
@@ -186,13 +184,13 @@ def test_a_fit_goes_on_in_another_folder_and_remembers_the_best_epoch(clips, tmp
             if trainer.global_step == 22:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    expected = fit(whole := head_of(clips), Loss(), clips, options, tmp_path / "whole", seed=0)
+    expected = fit(whole := head_of(clips), loss_of(), clips, options, tmp_path / "whole", seed=0)
     scores = [row["js_divergence"] for row in expected.curve]
     assert scores.index(min(scores)) < 4
     with pytest.raises(stopping.Stopped), stopping.graceful():
-        fit(head_of(clips), Loss(), clips, options, tmp_path / "first", [Stop()], seed=0)
+        fit(head_of(clips), loss_of(), clips, options, tmp_path / "first", [Stop()], seed=0)
     (tmp_path / "first").rename(tmp_path / "moved")
-    again = fit(head := head_of(clips), Loss(), clips, options, tmp_path / "then", seed=0, resume=tmp_path / "moved")
+    again = fit(head := head_of(clips), loss_of(), clips, options, tmp_path / "then", seed=0, resume=tmp_path / "moved")
     assert again.curve == expected.curve
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in head.state_dict().items())
 
@@ -200,7 +198,7 @@ def test_a_fit_goes_on_in_another_folder_and_remembers_the_best_epoch(clips, tmp
 def test_a_checkpoint_holds_the_trained_parameters_alone(clips, tmp_path):
     head = head_of(clips)
     head.features.requires_grad_(False)
-    fit(head, Loss(), clips, FitOptions(max_epochs=2, batch_size=5, checkpoint_seconds=0), tmp_path, seed=0)
+    fit(head, loss_of(), clips, FitOptions(max_epochs=2, batch_size=5, checkpoint_seconds=0), tmp_path, seed=0)
     for name in ("last.ckpt", "best.ckpt"):
         state = torch.load(tmp_path / name, weights_only=True)["state_dict"]
         assert set(state) == {"reader.body.weight", "reader.body.bias"}

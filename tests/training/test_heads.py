@@ -5,22 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fitting import loss_of, make_head
 from scipy import special
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from emoprobe.errors import InputError
-from emoprobe.training.heads import (
-    HEADS,
-    AttentivePooling,
-    Head,
-    LayerMix,
-    LinearProbe,
-    MLPProbe,
-    Standardise,
-    make_head,
-)
-from emoprobe.training.losses import Loss
+from emoprobe.training.feature_head import AttentivePooling, Head, LayerMix, Standardise
+from emoprobe.training.heads.base import HEADS, ProbeHead
 
 BATCH, LAYERS, KINDS, WIDTH, LABELS, TIME = 7, 3, 2, 4, 5, 9
 SIZES = {"layers": LAYERS, "kinds": KINDS, "width": WIDTH, "num_labels": LABELS}
@@ -29,6 +21,7 @@ LENGTHS = torch.tensor([9, 1, 5, 3, 9, 7, 2])
 EVERY = [
     {"name": name, "pooling": pooling, "combine": combine, "output": output}
     for name in HEADS
+    if issubclass(HEADS[name], ProbeHead)
     for pooling in ("stats", "attentive")
     for combine in ("concat", "weighted")
     for output in ("log_probs", "dirichlet")
@@ -99,7 +92,7 @@ def test_padding_does_not_matter(combine, filling):
     assert torch.isfinite(gradient).all()
     assert (gradient.transpose(1, 2)[padding] == 0).all()
 
-    fitted = LinearProbe(LAYERS, KINDS, WIDTH, LABELS, pooling="attentive")
+    fitted = make_head({"name": "linear_probe", "pooling": "attentive"}, **SIZES)
     fitted.fit([{"frames": frames.detach(), "lengths": LENGTHS}])
     valid = batch["frames"].transpose(1, 2)[torch.arange(TIME) < LENGTHS[:, None]]
     torch.testing.assert_close(fitted.features.standardise.mean.squeeze(1), valid.mean(dim=0))
@@ -186,7 +179,7 @@ def test_weighted_head_on_one_layer_is_the_concat_head():
     heads = []
     for combine in ("concat", "weighted"):
         torch.manual_seed(0)
-        heads.append(LinearProbe(1, KINDS, WIDTH, LABELS, combine=combine))
+        heads.append(make_head({"name": "linear_probe", "combine": combine}, **SIZES | {"layers": 1}))
         heads[-1].fit([{"stats": stats}])
     torch.testing.assert_close(heads[0]({"stats": stats}), heads[1]({"stats": stats}))
 
@@ -227,7 +220,7 @@ def test_linear_probe_and_soft_kl_are_logistic_regression():
     head, batch = build({"name": "linear_probe"}), make_batch()
     target = torch.from_numpy(np.random.default_rng(2).dirichlet(np.full(LABELS, 0.5), size=BATCH)).float()
     target[0] = torch.tensor([0, 0.5, 0.5, 0, 0])
-    loss = Loss("soft_kl")(head(batch), target)
+    loss = loss_of("soft_kl")(head(batch), target)
     loss.backward()
 
     x = StandardScaler().fit_transform(batch["stats"].flatten(1).double())
@@ -240,14 +233,15 @@ def test_linear_probe_and_soft_kl_are_logistic_regression():
 
 
 def test_order_of_the_features_in_concat_is_layer_kind_width():
-    head, batch = LinearProbe(LAYERS, KINDS, WIDTH, LABELS), make_batch()
+    head, batch = make_head({"name": "linear_probe"}, **SIZES), make_batch()
     expected = torch.cat([batch["stats"][:, i, j] for i in range(LAYERS) for j in range(KINDS)], dim=1)
     torch.testing.assert_close(head.features(batch), expected)
 
 
 def test_mlp_by_hand():
     torch.manual_seed(0)
-    head = MLPProbe(LAYERS, KINDS, WIDTH, LABELS, hidden=8, depth=2, activation="relu", layer_norm=True).eval()
+    config = {"name": "mlp_probe", "hidden": 8, "depth": 2, "activation": "relu", "layer_norm": True}
+    head = make_head(config, **SIZES).eval()
     values, batch = head.state_dict(), make_batch()
     x = batch["stats"].flatten(1)
     for linear, norm in ((0, 1), (4, 5)):
@@ -303,7 +297,6 @@ def test_make_head_passes_the_options_on():
         {"name": "mlp_probe", "hidden": 6, "dropout": 0.1, "depth": 2, "activation": "relu", "layer_norm": True},
         **SIZES,
     )
-    assert isinstance(head, MLPProbe)
     kinds = [type(module) for module in head.body]
     assert kinds == [nn.Linear, nn.LayerNorm, nn.ReLU, nn.Dropout] * 2 + [nn.Linear]
     assert (head.body[0].in_features, head.body[0].out_features) == (LAYERS * KINDS * WIDTH, 6)
@@ -315,11 +308,11 @@ def test_make_head_passes_the_options_on():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, r"None is unknown \(field head\.name\).*linear_probe"),
-        ({"name": "svm"}, r"'svm' is unknown \(field head\.name\).*mlp_probe"),
-        ({"name": "linear_probe", "hidden": 3}, r"no option 'hidden'.*Its options are \['pooling'"),
+        ({}, r"unknown head None.*head\.name\).*linear_probe"),
+        ({"name": "svm"}, r"unknown head 'svm'.*head\.name\).*mlp_probe"),
+        ({"name": "linear_probe", "hidden": 3}, r"no option 'hidden' .*head\.hidden"),
         ({"name": "linear_probe", "width": 3}, "no option 'width'"),
-        ({"name": "mlp_probe", "pooling": "max"}, r"'max' is unknown \(field head\.pooling\).*attentive"),
+        ({"name": "mlp_probe", "pooling": "max"}, r"'max' is not one of stats, attentive .*head\.pooling"),
         ({"name": "mlp_probe", "combine": "sum"}, r"head\.combine"),
         ({"name": "mlp_probe", "output": "logits"}, r"head\.output"),
         ({"name": "mlp_probe", "activation": "tanh"}, r"head\.activation"),

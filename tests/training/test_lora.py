@@ -21,8 +21,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, plain
 from emoprobe.training.fit import predict
-from emoprobe.training.losses import Loss
-from emoprobe.training.methods import make_method
+from emoprobe.training.method import make_method
 from emoprobe.training.options import FitOptions
 
 MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
@@ -60,7 +59,7 @@ def fit(method, clips, loss=None, options=OPTIONS):
     torch.manual_seed(0)
     reader = method.new(clips)
     with tempfile.TemporaryDirectory() as folder:
-        module = fitting.fit(reader, loss or Loss(), clips, options, Path(folder), seed=0, eval_batch_size=4)
+        module = fitting.fit(reader, loss or fitting.loss_of(), clips, options, Path(folder), seed=0, eval_batch_size=4)
     return reader, module
 
 
@@ -114,9 +113,9 @@ def test_loss_and_gradients_are_those_of_plain_pytorch(tiny_whisper):
                 value.normal_(std=0.1)
     batch = next(clips.in_order(3))
     assert "waveforms" in batch
-    Loss()(reader(batch), batch["target"], batch["votes"]).backward()
+    fitting.loss_of()(reader(batch), batch["target"], batch["votes"]).backward()
     ours = {name: value.grad for name, value in reader.named_parameters() if value.requires_grad}
-    loss = Loss()(reader(batch), batch["target"], batch["votes"])
+    loss = fitting.loss_of()(reader(batch), batch["target"], batch["votes"])
     reader.zero_grad()
 
     model, question = method.sfm.model, method.plan.question
@@ -186,11 +185,11 @@ def test_lora_with_a_probe(tiny_whisper, tiny_llm, family, source):
 
 
 def test_dirichlet_needs_a_head(tiny_whisper):
-    method, clips = make(tiny_whisper, "head=lora_probe", loss=Loss("dirichlet"))
-    _, module = fit(method, clips, Loss("dirichlet"))
+    method, clips = make(tiny_whisper, "head=lora_probe", loss=fitting.loss_of("dirichlet"))
+    _, module = fit(method, clips, fitting.loss_of("dirichlet"))
     assert np.isfinite(module.curve[-1]["train_loss"])
     with pytest.raises(InputError, match="no concentration"):
-        make(tiny_whisper, "head=lora", loss=Loss("dirichlet"))
+        make(tiny_whisper, "head=lora", loss=fitting.loss_of("dirichlet"))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from fitting import loss_of
 from scipy import special, stats
 from torch.nn import functional as F
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import js_divergence, kl_target_pred, vote_nll
-from emoprobe.training.losses import LOSSES, Loss, dirichlet, emd, hard_ce, js, soft_ce, soft_kl, top_votes
+from emoprobe.training.losses.dirichlet import dirichlet
+from emoprobe.training.losses.emd import emd
+from emoprobe.training.losses.hard_ce import hard_ce, top_votes
+from emoprobe.training.losses.js import js
+from emoprobe.training.losses.soft_ce import soft_ce
+from emoprobe.training.losses.soft_kl import soft_kl
 
 LABELS = 5
 VOTES = torch.tensor(
@@ -25,7 +31,9 @@ LOGITS = torch.from_numpy(np.random.default_rng(0).normal(size=VOTES.shape) * 2)
 LOG_PROBS = LOGITS.log_softmax(dim=-1)
 PROBS = LOG_PROBS.exp()
 CONCENTRATION = 1 + torch.from_numpy(np.random.default_rng(1).gamma(2.0, 3.0, size=VOTES.shape))
-OF_LOG_PROBS = [name for name in LOSSES if name != "dirichlet"]
+FORMULAS = {"soft_kl": soft_kl, "soft_ce": soft_ce, "js": js, "hard_ce": hard_ce, "emd": emd, "dirichlet": dirichlet}
+OF_LOG_PROBS = [name for name in FORMULAS if name != "dirichlet"]
+ORDERED = {"emd": {"ordered": True}}
 
 
 def assert_close(value, expected, **tolerance):
@@ -135,9 +143,9 @@ def test_strong_dirichlet_tends_to_the_cross_entropy_of_its_mean(dtype):
 
 @pytest.mark.parametrize("name", OF_LOG_PROBS)
 def test_gradients(name):
-    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, TARGET), LOG_PROBS.clone().requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: FORMULAS[name](x, TARGET), LOG_PROBS.clone().requires_grad_())
     assert torch.autograd.gradcheck(
-        lambda x: LOSSES[name](x.log_softmax(dim=-1), TARGET), LOGITS.clone().requires_grad_()
+        lambda x: FORMULAS[name](x.log_softmax(dim=-1), TARGET), LOGITS.clone().requires_grad_()
     )
 
 
@@ -153,8 +161,8 @@ def test_labels_that_nobody_chose_and_the_head_excludes_do_no_harm(name):
     """Excluded labels have the log-probability minus infinity; far from the target, probabilities underflow."""
     logits = torch.tensor([[0.0, 1.0, -math.inf], [900.0, 0.0, -math.inf]], dtype=torch.float64, requires_grad=True)
     target = torch.tensor([[0.25, 0.75, 0], [0, 1, 0]], dtype=torch.float64)
-    value = LOSSES[name](logits.log_softmax(dim=-1), target)
-    without = LOSSES[name](logits[:, :2].log_softmax(dim=-1), target[:, :2])
+    value = FORMULAS[name](logits.log_softmax(dim=-1), target)
+    without = FORMULAS[name](logits[:, :2].log_softmax(dim=-1), target[:, :2])
     assert_close(value.detach(), without.detach())
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     (expected,) = torch.autograd.grad(without.sum(), logits)
@@ -169,7 +177,7 @@ def test_a_voted_label_with_probability_zero():
     assert_close(js(log_probs, target), js_divergence(torch.tensor([[1.0, 0.0]]), target), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("where", ["output", "target"])
 def test_nan_stays_nan(name, where):
     """Also beside a share of zero, and only in its own utterance."""
@@ -179,8 +187,8 @@ def test_nan_stays_nan(name, where):
     for values in broken:
         values[0, 1] = math.nan
     arguments = (output, votes) if name == "dirichlet" else (output, target)
-    assert torch.isnan(LOSSES[name](*arguments)).tolist() == [True] + [False] * 5
-    assert torch.isnan(Loss(name, ordered=True)(output, target, votes))
+    assert torch.isnan(FORMULAS[name](*arguments)).tolist() == [True] + [False] * 5
+    assert torch.isnan(loss_of(name, **ORDERED.get(name, {}))(output, target, votes))
 
 
 def test_no_votes_at_all_have_no_dirichlet_likelihood():
@@ -191,7 +199,7 @@ def test_no_votes_at_all_have_no_dirichlet_likelihood():
 
 
 def test_the_default_is_the_mean_soft_kl():
-    loss = Loss()
+    loss = loss_of()
     assert loss.of_head == "log_probs"
     assert not loss.needs_votes
     assert_close(loss(LOG_PROBS, TARGET), soft_kl(LOG_PROBS, TARGET).mean())
@@ -199,7 +207,7 @@ def test_the_default_is_the_mean_soft_kl():
 
 
 def test_dirichlet_wants_the_concentration_and_votes():
-    loss = Loss("dirichlet", regulariser=0.5)
+    loss = loss_of("dirichlet", regulariser=0.5)
     assert loss.of_head == "concentration"
     assert loss.needs_votes
     expected = dirichlet(CONCENTRATION, VOTES, regulariser=0.5).mean()
@@ -209,16 +217,16 @@ def test_dirichlet_wants_the_concentration_and_votes():
 
 
 def test_label_smoothing_is_that_of_torch():
-    loss = Loss("soft_ce", label_smoothing=0.1)
+    loss = loss_of("soft_ce", label_smoothing=0.1)
     assert_close(loss(LOG_PROBS, TARGET), F.cross_entropy(LOGITS, TARGET, label_smoothing=0.1))
-    hard = Loss("hard_ce", label_smoothing=0.1)(LOG_PROBS[3:], TARGET[3:])
+    hard = loss_of("hard_ce", label_smoothing=0.1)(LOG_PROBS[3:], TARGET[3:])
     assert_close(hard, F.cross_entropy(LOGITS[3:], torch.tensor([3, 0, 1]), label_smoothing=0.1))
 
 
 def test_label_smoothing_of_emo_superb():
     one_hot = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64)
     log_probs = LOG_PROBS[:1, :4].log_softmax(dim=-1)
-    value = Loss("soft_ce", label_smoothing=0.05 * 4 / 3)(log_probs, one_hot)
+    value = loss_of("soft_ce", label_smoothing=0.05 * 4 / 3)(log_probs, one_hot)
     assert_close(value, soft_ce(log_probs, torch.tensor([[0.95, *[0.05 / 3] * 3]], dtype=torch.float64)).mean())
 
 
@@ -226,16 +234,16 @@ def test_temperature_sharpens_or_flattens_the_votes_and_keeps_zeros():
     target = torch.tensor([[0.8, 0.2, 0.0]], dtype=torch.float64)
     log_probs = LOG_PROBS[:1, :3].log_softmax(dim=-1)
     for temperature, expected in ((0.5, [16 / 17, 1 / 17, 0]), (2, [2 / 3, 1 / 3, 0])):
-        value = Loss("soft_ce", temperature=temperature)(log_probs, target)
+        value = loss_of("soft_ce", temperature=temperature)(log_probs, target)
         assert_close(value, soft_ce(log_probs, torch.tensor([expected], dtype=torch.float64)).mean())
-    cold = Loss("soft_ce", temperature=1e-3)(LOG_PROBS, TARGET)
-    assert_close(cold, Loss("hard_ce")(LOG_PROBS, TARGET))
+    cold = loss_of("soft_ce", temperature=1e-3)(LOG_PROBS, TARGET)
+    assert_close(cold, loss_of("hard_ce")(LOG_PROBS, TARGET))
 
 
 def test_class_balance_weighs_by_target_over_prior():
     """Worked example: priors 3/4 and 1/4; weights (4/3, 4/3, 4/3, 4) / 2."""
     targets = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]], dtype=torch.float64)
-    loss = Loss("soft_ce", class_balance=True).fit(targets)
+    loss = loss_of("soft_ce", class_balance=True).fit(targets)
     assert_close(loss.utterance_weights(targets), [2 / 3, 2 / 3, 2 / 3, 2])
     log_probs = LOG_PROBS[:4, :2].log_softmax(dim=-1)
     per_class = F.cross_entropy(
@@ -248,20 +256,20 @@ def test_class_balance_weighs_by_target_over_prior():
 
 @pytest.mark.parametrize(("rater_weight", "root"), [("count", 1.0), ("sqrt", 0.5)])
 def test_rater_weights(rater_weight, root):
-    loss = Loss("soft_ce", rater_weight=rater_weight).fit(TARGET, VOTES)
+    loss = loss_of("soft_ce", rater_weight=rater_weight).fit(TARGET, VOTES)
     number = np.array([6.0, 5, 5, 7, 1, 12]) ** root
     assert_close(loss.utterance_weights(TARGET, VOTES), number / number.mean())
     assert_close(loss(LOG_PROBS, TARGET, VOTES), np.average(soft_ce(LOG_PROBS, TARGET), weights=number))
 
 
 def test_weights_by_count_give_the_likelihood_of_all_votes():
-    loss = Loss("soft_ce", rater_weight="count").fit(TARGET, VOTES)
+    loss = loss_of("soft_ce", rater_weight="count").fit(TARGET, VOTES)
     assert_close(loss(LOG_PROBS, TARGET, VOTES), vote_nll(PROBS, TARGET, VOTES))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_weights_have_mean_one_in_training_however_batches_are_cut(name):
-    loss = Loss(name, class_balance=True, rater_weight="sqrt", ordered=True).fit(TARGET, VOTES)
+    loss = loss_of(name, class_balance=True, rater_weight="sqrt", **ORDERED.get(name, {})).fit(TARGET, VOTES)
     assert_close(loss.utterance_weights(TARGET, VOTES).mean(), 1)
     output = CONCENTRATION if name == "dirichlet" else LOG_PROBS
     whole = loss(output, TARGET, VOTES)
@@ -270,42 +278,43 @@ def test_weights_have_mean_one_in_training_however_batches_are_cut(name):
 
 
 def test_float_targets_and_outputs_need_not_agree():
-    assert Loss()(LOG_PROBS.float(), TARGET).dtype == torch.float32
+    assert loss_of()(LOG_PROBS.float(), TARGET).dtype == torch.float32
 
 
 def test_weights_that_are_not_fitted_are_an_error():
     with pytest.raises(InputError, match="not fitted"):
-        Loss(class_balance=True)(LOG_PROBS, TARGET)
+        loss_of(class_balance=True)(LOG_PROBS, TARGET)
     with pytest.raises(InputError, match="needs vote counts"):
-        Loss(rater_weight="count").fit(TARGET)
+        loss_of(rater_weight="count").fit(TARGET)
 
 
 def test_a_label_without_training_votes_cannot_be_balanced():
     with pytest.raises(InputError, match=r"positions \[4\]"):
-        Loss(class_balance=True).fit(TARGET[[0, 1, 3]])
+        loss_of(class_balance=True).fit(TARGET[[0, 1, 3]])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "mse"}, r"'mse' is not one of soft_kl, .*loss\.name"),
+        ({"name": "mse"}, r"unknown loss 'mse' .*loss\.name.*soft_kl"),
         ({"rater_weight": "log"}, r"'log' is not one of none, count, sqrt.*loss\.rater_weight"),
         ({"temperature": 0}, r"^0 is not a number above 0 .*loss\.temperature"),
         ({"temperature": math.nan}, r"^nan is not a number above 0 .*loss\.temperature"),
         ({"label_smoothing": 1.0}, r"1.0 is not a number from 0 to below 1 .*loss\.label_smoothing"),
-        ({"regulariser": -1}, r"-1 is not a number of at least 0 .*loss\.regulariser"),
+        ({"name": "dirichlet", "regulariser": -1}, r"-1 is not a number of at least 0 .*loss\.regulariser"),
         ({"name": "emd"}, r"meaningful order.*loss\.ordered"),
         ({"name": "hard_ce", "temperature": 2}, "no effect on hard_ce"),
-        ({"name": "dirichlet", "label_smoothing": 0.1}, "not smoothed"),
+        ({"name": "dirichlet", "label_smoothing": 0.1}, r"no option 'label_smoothing' .*loss\.label_smoothing"),
+        ({"name": "dirichlet", "temperature": 2}, r"no option 'temperature' .*loss\.temperature"),
     ],
 )
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(InputError, match=message):
-        Loss(**options)
+        loss_of(**options)
 
 
 def test_shapes_that_would_broadcast_are_an_error():
     with pytest.raises(InputError, match="field target"):
-        Loss()(LOG_PROBS, TARGET[:1])
+        loss_of()(LOG_PROBS, TARGET[:1])
     with pytest.raises(InputError, match="field votes"):
-        Loss("dirichlet")(CONCENTRATION, TARGET, VOTES[:1])
+        loss_of("dirichlet")(CONCENTRATION, TARGET, VOTES[:1])

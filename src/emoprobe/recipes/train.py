@@ -24,6 +24,7 @@ from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS
+from emoprobe.options import check
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
 from emoprobe.report import tracking
@@ -38,6 +39,9 @@ from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
 from emoprobe.system.stopping import is_main
+from emoprobe.training.heads.base import head_options
+from emoprobe.training.losses.base import make_loss
+from emoprobe.training.options import FitOptions
 from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
 
@@ -73,10 +77,12 @@ def _run(
             field="dataset.split",
             remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
         )
+    options, loss = check(FitOptions, settings["fit"]), make_loss(settings["loss"])
+    head = head_options(settings["head"])
     policy = soft_label_policy(config)
     corpus = read_corpus(config) if corpus is None else corpus
     prepared = prepare_run(config, corpus, labels)
-    folds = make_splits(prepared.items, settings["dataset"], settings["head"].get("members", 1))
+    folds = make_splits(prepared.items, settings["dataset"], head.members)
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
@@ -84,16 +90,11 @@ def _run(
 
     from emoprobe.data.datamodule import find_near_silent
     from emoprobe.training.folds import FoldTraining
-    from emoprobe.training.losses import Loss
-    from emoprobe.training.method import score_rows
-    from emoprobe.training.methods import make_method
-    from emoprobe.training.options import FitOptions
+    from emoprobe.training.method import make_method, score_rows
     from emoprobe.training.trainer import quiet
 
     quiet()
     L.seed_everything(settings["seed"], verbose=False)
-    options = build(FitOptions, settings["fit"], "fit")
-    loss = build(Loss, settings["loss"], "loss")
     if sfm is None:
         sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
     method = make_method(sfm, settings["head"], labels, prompts, loss)

@@ -26,9 +26,8 @@ from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import predict
-from emoprobe.training.losses import Loss
-from emoprobe.training.method import Method
-from emoprobe.training.methods import make_method
+from emoprobe.training.losses.base import make_loss
+from emoprobe.training.method import Method, make_method
 
 VERSION = 3
 WEIGHTS_NAME, FACTS_NAME = "head.safetensors", "head.json"
@@ -64,7 +63,7 @@ class Bundle:
             if value is not None:
                 self._same(name, value, "the model, revision and label set")
         prompts = make_prompts(self.facts["prompt_config"], labels)
-        method = make_method(sfm, self.facts["head"], labels, prompts, Loss(**self.facts["loss"]))
+        method = make_method(sfm, self.facts["head"], labels, prompts, make_loss(self.facts["loss"]))
         if method.plan is not None:
             self._same("prompt_hash", method.plan.prompt.hash, "the prompt")
             self._same("question_hash", method.plan.question_hash, "the labels' surface forms and chat template")

@@ -26,9 +26,9 @@ from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
 from emoprobe.training.development import DevelopmentMetrics
+from emoprobe.training.feature_head import dirichlet_mean
 from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
-from emoprobe.training.heads import dirichlet_mean
-from emoprobe.training.losses import Loss
+from emoprobe.training.losses.base import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
 

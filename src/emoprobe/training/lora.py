@@ -21,8 +21,9 @@ from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips
+from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
-from emoprobe.training.heads import Head, make_head
+from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.method import Method, chosen_layers
 from emoprobe.training.probes import check_names
 
@@ -86,7 +87,7 @@ class LoraMethod(Method):
 
     def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
-        self.with_head = self.name == "lora_probe"
+        self.with_head = self.options.with_head
         if self.loss.of_head == "concentration" and not self.with_head:
             raise InputError(
                 "label likelihoods have no concentration for the dirichlet loss",
@@ -124,7 +125,7 @@ class LoraMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return self.name == "lora" or self.options.source == "decoder"
+        return not self.options.with_head or self.options.source == "decoder"
 
     def _targets(self) -> list[str]:
         """Names of the adapted modules: linear ones that the expression finds in the chosen part."""
@@ -193,8 +194,8 @@ class LoraMethod(Method):
     def _head(self, width: int) -> Head:
         output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
         layers = len(self.layers) or 1
-        config = {"name": "linear_probe", "output": output}
-        return make_head(config, layers=layers, kinds=len(self.kinds), width=width, num_labels=len(self.labels))
+        shape = {"layers": layers, "kinds": len(self.kinds), "width": width, "num_labels": len(self.labels)}
+        return make_head(LinearProbe("linear_probe"), **shape, output=output)
 
     def new(self, train: Clips) -> nn.Module:
         self._adapt()

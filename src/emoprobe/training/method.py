@@ -25,8 +25,8 @@ from emoprobe.readout.scoring.plan import PromptPlan, make_plan
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.scores import CLIP
 from emoprobe.training.batches import Clips
-from emoprobe.training.losses import Loss
-from emoprobe.training.options import head_options
+from emoprobe.training.heads.base import head_options
+from emoprobe.training.losses.base import Loss, make_loss
 
 
 class Method(ABC):
@@ -55,7 +55,12 @@ class Method(ABC):
         prompt: Prompt | None = None,
         loss: Loss | None = None,
     ) -> None:
-        self.sfm, self.config, self.labels, self.loss = sfm, dict(config), labels, loss or Loss()
+        self.sfm, self.config, self.labels, self.loss = (
+            sfm,
+            dict(config),
+            labels,
+            loss or make_loss({"name": "soft_kl"}),
+        )
         self.options = head_options(config)
         self.name: str = self.options.name
         self.members: int = self.options.members
@@ -138,6 +143,19 @@ class Method(ABC):
         trained = sum(value.numel() for value in reader.parameters() if value.requires_grad)
         frozen = sum(value.numel() for value in self.sfm.model.parameters() if not value.requires_grad)
         return f"{trained:,} trained parameters; {frozen:,} frozen"
+
+
+def make_method(
+    sfm: SpeechFoundationModel, config: Mapping, labels: LabelSet, prompts: Sequence[Prompt], loss: Loss | None = None
+) -> Method:
+    """The method of the head that a config names.
+
+    Raises:
+        InputError: There is none of this name, an option is wrong, or several prompts are given.
+    """
+    kind = head_options(config).method()
+    sfm.model.requires_grad_(False)
+    return kind(sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
 
 
 def score_rows(

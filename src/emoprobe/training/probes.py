@@ -11,16 +11,15 @@ from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.training.batches import Clips
+from emoprobe.training.feature_head import make_head
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
-from emoprobe.training.heads import make_head
 from emoprobe.training.method import Method, chosen_layers
 
-READING = ("source", "layers", "kinds", "members")  # options that are not the head's own
 STANDARDISE_BY = 256  # clips at a time
 
 
 class ProbeMethod(Method):
-    """Linear and MLP probes on pooled encoder states, on encoder frames, or on the decoder's answer state."""
+    """Heads on pooled encoder states, on encoder frames, or on the decoder's answer state."""
 
     def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
@@ -62,15 +61,9 @@ class ProbeMethod(Method):
         return {"stats": torch.stack([self.loaded[name] for name in ids])}
 
     def _build(self, width: int) -> nn.Module:
-        options = {name: value for name, value in self.config.items() if name not in READING}
+        shape = {"layers": len(self.layers), "kinds": len(self.kinds), "width": width, "num_labels": len(self.labels)}
         output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
-        return make_head(
-            options | {"output": output},
-            layers=len(self.layers),
-            kinds=len(self.kinds),
-            width=width,
-            num_labels=len(self.labels),
-        )
+        return make_head(self.options, **shape, output=output)
 
     def new(self, train: Clips) -> nn.Module:
         head = self._build(self.features.width)

@@ -1,4 +1,4 @@
-"""Heads that read an emotion distribution out of frozen features.
+"""What all heads on features share: they read an emotion distribution out of frozen states.
 
 A batch is a mapping with one of
 
@@ -7,28 +7,23 @@ A batch is a mapping with one of
 * ``frames``: features over time, float32 ``[batch, layers, time, width]``, with ``lengths``, the number of valid
   frames, integer ``[batch]``. What stands after them never matters.
 
-Features are standardised one by one, the layers are combined, time is pooled where it is left, and a linear probe
-or a small network gives the distribution. Weights start from torch's global generator: seed it before building.
+Features are standardised one by one, the layers are combined, time is pooled where it is left, and the body of a head
+(`emoprobe.training.heads`) gives the distribution. Weights start from torch's global generator: seed it before
+building.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from emoprobe.errors import InputError
+from emoprobe.training.heads.base import ProbeHead
 
 Batch = Mapping[str, Tensor]
-
-POOLINGS = ("stats", "attentive")
-COMBINE = ("concat", "weighted")
-OUTPUTS = ("log_probs", "dirichlet")
-ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"gelu": nn.GELU, "relu": nn.ReLU})
 
 
 class Standardise(nn.Module):
@@ -154,9 +149,6 @@ class FeatureReader(nn.Module):
         combine: ``concat`` puts the layers side by side, ``weighted`` averages them by :class:`LayerMix`; both before
             time is pooled.
         attention: Hidden size of attentive pooling.
-
-    Raises:
-        InputError: An option is unknown or out of range.
     """
 
     def __init__(
@@ -170,9 +162,6 @@ class FeatureReader(nn.Module):
         attention: int = 128,
     ) -> None:
         super().__init__()
-        _check_choice(pooling, POOLINGS, field="head.pooling")
-        _check_choice(combine, COMBINE, field="head.combine")
-        _check_count(attention, field="head.attention")
         self.layers, self.kinds, self.width = layers, kinds, width
         blocks = 1 if combine == "weighted" else layers
         self.mix = LayerMix(layers) if combine == "weighted" else None
@@ -246,14 +235,10 @@ class Head(nn.Module):
         features: Gives one vector per utterance.
         body: From that vector to one number per label, ``[batch, labels]``.
         output: ``log_probs`` for a softmax of these numbers; ``dirichlet`` for the concentration ``1 + softplus(.)``.
-
-    Raises:
-        InputError: The output is unknown.
     """
 
     def __init__(self, features: FeatureReader, body: nn.Module, output: str = "log_probs") -> None:
         super().__init__()
-        _check_choice(output, OUTPUTS, field="head.output")
         self.features, self.body, self.output = features, body, output
 
     def fit(self, batches: Iterable[Batch]) -> None:
@@ -286,109 +271,22 @@ class Head(nn.Module):
         return 1 + nn.functional.softplus(_full(self.body(self.features(batch))))
 
 
-class LinearProbe(Head):
-    """Multinomial logistic regression on the features; for the first arguments see :class:`FeatureReader`.
+def make_head(
+    options: ProbeHead, *, layers: int, kinds: int, width: int, num_labels: int, output: str = "log_probs"
+) -> Head:
+    """The head that options describe, for features of the given shape.
 
     Args:
-        labels: Number of labels.
-        output: ``log_probs`` or ``dirichlet``.
-    """
-
-    def __init__(
-        self,
-        layers: int,
-        kinds: int,
-        width: int,
-        labels: int,
-        *,
-        pooling: str = "stats",
-        combine: str = "concat",
-        output: str = "log_probs",
-        attention: int = 128,
-    ) -> None:
-        features = FeatureReader(layers, kinds, width, pooling=pooling, combine=combine, attention=attention)
-        super().__init__(features, nn.Linear(features.out_features, labels), output)
-
-
-class MLPProbe(Head):
-    """A small network on the features; for the first arguments see :class:`FeatureReader`.
-
-    Args:
-        labels: Number of labels.
-        output: ``log_probs`` or ``dirichlet``.
-        hidden: Units of each hidden layer.
-        dropout: Share of hidden units dropped in training, 0 to below 1.
-        depth: Number of hidden layers.
-        activation: ``gelu`` or ``relu``.
-        layer_norm: Normalise each hidden layer before its activation.
-
-    Raises:
-        InputError: An option is unknown or out of range.
-    """
-
-    def __init__(
-        self,
-        layers: int,
-        kinds: int,
-        width: int,
-        labels: int,
-        *,
-        pooling: str = "stats",
-        combine: str = "concat",
-        output: str = "log_probs",
-        attention: int = 128,
-        hidden: int = 256,
-        dropout: float = 0.3,
-        depth: int = 1,
-        activation: str = "gelu",
-        layer_norm: bool = False,
-    ) -> None:
-        _check_count(hidden, field="head.hidden")
-        _check_count(depth, field="head.depth")
-        _check_choice(activation, ACTIVATIONS, field="head.activation")
-        if not 0 <= dropout < 1:
-            raise InputError(
-                f"the dropout is {dropout}", field="head.dropout", remedy="Give a number from 0 to below 1."
-            )
-        features = FeatureReader(layers, kinds, width, pooling=pooling, combine=combine, attention=attention)
-        blocks: list[nn.Module] = []
-        for size in [features.out_features, *[hidden] * (depth - 1)]:
-            blocks += [nn.Linear(size, hidden), *([nn.LayerNorm(hidden)] if layer_norm else [])]
-            blocks += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
-        super().__init__(features, nn.Sequential(*blocks, nn.Linear(hidden, labels)), output)
-
-
-HEADS: Mapping[str, type[Head]] = MappingProxyType({"linear_probe": LinearProbe, "mlp_probe": MLPProbe})
-"""Every head by the name that a config gives it."""
-
-
-def make_head(config: Mapping[str, object], *, layers: int, kinds: int, width: int, num_labels: int) -> Head:
-    """The head that a config describes, for features of the given shape.
-
-    Args:
-        config: ``name`` (a key of :data:`HEADS`) and the keyword-only arguments of that class.
+        options: One of `emoprobe.training.heads`.
         layers: Layers in a batch.
         kinds: Statistics per layer.
         width: Features per layer.
         num_labels: Number of labels.
-
-    Raises:
-        InputError: The name or an option is unknown, or a value does not fit.
+        output: See `Head`.
     """
-    name = config.get("name")
-    _check_choice(name, HEADS, field="head.name")
-    head = HEADS[name]
-    parameters = inspect.signature(head).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    options = {key: value for key, value in config.items() if key != "name"}
-    for option in options:
-        if option not in known:
-            raise InputError(
-                f"the head {name!r} has no option {option!r}",
-                field=f"head.{option}",
-                remedy=f"Its options are {known}.",
-            )
-    return head(layers, kinds, width, num_labels, **options)
+    pooled = {"pooling": options.pooling, "combine": options.combine, "attention": options.attention}
+    features = FeatureReader(layers, kinds, width, **pooled)
+    return Head(features, options.body(features.out_features, num_labels), output)
 
 
 def dirichlet_mean(concentration: Tensor) -> Tensor:
@@ -412,13 +310,3 @@ def valid_frames(time: int, lengths: Tensor) -> Tensor:
         lengths: Valid frames of each utterance, ``[batch]``.
     """
     return torch.arange(time, device=lengths.device) < lengths.unsqueeze(-1)
-
-
-def _check_choice(value: object, choices: Iterable[str], *, field: str) -> None:
-    if value not in (known := list(choices)):
-        raise InputError(f"{value!r} is unknown", field=field, remedy=f"Choose one of {known}.")
-
-
-def _check_count(value: object, *, field: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{value!r} is not a whole number above 0", field=field, remedy="Give 1 or more.")

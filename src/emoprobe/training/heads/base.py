@@ -1,0 +1,102 @@
+"""What can be trained: each head is a file beside this one, an options class that says what is made of it.
+
+Its fields are the options of a ``head`` config of its name. Torch is imported where a network is built, so that a wrong
+option is refused before.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import MinLen
+
+from emoprobe.errors import InputError
+from emoprobe.options import Count, Distinct, Name, Several, Words, check, options, shown
+from emoprobe.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from emoprobe.training.method import Method
+
+Layer = int | Literal["first", "middle", "last"]
+Layers = Annotated[
+    Literal["all"] | Layer | Annotated[Several[Layer], MinLen(1)],
+    Words("all, a layer, or a list of layers: numbers, -1 for the last, or first, middle, last"),
+]
+Kinds = Distinct[Literal["mean", "std", "max"]]
+
+
+@options("head")
+class Trainable(ABC):
+    """Something to train: a subclass registers its name in `HEADS`.
+
+    Args:
+        name: Name of the head, the readout's in all tables.
+        members: Readers trained with seeds of their own whose probabilities are averaged.
+    """
+
+    name: Name
+    members: Count = 1
+
+    @abstractmethod
+    def method(self) -> type[Method]:
+        """What makes readers of it."""
+
+
+@options("head")
+class ProbeHead(Trainable):
+    """A network on states of the frozen SFM; a subclass says which, in `body`.
+
+    Args:
+        source: ``encoder``, or ``decoder``: the state at the prompt's answer position.
+        pooling: ``stats`` of the layers' frames, or ``attentive``: learned weights over the frames.
+        layers: Numbers (0 is the input of the first layer, -1 the last), ``first``, ``middle``, ``last`` or ``all``.
+        kinds: Statistics over an encoder's frames.
+        combine: Layers side by side (``concat``), or averaged with a learned weight each (``weighted``).
+        attention: Hidden size of attentive pooling.
+    """
+
+    source: Literal["encoder", "decoder"] = "encoder"
+    pooling: Literal["stats", "attentive"] = "stats"
+    layers: Layers = "all"
+    kinds: Kinds = ("mean",)
+    combine: Literal["concat", "weighted"] = "concat"
+    attention: Count = 128
+
+    def __post_init__(self) -> None:
+        if self.source == "decoder" and self.pooling == "attentive":
+            raise InputError(
+                "there are no frames to attend to at the decoder's answer position",
+                field="head.pooling",
+                remedy="Use head.source=encoder, or head.pooling=stats.",
+            )
+        if self.source == "encoder" and self.pooling == "stats" and not self.kinds:
+            raise InputError(
+                "no statistic of the frames is named", field="head.kinds", remedy="Give some of mean, std, max."
+            )
+
+    def method(self) -> type[Method]:
+        from emoprobe.training.probes import ProbeMethod
+
+        return ProbeMethod
+
+    @abstractmethod
+    def body(self, features: int, labels: int) -> nn.Module:
+        """From one vector per clip, ``[batch, features]``, to one number per label, ``[batch, labels]``."""
+
+
+HEADS: Registry[type[Trainable]] = Registry("head", "emoprobe.training.heads")
+
+
+def head_options(config: object) -> Trainable:
+    """The head that a config names.
+
+    Raises:
+        InputError: There is no such head, or a value is wrong.
+    """
+    if not isinstance(config, Mapping):
+        raise InputError(f"{shown(config)} is no head", field="head", remedy=f"Use one of {', '.join(HEADS)}.")
+    return check(HEADS.find(config.get("name"), "head.name"), config)

@@ -1,0 +1,1 @@
+"""One file per loss: its formula, its options, and what it compares."""

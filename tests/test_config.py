@@ -49,7 +49,7 @@ def test_every_option_composes(group, option, tiny_whisper):
 def _check_training(config, sfm):
     from emoprobe.data.splits import SplitPolicy
     from emoprobe.training.losses.base import make_loss
-    from emoprobe.training.method import make_method
+    from emoprobe.training.methods.base import make_method
     from emoprobe.training.options import FitOptions
 
     settings = plain(config)

@@ -21,7 +21,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, plain
 from emoprobe.training.fit import predict
-from emoprobe.training.method import make_method
+from emoprobe.training.methods.base import make_method
 from emoprobe.training.options import FitOptions
 
 MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")

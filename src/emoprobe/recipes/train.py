@@ -90,7 +90,7 @@ def _run(
 
     from emoprobe.data.datamodule import find_near_silent
     from emoprobe.training.folds import FoldTraining
-    from emoprobe.training.method import make_method, score_rows
+    from emoprobe.training.methods.base import make_method, score_rows
     from emoprobe.training.trainer import quiet
 
     quiet()

@@ -27,7 +27,7 @@ from emoprobe.training.batches import Clips
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import predict
 from emoprobe.training.losses.base import make_loss
-from emoprobe.training.method import Method, make_method
+from emoprobe.training.methods.base import Method, make_method
 
 VERSION = 3
 WEIGHTS_NAME, FACTS_NAME = "head.safetensors", "head.json"

@@ -11,7 +11,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.readout.trained_head import KNOWS_VOTES
 from emoprobe.training.bundle import Bundle
-from emoprobe.training.method import score_rows
+from emoprobe.training.methods.base import score_rows
 
 
 def bundle_rows(

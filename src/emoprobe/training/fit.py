@@ -1,9 +1,9 @@
 """Fit a reader of emotion distributions with Lightning.
 
 A *reader* is a module that gives log-probabilities of the labels for a batch of clips: a head on frozen features
-(`emoprobe.training.heads`) or a tuned SFM (`emoprobe.training.lora`). Only its parameters that require a gradient are
-fitted, kept and written. Results depend neither on the number of processes nor on interruptions: the order of the clips
-and the random numbers of every step come from the seed, the epoch and the step alone.
+(`emoprobe.training.heads`) or a tuned SFM (`emoprobe.training.methods.lora`). Only its parameters that require a
+gradient are fitted, kept and written. Results depend neither on the number of processes nor on interruptions: the order
+of the clips and the random numbers of every step come from the seed, the epoch and the step alone.
 
 Early stopping, the best epoch, progress and learning rates are Lightning's own callbacks (``conf/callbacks``), and all
 values reach them and every logger through ``self.log``: ``train/loss``, ``dev/loss`` and ``dev/`` with each metric.

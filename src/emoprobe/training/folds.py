@@ -20,7 +20,7 @@ from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.features import sample_of_weights
 from emoprobe.training.fit import fit_reader
 from emoprobe.training.losses.base import Loss
-from emoprobe.training.method import Method
+from emoprobe.training.methods.base import Method
 from emoprobe.training.options import FitOptions
 from emoprobe.training.resume import CHECKPOINTS, identity_of
 from emoprobe.training.seen import seen_facts

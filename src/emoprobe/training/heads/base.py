@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
@@ -18,8 +18,6 @@ from emoprobe.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from emoprobe.training.method import Method
 
 Layer = int | Literal["first", "middle", "last"]
 Layers = Annotated[
@@ -36,14 +34,15 @@ class Trainable(ABC):
     Args:
         name: Name of the head, the readout's in all tables.
         members: Readers trained with seeds of their own whose probabilities are averaged.
+
+    Attributes:
+        method: What makes readers of it, a name in `emoprobe.training.methods.base.METHODS`.
     """
+
+    method: ClassVar[str]
 
     name: Name
     members: Count = 1
-
-    @abstractmethod
-    def method(self) -> type[Method]:
-        """What makes readers of it."""
 
 
 @options("head")
@@ -58,6 +57,8 @@ class ProbeHead(Trainable):
         combine: Layers side by side (``concat``), or averaged with a learned weight each (``weighted``).
         attention: Hidden size of attentive pooling.
     """
+
+    method: ClassVar[str] = "probe"
 
     source: Literal["encoder", "decoder"] = "encoder"
     pooling: Literal["stats", "attentive"] = "stats"
@@ -77,11 +78,6 @@ class ProbeHead(Trainable):
             raise InputError(
                 "no statistic of the frames is named", field="head.kinds", remedy="Give some of mean, std, max."
             )
-
-    def method(self) -> type[Method]:
-        from emoprobe.training.probes import ProbeMethod
-
-        return ProbeMethod
 
     @abstractmethod
     def body(self, features: int, labels: int) -> nn.Module:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
 from emoprobe.options import Count, Positive, ShareBelowOne, options
 from emoprobe.training.heads.base import HEADS, Trainable
-
-if TYPE_CHECKING:
-    from emoprobe.training.method import Method
 
 
 def _expression(pattern: str) -> str:
@@ -40,6 +37,7 @@ class Lora(Trainable):
         sound_dtype: In which precision.
     """
 
+    method: ClassVar[str] = "lora"
     with_head: ClassVar[bool] = False
 
     part: Literal["decoder", "encoder", "all"] = "decoder"
@@ -54,8 +52,3 @@ class Lora(Trainable):
     gradient_checkpointing: bool = False
     cache_sound: bool = True
     sound_dtype: Literal["float32", "float16"] = "float32"
-
-    def method(self) -> type[Method]:
-        from emoprobe.training.lora import LoraMethod
-
-        return LoraMethod

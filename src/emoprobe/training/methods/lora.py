@@ -24,8 +24,8 @@ from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
 from emoprobe.training.heads.linear_probe import LinearProbe
-from emoprobe.training.method import Method, chosen_layers
-from emoprobe.training.probes import check_names
+from emoprobe.training.methods.base import METHODS, Method, chosen_layers
+from emoprobe.training.methods.probe import check_names
 
 ADAPTER, HEAD = "adapter.", "head."  # beginnings of the names of a bundle's weights
 EVALUATE_BY = 16  # clips at a time
@@ -82,6 +82,7 @@ def batch_waveforms(batch: Mapping) -> list[Tensor]:
     return [torch.from_numpy(waveform) for waveform in batch["waveforms"]]
 
 
+@METHODS.register("lora")
 class LoraMethod(Method):
     """``lora``: adapters, read through label likelihoods; ``lora_probe``: adapters and a head."""
 

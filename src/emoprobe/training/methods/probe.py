@@ -13,11 +13,12 @@ from emoprobe.errors import InputError
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import make_head
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
-from emoprobe.training.method import Method, chosen_layers
+from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 
 STANDARDISE_BY = 256  # clips at a time
 
 
+@METHODS.register("probe")
 class ProbeMethod(Method):
     """Heads on pooled encoder states, on encoder frames, or on the decoder's answer state."""
 

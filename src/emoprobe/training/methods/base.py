@@ -1,7 +1,6 @@
 """What a trained readout is, whichever way it is trained: a method makes readers of an SFM and takes them apart again.
 
-`emoprobe.training.probes` puts heads on frozen features, `emoprobe.training.lora` tunes the SFM itself. Recipe, bundle
-and evaluation know only what stands here.
+Each method is a file beside this one. Recipe, bundle and evaluation know only what stands here.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.scoring.module import library_versions
 from emoprobe.readout.scoring.plan import PromptPlan, make_plan
+from emoprobe.registry import Registry
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.scores import CLIP
 from emoprobe.training.batches import Clips
@@ -145,6 +145,9 @@ class Method(ABC):
         return f"{trained:,} trained parameters; {frozen:,} frozen"
 
 
+METHODS: Registry[type[Method]] = Registry("method of training", "emoprobe.training.methods")
+
+
 def make_method(
     sfm: SpeechFoundationModel, config: Mapping, labels: LabelSet, prompts: Sequence[Prompt], loss: Loss | None = None
 ) -> Method:
@@ -153,7 +156,7 @@ def make_method(
     Raises:
         InputError: There is none of this name, an option is wrong, or several prompts are given.
     """
-    kind = head_options(config).method()
+    kind = METHODS[head_options(config).method]
     sfm.model.requires_grad_(False)
     return kind(sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
 

@@ -26,8 +26,8 @@ class Qwen25Omni(ChatFamily):
         """The true processor without its picture and video parts, which need torchvision."""
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         return _sound_only(getattr(transformers, cls.processor_class))(
-            image_processor=None,
-            video_processor=None,
+            image_processor=_NoPictures,
+            video_processor=_NoPictures,
             feature_extractor=AutoFeatureExtractor.from_pretrained(
                 path, local_files_only=True, trust_remote_code=False
             ),
@@ -36,11 +36,17 @@ class Qwen25Omni(ChatFamily):
         )
 
 
+class _NoPictures:
+    """Stands where pictures and videos would be prepared: processors ask for its merge size even for sound alone."""
+
+    merge_size = 1
+
+
 def _sound_only(processor_class: type) -> type:
     """The processor class, except that it may be made without the parts that no sound meets."""
 
     def check(self, name, value):
-        return None if value is None else processor_class.check_argument_for_proper_class(self, name, value)
+        return None if value is _NoPictures else processor_class.check_argument_for_proper_class(self, name, value)
 
     return type(processor_class.__name__, (processor_class,), {"check_argument_for_proper_class": check})
 

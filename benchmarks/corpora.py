@@ -20,25 +20,35 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
+import soundfile
 
+from emoprobe.labels import LabelSet
+from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.run import files
+from emoprobe.settings import build, compose, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("Neutral", "Happy", "Sad", "Angry", "Surprise", "Fear", "Disgust", "Contempt", "Other-not sure")
 RATERS = 6
-READ = """
-import resource, sys, time
-from emoprobe import runs
-from emoprobe.labels import LabelSet
-config = runs.compose(sys.argv[1:])
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-corpus = runs.read_corpus(config)
-read, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-labels = runs.build(LabelSet, runs.plain(config.labels), "labels")
-prepared = runs.prepare_run(config, corpus, labels, missing_audio="ignore")
-print(len(corpus.utterances), read, time.perf_counter() - start - read, (peak - before) / 1024, len(prepared.items))
-"""
+
+
+def read(overrides: list[str]) -> None:
+    """Read a corpus and make its soft labels in this process; print counts, seconds and MiB that came on top."""
+    config = compose(overrides)
+    before, start = peak_mib(resource.RUSAGE_SELF), time.perf_counter()
+    corpus = read_corpus(config)
+    seconds, peak = time.perf_counter() - start, peak_mib(resource.RUSAGE_SELF)
+    labels = build(LabelSet, plain(config.labels), "labels")
+    prepared = prepare_run(config, corpus, labels, missing_audio="ignore")
+    labelled = time.perf_counter() - start - seconds
+    print(len(corpus.utterances), seconds, labelled, peak - before, len(prepared.items))
+
+
+def peak_mib(who: int) -> float:
+    """Peak memory of this process or of its largest child, MiB."""
+    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def write_msp_podcast(root: Path, count: int) -> list[str]:
@@ -83,22 +93,24 @@ def read_metadata(count: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 overrides = write(Path(folder), size)
                 out = subprocess.run(
-                    [sys.executable, "-c", READ, *overrides], check=True, capture_output=True, text=True, cwd=ROOT
+                    [sys.executable, __file__, "--read", *overrides], check=True, stdout=subprocess.PIPE, text=True
                 ).stdout.split()
-            read, labelled, grown = map(float, out[1:4])
+            seconds, labelled, grown = map(float, out[1:4])
             print(
-                f"  {write.__name__.removeprefix('write_'):12} {int(out[0]):>8,} utterances: read in {read:5.1f} s, "
+                f"  {write.__name__.removeprefix('write_'):12} {int(out[0]):>8,} utterances: read in {seconds:5.1f} s, "
                 f"soft labels in {labelled:5.1f} s, peak memory + {grown:6.0f} MiB ({grown * 1024 / size:.2f} KiB each)"
             )
 
 
-def write_small_whisper(folder: Path) -> Path:
-    """A random Whisper of one layer with the processor of tiny.en."""
-    from emoprobe.models.weights import resolve  # isort: skip  # emoprobe.models comes before transformers
+def write_small_whisper(folder: Path, checkpoint: Path | None) -> Path:
+    """A random Whisper of one layer with the processor of a real one; its imports would hide the memory of `read`."""
+    import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperProcessor
 
-    real = resolve("openai/whisper-tiny.en").path
+    from emoprobe.models.weights import resolve
+
+    real = resolve("openai/whisper-tiny.en", path=checkpoint).path
     config = WhisperConfig.from_pretrained(real)
     config.encoder_layers = config.decoder_layers = config.num_hidden_layers = 1
     config.d_model, config.encoder_ffn_dim, config.decoder_ffn_dim = 32, 64, 64
@@ -110,11 +122,8 @@ def write_small_whisper(folder: Path) -> Path:
     return folder
 
 
-def run_over_clips(count: int, workers: int) -> None:
-    """Print the memory of a run at every tenth of its clips."""
-    import numpy as np
-    import soundfile
-
+def run_over_clips(count: int, workers: int, checkpoint: Path | None, every: float) -> None:
+    """Print the memory of a run, looked at `every` so many seconds, at every tenth of its clips."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         rng = np.random.default_rng(0)
@@ -124,7 +133,7 @@ def run_over_clips(count: int, workers: int) -> None:
             for i in range(count):
                 soundfile.write(root / f"{i:06d}.wav", rng.normal(0, 0.1, rng.integers(8_000, 32_000)), 16_000)
                 table.writerow([f"{i:06d}.wav", f"s{i % 50}", 1, 2])
-        model = write_small_whisper(root / "model")
+        model = write_small_whisper(root / "model", checkpoint)
         command = [sys.executable, "probe.py", "model=whisper", f"model.path={model}", "model.language=null"]
         command += ["readout=label_likelihood", "logger=none", "analysis.resamples=0"]
         command += ["dataset=manifest", f"dataset.path={root / 'manifest.csv'}", f"hydra.run.dir={root / 'run'}"]
@@ -132,7 +141,7 @@ def run_over_clips(count: int, workers: int) -> None:
         command += ["batch_size=32", f"num_workers={workers}"]
         start = time.perf_counter()
         process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        seen = []  # MiB, once a second while clips are scored
+        seen = []  # MiB, while clips are scored
         while process.poll() is None:
             try:
                 family = [process, *process.children(recursive=True)]
@@ -141,7 +150,7 @@ def run_over_clips(count: int, workers: int) -> None:
                 continue
             if (root / "run" / files.PARTS).exists():
                 seen.append(size)
-            time.sleep(1)
+            time.sleep(every)
         seconds = time.perf_counter() - start
     if process.returncode:
         sys.exit("the run failed")
@@ -157,12 +166,17 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=100_000)
     parser.add_argument("--clips", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--every", type=float, default=1, help="seconds between two looks at the memory of a run")
+    parser.add_argument("--checkpoint", type=Path, help="folder of a Whisper, in place of tiny.en")
+    parser.add_argument("--read", nargs="+", metavar="OVERRIDE", help="only read what these settings name")
     options = parser.parse_args()
+    if options.read:
+        read(options.read)
+        return
     read_metadata(options.utterances)
     if options.clips:
-        run_over_clips(options.clips, options.workers)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"largest process: {used:,.0f} MiB")
+        run_over_clips(options.clips, options.workers, options.checkpoint, options.every)
+    print(f"largest process: {peak_mib(resource.RUSAGE_CHILDREN):,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -63,10 +63,11 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--checkpoint", help="folder of a Whisper, in place of Whisper base")
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    sfm = load_whisper("openai/whisper-base", dtype=options.dtype, device="cpu")
+    sfm = load_whisper("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
     utterances = read_demo().utterances[: options.clips]
     order = torch.randperm(len(utterances), generator=torch.Generator().manual_seed(0)).tolist()
     batches = [
@@ -99,8 +100,8 @@ def main() -> None:
     gap = max(abs(a - b) for a, b in zip(cached, again, strict=True))
 
     print(
-        f"Whisper base, {options.dtype}, {torch.get_num_threads()} threads; {len(utterances)} clips, "
-        f"{len(batches)} steps of {options.batch_size}"
+        f"{options.checkpoint or 'Whisper base'}, {options.dtype}, {torch.get_num_threads()} threads; "
+        f"{len(utterances)} clips, {len(batches)} steps of {options.batch_size}"
     )
     print(f"epoch, every clip encoded again   {seconds_again:9.3f} s")
     print(

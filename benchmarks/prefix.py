@@ -44,11 +44,11 @@ SHAPES = {
 }
 
 
-def processor():
+def processor(checkpoint: str | None):
     """The true processor with Whisper's byte-level vocabulary."""
     from transformers import Qwen2AudioProcessor, Qwen2Tokenizer, WhisperFeatureExtractor
 
-    folder = weights.resolve("openai/whisper-base").path
+    folder = weights.resolve("openai/whisper-base", path=checkpoint).path
     model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     merges = [tuple(merge.split()) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
     tokenizer = Qwen2Tokenizer(vocab=model["vocab"], merges=merges, eos_token=SPECIAL[0], pad_token=SPECIAL[0])
@@ -56,11 +56,11 @@ def processor():
     return Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=128, return_attention_mask=True), tokenizer)
 
 
-def make_model(shape: str, device: str, dtype: str) -> AudioLLM:
+def make_model(shape: str, device: str, dtype: str, checkpoint: str | None = None) -> AudioLLM:
     """A randomly initialised Qwen2-Audio of a shape."""
     from transformers import GenerationConfig, Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
 
-    made = processor()
+    made = processor(checkpoint)
     ids = dict(zip(SPECIAL, made.tokenizer.convert_tokens_to_ids(SPECIAL), strict=True))
     encoder, decoder, vocabulary = SHAPES[shape]
     names = ("encoder_layers", "d_model", "encoder_attention_heads", "encoder_ffn_dim")
@@ -192,12 +192,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8, help="clips for (a)")
     parser.add_argument("--naive-clips", type=int, default=1, help="clips for (b) and (c)")
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the instruction prompts")
+    parser.add_argument("--checkpoint", help="folder of the Whisper whose vocabulary is used, in place of Whisper base")
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    config = compose(["prompt=[" + ",".join(f"instruction/{name}" for name in PROMPTS) + "]"])
+    config = compose(["prompt=[" + ",".join(f"instruction/{name}" for name in PROMPTS[: options.prompts]) + "]"])
     labels = LabelSet(**plain(config.labels))
-    sfm = make_model(options.shape, options.device, options.dtype)
+    sfm = make_model(options.shape, options.device, options.dtype, options.checkpoint)
     prompts = make_prompts(plain(config.prompt), labels)
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts]
     utterances = read_demo().utterances
@@ -232,7 +234,10 @@ def main() -> None:
     print(f"(c) forward per prompt          {seconds_prompt:8.3f} s/clip   {seconds_prompt / seconds_ours:5.1f} times")
     print(f"largest difference: (a)-(b) {gaps[0]:.2e}, (a)-(c) {gaps[1]:.2e} nats")
     print(f"of (a): sound {spent['sound'] / seconds:.1%}, prefix and questions {spent['questions'] / seconds:.1%}")
-    print(f"peak memory: {one_prompt:.0f} MiB with 1 prompt, {all_prompts:.0f} with 8, {four_times:.0f} with 32")
+    print(
+        f"peak memory: {one_prompt:.0f} MiB with 1 prompt, {all_prompts:.0f} with {len(questions)}, "
+        f"{four_times:.0f} with {len(many)}"
+    )
     done = operations(sfm, waves[: options.batch_size], questions) / min(options.batch_size, len(waves))
     share = done / seconds_ours / matrix_throughput(options.device, options.dtype)
     print(f"{done / 1e9:,.0f} G operations per clip in products with weights: {share:.0%} of the matrix throughput")

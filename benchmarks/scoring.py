@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8, help="how many of the Whisper prompts")
     parser.add_argument("--max-new-tokens", type=int, default=16, help="for (c)")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--checkpoint", help="folder of a Whisper, in place of Whisper base")
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -103,7 +104,7 @@ def main() -> None:
     labels = LabelSet(**plain(config.labels))
     # One surface form per label, so that a prompt asks exactly six continuations.
     prompts = [prompt for prompt in make_prompts(plain(config.prompt), labels) if len(prompt.forms) == 1]
-    sfm = load_whisper("openai/whisper-base", dtype=options.dtype, device="cpu")
+    sfm = load_whisper("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts[: options.prompts]]
     utterances = read_demo().utterances
     waves = [torch.from_numpy(read_audio(utterances[i % len(utterances)].audio).waveform) for i in range(options.clips)]
@@ -133,7 +134,10 @@ def main() -> None:
     total = sum(spent.values())
     count = sum(len(question.continuations) for question in questions)
     threads = torch.get_num_threads()
-    print(f"Whisper base, {options.dtype}, {threads} threads; {len(questions)} prompts, {count} continuations per clip")
+    print(
+        f"{options.checkpoint or 'Whisper base'}, {options.dtype}, {threads} threads; "
+        f"{len(questions)} prompts, {count} continuations per clip"
+    )
     print(
         f"(a) ours                 {seconds_ours:7.3f} s/clip   {len(waves)} clips in batches of {options.batch_size}"
     )

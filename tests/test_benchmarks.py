@@ -1,0 +1,98 @@
+"""Every benchmark runs to its end on a tiny shape, and prints the rows of its table."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from checkout import PROJECT
+
+NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?"
+# By benchmark: arguments, and the lines that it prints with # for every number.
+TABLES = {
+    "corpora": (
+        "--utterances 40 --clips 6 --every 0.02 --checkpoint WHISPER",
+        """\
+Reading metadata (# raters per clip of MSP-Podcast)
+msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+A run over # clips (one prompt, # worker): # s
+peak of each tenth, MiB: #, #, #, #, #, #, #, #, #, #
+last tenth beside the second: #
+largest process: # MiB""",
+    ),
+    "feature_cache": (
+        "--clips 4 --batch-size 2 --checkpoint WHISPER",
+        """\
+WHISPER, float#, # threads; # clips, # steps of #
+epoch, every clip encoded again # s
+epoch from the cache # s # times faster
+filling the cache, once # s
+finding it filled, once per run # s
+loss of the last step: # and #; largest difference of a step # nats""",
+    ),
+    "intervals": (
+        "--utterances 200 --speakers 7 --resamples 20 --naive-resamples 2",
+        """\
+# utterances, # clusters, # resamples, # metrics
+(a) bootstrap_intervals # s # MiB more memory
+(b) evaluate on resampled data # s # times (from # resamples)
+largest difference of the values on the same resamples: #""",
+    ),
+    "prefix": (
+        "--shape tiny --clips 2 --batch-size 1 --prompts 1 --checkpoint WHISPER",
+        """\
+Qwen#-Audio, tiny: # M parameters, float#, cpu; # prompts, # continuations per clip
+(a) ours # s/clip # clips/s
+(b) forward per prompt, label # s/clip # times
+(c) forward per prompt # s/clip # times
+largest difference: (a)-(b) #, (a)-(c) # nats
+of (a): sound #, prefix and questions #
+peak memory: # MiB with # prompt, # with #, # with #
+# G operations per clip in products with weights: # of the matrix throughput""",
+    ),
+    "scoring": (
+        "--clips 2 --batch-size 2 --naive-clips 1 --prompts 2 --max-new-tokens 2 --checkpoint WHISPER",
+        """\
+WHISPER, float#, # threads; # prompts, # continuations per clip
+(a) ours # s/clip # clips in batches of #
+(b) forward per cell # s/clip # times ours
+(c) generate per prompt # s/clip # times ours
+largest difference (a)-(b) # nats
+of (a): encoder #, features #, cross-attention and decoder #
+peak memory of (a): # MiB after one batch, # MiB after # clips""",
+    ),
+}
+
+
+def test_every_benchmark_is_run():
+    assert {file.stem for file in (PROJECT / "benchmarks").glob("*.py")} == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_its_table_has_its_rows(name, tiny_whisper_path):
+    arguments, table = TABLES[name]
+    words = arguments.replace("WHISPER", str(tiny_whisper_path)).split()
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{name}.py", *words],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = done.stdout.replace(str(tiny_whisper_path), "WHISPER")
+    lines = [" ".join(re.sub(NUMBER, " # ", line).split()) for line in printed.splitlines()]
+    assert lines == [" ".join(row.replace("#", " # ").split()) for row in table.splitlines()]
+    for line in printed.splitlines():  # ours and the plain way agree
+        if line.startswith("largest difference") or "; largest difference" in line:
+            gaps = re.findall(r"\d\.\d+e[+-]\d+", line)
+            assert gaps
+            assert all(float(gap) < 1e-3 for gap in gaps)

@@ -190,6 +190,18 @@ def test_a_run_of_its_corpus_family_format_and_tracker(home, environment, search
     assert sent[-1] == {"status": "success"}
 
 
+def test_its_family_and_its_model_are_asked(environment, searched, tiny_path, tiny_whisper_path):
+    options = [searched, "labels=basic4"]
+    family = ["model=audio_llm", f"model.path={tiny_path('music_flamingo')}", "model.device=cpu", "prompt=any_text"]
+    done = emoprobe_command(environment, "tokens", *options, *family)
+    assert done.returncode == 0, done.stderr
+    assert "Listen well." in done.stdout
+    assert "Listen well." not in emoprobe_command(without(), "tokens", *family, "prompt=instruction/single_word").stdout
+    done = emoprobe_command(environment, "tokens", *options, "model=toy", f"model.folder={tiny_whisper_path}")
+    assert done.returncode == 0, done.stderr
+    assert "toy" in done.stdout
+
+
 def test_its_format_is_parsed(environment):
     code = (
         "from emoprobe.prompts.answers import parse_answer; "

@@ -134,7 +134,8 @@ def run_over_clips(count: int, workers: int, checkpoint: Path | None, every: flo
                 soundfile.write(root / f"{i:06d}.wav", rng.normal(0, 0.1, rng.integers(8_000, 32_000)), 16_000)
                 table.writerow([f"{i:06d}.wav", f"s{i % 50}", 1, 2])
         model = write_small_whisper(root / "model", checkpoint)
-        command = [sys.executable, "probe.py", "model=whisper", f"model.path={model}", "model.language=null"]
+        language = "null" if checkpoint is None else "en"  # that of the data package speaks English only
+        command = [sys.executable, "probe.py", "model=whisper", f"model.path={model}", f"model.language={language}"]
         command += ["readout=label_likelihood", "logger=none", "analysis.resamples=0"]
         command += ["dataset=manifest", f"dataset.path={root / 'manifest.csv'}", f"hydra.run.dir={root / 'run'}"]
         command += ["calibration=none", "analysis.figures=false", "trainer.enable_progress_bar=false"]

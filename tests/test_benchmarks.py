@@ -9,7 +9,7 @@ import sys
 import pytest
 from checkout import PROJECT
 
-NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?"
+NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?%?"
 # By benchmark: arguments, and the lines that it prints with # for every number.
 TABLES = {
     "corpora": (

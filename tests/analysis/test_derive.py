@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from reporting.runs import make_record
 from scipy.spatial.distance import jensenshannon
 from scipy.special import logsumexp, softmax
 
@@ -25,6 +26,7 @@ from emoprobe.readout.averaged_logits import AveragedLogitsOptions
 from emoprobe.readout.sampled_text import SampledTextOptions
 from emoprobe.report import tables
 from emoprobe.report.results import print_results, write_results
+from emoprobe.run.record import Record
 from emoprobe.run.scores import schema
 
 FORMS = {
@@ -373,13 +375,19 @@ def test_text_is_averaged_over_orders_but_never_over_prompts():
 
 # -- what is written and printed ---------------------------------------------------------------------------------------
 
-RECORD = {
-    "labels": {"labels": list(LABELS.labels)},
-    "corpus": {"title": "Made by hand", "synthetic": False},
-    "soft_label_policy": {"name": "vote shares", "hash": "0"},
-    "model": {"name": "m", "revision": "r", "dtype": "float32", "device": "cpu"},
-    "num_skipped": {},
-}
+RECORD = Record.from_json(
+    make_record(
+        corpus={"name": "made", "title": "Made by hand", "synthetic": False, "licence": "none"},
+        soft_label_policy={"name": "vote shares", "hash": "0"},
+        labels={
+            "name": LABELS.name,
+            "labels": list(LABELS.labels),
+            "forms": LABELS.forms,
+            "aliases": {},
+            "hash": LABELS.hash,
+        },
+    )
+)
 
 
 def test_layers_are_all_written_and_told_in_one_printed_line(tmp_path, capsys):

@@ -273,7 +273,7 @@ def test_a_form_without_tokens_is_refused(qwen_path, capsys):
     overrides = ["model=audio_llm", f"model.path={qwen_path}", "prompt=instruction/single_word"]
     assert command(*overrides, "labels.forms.sad.adjective=['']") == 2
     message = capsys.readouterr().err
-    assert "surface form '' is blank (field labels.forms.sad.adjective)" in message
+    assert "error: '' is blank; use another word, or none (field labels.forms.sad.adjective)" in message
 
 
 def test_a_form_of_unknown_tokens_is_refused(qwen_path, tmp_path):

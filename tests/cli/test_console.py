@@ -12,7 +12,7 @@ from emoprobe.cli import VERBS, main
 
 NAMES = [name for verbs in VERBS.values() for name in verbs]
 HYDRAS = ("probe", "train")  # their help is Hydra's, which lists the options of every group
-HEAVY = {"torch", "transformers", "lightning", "pandas", "pyarrow", "matplotlib", "wandb", "numpy", "scipy"}
+HEAVY = {"torch", "transformers", "lightning", "pandas", "pyarrow", "matplotlib", "wandb", "scipy"}
 
 
 def run(*arguments: str, code: str = "sys.exit(main())") -> subprocess.CompletedProcess:

@@ -55,6 +55,7 @@ from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import bootstrap_intervals
 from emoprobe.metrics.significance import paired_test
 from emoprobe.report.results import write_results
+from emoprobe.run.record import Record
 
 rng = np.random.default_rng(0)
 votes = rng.multinomial(8, rng.dirichlet([1, 1, 1], 60).mean(axis=0), 60).astype(float)
@@ -62,7 +63,16 @@ target, pred = votes / 8, rng.dirichlet([9, 1, 1], 60)
 speakers = [f"s{i % 10}" for i in range(60)]
 frame = pd.DataFrame({"speaker": speakers, "num_raters": pd.array([8.0] * 60, dtype="Float64")})
 targets = Targets(frame, target, votes, target.mean(axis=0), "evaluated votes")
-record = {"soft_label_policy": {"name": "p", "hash": "h"}}
+labels = {"name": "three", "labels": ["a", "b", "c"], "forms": {x: {"noun": [x]} for x in "abc"}, "hash": "0"}
+record = Record.from_json(
+    {
+        "labels": labels,
+        "corpus": {"name": "made", "title": "Made", "synthetic": True, "licence": "none"},
+        "soft_label_policy": {"name": "p", "hash": "h"},
+        "split": "test",
+        "model": {"name": "m", "revision": "r", "dtype": "float32", "device": "cpu"},
+    }
+)
 analysis = Analysis(pd.DataFrame({"utterance_id": ["u"]}), human_side(targets, 200), targets)
 write_results(Path(sys.argv[1]), analysis, record, figures=False)
 

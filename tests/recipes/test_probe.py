@@ -15,6 +15,7 @@ from checkout import PROJECT
 from scoring import EMOTIONS, config, write_corpus
 
 from emoprobe.cli.analyse import main as analyse_main
+from emoprobe.cli.floors import main as floors_main
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.run.scores import read_scores
@@ -273,9 +274,7 @@ def test_mistakes_end_in_one_line_and_exit_status_two(overrides, message, tmp_pa
 
 
 def test_floors_from_votes_alone(corpus, tmp_path, capsys):
-    status = analyse_main(
-        ["floors", "dataset=manifest", f"dataset.path={corpus}", "dataset.split=test", "-o", str(tmp_path)]
-    )
+    status = floors_main(["dataset=manifest", f"dataset.path={corpus}", "dataset.split=test", "-o", str(tmp_path)])
     assert status == 0
     floors = pd.read_csv(tmp_path / "floors.csv").set_index("readout")
     assert floors.loc["one_hot_of_top_vote", "wa"] == 1.0

@@ -218,7 +218,7 @@ def test_published_totals_count_what_is_there(copy: Copy, whole: Path):
 @pytest.mark.parametrize(
     ("imported", "heavy"),
     [
-        ("from emoprobe.data.corpora import CORPORA; list(CORPORA)", ["numpy"]),
+        ("from emoprobe.data.corpora import CORPORA; list(CORPORA)", ["soundfile"]),
         ("from emoprobe.data import audio, prepare, votes", []),
     ],
 )

@@ -195,6 +195,8 @@ def test_patience_and_what_is_monitored_are_the_callbacks(trained, place):
     assert len(trained("patience", *options)["epochs"]) == 2
     record = json.loads((place / "patience" / "head_fold0" / "head.json").read_text())
     assert (record["fit"]["patience"], record["fit"]["monitor"]) == (1, "wa")
+    best = max(record["curves"], key=lambda row: row["wa"])  # the first of equal ones
+    assert record["development"] == [best]
 
 
 def test_without_checkpoints_the_last_epoch_is_kept(trained, place):

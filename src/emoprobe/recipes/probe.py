@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from emoprobe.models.base import SpeechFoundationModel
     from emoprobe.readout.scoring.record import BatchRecorder
 
-FEWER = "It would leave clips unscored; dataset.limit=N takes the same N clips every time, spread over speakers."
+FEWER = ("this would leave clips unscored", "Use dataset.limit=N, which takes the same N clips, spread over speakers.")
 PRECISION = "Scoring computes in the precision of the model, which is recorded: model.dtype=bfloat16."
 ONLY_FITTING = (
     *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "accumulate_grad_batches"),
@@ -51,7 +51,7 @@ ONLY_FITTING = (
 """Arguments of Lightning's trainer, and callbacks, that mean something in emoprobe train alone."""
 FITTING_CALLBACKS = ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor")
 REFUSED = {
-    **dict.fromkeys(ONLY_FITTING, "Scoring fits nothing; emoprobe train does."),
+    **dict.fromkeys(ONLY_FITTING, ("scoring fits nothing", "Leave it out; emoprobe train takes it.")),
     **dict.fromkeys(("limit_predict_batches", "fast_dev_run", "overfit_batches"), FEWER),
 }
 
@@ -90,6 +90,7 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
     from emoprobe.readout.scoring.record import BatchRecorder, speed
+    from emoprobe.training.tracker import lent
     from emoprobe.training.trainer import quiet
 
     quiet()
@@ -160,7 +161,8 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
         skipped = [*prepared.skipped, *unknown.values()]
         frame = utterances_frame(prepared, labels, policy)
         asked_of = {"policy": policy, "split": settings["dataset"]["split"], "seed": settings["seed"]}
-        logger = trainer.logger = held.enter_context(tracking.open_logger(config.logger))
+        logger = held.enter_context(tracking.open_logger(config.logger))
+        trainer.logger = lent(logger)
         earlier = Earlier(settings["resume"], folder, probe, limits)
         with stopping.graceful(), ScoreWriter(folder) as writer:
             record = make_record(corpus, prepared, skipped, labels, model, **asked_of)

@@ -32,11 +32,11 @@ from emoprobe.training.losses.base import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
 
-NOTHING_TO_TEST = "emoprobe train tests every held-out clip, by itself; dataset.limit=N takes fewer clips."
+ALL_ARE_TESTED = ("every held-out clip is tested, by emoprobe itself", "Use dataset.limit=N for fewer clips.")
 REFUSED = {
-    "limit_test_batches": NOTHING_TO_TEST,
-    "limit_predict_batches": NOTHING_TO_TEST,
-    "barebones": "Readers cannot be fitted without the checkpoints and values that it forbids.",
+    "limit_test_batches": ALL_ARE_TESTED,
+    "limit_predict_batches": ALL_ARE_TESTED,
+    "barebones": ("a fit needs the checkpoints and values that this forbids", "Leave it out."),
 }
 """Arguments of Lightning's trainer that a fit has no use for."""
 

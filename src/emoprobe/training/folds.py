@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
+from emoprobe.metrics.functional import METRICS
 from emoprobe.run.record import versions
 from emoprobe.system.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
@@ -25,7 +28,7 @@ from emoprobe.training.options import FitOptions
 from emoprobe.training.resume import CHECKPOINTS, identity_of
 from emoprobe.training.seen import seen_facts
 from emoprobe.training.store import digest_of
-from emoprobe.training.tracker import OneFit
+from emoprobe.training.tracker import lent
 from emoprobe.training.trainer import make_callbacks
 
 
@@ -137,24 +140,30 @@ class FoldTraining:
         return members, curves
 
     def _logger(self, name: str) -> Logger | None:
-        """What a fit tells its values: the tracker itself if it is the only one."""
+        """What a fit tells its values, under a name of their own if it is not the only one."""
         if not is_main():
             return DummyLogger()  # callbacks that want a logger want one in every process
-        if self.logger is None or not self.several:
-            return self.logger
+        if not self.several:
+            return lent(self.logger)
         self.begin_fit(name)
-        return OneFit(self.logger, name, self.steps)
+        return lent(self.logger, name, self.steps)
 
     def _facts(self, split: Split, curves: Sequence[Mapping], member: int | None = None) -> dict:
         """What a bundle says about itself."""
-        best = {row["member"]: row for row in sorted(curves, key=lambda row: -row["js_divergence"])}
         return {
             **self._expected(split, member),
             **{name: self.settings[name] for name in ("fit", "seed")},
-            "development": list(best.values()),
+            "development": [self._kept(list(rows)) for _, rows in groupby(curves, key=lambda row: row["member"])],
             "curves": list(curves),
             "versions": versions(),
         }
+
+    def _kept(self, rows: Sequence[Mapping]) -> Mapping:
+        """The row of the best epoch, the first of equal ones."""
+        metric = METRICS.get(self.options.monitor)
+        name = "dev_loss" if metric is None else metric.name
+        sign = 1 if metric is not None and metric.higher_is_better else -1
+        return max(rows, key=lambda row: sign * row.get(name, -sign * math.inf))
 
     def _expected(self, split: Split, member: int | None = None) -> dict:
         """What is known of a bundle before it is trained, as JSON gives it back."""

@@ -1,49 +1,36 @@
-"""A logger's view of one fit of several, so that their values stay apart in one run of a tracker."""
+"""A logger as it is lent to one of Lightning's trainers, which ends what it is given."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
 
-class OneFit(Logger):
-    """Passes values on under a name of their own; the tracker stays open for the next fit.
+def lent(logger: Logger | None, fit: str = "", steps: int = 0) -> Logger | None:
+    """The same logger, of the same class, that stays open when the trainer is done: results and other fits follow.
 
     Args:
-        logger: The tracker.
-        name: Of the fit, such as ``fold0/member1``; its values become ``fold0/member1/dev/js_divergence``.
+        logger: The tracker, already open; None for none.
+        fit: Name of one fit of several, such as ``fold0/member1``; its values become ``fold0/member1/dev/loss``.
         steps: Steps of all fits before this one, for trackers that have one axis.
     """
+    if logger is None:
+        return None
 
-    def __init__(self, logger: Logger, name: str, steps: int) -> None:
-        super().__init__()
-        self.logger, self.fit, self.steps = logger, name, steps
+    class Lent(type(logger)):  # callbacks look for the logger of their service by its class
+        def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+            named = {f"{fit}/{name}" if fit else name: value for name, value in metrics.items()}
+            super().log_metrics(named, None if step is None else steps + step)
 
-    @property
-    def name(self) -> str | None:
-        return self.logger.name
+        def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            """The settings of the run are logged once, at its end."""
 
-    @property
-    def version(self) -> int | str | None:
-        return self.logger.version
+        def finalize(self, status: str) -> None:
+            self.save()
 
-    @property
-    def save_dir(self) -> str | None:
-        return self.logger.save_dir
-
-    @property
-    def experiment(self) -> object:
-        """The tracker's own object."""
-        return self.logger.experiment
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        named = {f"{self.fit}/{name}": value for name, value in metrics.items()}
-        self.logger.log_metrics(named, None if step is None else self.steps + step)
-
-    def log_hyperparams(self, params: dict | Namespace, *args: object, **kwargs: object) -> None:
-        """The settings of the run are logged once, at its end."""
-
-    def save(self) -> None:
-        self.logger.save()
+    Lent.__name__, Lent.__qualname__ = type(logger).__name__, type(logger).__qualname__
+    same = object.__new__(Lent)
+    same.__dict__ = logger.__dict__
+    return same

@@ -24,36 +24,34 @@ from emoprobe.metrics.functional import METRICS
 from emoprobe.settings import call
 
 OURS = {
-    "logger": "The tracker is a group of its own: logger=wandb, csv, tensorboard or none.",
-    "default_root_dir": "Everything is written into the run folder: hydra.run.dir=DIR.",
-    "use_distributed_sampler": "Every process takes its own part of the clips already, none twice.",
+    "logger": ("the tracker is a group of its own", "Use logger=wandb, csv, tensorboard or none."),
+    "default_root_dir": ("everything is written into the run folder", "Use hydra.run.dir=DIR."),
+    "use_distributed_sampler": ("every process takes its own part of the clips already, none twice", "Leave it out."),
 }
-"""Arguments that Lightning knows and a run decides otherwise, with what to use instead."""
+"""Arguments that Lightning knows and a run decides otherwise: why, and what to do instead."""
 
 
-def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, str]) -> L.Trainer:
+def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, tuple[str, str]]) -> L.Trainer:
     """The trainer that a config describes.
 
     Args:
         options: Arguments of `lightning.Trainer`, plain values; nodes with a ``_target_`` are instantiated.
         own: Arguments that the caller decides.
-        refused: Further arguments that mean nothing here, each with the sentence that says why or what to use.
+        refused: Further arguments that mean nothing here: why, and what to do instead.
 
     Raises:
         InputError: An argument is refused, unknown, or not what Lightning takes.
     """
+    no_place = OURS | dict(refused)
     known = list(inspect.signature(L.Trainer.__init__).parameters)[1:]
     for name, value in options.items():
         if name not in known:
             near = get_close_matches(name, known, 1)
             remedy = f"Did you mean trainer.{near[0]}?" if near else "See the documentation of lightning.Trainer."
             raise InputError("Lightning's trainer has no such argument", field=f"trainer.{name}", remedy=remedy)
-        if name in OURS | dict(refused) and value is not None and value is not False:
-            raise InputError(
-                "this argument of Lightning's trainer has no place here",
-                field=f"trainer.{name}",
-                remedy=(OURS | dict(refused))[name],
-            )
+        if name in no_place and value is not None and value is not False:
+            what, remedy = no_place[name]
+            raise InputError(what, field=f"trainer.{name}", remedy=remedy)
     given = {name: value for name, value in options.items() if name not in OURS}
     made = call(lambda: instantiate(given, _convert_="all"), "trainer")
     plugins = listed(made.get("plugins"))
@@ -89,7 +87,7 @@ def lightning_refusals(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (MisconfigurationException, *kinds) as error:
         said = " ".join(str(error).split())
-        raise InputError(f"Lightning refuses its options: {said}", field="trainer") from error
+        raise InputError(f"Lightning's trainer refuses its options: {said}", field="trainer") from error
     except RuntimeError as error:  # EarlyStopping has no kind of its own
         if not str(error).startswith("Early stopping conditioned on metric"):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -113,7 +114,9 @@ class FoldTraining:
                 if not self.told and is_main():
                     print(f"Head     {method.name}: {method.describe(reader)}")
                 self.told = 1
-                options = dict(settings["trainer"])
+                options, name = dict(settings["trainer"]), f"fold{split.fold}/member{member}"
+                if self.several and options["enable_progress_bar"] and is_main():
+                    print(name, file=sys.stderr)  # above its progress bar
                 module = fit_reader(
                     reader,
                     fitted,
@@ -122,7 +125,7 @@ class FoldTraining:
                     self.options,
                     seed=seed,
                     callbacks=make_callbacks(settings["callbacks"], options.pop("callbacks", None)),
-                    logger=self._logger(f"fold{split.fold}/member{member}"),
+                    logger=self._logger(name),
                     trainer=options,
                     eval_batch_size=settings["eval_batch_size"],
                     checkpoints=self.folder / place,

@@ -246,7 +246,7 @@ def test_a_killed_decoder_is_one_line(tiny_whisper_path, corpus, tmp_path):
 
 @pytest.mark.parametrize("option", ["limit_predict_batches=1", "fast_dev_run=true"])
 def test_options_that_leave_clips_out_are_refused(tiny_whisper_path, corpus, tmp_path, option):
-    with pytest.raises(InputError, match=r"field trainer\..*would leave clips unscored; dataset\.limit=N"):
+    with pytest.raises(InputError, match=r"would leave clips unscored .*dataset\.limit=N"):
         probing.run(config(tiny_whisper_path, corpus, tmp_path, f"+trainer.{option}"))
 
 
@@ -270,7 +270,7 @@ def test_nothing_left_to_score_names_the_reasons(tiny_whisper_path, corpus, tmp_
 
 
 def test_a_trainer_that_cannot_be_is_one_line(tiny_whisper_path, corpus, tmp_path):
-    with pytest.raises(InputError, match=r"Lightning refuses its options: .*quantum.*Available names.*field trainer"):
+    with pytest.raises(InputError, match=r"trainer refuses its options: .*quantum.*field trainer"):
         probing.run(config(tiny_whisper_path, corpus, tmp_path, "trainer.accelerator=quantum"))
 
 

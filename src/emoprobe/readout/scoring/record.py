@@ -127,11 +127,14 @@ def _started_here(trainer: L.Trainer) -> list[subprocess.Popen]:
 
 
 def _watch_over(trainer: L.Trainer) -> None:
-    """Lightning's watch over the processes it started kills this one without a word when one fails: see `_lost`."""
+    """Lightning's watch over the processes it started kills this one without a word when one fails: see `_lost`.
+
+    It looks once more after it was told to end, so it is left nothing to look at.
+    """
     if _started_here(trainer):
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
-                thread._finished = True
+                thread._child_processes = []
 
 
 def _lost(what: str) -> EmoprobeError:

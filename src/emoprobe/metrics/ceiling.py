@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional.arrays import Values
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.resampling import metric_values
 from emoprobe.metrics.truths import Truths, check_repeats
@@ -201,7 +202,7 @@ def share_of_range(value: float, floor: float, ceiling: float, higher_is_better:
     return float(resampled_share(np.float64(value), np.float64(floor), np.float64(ceiling), higher_is_better))
 
 
-def resampled_share(value: np.ndarray, floor: np.ndarray, ceiling: np.ndarray, higher_is_better: bool) -> np.ndarray:
+def resampled_share(value: Values, floor: Values, ceiling: Values, higher_is_better: bool) -> np.ndarray:
     """`share_of_range` on resamples that all three have in common, ``[resamples]``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = ceiling - floor if higher_is_better else floor - ceiling

@@ -51,7 +51,7 @@ class DirichletMixture:
         return np.exp(log_gamma - logsumexp(log_gamma, axis=1, keepdims=True))
 
 
-def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0, starts: int = STARTS) -> DirichletMixture:
+def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0, starts: int = STARTS) -> DirichletMixture | None:
     """Maximum-likelihood mixture of Dirichlets for vote counts; the number of components has the lowest AIC.
 
     The Dirichlet-multinomial likelihood (Minka 2000, "Estimating a Dirichlet distribution") is climbed by L-BFGS-B in
@@ -61,11 +61,15 @@ def fit_dirichlet_mixture(votes: np.ndarray, *, seed: int = 0, starts: int = STA
         votes: Votes, ``[utterances, labels]``; may be fractional.
         seed: Of the starting points.
         starts: How many of them for each number of components above one.
+
+    Returns:
+        The mixture; None where there are no votes, or their likelihood is no number.
     """
     rng = np.random.default_rng(seed)
     rows, repeats = np.unique(votes, axis=0, return_counts=True)
     table, repeats = _VoteTable(rows), repeats.astype(np.float64)
-    best, lowest, worse = None, math.inf, 0
+    best: DirichletMixture | None = None
+    lowest, worse = math.inf, 0
     for components in COMPONENTS:
         if components > len(rows):
             break

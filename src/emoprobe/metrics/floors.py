@@ -55,8 +55,8 @@ def floors(target: Array, votes: Array | None = None, *, prior: Array | None = N
     target = check_distributions(target, field="target")
     shares = target if votes is None else _shares(check_votes(votes, like=target))
     constant = shares.mean(0)[None] if prior is None else _check_prior(prior, labels=target.shape[1])
-    predictions = (
-        np.float64(1 / target.shape[1]),
+    predictions: tuple[np.ndarray, ...] = (
+        np.array(1 / target.shape[1]),
         as_numpy(constant),
         _one_hot_of_first_top(constant),
         _one_hot_of_first_top(shares),

@@ -127,7 +127,9 @@ class _Both:
         count = int(numbers.max()) + 1
         self._metric = metric
         self._measure = WeightedMetrics(
-            *(None if pair[0] is None else _stack(pair) for pair in ((pred_a, pred_b), (target,) * 2, (votes,) * 2)),
+            _stack((pred_a, pred_b)),
+            _stack((target, target)),
+            None if votes is None else _stack((votes, votes)),
             clusters=np.concatenate([numbers, numbers + count]),
             metrics=[metric],
         )
@@ -235,7 +237,9 @@ def paired_tests(
         dropped.append(int((~kept).sum()))
         tests.append(
             paired_test(
-                *(pred[kept] for pred in (arrays[a], arrays[b], target)),
+                arrays[a][kept],
+                arrays[b][kept],
+                target[kept],
                 None if votes is None else votes[kept],
                 numbers[kept].tolist(),
                 metric,
@@ -243,7 +247,7 @@ def paired_tests(
                 seed=seed,
             )
             if kept.any()
-            else PairedTest(metric, *[math.nan] * 5, num_utterances=0, num_clusters=0)
+            else PairedTest(metric, math.nan, math.nan, math.nan, math.nan, math.nan, num_utterances=0, num_clusters=0)
         )
     adjusted = holm([test.p_value for test in tests])
     return [

@@ -82,10 +82,10 @@ class Truths:
         seed: int = 0,
     ) -> None:
         check_repeats(draws)
-        counts = check_votes(votes)
-        shares = counts / counts.sum(dim=1, keepdim=True)
-        _, observed = check_pair(shares, shares if target is None else target)
-        counts, observed = counts.cpu().numpy(), observed.cpu().numpy()
+        checked = check_votes(votes)
+        shares = checked / checked.sum(dim=1, keepdim=True)
+        _, wanted = check_pair(shares, shares if target is None else target)
+        counts, observed = checked.cpu().numpy(), wanted.cpu().numpy()
         known = _known_votes(counts, num_raters)
         self.usable = known > 1 + 1e-9
         self.spare_votes = float((known - 1)[self.usable].sum())
@@ -171,8 +171,8 @@ class Truths:
         found = []
         for times in drawn:
             rows = np.repeat(self._scaled, times[numbers], axis=0)
-            if len(rows):
-                prior = fit_dirichlet_mixture(rows, seed=self._seed, starts=1)  # the width stays, half of the time
+            prior = fit_dirichlet_mixture(rows, seed=self._seed, starts=1)  # the width stays, half of the time
+            if prior is not None:
                 found.append(self._measure(prior, numbers, REFIT_DRAWS)(once))
         moved = {name: np.array([values[name][0] for values in found]) for name in resampled_metrics()}
         factor = math.sqrt(len(found) / max(1, len(found) - 1))

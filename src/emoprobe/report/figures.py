@@ -144,7 +144,7 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
     upper.set_title(f"class-wise calibration error {error:.3f}", fontsize=9, loc="right")
     upper.set(ylabel="raters' share", xlim=(0, 1), ylim=(0, 1))
     add_legend(figure, upper)
-    lower.bar((np.arange(bins) + 0.5) / bins, pooled.count, 0.9 / bins, color=GREY)
+    lower.bar((np.arange(bins) + 0.5) / bins, pooled.counts, 0.9 / bins, color=GREY)
     lower.set(xlabel="predicted probability", ylabel="clips x labels")
     lower.yaxis.label.set_fontsize(8)
     for axes in (upper, lower):
@@ -154,7 +154,7 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
 
 def _bin_means(found: ReliabilityBins) -> np.ndarray:
     """Mean prediction and mean human share of each filled bin, ``[2, filled]``."""
-    return np.stack([found.mean_probability, found.mean_share])[:, found.count > 0]
+    return np.stack([found.mean_probability, found.mean_share])[:, found.counts > 0]
 
 
 def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> None:

@@ -247,7 +247,7 @@ class _EntropySpearman(MetricDefinition):
 
     @staticmethod
     def _ranks(pred: Values, target: Values, clusters: np.ndarray) -> _RankSums:
-        return _RankSums(*(as_numpy(entropy(values)) for values in (pred, target)), clusters)
+        return _RankSums(as_numpy(entropy(pred)), as_numpy(entropy(target)), clusters)
 
 
 entropy_spearman = add(

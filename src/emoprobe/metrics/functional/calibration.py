@@ -158,12 +158,12 @@ class ReliabilityBins(NamedTuple):
     """Predicted probabilities against the raters' shares, by bin of the former.
 
     Args:
-        count: How many probabilities are in each bin, ``[bins]``.
+        counts: How many probabilities are in each bin, ``[bins]``.
         mean_probability: Their mean, NaN in an empty bin, ``[bins]``.
         mean_share: Mean of the raters' shares of the same labels, ``[bins]``.
     """
 
-    count: np.ndarray
+    counts: np.ndarray
     mean_probability: np.ndarray
     mean_share: np.ndarray
 
@@ -181,7 +181,7 @@ def reliability_bins(pred: Values, target: Values, bins: int = 10) -> Reliabilit
 
     >>> import numpy as np
     >>> found = reliability_bins(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([[1.0, 0.0], [0.5, 0.5]]), bins=2)
-    >>> found.count.tolist(), [round(share, 3) for share in found.mean_share.tolist()]
+    >>> found.counts.tolist(), [round(share, 3) for share in found.mean_share.tolist()]
     ([2, 2], [0.25, 0.75])
     """
     pred, target = (as_numpy(values).ravel() for values in (pred, target))

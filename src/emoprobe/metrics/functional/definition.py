@@ -362,7 +362,8 @@ def add(metric: M, function: Callable | None = None) -> M:
         "__signature__": signature.replace(parameters=list(signature.parameters.values())[1:]),
     }
     vars(metric).update(own | ({"__wrapped__": function} if function else {}))
-    return METRICS.register(metric.name)(metric)
+    METRICS.register(metric.name)(metric)
+    return metric
 
 
 def number_of(where: Values) -> Sum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from checkout import PROJECT
 
 from emoprobe.cli import VERBS, main
+from emoprobe.cli.entry import exit_status
 
 NAMES = [name for verbs in VERBS.values() for name in verbs]
 HYDRAS = ("probe", "train")  # their help is Hydra's, which lists the options of every group
@@ -67,6 +69,37 @@ def test_a_command_line_that_is_wrong_ends_with_2():
         done = run(*arguments)
         assert done.returncode == 2, (arguments, done.stderr)
         assert "Traceback" not in done.stderr
+
+
+RICH = "from emoprobe.cli.entry import exit_status; from rich.console import Console; import sys; "
+RICH += "sys.exit(exit_status(Console().print, 'a table'))"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        (["-m", "emoprobe", "--help"], ""),
+        (["-m", "emoprobe", "--help"], "1"),
+        (["-m", "emoprobe", "probe", "--help"], ""),
+        (["-m", "emoprobe", "data", "card"], "1"),
+        (["-c", RICH], ""),
+    ],
+)
+def test_a_pipe_whose_reader_has_gone_ends_it_quietly(arguments, unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141  # as if SIGPIPE had ended it
+
+
+def test_a_pipe_that_breaks_elsewhere_keeps_its_traceback():
+    def worker_has_gone():
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        exit_status(worker_has_gone)
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
+from emoprobe.cli.entry import exit_status
+
 VERBS = {
     "Read out": {
         "probe": "what a model believes, zero-shot or with a trained head, about every clip of a corpus",
@@ -38,11 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     known = [name for verbs in VERBS.values() for name in verbs]
     if verb in ("-h", "--help"):
-        print(overview())
-        return 0
+        return exit_status(print, overview())
     if verb == "--version":
-        print(f"emoprobe {version('emoprobe')}")
-        return 0
+        return exit_status(print, f"emoprobe {version('emoprobe')}")
     if verb not in known:
         near = get_close_matches(verb, known, 1)
         meant = f" Did you mean {near[0]}?" if near else ""

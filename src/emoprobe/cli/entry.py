@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from emoprobe.errors import EmoprobeError, InputError, WeightsError
 from emoprobe.system import stopping
 from emoprobe.system.masking import scrub
 
+SIGPIPE = 13  # signal.SIGPIPE, which not every system has
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -32,9 +34,25 @@ def exit_status(run: Callable[..., object], *arguments: object) -> int:
 
     0: done; whatever else ``run`` returns as a whole number: 1 if it found something bad. 2: what the user gave is
     wrong, in one line on stderr. 1: it failed; a full disk and a killed worker end in one line too. 128 + a signal's
-    number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
+    number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C, 141 for a pipe whose reader has gone (``| head``).
     """
     prepare_streams()
+    try:
+        try:
+            return _status_of(run, *arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # when Python ends it would be too late to say nothing of a reader that has gone
+    except BrokenPipeError:
+        if not _left_alone():  # a pipe between processes has broken
+            raise
+    except SystemExit as error:  # rich has noticed it first
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+    return 128 + SIGPIPE
+
+
+def _status_of(run: Callable[..., object], *arguments: object) -> int:
     with stopping.heard():
         try:
             status = run(*arguments)
@@ -74,6 +92,17 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+def _left_alone() -> bool:
+    """Whether nobody reads stdout any more; what is still written to it is then lost in silence."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _status(error: EmoprobeError) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.system.masking import learn_config
 from emoprobe.system.places import conf_folder
 
 
@@ -34,10 +35,12 @@ def compose(overrides: Sequence[str], name: str = "probe") -> DictConfig:
     try:
         within = GlobalHydra.instance().is_initialized()
         with nullcontext() if within else initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra_compose(name, overrides=opened(overrides))
+            config = hydra_compose(name, overrides=opened(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise InputError(f"the configuration cannot be composed: {said}") from error
+    learn_config(config)
+    return config
 
 
 def opened(overrides: Sequence[str]) -> list[str]:

@@ -52,6 +52,8 @@ def nothing_known(monkeypatch):
             "access_key_id",
             "private_key",
             "bearerToken",
+            "tokenizer.token",
+            "github_token_2",
         ),
     ],
 )
@@ -61,7 +63,10 @@ def test_keys_of_secrets(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["max_new_tokens", "answer_tokens", "tokens", "key", "author", "tokenizer", "secretary", "path", "0"],
+    [
+        *("max_new_tokens", "answer_tokens", "tokens", "key", "author", "tokenizer", "secretary", "path", "0"),
+        *("tokens_per_second", "label_tokens", "eos_token_id", "pad_token", "token_ids", "decoder_start_token_id"),
+    ],
 )
 def test_keys_of_no_secrets(key):
     assert not is_secret(key)
@@ -155,6 +160,43 @@ def test_a_sweep_shows_no_secret(tiny_whisper_path, tmp_path):
     assert list(tmp_path.rglob("*.wandb"))
     assert traces(tmp_path, done) == []
     assert "my.hf_token=***" in (tmp_path / "sweep" / "multirun.yaml").read_text()
+
+
+FAILING = """
+import os
+from lightning import Callback
+
+class Unforeseen(Callback):
+    def __init__(self, hf_token, **db):
+        self.told = (hf_token, db, os.environ["THEIR_API_KEY"])
+
+    def on_predict_start(self, trainer, module):
+        raise RuntimeError(f"the hub answers 401 to {self.told}")
+"""
+
+
+@pytest.mark.parametrize("way", ["command line", "environment"])
+def test_a_run_that_fails_unforeseen_shows_no_secret(tiny_whisper_path, tmp_path, way, monkeypatch):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "failing.py").write_text(FAILING)
+    token, password = SECRETS.values()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT / "src"), str(tmp_path / "package")]))
+    monkeypatch.setenv("THEIR_API_KEY", token)
+    monkeypatch.setenv("OF_THEIR_DATABASE", password)
+    given = (token, password) if way == "command line" else ("${oc.env:THEIR_API_KEY}", "${oc.env:OF_THEIR_DATABASE}")
+    done = run(
+        "probe.py",
+        *("model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "dataset.limit=2", "logger=wandb"),
+        *("readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]", "trainer.accelerator=cpu"),
+        *("callbacks.x._target_=failing.Unforeseen", f"callbacks.x.hf_token='{given[0]}'"),
+        *(f"callbacks.x.password='{given[1]}'", f"hydra.run.dir={tmp_path / 'run'}"),
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("RuntimeError: the hub answers 401 to ('***', {'password': '***'}, '***')") == 1, (
+        done.stderr
+    )
+    assert list(tmp_path.rglob("*.wandb"))
+    assert traces(tmp_path, done) == []
 
 
 def test_errors_and_folder_names_show_no_secret(tmp_path):

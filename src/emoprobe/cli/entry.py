@@ -13,7 +13,7 @@ from signal import SIGINT
 
 from emoprobe.errors import EmoprobeError, InputError, WeightsError
 from emoprobe.system import stopping
-from emoprobe.system.masking import scrub
+from emoprobe.system.masking import mask_tracebacks, scrub
 
 SIGPIPE = 13  # signal.SIGPIPE, which not every system has
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -37,6 +37,7 @@ def exit_status(run: Callable[..., object], *arguments: object) -> int:
     number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C, 141 for a pipe whose reader has gone (``| head``).
     """
     prepare_streams()
+    mask_tracebacks()
     try:
         try:
             return _status_of(run, *arguments)

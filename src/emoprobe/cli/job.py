@@ -13,7 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, run_or_exit
@@ -128,8 +128,8 @@ def _has_secrets() -> bool:
 
 def _hide_secrets(config: DictConfig, hydra: DictConfig, swept: bool) -> None:
     """Mask secrets in what Hydra has written before the job began."""
-    masking.learn(OmegaConf.to_container(config, resolve=False))
-    masking.learn(OmegaConf.to_container(hydra.job.env_set, resolve=False))
+    masking.learn_config(config)
+    masking.learn_config(hydra.job.env_set)
     output = Path(hydra.runtime.output_dir)
     if hydra.output_subdir is not None:
         masking.mask_files(output / hydra.output_subdir)

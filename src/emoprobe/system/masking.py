@@ -1,20 +1,27 @@
 """Secrets in a configuration are used, and written, sent and printed as ``***``.
 
-A key is secret by its words: ``token``, ``api_key``, ``hf_token``, ``wandb.apiKey``; ``max_new_tokens`` is none. What
-`learn` has found under such keys is masked in free text too. A secret is best left out of the configuration:
-``${oc.env:HF_TOKEN}`` stays as it is in what Hydra writes.
+A key is secret by its words: ``token``, ``api_key``, ``hf_token``, ``wandb.apiKey``; ``max_new_tokens`` and
+``eos_token_id`` are none. What `learn` has found under such keys is masked in free text too, and so is what the
+environment holds under such names. A secret is best left out of the configuration: ``${oc.env:HF_TOKEN}`` stays as it
+is in what Hydra writes.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 MASK = "***"
 WORDS = frozenset(
@@ -22,6 +29,11 @@ WORDS = frozenset(
     | {"authorization", "auth", "bearer", "apikey", "cookie"}
 )
 PAIRS = frozenset({("api", "key"), ("access", "key"), ("private", "key"), ("account", "key"), ("signing", "key")})
+# Tokens of a tokenizer, by the word before and after: ``pad_token``, ``token_ids``.
+OF_TOKENIZERS = frozenset(
+    {"bos", "eos", "pad", "unk", "sep", "cls", "mask", "start", "end", "special", "first", "last"}
+)
+OF_VOCABULARIES = frozenset({"id", "ids", "index", "type", "types"})
 SHORTEST = 6  # shorter values are no secrets worth the name, and stand in many texts by chance
 _OVERRIDE = re.compile(r"(?P<key>[+~]*[\w.@/-]+)=.*", re.DOTALL)
 _VALUE = r"""(?P<value>\$\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,'"{}()\[\]]+)"""
@@ -36,7 +48,11 @@ def is_secret(key: object) -> bool:
     """Whether a key looks like that of a secret: by its whole words, in snake_case, kebab-case or camelCase."""
     parts = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", str(key).rpartition(".")[2])
     words = [word for word in re.split(r"[^a-z0-9]+", parts.lower()) if word]
-    return any(word in WORDS for word in words) or any(pair in PAIRS for pair in itertools.pairwise(words))
+    around = zip(["", *words], words, [*words[1:], ""], strict=False)
+    return any(pair in PAIRS for pair in itertools.pairwise(words)) or any(
+        word in WORDS and not (word == "token" and (before in OF_TOKENIZERS or after in OF_VOCABULARIES))
+        for before, word, after in around
+    )
 
 
 def masked(value: Any, secret: bool = False) -> Any:
@@ -65,6 +81,16 @@ def learn(value: Any, secret: bool = False) -> None:
             learn(item, secret)
     elif secret and _is_secret_value(value) and len(str(value)) >= SHORTEST:
         _known.add(str(value))
+
+
+def learn_config(config: DictConfig) -> None:
+    """`learn` of a node, with what its interpolations give."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    learn(OmegaConf.to_container(config, resolve=False))
+    with suppress(OmegaConfBaseException):  # whoever needs the value says what is wrong
+        learn(OmegaConf.to_container(config, resolve=True))
 
 
 def scrub(text: str) -> str:
@@ -121,6 +147,16 @@ def masked_command() -> Iterator[None]:
         yield
     finally:
         sys.argv = command
+
+
+def mask_tracebacks() -> None:
+    """Mask what tracebacks of this process say, secrets of its environment included."""
+    learn({name: value for name, value in os.environ.items() if name != "PWD"})
+    sys.excepthook = _print_masked
+
+
+def _print_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(scrub("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="", flush=True)
 
 
 def mask_logs() -> None:

@@ -7,6 +7,7 @@ from checkout import PROJECT
 
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
+from emoprobe.recipes import train as training
 from emoprobe.report import tracking
 from emoprobe.settings import compose
 
@@ -55,6 +56,41 @@ def test_wandb_gets_the_judgement_too(tiny_whisper_path, tmp_path):
     pictures = [file.name for file in run.rglob("*.png")]
     assert all(any(name.startswith(figure) for name in pictures) for figure in figures)
     assert (tmp_path / "report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(("log_model", "artifacts"), [("false", 0), ("true", 1)])
+def test_what_was_trained_is_an_artifact(log_model, artifacts, tiny_whisper_path, tmp_path, monkeypatch):
+    import wandb
+
+    sent = []
+    log = wandb.Run.log_artifact
+
+    def log_artifact(run, artifact, *arguments, **options):
+        sent.append((run.id, artifact, options.get("aliases")))
+        return log(run, artifact, *arguments, **options)
+
+    monkeypatch.setattr(wandb.Run, "log_artifact", log_artifact)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+    options = ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "trainer.accelerator=cpu"]
+    options += ["head=linear_probe", "head.layers=last", "fit.max_epochs=1", "dataset.limit=24", "dataset.fold=0"]
+    options += ["logger=wandb", "logger.offline=false", f"logger.log_model={log_model}", "analysis.figures=false"]
+    options += ["analysis.resamples=9", "trainer.enable_progress_bar=false", f"output_dir={tmp_path / 'run'}"]
+    training.run(compose(options, "train"))
+    models = [(run, artifact, aliases) for run, artifact, aliases in sent if artifact.type == "model"]
+    assert len(models) == artifacts
+    for run, artifact, aliases in models:
+        assert artifact.name.partition(":")[0] == f"model-{run}"
+        assert set(artifact.manifest.entries) == {"head_fold0/head.json", "head_fold0/head.safetensors"}
+        assert aliases == ["latest", "best"]
+
+
+def test_a_model_cannot_be_sent_from_a_run_that_is_offline(tmp_path):
+    config = compose(["logger=wandb", "logger.log_model=true", f"output_dir={tmp_path}"])
+    with pytest.raises(InputError, match=r"offline") as caught, tracking.open_logger(config.logger):
+        pass
+    assert caught.value.field == "logger"
+    assert "\n" not in str(caught.value)
 
 
 def test_a_tracker_is_closed_after_a_failure(tmp_path):

@@ -161,6 +161,7 @@ def _run(
             title = f"Learning curves of {settings['head']['name']} ({settings['loss']['name']})"
             figures += save_learning_curves(job.curves, folder / "figures", title, record.title)
         tracking.log_results(logger, settings, analysis, figures)
+        tracking.log_bundles(logger, sorted(folder.glob("head_fold*")))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")

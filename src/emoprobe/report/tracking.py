@@ -73,6 +73,12 @@ def log_tables(logger: Any, tables: Mapping[str, pd.DataFrame], figures: Mapping
         tracker.figure(name, file)
 
 
+def log_bundles(logger: Any, folders: Sequence[Path]) -> None:
+    """Send what was trained to a tracker that keeps models and is told to, such as by W&B's ``log_model``."""
+    if logger is not None:
+        tracker_of(logger).bundles(folders)
+
+
 def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:
     """Send configuration, metrics, the result and prediction tables and the figures to a tracker.
 

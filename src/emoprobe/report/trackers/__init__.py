@@ -9,6 +9,7 @@ into one file here, or in a package of your own (see `emoprobe.registry`)::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,9 @@ class Tracker:
         """A picture."""
         if hasattr(self.logger, "log_image"):
             self.logger.log_image(key=name, images=[str(file)])
+
+    def bundles(self, folders: Sequence[Path]) -> None:
+        """What was trained, a folder per fold; trackers that keep models take it."""
 
 
 TRACKERS: Registry[type[Tracker]] = Registry("tracker", "emoprobe.report.trackers")

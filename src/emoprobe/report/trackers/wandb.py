@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from emoprobe.report.trackers import TRACKERS, Tracker
 
@@ -24,3 +26,19 @@ class Wandb(Tracker):
     def begin_fit(self, run: str) -> None:
         """Its curves are drawn over its own epochs."""
         self.logger.experiment.define_metric(f"{run}/*", step_metric=f"{run}/epoch")
+
+    def bundles(self, folders: Sequence[Path]) -> None:
+        """With ``log_model`` one artifact, named as Lightning names that of its checkpoints.
+
+        Lightning uploads checkpoints when the run ends, and from them alone no head can be used; with ``all`` each is a
+        version of the artifact while the fit goes on, and the bundles are the last.
+        """
+        if not self.logger._log_model:
+            return
+        from wandb import Artifact
+
+        run = self.logger.experiment
+        artifact = Artifact(self.logger._checkpoint_name or f"model-{run.id}", type="model")
+        for folder in folders:
+            artifact.add_dir(str(folder), name=folder.name)
+        run.log_artifact(artifact, aliases=["latest", "best"])

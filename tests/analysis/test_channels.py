@@ -146,6 +146,21 @@ def test_layer_curves_are_sorted_by_number(random_cells):
         channels.layer_curves(table.replace({"variant": {"layer_02": "last"}}), labels)
 
 
+def test_layers_of_two_readouts_are_two_curves(random_cells, monkeypatch):
+    monkeypatch.setattr(channels, "names_of", {"layers": {"layerwise", "tuned_lens"}}.__getitem__)
+    cells = [
+        {"readout": name, "variant": f"layer_{layer:02}"} for layer in (1, 0) for name in ("layerwise", "tuned_lens")
+    ]
+    table, labels = random_cells(20, cells)
+    both = channels.layer_curves(table, labels)
+    assert list(zip(both.readout, both.layer, strict=True)) == [
+        *(("layerwise", 0), ("layerwise", 1), ("tuned_lens", 0), ("tuned_lens", 1)),
+    ]
+    for name in ("layerwise", "tuned_lens"):
+        one = channels.layer_curves(table[table.readout == name], labels)
+        pd.testing.assert_frame_equal(both[both.readout == name].reset_index(drop=True), one)
+
+
 # -- calibration and confusion -----------------------------------------------------------------------------------------
 
 

@@ -371,6 +371,16 @@ def test_layers_draw_each_prompt_once_and_no_ensemble():
     assert figure.legends[0].get_texts()[3].get_text() == "calibration: none"
 
 
+def test_layers_of_two_readouts_are_lines_of_their_own(monkeypatch):
+    monkeypatch.setattr("emoprobe.report.tables.names_of", lambda channel: {"layerwise", "tuned_lens"})
+    rows = [layer_row("p", i, value=0.2 + 0.1 * i) for i in range(2)]
+    rows += [layer_row("p", i, value=0.5) | {"readout": "tuned_lens"} for i in range(2)]
+    figure = figures.layers(rows, "t", "s")
+    assert lines(figure.axes[0]) == [[(0, 0.2), (1, pytest.approx(0.3))], [(0, 0.5), (1, 0.5)]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:2] == ["layerwise · p", "tuned_lens · p"]
+
+
 def test_a_layer_without_a_metric_is_a_gap():
     rows = [layer_row(layer=0), layer_row(layer=1) | {"metrics": {}}, layer_row(layer=2)]
     (values,) = lines(figures.layers(rows, "t", "s").axes[0])

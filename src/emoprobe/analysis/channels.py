@@ -212,14 +212,14 @@ def label_masses(predictions: pd.DataFrame, *, threshold: float = 0.01) -> pd.Da
 
 
 def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Metrics of single layers, as of the readout ``layerwise``, by decoder layer.
+    """Metrics of single layers, as of the readout ``layerwise``, by decoder layer: a curve per readout.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
         labels: Labels of the run, in order.
 
     Returns:
-        One row per model, prompt, calibration and ``layer`` (0: the embeddings), sorted by layer within each:
+        One row per model, prompt, readout, calibration and ``layer`` (0: the embeddings), sorted by layer within each:
         ``fitted_on``, ``num_utterances``, ``num_failed`` and the metrics, NaN where nothing was scored.
 
     Raises:
@@ -228,6 +228,7 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
     import pandas as pd
 
     check_columns(predictions, KEYS, "predictions")
+    keys = [name for name in KEYS if name != "variant"]
     rows = []
     for layer in read_cells(predictions[predictions["readout"].isin(names_of("layers"))], labels):
         cell, use = layer.cell, layer.scored
@@ -237,11 +238,10 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
         found: dict[str, float] = dict.fromkeys(METRICS, math.nan)
         if use.any():
             found |= evaluate(layer.pred[use], layer.target[use], layer.votes[use])
-        row = {"model": cell.model, "prompt": cell.prompt, "calibration": cell.calibration}
+        row = {name: getattr(cell, name) for name in keys}
         row |= {"layer": int(number), "fitted_on": layer.fitted_on}
         row |= {"num_utterances": int(use.sum()), "num_failed": int((~use).sum())}
         rows.append(row | {name: found[name] for name in METRICS})
-    keys = ["model", "prompt", "calibration"]
     columns = [*keys, "layer", "fitted_on", "num_utterances", "num_failed", *METRICS]
     frame = pd.DataFrame(rows, columns=columns)
     order = frame.groupby(keys, sort=False, dropna=False).ngroup()

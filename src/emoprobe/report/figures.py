@@ -222,8 +222,11 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     return figure
 
 
+_Line = tuple[str, str, str]  # model, readout and prompt
+
+
 def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
-    """Divergence from the raters and overlap with them by decoder layer, one line per prompt, beside two floors.
+    """Divergence from the raters and overlap with them by decoder layer, a line per prompt and readout, and two floors.
 
     Lines are full without calibration and broken with ``contextual_silence``, where there is one. A prompt asked in
     several label orders is drawn once, as their mean; ensembles are left out, and all but the first 14 prompts.
@@ -253,15 +256,15 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
     return figure
 
 
-def _layer_lines(axes: Axes, prompts: dict[tuple[str, str], list[dict]], floors: Sequence[dict], metric: str) -> None:
-    several = len({model for model, _ in prompts}) > 1
-    for i, ((model, prompt), cells) in enumerate(prompts.items()):
+def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[dict], metric: str) -> None:
+    several = [len({line[i] for line in prompts}) > 1 for i in (0, 1)]
+    for i, ((model, readout, prompt), cells) in enumerate(prompts.items()):
         look = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}
         for calibration, style in CALIBRATIONS.items():
             points = _by_layer([row for row in cells if row["calibration"] == calibration], metric)
             axes.plot(*points, **look, ls=style, ms=2.5, lw=1.3)
-        name = f"{_shorten(model, 16)} · {_shorten(prompt, 18)}" if several else _shorten(prompt, 36)
-        axes.plot([], [], **look, ms=4, label=name)
+        of = [_shorten(name, 16) for name, told in zip((model, readout), several, strict=True) if told]
+        axes.plot([], [], **look, ms=4, label=" · ".join([*of, _shorten(prompt, 18 if of else 36)]))
     for row in floors:
         style = {"uniform": ":", "prior": "-."}[row["readout"]]
         value = row["metrics"].get(metric, np.nan)
@@ -276,16 +279,16 @@ def _layer_lines(axes: Axes, prompts: dict[tuple[str, str], list[dict]], floors:
     tidy(axes)
 
 
-def _drawn_prompts(cells: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
-    """``(model, prompt)`` -> rows, in the order of the rows; orders of one prompt give way to their mean."""
-    prompts: dict[tuple[str, str], list[dict]] = {}
+def _drawn_prompts(cells: Sequence[dict]) -> dict[_Line, list[dict]]:
+    """Rows of each line, in the order of the rows; orders of one prompt give way to their mean."""
+    prompts: dict[_Line, list[dict]] = {}
     for row in cells:
-        prompts.setdefault((row["model"], row["prompt"]), []).append(row)
-    meant = {(model, prompt.partition("@")[0]) for model, prompt in prompts if "@mean(" in prompt}
+        prompts.setdefault((row["model"], row["readout"], row["prompt"]), []).append(row)
+    meant = {(*of, prompt.partition("@")[0]) for *of, prompt in prompts if "@mean(" in prompt}
     return {
-        (model, prompt): points
-        for (model, prompt), points in prompts.items()
-        if not prompt.startswith("ensemble") and ("@mean(" in prompt or (model, prompt.partition("@")[0]) not in meant)
+        (*of, prompt): points
+        for (*of, prompt), points in prompts.items()
+        if not prompt.startswith("ensemble") and ("@mean(" in prompt or (*of, prompt.partition("@")[0]) not in meant)
     }
 
 

@@ -100,6 +100,41 @@ def test_the_commands_of_hydra_search_a_folder_and_packages(verb, folder, packag
         assert f"\nname: {options[-1].partition('=')[2]}\n" in done.stdout
 
 
+PARTS = """
+import sys
+from pathlib import Path
+from emoprobe.recipes import study
+from emoprobe.settings import compose
+
+def part(verb):
+    def run(config):
+        _, *begun = sys.argv[1:]  # of a further process, after the verb
+        print("PART", verb, config.labels.name, compose(begun, verb).labels.name)
+        return Path(config.output_dir)
+    return run
+
+study.probing.run, study.recipe.run = part("probe"), part("train")
+study.open_run = lambda folder: sys.exit(0)
+from emoprobe.cli import main
+sys.argv[0] = "emoprobe"
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["--config-dir", "hydra.searchpath"])
+def test_parts_of_a_comparison_search_where_it_does(way, folder, tmp_path):
+    given = ["--config-dir", folder.name] if way == "--config-dir" else [search([str(folder)])]
+    options = ["experiment=compare_finetuning", "compare.seeds=[0]", "labels=mine", f"hydra.run.dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-c", PARTS, "train", *options, "logger=none", *given]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        command, cwd=folder.parent, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    parts = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("PART")]
+    assert parts == [["probe", "mine", "mine"], *[["train", "mine", "mine"]] * 5]
+
+
 def test_what_a_package_brings_stands_beside_what_is_there(package):
     assert compose(["labels=theirs"]).labels.name == "theirs"
     assert compose(["labels=basic6"], "train").labels.name == "basic6"  # and takes the place of nothing

@@ -259,6 +259,21 @@ def test_jobs_are_those_of_hydras_own_sweeper():
     assert len(expand(["labels=glob(*)"])) > 3
 
 
+def test_a_sweep_over_configs_of_ones_own_names_their_jobs(tmp_path):
+    conf = tmp_path / "my conf"
+    (conf / "labels").mkdir(parents=True)
+    for name in ("mine_a", "mine_b"):
+        (conf / "labels" / f"{name}.yaml").touch()
+    sweep = write_sweep(tmp_path / "sweep", ["labels=glob(mine_*)"], {"0": ["labels=mine_a"]}, conf)
+    write_run(sweep / "0", HUMAN, CELLS)
+    (problem,) = collect([sweep]).missing
+    assert (problem.job, problem.reason) == (["labels=mine_b"], "a job of the sweep that was never begun")
+    conf.rename(tmp_path / "elsewhere")
+    (problem,) = collect([sweep]).missing
+    assert "cannot be listed" in problem.reason
+    assert f"no longer there (file {conf}" in problem.reason
+
+
 def test_a_sweep_that_cannot_be_listed_says_so(tmp_path):
     sweep = write_sweep(tmp_path / "sweep", ["model=a,"], {})
     write_run(sweep / "0", HUMAN, CELLS)

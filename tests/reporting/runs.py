@@ -131,13 +131,19 @@ def write_json(value: object, file: Path) -> None:
     file.write_text(json.dumps(json_safe(value), allow_nan=False), encoding="utf-8")
 
 
-def write_sweep(folder: Path, task: Sequence[str], done: Mapping[str, Sequence[str]]) -> Path:
+def write_sweep(
+    folder: Path, task: Sequence[str], done: Mapping[str, Sequence[str]], config_dir: Path | None = None
+) -> Path:
     """``multirun.yaml`` and the ``.hydra/overrides.yaml`` of the jobs that were begun, by folder name."""
     folder.mkdir(parents=True, exist_ok=True)
     sweeper = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    sources = [{"schema": "pkg", "path": "hydra.conf", "provider": "hydra"}]
+    if config_dir is not None:
+        sources.append({"schema": "file", "path": str(config_dir), "provider": "command-line"})
     lines = "".join(f"    - {json.dumps(item)}\n" for item in task)
     (folder / "multirun.yaml").write_text(
         f"hydra:\n  sweeper:\n    _target_: {sweeper}\n  overrides:\n    task:\n{lines}"
+        f"  runtime:\n    config_sources: {json.dumps(sources)}\n"
     )
     for name, overrides in done.items():
         hydra = folder / name / ".hydra"

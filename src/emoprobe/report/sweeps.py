@@ -12,7 +12,6 @@ import yaml
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.report.found import Collection, Problem
-from emoprobe.system.places import conf_folder
 
 SWEEP_FILE = "multirun.yaml"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -50,53 +49,52 @@ def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collect
 
 def _of_sweep(folder: Path) -> list[Problem]:
     """Jobs that the sweep's command asks for and that have no folder."""
+    from emoprobe.system.search_path import places_told
+
     command = _load(folder / SWEEP_FILE)
     try:
         overrides = [str(item) for item in command["hydra"]["overrides"]["task"]]
         sweeper = command["hydra"]["sweeper"]["_target_"]
+        searched = places_told(command["hydra"]["runtime"]["config_sources"])
     except (KeyError, TypeError):
         return [Problem(folder, f"{SWEEP_FILE} cannot be read, so jobs that were never begun are not known")]
     if sweeper != BASIC_SWEEPER:
         return []
     try:
-        jobs = expand(overrides)
+        jobs = expand(overrides, searched)
     except EmoprobeError as error:
         return [Problem(folder, f"the sweep's jobs cannot be listed, so some may be missing unnamed: {error}")]
     begun = [sorted(read_overrides(place.parent.parent)) for place in folder.rglob(".hydra/overrides.yaml")]
     return [Problem(folder, "a job of the sweep that was never begun", job) for job in jobs if sorted(job) not in begun]
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
+def expand(overrides: Sequence[str], searched: Sequence[str] = ()) -> list[list[str]]:
     """The jobs of a sweep, as Hydra's basic sweeper makes them of a command line.
 
     Args:
         overrides: For example ``["seed=range(3)", "model=a,b"]``.
+        searched: Places where configs were searched beside emoprobe's own: ``labels=glob(*)`` takes them too.
 
     Returns:
         Overrides of each job, in order.
 
     Raises:
-        InputError: The overrides cannot be read.
+        InputError: The overrides cannot be read, or such a place is gone.
     """
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from emoprobe.system.search_path import search_outside
+    from emoprobe.system.search_path import make_loader
 
-    search_outside()
     try:
-        # glob(*) asks the configuration folder what there is
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-            choices = {}
-            for override in parser.parse_overrides(list(overrides)):
-                key = override.get_key_element()
-                if override.is_sweep_override():
-                    choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-                else:
-                    choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+        parser = OverridesParser.create(config_loader=make_loader(searched))  # glob(*) asks it what there is
+        choices = {}
+        for override in parser.parse_overrides(list(overrides)):
+            key = override.get_key_element()
+            if override.is_sweep_override():
+                choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                choices[key] = [f"{key}={override.get_value_element_as_str()}"]
     except (HydraException, OSError) as error:
         raise InputError(f"the overrides of the sweep cannot be read: {' '.join(str(error).split())}") from error
     return [list(job) for job in itertools.product(*choices.values())]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -55,12 +58,37 @@ def with_folder(overrides: Sequence[str], folder: Path) -> list[str]:
 
 def searched_by_job() -> list[str]:
     """The override by which another composition searches where this job of Hydra was told to, if it was told."""
-    told = [
-        f"{source.schema}://{source.path}"
-        for source in HydraConfig.get().runtime.config_sources
-        if source.provider.startswith(("command-line", KEY))
-    ]
+    told = places_told(HydraConfig.get().runtime.config_sources)
     return [search(told)] if told else []
+
+
+def places_told(sources: Sequence[Mapping[str, str]]) -> list[str]:
+    """What a job or a sweep of Hydra was told to search.
+
+    Args:
+        sources: ``hydra.runtime.config_sources`` of it.
+    """
+    return [
+        f"{source['schema']}://{source['path']}"
+        for source in sources
+        if source["provider"].startswith(("command-line", KEY))
+    ]
+
+
+def make_loader(places: Sequence[str] = ()) -> ConfigLoader:
+    """What finds emoprobe's configs, those of installed packages and those of further places.
+
+    Raises:
+        InputError: A folder is not there.
+    """
+    search_outside()
+    path = create_config_search_path(str(conf_folder()))
+    for place in places:
+        folder = Path(place.removeprefix("file://"))
+        if place.startswith("file://") and not folder.is_dir():
+            raise InputError("the folder of configs is no longer there", file=folder, field=KEY)
+        path.append("command-line", place)
+    return ConfigLoaderImpl(path)
 
 
 def search(places: Sequence[str]) -> str:

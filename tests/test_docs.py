@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -33,6 +34,11 @@ README = PAGES["README.md"]
 def blocks(text: str, language: str) -> list[str]:
     """The code of a page in a language."""
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def files(text: str) -> dict[str, str]:
+    """The files that a page shows, by their name behind the language."""
+    return dict(re.findall(r"```(?:python|yaml) (\S+)\n(.*?)```", text, flags=re.DOTALL))
 
 
 COMMANDS = list(
@@ -77,7 +83,11 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
     copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
     recipe.run(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
+    for name, text in files(PAGES["docs/models.md"]).items():
+        (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / name).write_text(text)
     return {
+        "MY_FOLDER": str(root / "mine"),
         "CREMAD_DIR": str(root / "cremad"),
         "MANIFEST": str(root / "manifest.csv"),
         "CHECKPOINT_DIR": str(tiny_whisper_path),
@@ -133,6 +143,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path):
         text=True,
         timeout=300,
         check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), places["MY_FOLDER"]])},
     )
     # The check of a copy fails here, since the made-up copy lacks nearly all of the corpus.
     assert done.returncode == int("check" in words), done.stdout[-2000:] + done.stderr[-4000:]

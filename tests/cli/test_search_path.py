@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from checkout import PROJECT
 
+import emoprobe
 from emoprobe.cli import main
 from emoprobe.errors import InputError
 from emoprobe.report.sweeps import expand
@@ -59,6 +60,8 @@ def package(tmp_path, monkeypatch) -> Path:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[emoprobe.conf]\ntheirs = their_package.conf\n")
     monkeypatch.syspath_prepend(site)
+    for part in ("their_package", "their_package.conf"):  # of another test, in another folder
+        monkeypatch.delitem(sys.modules, part, raising=False)
     invalidate_caches()
     return site
 
@@ -139,6 +142,19 @@ def test_what_a_package_brings_stands_beside_what_is_there(package):
     assert compose(["labels=theirs"]).labels.name == "theirs"
     assert compose(["labels=basic6"], "train").labels.name == "basic6"  # and takes the place of nothing
     assert ["labels=theirs"] in expand(["labels=glob(*)"])
+
+
+def test_a_model_of_a_package_is_loaded_by_its_plain_function(package, tiny_whisper_path):
+    conf = package / "their_package" / "conf" / "model"
+    conf.mkdir()
+    (conf / "__init__.py").touch()
+    (conf / "their_model.yaml").write_text("_target_: their_package.load\npath: ???\n")
+    source = (
+        "from emoprobe.models.load import load_whisper\n\ndef load(path): return load_whisper('theirs', path=path)\n"
+    )
+    (package / "their_package" / "__init__.py").write_text(source)
+    model = emoprobe.load_model("their_model", path=tiny_whisper_path)
+    assert model.sfm.name == "theirs"
 
 
 def test_a_package_whose_configs_are_not_there_is_named(package):

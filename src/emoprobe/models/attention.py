@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
-from torch import nn
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, get_layer_types_and_kwargs
 
 from emoprobe.errors import InputError
+from emoprobe.models.base import Network
 
 KNOWN = ("full_attention", "sliding_attention")
 
 
-def attention_window(decoder: nn.Module, name: str) -> int | None:
+def attention_window(decoder: Network, name: str) -> int | None:
     """Tokens that the narrowest of a decoder's layers looks back, itself included; None where all are seen.
 
     Raises:
@@ -30,15 +31,17 @@ def attention_window(decoder: nn.Module, name: str) -> int | None:
     return min((option["sliding_window"] for option in options if "sliding_window" in option), default=None)
 
 
-def check_cache(cache: DynamicCache, layers: int, positions: int, name: str) -> None:
-    """Refuse a decoder that did not keep keys and values of every layer and position.
+def check_cache(cache: DynamicCache, layers: int, positions: int, name: str) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Keys and values of every layer, each ``[clips, heads, positions, width]``.
 
     Raises:
-        InputError: It kept something else.
+        InputError: The decoder kept something else, or not every layer and position.
     """
-    plain = [type(layer) is DynamicLayer and layer.keys is not None for layer in cache.layers]
-    if len(plain) != layers or not all(plain) or any(layer.keys.shape[-2] != positions for layer in cache.layers):
+    plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
+    kept = tuple((layer.keys, layer.values) for layer in plain if layer.keys is not None and layer.values is not None)
+    if not len(kept) == len(cache.layers) == layers or any(keys.shape[-2] != positions for keys, _ in kept):
         _refuse(name, "unusual")
+    return kept
 
 
 def check_window(window: int | None, length: int, name: str) -> None:

@@ -24,6 +24,7 @@ from emoprobe.models.base import (
     AudioContext,
     Generation,
     Heard,
+    Network,
     PromptText,
     Question,
     Sampling,
@@ -74,7 +75,7 @@ class AudioLLM(SpeechFoundationModel):
     pads = True
     instructed = True
 
-    def __init__(self, model, family: ChatFamily, *, name: str, revision: str) -> None:
+    def __init__(self, model: Network, family: ChatFamily, *, name: str, revision: str) -> None:
         self.model, self.family = model.eval(), family
         self.name, self.revision = name, revision
         self.dtype = str(model.dtype).removeprefix("torch.")
@@ -88,7 +89,7 @@ class AudioLLM(SpeechFoundationModel):
         """Shortest clip that the processor makes a token of."""
         return self.family.min_samples
 
-    def around(self, model) -> AudioLLM:
+    def around(self, model: Network) -> AudioLLM:
         """The same SFM around another copy of its model."""
         return AudioLLM(model, type(self.family)(model, self.family.processor), name=self.name, revision=self.revision)
 
@@ -162,7 +163,7 @@ class AudioLLM(SpeechFoundationModel):
         self.family.processor.save_pretrained(folder)
 
     @property
-    def decoder(self) -> torch.nn.Module:
+    def decoder(self) -> Network:
         """The part of the model that reads tokens."""
         return self.family.decoder
 
@@ -222,7 +223,7 @@ class AudioLLM(SpeechFoundationModel):
     # The decoder
 
     @property
-    def _embedding(self) -> torch.nn.Module:
+    def _embedding(self) -> Network:
         return self.model.get_input_embeddings()
 
     def _embed(self, tokens: Tensor) -> Tensor:
@@ -259,8 +260,7 @@ class AudioLLM(SpeechFoundationModel):
                 past_key_values=cache,
                 use_cache=True,
             )
-            check_cache(cache, len(self.family.decoder.layers), padded.shape[1], self.name)
-            layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+            layers = check_cache(cache, len(self.family.decoder.layers), padded.shape[1], self.name)
             if len(state.prefixes) >= MAX_PREFIXES:
                 del state.prefixes[next(iter(state.prefixes))]
             state.prefixes[tokens] = Prefix(tokens, layers, lengths, starts)
@@ -477,6 +477,8 @@ class AudioLLM(SpeechFoundationModel):
     @torch.no_grad()
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
         """Logits of one plain forward pass of the processor's own inputs, with what was written after the prompt."""
+        if question.prompt is None:
+            raise ValueError("a part of a question has no plain forward pass of its own")
         inputs = self.family.inputs(question.prompt, waveform)
         written = (*question.prefix[len(question.prefix) - question.added :], *continuation)
         for name, of_text in (("input_ids", written), ("attention_mask", (1,)), *((n, (0,)) for n in _TOKEN_TYPES)):

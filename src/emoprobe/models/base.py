@@ -10,15 +10,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoprobe.errors import InputError
 from emoprobe.models.text import PromptText
 
 WINDOW = 0.025  # seconds of the spectrogram's window in every encoder here; less sound is mostly padding
+
+Network: TypeAlias = Any
+"""An ``nn.Module`` of transformers: its attributes are its class's own, and which class it is a checkpoint says."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class SpeechFoundationModel(ABC):
     pads = False
     instructed = False
 
-    model: nn.Module
+    model: Network
     name: str
     revision: str
     dtype: str
@@ -222,7 +225,7 @@ class SpeechFoundationModel(ABC):
 
     @property
     @abstractmethod
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> Network:
         """The part of ``model`` that reads tokens."""
 
     @property

@@ -91,7 +91,7 @@ def _read(cursor: _Cursor) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def _linear(source: str, target: str, *, bias: bool = True) -> dict[str, tuple[str, slice | None]]:
-    parts = {f"{target}.weight": (f"{source}/weight", None)}
+    parts: dict[str, tuple[str, slice | None]] = {f"{target}.weight": (f"{source}/weight", None)}
     if bias:
         parts[f"{target}.bias"] = (f"{source}/bias", None)
     return parts

@@ -54,7 +54,7 @@ def decode_answers(
     clips, questions = states.shape[:2]
     keep = keep if keep is not None else [()] * questions
     stop = torch.tensor(list(decoder.stop))
-    generators = sampling.generators() if sampling else None
+    generators = sampling.generators() if sampling else []
     done = torch.zeros(clips, questions, dtype=torch.bool)
     sequence = torch.zeros(clips, questions, 0, dtype=torch.long)
     kept: list[list[Tensor]] = [[] for _ in range(questions)]
@@ -70,9 +70,10 @@ def decode_answers(
         done |= torch.isin(chosen, stop)
         if done.all():
             break
-        states = decoder.step(sequence[..., -1])
-        if states is None:
+        further = decoder.step(sequence[..., -1])
+        if further is None:
             break
+        states = further
     lse = torch.stack(normalizers, dim=-1)
     return [
         [

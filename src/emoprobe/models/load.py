@@ -6,6 +6,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -29,9 +30,9 @@ from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.whisper import Whisper, suppressed_tokens
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # What transformers raises of folders that lack a file, or hold a damaged one or another model's.
-UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
+UNLOADABLE: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
 UNLOADABLE += (SafetensorError, StrictDataclassError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

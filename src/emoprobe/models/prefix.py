@@ -69,4 +69,4 @@ class _PrefixLayer(DynamicLayer):
         return torch.cat([self.prefix[0], keys], dim=-2), torch.cat([self.prefix[1], values], dim=-2)
 
     def get_seq_length(self) -> int:
-        return self.prefix[0].shape[-2] + (self.keys.shape[-2] if self.keys.numel() else 0)
+        return self.prefix[0].shape[-2] + super().get_seq_length()

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emoprobe.models.base import Network
+
 
 class WideNorm(nn.LayerNorm):
     """Layer norm of a float32 sum, computed in float32 and handed on in the dtype of its weights."""
@@ -23,7 +25,7 @@ class WideNorm(nn.LayerNorm):
         return F.layer_norm(states.float(), self.normalized_shape, weight, bias, self.eps).to(self.weight.dtype)
 
 
-def widen(decoder: nn.Module) -> None:
+def widen(decoder: Network) -> None:
     """Let a Whisper decoder add up in float32; in float32 it computes what it did."""
     if isinstance(decoder.layer_norm, WideNorm):
         return

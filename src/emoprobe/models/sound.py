@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.base import Network
 from emoprobe.models.families.chat import ANY, ChatFamily, move
 
 # What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
@@ -42,7 +43,7 @@ class Sound:
     states: dict[int, Tensor]
 
 
-def hear_clip(model: nn.Module, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str) -> Sound:
+def hear_clip(model: Network, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str) -> Sound:
     """What the model's class makes of a sound in a chat that says as good as nothing else.
 
     Args:
@@ -67,7 +68,7 @@ def hear_clip(model: nn.Module, family: ChatFamily, waveform: Tensor, layers: Se
     return Sound(tokens, handed[0, start : start + len(tokens)], states)
 
 
-def _handed(model: nn.Module, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
+def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
     """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``.
 
     Raises:

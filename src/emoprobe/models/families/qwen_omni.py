@@ -5,6 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 from pathlib import Path
+from typing import Any
 
 import transformers
 from transformers import AutoFeatureExtractor, AutoTokenizer
@@ -42,7 +43,7 @@ class _NoPictures:
     merge_size = 1
 
 
-def _sound_only(processor_class: type) -> type:
+def _sound_only(processor_class: Any) -> Any:
     """The processor class, except that it may be made without the parts that no sound meets."""
 
     def check(self, name, value):

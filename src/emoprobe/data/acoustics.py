@@ -172,7 +172,7 @@ def describe(acoustics: Acoustics, thresholds: Thresholds, speaker: str | None) 
         thresholds: Of its corpus.
         speaker: Who speaks; None where unknown.
     """
-    own = thresholds.speaker_pitch.get(speaker)
+    own = None if speaker is None else thresholds.speaker_pitch.get(speaker)
     if own is None:
         pitch = thresholds.pitch.word(acoustics.pitch)
     else:

@@ -46,6 +46,8 @@ class AudioError(InputError):
         reason: ``missing_audio``, ``bad_audio``, ``too_short``, ``too_long`` or ``near_silent``.
     """
 
+    file: Path | None
+
     def __init__(
         self,
         what: str,

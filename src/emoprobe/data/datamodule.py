@@ -169,6 +169,8 @@ class SpeechDataModule(L.LightningDataModule):
         self.min_samples = min_samples
         self.batch_size, self.num_workers = batch_size, num_workers
 
+    trainer: L.Trainer  # there before any hook is called
+
     def setup(self, stage: str) -> None:
         """Divide the clips among the processes."""
         trainer = self.trainer

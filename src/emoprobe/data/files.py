@@ -42,7 +42,7 @@ class RowError(InputError):
         self,
         what: str,
         *,
-        file: Path,
+        file: Path | None,
         row: int | None,
         field: str | None = None,
         reason: str = "bad_row",

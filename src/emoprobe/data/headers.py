@@ -11,9 +11,12 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import soundfile
+
+Order: TypeAlias = Literal["little", "big"]  # of the bytes of a number
 
 RATES = (4_000, 768_000)  # hertz: below the first no speech is understood, and nothing records above the second
 _STREAMED = 0x7FFF_F000  # bytes: programs that cannot go back to correct a header write this or more into it
@@ -143,7 +146,7 @@ def check_flac(content: bytes, sound: soundfile.SoundFile, samples: np.ndarray) 
     if any(stated) and bits == 8 * _WIDTHS.get(sound.subtype, 0):
         integers = np.ascontiguousarray(samples * np.float32(2 ** (bits - 1))).astype("<i4")
         kept = integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8]
-        if hashlib.md5(np.ascontiguousarray(kept), usedforsecurity=False).digest() != stated:
+        if hashlib.md5(np.ascontiguousarray(kept).data, usedforsecurity=False).digest() != stated:
             raise HeaderError("the MD5 sum in its header is not that of the decoded sound: one of them is damaged")
         return
     longer = bytearray(content)
@@ -186,7 +189,7 @@ class _Layout:
 
     start: int
     length_bytes: int
-    order: str
+    order: Order
     name_bytes: int = 4
     pad: int = 2
     unlimited: int = _STREAMED
@@ -255,7 +258,7 @@ def _wav(content: bytes, layout: _Layout) -> Claim | None:
     return None
 
 
-def _wav_frame(form: bytes, order: str) -> int:
+def _wav_frame(form: bytes, order: Order) -> int:
     """Bytes of one sample of all channels by a format chunk; 0 of compressed sound."""
     if len(form) < 16:
         return 0
@@ -317,7 +320,7 @@ def _caf(content: bytes) -> Claim | None:
 
 
 def _au(content: bytes) -> Claim | None:
-    order = "big" if content[:4] == b".snd" else "little"
+    order: Order = "big" if content[:4] == b".snd" else "little"
     start, length = (int.from_bytes(content[at : at + 4], order) for at in (4, 8))
     there = len(content) - start
     if length != 0xFFFF_FFFF and length != there:

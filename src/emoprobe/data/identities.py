@@ -38,7 +38,9 @@ def settle(corpus: Corpus, *, speaker: str = "speaker", utterance_id: str = "utt
     refuse_alike(corpus.utterances, lambda utterance: utterance.id, utterance_id, loose=False)
     names = _whole_numbers({utterance.speaker for utterance in corpus.utterances if utterance.speaker})
     if names:
-        utterances = (replace(each, speaker=names.get(each.speaker, each.speaker)) for each in corpus.utterances)
+        utterances = (
+            replace(each, speaker=each.speaker and names.get(each.speaker, each.speaker)) for each in corpus.utterances
+        )
         corpus = replace(corpus, utterances=tuple(utterances))
     refuse_alike(corpus.utterances, lambda utterance: utterance.speaker, speaker)
     return corpus
@@ -82,8 +84,9 @@ def refuse_alike(
     key = _loose if loose else _plain
     first: dict[str, Utterance] = {}
     for utterance in utterances:
-        if name_of(utterance) is not None:
-            first.setdefault(name_of(utterance), utterance)
+        name = name_of(utterance)
+        if name is not None:
+            first.setdefault(name, utterance)
     groups: dict[str, list[Utterance]] = {}
     for name, utterance in first.items():
         groups.setdefault(key(name), []).append(utterance)

@@ -196,8 +196,8 @@ def _frames(content: bytes) -> Iterator[tuple[int, int, Header]]:
             if not header.kbps and not free:
                 free = _free_size(content, position, header)
             size = header.size or (free + header.padding if free else 0)
-        whole = size and position + size <= len(content)
-        if whole and (last == header.kind or _goes_on(content, position + size, header)):
+        whole = 0 < size <= len(content) - position
+        if header is not None and whole and (last == header.kind or _goes_on(content, position + size, header)):
             yield position, size, header
             position, last = position + size, header.kind
         else:

@@ -113,7 +113,7 @@ def _fact(utterance: Utterance, name: str) -> object:
 
 
 def _choose_split(corpus: Corpus, utterances: Sequence[Utterance], split: str | None) -> Sequence[Utterance]:
-    if split in (None, "all"):
+    if split is None or split == "all":
         return utterances
     chosen = [utterance for utterance in utterances if (utterance.split or "").lower() == split.lower()]
     if not chosen:

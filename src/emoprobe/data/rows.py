@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 from emoprobe.data.fields import NO_WORD, identity, is_blank, known, words
 from emoprobe.data.files import RowError, SoundFolder
@@ -22,21 +22,22 @@ from emoprobe.labels import LabelSet
 
 LABEL_COLUMNS = ("label", "emotion")
 MAX_VOTES = 1e9
+Row: TypeAlias = Mapping[str, object]
+Names: TypeAlias = Sequence[str] | Mapping[str, str]
+Kind: TypeAlias = Literal["votes", "ratings", "distribution", "label"]  # of a target
+
 SUM_TOLERANCE = 1e-3
 SHARE_TOLERANCE = 5e-3  # of a share written with two decimals
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _RATERS = "num_raters"
 _DEFAULT_COLUMNS = {"path", "audio", "utterance_id", "id", "speaker", "split", "transcript", "dialogue", _RATERS}
-_PREFIXES = {"votes": "votes_", "distribution": "p_"}
+_PREFIXES: dict[Kind, str] = {"votes": "votes_", "distribution": "p_"}
 _SKIP = "Correct the row, or leave it out: dataset.on_error=skip."
 _TARGETS = (
     "Give vote counts (columns votes_WORD), one word per rater (ratings), shares (p_WORD) or one label (label, "
     "emotion), or name the columns of one kind: dataset.reader.votes_columns, ratings_column, distribution_columns, "
     "label_column."
 )
-
-Row = Mapping[str, object]
-Names = Sequence[str] | Mapping[str, str]
 
 
 def check_names(names: Names | None, option: str) -> Names | None:
@@ -57,7 +58,7 @@ def check_names(names: Names | None, option: str) -> Names | None:
 class _Target:
     """Where the votes stand: column -> emotion word, an empty word where the column's values hold the words."""
 
-    kind: Literal["votes", "ratings", "distribution", "label"]
+    kind: Kind
     columns: Mapping[str, str]
 
 
@@ -73,7 +74,7 @@ class RowReader:
     split: str
     transcript: str
     dialogue: str
-    asked: Mapping[str, Names | str]
+    asked: Mapping[Kind, Names | str]
     labels: LabelSet | None
     target: _Target | None = None  # that of the rows so far
     there: set[str] = field(default_factory=set)  # columns of the rows so far
@@ -106,9 +107,10 @@ class RowReader:
         audio = self.sound.find(relative, file=self.file, row=row, field=self.path, remedy=_SKIP)
         target = self._target(row, fields)
         votes, raters, chosen = self._votes(row, fields, target)
-        for word in votes if self.labels else ():
-            if self.labels.resolve(word) is None:
-                known = ", ".join(self.labels.labels)
+        labels = self.labels
+        for word in votes:
+            if labels and labels.resolve(word) is None:
+                known = ", ".join(labels.labels)
                 self._fail(row, target.kind, f"{word!r} is none of {known}", "outside_label_set")
         name = self._id(row, fields, self.id)
         name = name or unicodedata.normalize("NFC", os.path.splitext(os.path.normpath(relative))[0])
@@ -219,9 +221,12 @@ class RowReader:
         pairs: list[tuple[str, str, object]] = []  # word, column, value
         for column, word in target.columns.items():
             value = self._value(row, fields, column)
-            if not word and not isinstance(value, Mapping):
+            if word:
+                pairs.append((word, column, value))
+            elif isinstance(value, Mapping):
+                pairs += [(str(key), str(key), v) for key, v in value.items()]
+            else:
                 self._fail(row, column, f"{value!r:.80} is not an object of numbers by emotion word")
-            pairs += [(word, column, value)] if word else [(str(key), str(key), v) for key, v in value.items()]
         votes: dict[str, float] = {}
         origin: dict[str, str] = {}
         for text, column, value in pairs:
@@ -272,21 +277,19 @@ class RowReader:
                     self._fail(row, _RATERS, what, remedy=remedy)
             elif count > number:
                 self._fail(row, _RATERS, f"there are {count:g} votes for {word!r:.80}, and {number:g} raters")
-        if target.kind == "ratings" and counted > number:
+        if target.kind == "ratings" and counted is not None and counted > number:
             self._fail(row, _RATERS, f"there are {counted} ratings, and {number:g} raters")
         return int(number)
 
     def _number(self, row: int, column: str, value: object) -> float:
-        written = isinstance(value, str) and _NUMBER.fullmatch(value)
-        if written or (isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)):
-            # An integer is compared before it is converted: it may be too large for a float.
-            number = float(value) if written else value
-            if 0 <= number <= MAX_VOTES:
-                return float(number)
+        number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+        # An integer is compared before it is converted: it may be too large for a float.
+        if isinstance(number, (int, float, Decimal)) and not isinstance(number, bool) and 0 <= number <= MAX_VOTES:
+            return float(number)
         self._fail(row, column, f"{value!r:.80} is not a number from 0 to {MAX_VOTES:g}")
 
 
-def _named(kind: str, source: Names | str) -> dict[str, str]:
+def _named(kind: Kind, source: Names | str) -> dict[str, str]:
     """Columns that the user named."""
     if isinstance(source, str):
         return {source: ""}
@@ -299,8 +302,10 @@ def _fact(value: object) -> str | float | None:
     """A metadata value: numbers stay numbers, all else becomes text; None where the cell holds nothing."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    if is_blank(value) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return None if is_blank(value) else value
+    if is_blank(value):
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
     return words(str(value))
 
 

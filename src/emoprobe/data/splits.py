@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -21,8 +22,13 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.options import At, Natural, Several, Word, Words, options
 
-PARTS = ("train", "development", "test")
-SPLITS = {"train": ("train",), "development": ("development", "dev", "validation", "valid"), "test": ("test",)}
+PartName: TypeAlias = Literal["train", "development", "test"]
+PARTS: tuple[PartName, ...] = ("train", "development", "test")
+SPLITS: dict[PartName, tuple[str, ...]] = {
+    "train": ("train",),
+    "development": ("development", "dev", "validation", "valid"),
+    "test": ("test",),
+}
 _PARTITION = "dataset.partition"
 
 
@@ -59,7 +65,7 @@ class SplitPolicy:
     seed: Natural = 0
     allow_overlap: bool = False
     unknown_speakers: Literal["error", "allow"] = "error"
-    splits: Mapping[Literal["train", "development", "test"], Word | Several[Word] | None] = field(default_factory=dict)
+    splits: Mapping[PartName, Word | Several[Word] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind == "official" and isinstance(self.development, float):
@@ -71,6 +77,11 @@ class SplitPolicy:
         object.__setattr__(self, "splits", _clean_splits(self.splits))
 
     @property
+    def named(self) -> dict[PartName, tuple[str, ...]]:
+        """Part -> the corpus' names of it, for all three parts."""
+        return _clean_splits(self.splits)
+
+    @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all options."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
@@ -79,7 +90,7 @@ class SplitPolicy:
     def name(self) -> str:
         """The policy in words, for tables."""
         if self.kind == "official":
-            own = [f"{part}: {' + '.join(self.splits[part])}" for part in PARTS if self.splits[part] != SPLITS[part]]
+            own = [f"{part}: {' + '.join(names)}" for part, names in self.named.items() if names != SPLITS[part]]
             parts = ["official split", *own]
         else:
             many = f"{self.folds} folds by {self.by}" if self.kind == "kfold" else f"leave one {self.by} out"
@@ -138,7 +149,7 @@ def split_items(items: Sequence[Item], policy: SplitPolicy, member: int = 0) -> 
     if not items:
         raise InputError("there is no clip to divide", field="dataset", remedy="Check the corpus and dataset.limit.")
     for fact in dict.fromkeys((policy.by, "speaker")):
-        refuse_alike((each.utterance for each in items), lambda utterance, fact=fact: _group(utterance, fact), fact)
+        refuse_alike((each.utterance for each in items), partial(_group, by=fact), fact)
     split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy, member)
     _check_parts(split, policy, items)
     if not policy.allow_overlap:
@@ -151,7 +162,7 @@ def speaker_overlap(split: Split) -> dict[str, set[str]]:
     return _shared(split, "speaker")
 
 
-def _clean_splits(splits: Mapping[str, str | Sequence[str] | None]) -> dict[str, tuple[str, ...]]:
+def _clean_splits(splits: Mapping[PartName, str | Sequence[str] | None]) -> dict[PartName, tuple[str, ...]]:
     """Part -> names in lower case, for all three parts."""
     where = f"{_PARTITION}.splits"
     clean = dict(SPLITS)
@@ -177,11 +188,12 @@ def _check_fold(policy: SplitPolicy, number: int) -> None:
 
 def _official(items: Sequence[Item], policy: SplitPolicy) -> Split:
     _check_fold(policy, 1)
-    part_of = {name: part for part, names in policy.splits.items() for name in names}
+    part_of = {name: part for part, names in policy.named.items() for name in names}
     chosen: dict[str, list[Item]] = {part: [] for part in (*PARTS, "left_out")}
     for item in items:
         chosen[part_of.get((item.utterance.split or "").strip().lower(), "left_out")].append(item)
-    return Split(**{part: tuple(found) for part, found in chosen.items()})
+    train, development, test, left_out = (tuple(found) for found in chosen.values())
+    return Split(train, development, test, left_out)
 
 
 def _by_fold(items: Sequence[Item], policy: SplitPolicy, member: int) -> Split:
@@ -273,7 +285,7 @@ def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
             field=policy.by,
             remedy=remedy,
         )
-    return groups
+    return [group for group in groups if group is not None]
 
 
 def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item]) -> None:
@@ -283,7 +295,7 @@ def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item]) -> No
             continue
         if policy.kind == "official":
             found = sorted({item.utterance.split for item in items if item.utterance.split})
-            looked = f"Looked for {' or '.join(policy.splits[part]) or 'nothing'}; the clips have {', '.join(found)}. "
+            looked = f"Looked for {' or '.join(policy.named[part]) or 'nothing'}; the clips have {', '.join(found)}. "
             name = f"{looked}Name it, '++{_PARTITION}.splits.{part}=NAME', or make folds"
             remedy = f"{name if found else 'The clips have no splits; make folds'}: {_PARTITION}.kind=kfold."
         else:

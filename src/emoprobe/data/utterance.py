@@ -139,3 +139,8 @@ class Total:
     expected: int
     count: Callable[[Corpus], int | None]
     source: str = ""
+
+    @classmethod
+    def of_word(cls, what: str, expected: int, word: str, source: str = "") -> Total:
+        """The number of clips with a vote for an emotion word."""
+        return cls(what, expected, lambda corpus: sum(word in each.votes for each in corpus.utterances), source)

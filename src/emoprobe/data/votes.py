@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
             remedy=f"Leave such clips out: {_POLICY}.no_votes=skip.",
         )
     if utterance.ratings:
-        inside = len(rater_votes(utterance, labels, policy)) if policy.min_raters > 1 else 1
+        inside: float = len(rater_votes(utterance, labels, policy)) if policy.min_raters > 1 else 1
     else:
         # Of shares with a known number of raters, the raters inside the label set are a share of them.
         inside = math.inf if num_raters is None else num_raters * total / everything
@@ -292,7 +292,7 @@ def ambiguity(distribution: np.ndarray) -> float | np.ndarray:
     return float(entropy) if p.ndim == 1 else entropy
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

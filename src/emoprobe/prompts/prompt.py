@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
@@ -193,10 +193,10 @@ class Prompt:
         if self.family == "completion":
             value = [self.family, self.version, self.template, self.context, list(self.forms)]
         else:
-            natural = self.order is None or list(self.order) == sorted(self.order)
+            order = None if self.order is None or list(self.order) == sorted(self.order) else list(self.order)
             value = [
                 *(self.family, self.version, self.template, list(self.forms), self._turn, self.system),
-                *(self.audio_first, self.answer, None if natural else list(self.order)),
+                *(self.audio_first, self.answer, order),
                 *(self.reasoning_tokens, self.answer_cue, self.answer_format),
             ]
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
@@ -242,7 +242,7 @@ class Prompt:
         """``(label, surface form or letter, text that continues the prompt)`` of every answer, in label order."""
         _, gap, after = self._split()
         if self.answer == "form":
-            words = labels.surface_forms(self.forms)
+            words: Sequence[tuple[str, str]] = labels.surface_forms(self.forms)
         else:
             listed = [label for label, _ in self._listed(labels)]
             letter = dict(zip(listed, self._letters(len(listed)), strict=True))
@@ -298,8 +298,9 @@ def make_prompts(config: Mapping[str, Prompt | Mapping], labels: LabelSet) -> li
     Raises:
         InputError: A field is unknown or wrong, there are more orders than labels, or two prompts say the same.
     """
-    prompts = []
-    for name, prompt in valid(Named[Prompt], config, "prompt").items():
+    prompts: list[Prompt] = []
+    named: Mapping[str, Any] = valid(Named[Prompt], config, "prompt")
+    for name, prompt in named.items():
         if "@" in name:
             raise InputError("a prompt's name cannot hold '@'", field=f"prompt.{name}", remedy="'@' counts orders.")
         prompts += _in_orders(prompt, len(labels))

@@ -40,7 +40,7 @@ def check_complete(
     """
     expected = set(evaluated) - set(skipped)
     wanted_nulls = set(nulls)
-    found: dict[tuple[str, str], tuple[set, set]] = {tuple(cell): (set(), set()) for cell in cells}
+    found: dict[tuple[str, str], tuple[set, set]] = {(prompt, readout): (set(), set()) for prompt, readout in cells}
     columns = (scores[name].to_pylist() for name in ("prompt", "readout", "input", "draw", "utterance_id"))
     for prompt, readout, heard, draw, utterance in zip(*columns, strict=True):
         clips, silent = found.setdefault((prompt, readout), (set(), set()))

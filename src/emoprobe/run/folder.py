@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -80,7 +80,7 @@ class Run:
         from omegaconf import OmegaConf
 
         file = self.home / ".hydra" / "config.yaml"
-        return OmegaConf.load(file) if file.is_file() else None
+        return cast("DictConfig", OmegaConf.load(file)) if file.is_file() else None
 
     # -- scores and the human side --------------------------------------------------------------------------------
 

@@ -234,15 +234,15 @@ def _read_actors(file: Path) -> dict[str, dict[str, str | float]]:
         return {}
     remedy = f"{RESTORE}, or remove it: it is optional."
     needed = ("ActorID", "Age", "Sex", "Race", "Ethnicity")
-    actors = {}
+    actors: dict[str, dict[str, str | float]] = {}
     for row, cells in whole(table_rows(file, needed, remedy=remedy, row_remedy=remedy)):
         gender = cells["Sex"].strip().lower()
         if gender not in ("male", "female"):
             what = f"{cells['Sex']!r:.80} is not Male or Female"
             raise InputError(what, file=file, row=row, field="Sex", remedy=remedy)
         age = _count(cells, "Age", file, row, remedy=remedy)
-        facts = {"gender": gender, "age": age, "race": cells["Race"], "ethnicity": cells["Ethnicity"]}
-        actors[cells["ActorID"]] = facts
+        told = {"race": cells["Race"], "ethnicity": cells["Ethnicity"]}
+        actors[cells["ActorID"]] = {"gender": gender, "age": age, **told}
     return actors
 
 

@@ -94,8 +94,7 @@ def read_dusha(
 def _tables(root: Path, subsets: Sequence[str] | str | None) -> dict[str, Path]:
     """Subset -> its table."""
     found: dict[str, Path] = {}
-    for file in _below(root, _DEPTH):
-        subset, suffix = _TABLE.fullmatch(file.name).groups()
+    for subset, file in _below(root, _DEPTH):
         before = found.setdefault(subset.lower(), file)
         if before.parent != file.parent:
             raise InputError(
@@ -105,7 +104,7 @@ def _tables(root: Path, subsets: Sequence[str] | str | None) -> dict[str, Path]:
                 remedy="Give the folder that holds one of them, or remove the other.",
             )
         # Both forms hold the same votes.
-        if suffix.lower() == "tsv":
+        if file.suffix.lower() == ".tsv":
             found[subset.lower()] = file
     if not found:
         open_root(root, CARD, "crowd_train/raw_crowd_train.tsv", "crowd_train/raw_crowd_train.jsonl")
@@ -129,15 +128,16 @@ def _tables(root: Path, subsets: Sequence[str] | str | None) -> dict[str, Path]:
     return chosen
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
-    """Tables in a folder and its subfolders."""
+def _below(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    """Subset and table, of those in a folder and its subfolders."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (OSError, ValueError):
         return
     for entry in entries:
-        if _TABLE.fullmatch(entry.name) and entry.is_file():
-            yield folder / entry.name
+        table = _TABLE.fullmatch(entry.name)
+        if table and entry.is_file():
+            yield table[1], folder / entry.name
         elif depth and entry.is_dir():
             yield from _below(folder / entry.name, depth - 1)
 
@@ -204,7 +204,7 @@ class _Clip:
             id=name,
             audio=sounds.find(self.audio, file=self.table, row=self.row, field="audio_path"),
             ratings=tuple(self.ratings),
-            speaker=self.facts.get("source") if domain == "crowd" else None,
+            speaker=str(self.facts["source"]) if domain == "crowd" and "source" in self.facts else None,
             split=split if split in ("train", "test") else None,
             transcript=self.transcript,
             metadata=self.facts,

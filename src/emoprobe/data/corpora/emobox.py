@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -285,8 +284,10 @@ class _Clips:
 
 def _number(file: Path, row: int, name: str, value: object) -> float:
     """A positive number; counts, which are written as floats, become whole."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e12
-    if not good or (name != "length" and abs(value - round(value)) > 1e-3):
-        what = f"{value!r:.80} is not a positive {'number' if name == 'length' else 'whole number'}"
-        raise RowError(what, file=file, row=row, field=name)
-    return float(value) if name == "length" or math.isnan(value) else round(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e12:
+        if name == "length":
+            return float(value)
+        if abs(value - round(value)) <= 1e-3:
+            return round(value)
+    what = f"{value!r:.80} is not a positive {'number' if name == 'length' else 'whole number'}"
+    raise RowError(what, file=file, row=row, field=name)

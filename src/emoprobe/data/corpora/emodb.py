@@ -70,15 +70,7 @@ _COUNTS = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happy": 71, 
 TOTALS = (
     Total("clips", 535, lambda corpus: len(corpus.utterances), CARD.access),
     Total("speakers", 10, lambda corpus: len({utterance.speaker for utterance in corpus.utterances}), CARD.access),
-    *(
-        Total(
-            f"clips of {word}",
-            count,
-            lambda corpus, word=word: sum(word in utterance.votes for utterance in corpus.utterances),
-            CARD.access,
-        )
-        for word, count in _COUNTS.items()
-    ),
+    *(Total.of_word(f"clips of {word}", count, word, CARD.access) for word, count in _COUNTS.items()),
 )
 
 

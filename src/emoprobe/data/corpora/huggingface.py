@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import is_blank, known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import arrow_rows, class_names, parquet_rows, store_sound
-from emoprobe.data.rows import LABEL_COLUMNS, Names, RowReader, check_names, without_null
+from emoprobe.data.rows import LABEL_COLUMNS, Kind, Names, Row, RowReader, check_names, without_null
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 
@@ -33,6 +33,8 @@ CARD = CorpusCard(
     raters="as its owner says",
     splits="as its files are named",
 )
+Patterns: TypeAlias = str | Sequence[str]
+
 SUFFIXES = (".parquet", ".arrow", ".jsonl", ".csv", ".tsv")
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval")
 _SHARD = re.compile(r"(.+?)[-_]\d{4,}(-of-\d{4,}(-[0-9a-f]{16})?)?", re.ASCII)
@@ -92,22 +94,24 @@ def read_huggingface(
         InputError: The data set cannot be had, a file is damaged, or a row is malformed.
     """
     harvest = Harvest(CARD, on_error)
-    if (path is None) == (hub is None):
+    if path is not None and hub is None:
+        place = _local(path)
+    elif hub is not None and path is None:
+        place = _download(hub, revision)
+    else:
         what = "a folder or file, or else a name on the hub, must be given"
         raise InputError(what, field="dataset.path", remedy="Give dataset.path or dataset.hub.")
-    place = _local(path) if hub is None else _download(hub, revision)
     top = place if os.path.isdir(place) else place.parent
     title = name or (hub if hub is not None else place.stem)
     harvest.card = replace(CARD, name=title, title=f"{title} (Hugging Face)", access=hub or place.name)
     tables = _tables(place, files)
     names = _check_label_names(label_names)
-    asked = {
+    asked: dict[Kind, Names | str | None] = {
         "votes": check_names(votes_columns, "votes_columns"),
         "ratings": ratings_column,
         "distribution": check_names(distribution_columns, "distribution_columns"),
         "label": label_column,
     }
-    asked = {kind: columns for kind, columns in asked.items() if columns is not None}
     sound = SoundFolder(_sound_root(root, top), suffixes=())
     words = (
         (label_column, ratings_column or "ratings") if label_column else (*LABEL_COLUMNS, ratings_column or "ratings")
@@ -125,14 +129,13 @@ def read_huggingface(
             split=split_column,
             transcript=transcript_column,
             dialogue=dialogue_column,
-            asked=asked,
+            asked={kind: columns for kind, columns in asked.items() if columns is not None},
             labels=None,
             there=there,
         )
         for row, fields in rows:
-            bad = isinstance(fields, RowError)
-            with harvest.row("" if bad else str(fields.get(id_column) or "")):
-                if bad:
+            with harvest.row("" if isinstance(fields, RowError) else str(fields.get(id_column) or "")):
+                if isinstance(fields, RowError):
                     raise fields
                 utterance = rows.utterance(reader, row, fields)
                 # Sound within a table is stored by its content: the same bytes may be two recordings' published defect.
@@ -159,7 +162,7 @@ class _Rows:
     noted: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stored: bool = False  # whether the last row's sound stood in the table
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, object] | RowError]]:
+    def __iter__(self) -> Iterator[tuple[int, Row | RowError]]:
         suffix = self.file.suffix.lower()
         if suffix in (".parquet", ".arrow"):
             self.noted = class_names(self.file)
@@ -170,11 +173,11 @@ class _Rows:
         else:
             yield from table_rows(self.file, delimiter="\t" if suffix == ".tsv" else ",", unique=True)
 
-    def utterance(self, reader: RowReader, row: int, fields: dict[str, object]) -> Utterance:
-        fields = dict(fields)
+    def utterance(self, reader: RowReader, row: int, read: Row) -> Utterance:
+        fields = dict(read)
         content, name = self._audio(row, fields)
         self.stored = content is not None
-        numbers = {}
+        numbers: dict[str, int] = {}
         # A class among the other columns is a word too; as a number, -1 would be one person, whom nobody knows.
         classes = [column for column in (reader.speaker, reader.split) if column in self.noted]
         for column in (*self.words, *classes):
@@ -186,7 +189,7 @@ class _Rows:
         # Other sound or pictures in the table are no facts to keep.
         fields = {column: value for column, value in fields.items() if not _has_bytes(value)}
         utterance = reader.utterance(row, fields)
-        for column in reader.target.columns:
+        for column in reader.target.columns if reader.target else ():
             if column in numbers:
                 remedy = "Say what the numbers mean: dataset.label_names=[WORD,WORD,...]."
                 self._fail(row, column, f"the label {numbers[column]!s:.20} is a number without a word", remedy)
@@ -301,7 +304,7 @@ def _check_label_names(names: Sequence[str] | None) -> list[str] | None:
     return [str(word) for word in names]
 
 
-def _tables(place: Path, files: object) -> dict[Path, str | None]:
+def _tables(place: Path, files: Patterns | Mapping[str, Patterns] | None) -> dict[Path, str | None]:
     """Table -> split, as far as it is told."""
     if not os.path.isdir(place):
         if place.suffix.lower() not in SUFFIXES:
@@ -332,11 +335,11 @@ def _tables(place: Path, files: object) -> dict[Path, str | None]:
     return chosen
 
 
-def _by_pattern(place: Path, there: Sequence[Path], files: object) -> dict[Path, str | None]:
-    groups: Mapping[str | None, object] = files if isinstance(files, Mapping) else {None: files}
+def _by_pattern(place: Path, there: Sequence[Path], files: Patterns | Mapping[str, Patterns]) -> dict[Path, str | None]:
+    groups: Mapping[Any, Patterns] = files if isinstance(files, Mapping) else {None: files}
     chosen: dict[Path, str | None] = {}
     for split, patterns in groups.items():
-        for pattern in [patterns] if isinstance(patterns, str) else list(patterns or []):
+        for pattern in [patterns] if isinstance(patterns, str) else patterns or []:
             found = [file for file in there if fnmatch.fnmatchcase(file.relative_to(place).as_posix(), str(pattern))]
             if not found:
                 names = ", ".join(file.relative_to(place).as_posix() for file in there[:5])

@@ -12,7 +12,7 @@ from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows, text_lines
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.parquet import parquet_rows
-from emoprobe.data.rows import Names, Row, RowReader, check_names, without_null
+from emoprobe.data.rows import Kind, Names, Row, RowReader, check_names, without_null
 from emoprobe.data.utterance import Corpus, CorpusCard
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -92,7 +92,7 @@ def read_manifest(
         replace(CARD, name=name or path.stem, title=f"{name or path.stem} (manifest)", access=path.name), on_error
     )
     _check_place(path, folder)
-    asked = {
+    asked: dict[Kind, Names | str | None] = {
         "votes": check_names(votes_columns, "votes_columns"),
         "ratings": ratings_column,
         "distribution": check_names(distribution_columns, "distribution_columns"),
@@ -113,9 +113,10 @@ def read_manifest(
     duplicate = "Give every utterance its own id, or keep the first: dataset.on_error=skip."
     files = SoundFiles()
     for row, fields in _rows(path):
-        bad = isinstance(fields, RowError)
-        with harvest.row("" if bad else str(fields.get(id_column) or fields.get(path_column) or "")):
-            if bad:
+        with harvest.row(
+            "" if isinstance(fields, RowError) else str(fields.get(id_column) or fields.get(path_column) or "")
+        ):
+            if isinstance(fields, RowError):
                 raise fields
             utterance = reader.utterance(row, fields)
             if utterance.id not in harvest.utterances:

@@ -193,8 +193,12 @@ def read_msp_podcast(
     consensus = next((found[name] for name in _CONSENSUS_FILES if name in found), None)
     if consensus is None and LABELS["blocks"] not in found:
         open_root(root, CARD, f"Labels/{_CONSENSUS_FILES[0]}", f"Labels/{LABELS['blocks']}")
-    ratings = None if consensus and consensus_only else _ratings_file(root, found, labels, consensus)
-    release = _Release(harvest, consensus or ratings)
+    if consensus and consensus_only:
+        ratings, listing = None, consensus
+    else:
+        ratings = _ratings_file(root, found, labels, consensus)
+        listing = consensus or ratings
+    release = _Release(harvest, listing)
     if consensus:
         _read_consensus(consensus, release)
     if ratings:
@@ -595,7 +599,7 @@ def _utterance(
     return Utterance(
         id=clip_id,
         audio=sounds.find(clip),
-        votes={consensus: 1.0} if voted else {},
+        votes={str(consensus): 1.0} if voted else {},
         num_raters=1 if voted else None,
         speaker=clip.speaker,
         split=clip.split,

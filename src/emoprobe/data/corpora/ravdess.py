@@ -40,12 +40,7 @@ TOTALS = (
     Total("speech clips", 1440, lambda corpus: len(corpus.utterances), CARD.access),
     Total("speakers", 24, lambda corpus: len({utterance.speaker for utterance in corpus.utterances}), CARD.access),
     *(
-        Total(
-            f"speech clips of {word}",
-            96 if word == "neutral" else 192,
-            lambda corpus, word=word: sum(word in utterance.votes for utterance in corpus.utterances),
-            CARD.access,
-        )
+        Total.of_word(f"speech clips of {word}", 96 if word == "neutral" else 192, word, CARD.access)
         for word in CARD.words
     ),
 )

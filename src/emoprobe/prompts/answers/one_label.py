@@ -120,9 +120,15 @@ def choice(text: str, vocabulary: Vocabulary) -> int | None:
     Raises:
         AmbiguousError: A letter and a word contradict each other.
     """
-    core = _WRAPPED.fullmatch(text)["core"]
+    core = _core(text)
     label = vocabulary.find(core) if _is_words(core) else None
     return _option(core, vocabulary) if label is None else label
+
+
+def _core(text: str) -> str:
+    """A text without the signs around it; every text has such a core."""
+    wrapped = _WRAPPED.fullmatch(text)
+    return wrapped["core"] if wrapped else text
 
 
 def _is_words(text: str) -> bool:
@@ -137,7 +143,7 @@ def _option(core: str, vocabulary: Vocabulary) -> int | None:
     letter = match["letter"].upper() if match["named"] else match["letter"]
     if letter not in vocabulary.letters:
         return None
-    label, rest = vocabulary.letters[letter], _WRAPPED.fullmatch(match["after"] or "")["core"]
+    label, rest = vocabulary.letters[letter], _core(match["after"] or "")
     if not rest:
         return None if "?" in core else label
     other = vocabulary.letters.get(rest) if is_letter(rest) else vocabulary.find(rest)
@@ -150,7 +156,7 @@ def _named(text: str, vocabulary: Vocabulary, sentences: bool) -> int | None:
     label = choice(text, vocabulary)
     if label is not None or not sentences:
         return label
-    core = _WRAPPED.fullmatch(text)["core"]
+    core = _core(text)
     for statement in _STATEMENT:
         match = statement.fullmatch(core)
         label = choice(match["said"], vocabulary) if match else None

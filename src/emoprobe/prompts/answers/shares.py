@@ -144,7 +144,7 @@ def _from_list(text: str, vocabulary: Vocabulary, percentages: bool) -> ParsedAn
         if read is None:
             remark = _REMARK.fullmatch(line)
             read = _line(remark["pairs"]) if remark else None
-            if read is None or vocabulary.begins(remark["remark"]):
+            if remark is None or read is None or vocabulary.begins(remark["remark"]):
                 return None
             labels = {choice(pair.word, vocabulary) for pair in read[0]}
             if not vocabulary.is_prose(remark["remark"], labels):
@@ -167,9 +167,9 @@ def _line(line: str) -> tuple[list[Written], list[str | None]] | None:
     """Pairs of a line that is a list of them, and the number before each; None if it is not."""
     pairs, numbered = [], []
     for segment in _SEPARATOR.split(line):
-        if not segment.strip(" .!\"'()[]"):
+        bullet = _BULLET.match(segment)  # which may be empty
+        if bullet is None or not segment.strip(" .!\"'()[]"):
             continue
-        bullet = _BULLET.match(segment)
         numbered.append(bullet["n"])
         pair = _pair(segment[bullet.end() :].strip())
         if pair is None:

@@ -23,7 +23,7 @@ _SAME = {
     "٪": "%",
     "…": "...",
 }
-_TABLE = {**_FULL_WIDTH, **{ord(old): new for old, new in _SAME.items()}}
+_TABLE: dict[int, int | str] = {**_FULL_WIDTH, **{ord(old): new for old, new in _SAME.items()}}
 
 # Scripts that write no space between words, or join particles to them: Thai to Khmer, kana, Han, Hangul.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -110,7 +110,7 @@ class Vocabulary:
         said = bare(text)
         return said not in self.words and any(word.startswith(said) for word in self.words)
 
-    def is_prose(self, text: str, labels: Collection[int] = ()) -> bool:
+    def is_prose(self, text: str, labels: Collection[int | None] = ()) -> bool:
         """Whether a text beside a distribution changes nothing about it: no number, no doubt, no bracket, no label.
 
         Args:

@@ -43,12 +43,13 @@ def parse(text: str, vocabulary: Vocabulary, *, marked: bool = False) -> ParsedA
     last, _, after = last.strip().partition("\n")
     if numbers != list(range(1, len(numbers) + 1)):
         return None
-    split = [_split(entry.strip(" \t\r\n,;"), vocabulary) for entry in (*entries, last)]
-    if any(entry is None for entry in split):
+    read = [_split(entry.strip(" \t\r\n,;"), vocabulary) for entry in (*entries, last)]
+    split = [entry for entry in read if entry is not None]
+    if len(split) != len(read):
         return None
-    shares = [share for _, share in split]
-    if any(shares):
-        if not all(shares):
+    shares = [share for _, share in split if share]
+    if shares:
+        if len(shares) != len(split):
             raise AmbiguousError
         parsed = _with_shares(shares, vocabulary)
     else:

@@ -355,7 +355,9 @@ def missed_mixtures(
     rows = []
     for cell in read_cells(predictions, labels):
         js = js_divergence.by_clip(cell.pred, cell.target)
-        kinds = [("pair", pair, share) for pair in combinations(range(len(labels)), 2)]
+        kinds: list[tuple[str, tuple[int, ...], float]] = [
+            ("pair", pair, share) for pair in combinations(range(len(labels)), 2)
+        ]
         kinds += [("clear", (i,), clear) for i in range(len(labels))]
         for kind, members, least in kinds:
             inside = (cell.target[:, members] >= least - TIE_TOLERANCE).all(axis=1)

@@ -157,7 +157,7 @@ def _weighted(
     prompts: PromptSet, is_development: np.ndarray, folds: int, seed: int
 ) -> tuple[np.ndarray, list[_Fit], np.ndarray]:
     """Mixture ``[utterances, labels]``, the fits, and which fit scored which utterance (-1: none)."""
-    usable = prompts.scored.all(axis=0)
+    usable = np.all(prompts.scored, axis=0)
     pred = np.full(prompts.pred.shape[1:], np.nan)
     of = np.full(len(usable), -1)
     fits: list[_Fit] = []

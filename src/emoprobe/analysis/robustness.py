@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -207,7 +207,7 @@ def _scores(prompts: PromptSet) -> tuple[np.ndarray, np.ndarray]:
     """Divergence from the raters, ``[prompts, utterances]``, and on which utterances no working prompt failed."""
     divergences = np.stack([js_divergence.by_clip(pred, prompts.target) for pred in prompts.pred])
     working = prompts.scored[prompts.scored.any(axis=1)]
-    return divergences, working.all(axis=0) if len(working) else np.zeros(len(prompts.utterances), dtype=bool)
+    return divergences, np.all(working, axis=0) if len(working) else np.zeros(len(prompts.utterances), dtype=bool)
 
 
 def prompt_robustness(
@@ -245,7 +245,7 @@ def prompt_robustness(
     """
     import pandas as pd
 
-    bootstrap = {"resamples": resamples, "level": level, "seed": seed}
+    bootstrap: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     rows = []
     for prompts in prompt_sets(predictions, labels):
         between = _between(prompts)
@@ -286,7 +286,9 @@ def _entropy_tau(prompts: PromptSet) -> float:
     return float(np.mean(taus)) if taus else math.nan
 
 
-def _extremes(prompts: PromptSet, divergences: np.ndarray, clusters: np.ndarray, bootstrap: dict) -> dict[str, object]:
+def _extremes(
+    prompts: PromptSet, divergences: np.ndarray, clusters: np.ndarray, bootstrap: dict[str, Any]
+) -> dict[str, object]:
     """Best and worst prompt on the utterances that all have, ``divergences [prompts, utterances]``."""
     working = ~np.isnan(divergences).any(axis=1)
     row: dict[str, object] = {"best_prompt": "", "worst_prompt": ""}

@@ -61,7 +61,7 @@ def stratify(
     for cell in read_cells(predictions, labels):
         which = np.array([strata.position[utterance] for utterance in cell.utterances])
         for i, stratum in enumerate(strata.strata):
-            row = {**cell.head, "kind": strata.kind, "stratum": stratum.name}
+            row: dict[str, object] = {**cell.head, "kind": strata.kind, "stratum": stratum.name}
             row |= {"lower": stratum.lower, "upper": stratum.upper}
             rows.append(row | _scores(cell, which == i, resamples=resamples, level=level, seed=seed))
     return pd.DataFrame(rows)

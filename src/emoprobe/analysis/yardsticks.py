@@ -59,9 +59,7 @@ class Yardstick:
         clusters = [name for name, keep in zip(clusters_of(targets.frame), kept, strict=True) if keep]
         self._numbers = number_clusters(clusters, len(clusters))
         self.num_clusters = int(self._numbers.max()) + 1
-        self._drawn = None
-        if resamples:
-            self._drawn = draw_clusters(np.random.default_rng(0), self.num_clusters, resamples)
+        self._drawn = draw_clusters(np.random.default_rng(0), self.num_clusters, resamples)
         self._resampled: tuple[Values, Values] | None = None
 
     def resample(self, pred: np.ndarray) -> Values:
@@ -85,12 +83,12 @@ class Yardstick:
 
     def floor_intervals(self, name: str) -> Intervals:
         """Of a floor; empty without resamples."""
-        return {} if self._drawn is None else self.ends(self.resample(self.predictions[name]))
+        return self.ends(self.resample(self.predictions[name])) if len(self._drawn) else {}
 
     @property
     def ceiling_intervals(self) -> Intervals:
         """Of the ceiling; empty without resamples, or where there is no ceiling."""
-        return {} if self._drawn is None else self.ends(self._ends_of_range[1])
+        return self.ends(self._ends_of_range[1]) if len(self._drawn) else {}
 
     def shares(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Where values lie between the prior floor (0) and the ceiling (1) of these clips."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,4 +33,4 @@ class Belief:
     label_mass: np.ndarray | None = None
     share_parsed: np.ndarray | None = None
     reasoning_cut: np.ndarray | None = None
-    generated_text: list[str] | None = None
+    generated_text: Sequence[str | None] | None = None

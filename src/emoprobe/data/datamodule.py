@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
@@ -134,6 +135,11 @@ def find_near_silent(utterances: Sequence[Utterance], sampling_rate: int, limits
         found = pool.map(is_near_silent, utterances)
         quiet = [utterance.id for utterance, yes in zip(utterances, found, strict=True) if yes]
     return {"below_dbfs": limits.near_silent_dbfs, "utterances": quiet}
+
+
+def data_of(trainer: L.Trainer) -> Any:
+    """The data module that a trainer is at work on, which Lightning's types do not know of."""
+    return getattr(trainer, "datamodule")  # noqa: B009
 
 
 class SpeechDataModule(L.LightningDataModule):

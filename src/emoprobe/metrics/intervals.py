@@ -136,7 +136,7 @@ def check_resamples(resamples: int) -> int:
 
 def mean_interval(
     values: np.ndarray,
-    clusters: Sequence[object],
+    clusters: Sequence[object] | np.ndarray,
     *,
     resamples: int = 2000,
     level: float = 0.95,

@@ -183,7 +183,7 @@ def metric_values(
     return WeightedMetrics(pred, target, votes, clusters=clusters, metrics=metrics)(weights)
 
 
-def number_clusters(clusters: Sequence[object], size: int) -> np.ndarray:
+def number_clusters(clusters: Sequence[object] | np.ndarray, size: int) -> np.ndarray:
     """Clusters, for example speakers, as whole numbers from 0.
 
     Args:
@@ -232,7 +232,7 @@ def draw_multinomially(rng: np.random.Generator, num_clusters: int, resamples: i
     return rng.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=resamples)
 
 
-def _plain(clusters: Sequence[object]) -> list[object]:
+def _plain(clusters: Sequence[object] | np.ndarray) -> list[object]:
     """As a list in which pandas' missing values are None."""
     if hasattr(clusters, "isna"):
         return [None if missing else name for name, missing in zip(clusters, clusters.isna(), strict=True)]

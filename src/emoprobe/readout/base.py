@@ -17,7 +17,7 @@ import pyarrow as pa
 from emoprobe.beliefs.reading import Reading
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.options import Count, OneOf, check, options, unknown, valid
+from emoprobe.options import Count, OneOf, check, option_names, options, unknown, valid
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.registry import Registry
@@ -163,10 +163,10 @@ def make_reading_options(config: Mapping[str, object], others: Sequence[str] = (
         InputError: A readout or an option is unknown or wrong.
     """
     kinds = {name: readout.analysis for name, readout in READOUTS.items() if readout.analysis is not None}
-    made = {}
+    made: dict[str, Any] = {}
     for name, given in config.items():
         if name not in kinds:
             raise unknown(name, [*others, *kinds], "analysis")
-        listed = "variants" in kinds[name].__dataclass_fields__
+        listed = "variants" in option_names(kinds[name])
         made[name] = kinds[name](variants=given) if listed else check(kinds[name], given)
     return made

@@ -75,7 +75,7 @@ class Layerwise(Readout):
         above = by_row(~(values <= NATS), size, np.maximum) > 0
         yield Contradiction(above, LAYERS.name, "holds no log-probability")
         mass = log_mass(values, np.full(len(values) // forms[0], forms[0])).reshape(len(size), -1)
-        yield Contradiction((mass > NATS).any(axis=1), LAYERS.name, "is above a probability of 1")
+        yield Contradiction(np.any(mass > NATS, axis=1), LAYERS.name, "is above a probability of 1")
 
 
 def layerwise(table: pa.Table, labels: Sequence[str], layer: int) -> Distributions:

@@ -123,11 +123,11 @@ def sampled_text(
     ]
     shares, status, masses, parts = [], [], [], []
     for parsed in parse_rows(table, labels, words, answers):
-        stated = [answer for answer in parsed if answer.shares is not None]
+        stated = [(answer.shares, answer.label_mass) for answer in parsed if answer.shares is not None]
         parts.append(len(stated) / len(parsed))
-        masses.append(np.mean([answer.label_mass for answer in stated]) if stated else np.nan)
+        masses.append(np.mean([mass for _, mass in stated]) if stated else np.nan)
         enough = stated and parts[-1] >= min_parsed
-        shares.append(np.mean([answer.shares for answer in stated], axis=0) if enough else (np.nan,) * len(labels))
+        shares.append(np.mean([own for own, _ in stated], axis=0) if enough else (np.nan,) * len(labels))
         if enough:
             status.append("ok" if len(stated) == len(parsed) else "partial")
         elif stated:

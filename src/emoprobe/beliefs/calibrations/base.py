@@ -80,7 +80,7 @@ class Calibration(ABC):
 CALIBRATIONS: Registry[type[Calibration]] = Registry("kind of calibration", "emoprobe.beliefs.calibrations")
 
 
-def make_calibrations(config: Mapping[str, object]) -> list[Calibration]:
+def make_calibrations(config: Mapping[str, Any]) -> list[Calibration]:
     """Calibrations from the composed ``calibration`` config: name -> ``kind`` and its options, in table order.
 
     Raises:

@@ -107,14 +107,16 @@ class ZeroShotProbe(L.LightningModule):
         """Rows of the score table for content-free inputs."""
         rows: list[dict] = []
         for null in inputs:
-            heard_nothing = null.waveform is None
-            context = self.sfm.encode_without_audio() if heard_nothing else self.sfm.encode([null.waveform])
+            if null.waveform is None:
+                context, seconds = self.sfm.encode_without_audio(), 0.0
+            else:
+                context, seconds = self.sfm.encode([null.waveform]), len(null.waveform) / self.sfm.sampling_rate
             heard = {
                 "utterance_id": "",
                 "input": null.kind,
                 "draw": null.draw,
                 "audio_sha256": null.sha256,
-                "duration_seconds": 0.0 if heard_nothing else len(null.waveform) / self.sfm.sampling_rate,
+                "duration_seconds": seconds,
                 "truncated": False,
                 "library_versions": self.versions,
             }

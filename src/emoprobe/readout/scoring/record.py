@@ -18,6 +18,7 @@ from pathlib import Path
 import lightning as L
 from tqdm import tqdm
 
+from emoprobe.data.datamodule import data_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.run.scores import Outcome, ScoreWriter, read_outcomes
 from emoprobe.system import stopping
@@ -51,7 +52,7 @@ class BatchRecorder(L.Callback):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         stopping.hold()  # Lightning's own handler of SIGTERM would go on to the end
-        total = len(trainer.datamodule.own)
+        total = len(data_of(trainer).own)
         shown = self.progress and trainer.is_global_zero
         self._bar = tqdm(total=total, unit="clip", desc="Scoring", disable=not shown, file=sys.stderr)
 
@@ -60,7 +61,8 @@ class BatchRecorder(L.Callback):
         self.outcome.skipped += batch.skipped
         self.outcome.clips += len(batch.clips)
         self._tell()
-        self._bar.update(len(batch.clips) + len(batch.skipped))
+        if self._bar is not None:
+            self._bar.update(len(batch.clips) + len(batch.skipped))
         stopping.check()
         self._check_others(trainer)
 
@@ -134,7 +136,7 @@ def _watch_over(trainer: L.Trainer) -> None:
     if _started_here(trainer):
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
-                thread._child_processes = []
+                vars(thread)["_child_processes"] = []
 
 
 def _lost(what: str) -> EmoprobeError:

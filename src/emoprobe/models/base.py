@@ -21,7 +21,7 @@ from emoprobe.models.text import PromptText
 WINDOW = 0.025  # seconds of the spectrogram's window in every encoder here; less sound is mostly padding
 
 Network: TypeAlias = Any
-"""An ``nn.Module`` of transformers: its attributes are its class's own, and which class it is a checkpoint says."""
+"""An ``nn.Module`` whose attributes are its class's own, where a checkpoint or a method of training says which."""
 
 
 @dataclass(frozen=True)

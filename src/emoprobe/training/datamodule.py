@@ -25,6 +25,8 @@ class TrainingDataModule(L.LightningDataModule):
         done: Batches of the present epoch that are behind; a checkpoint holds it.
     """
 
+    trainer: L.Trainer  # there before any hook is called
+
     def __init__(
         self, train: Clips, development: Clips, *, batch_size: int, seed: int, eval_batch_size: int = 1024
     ) -> None:
@@ -38,7 +40,7 @@ class TrainingDataModule(L.LightningDataModule):
         trainer = self.trainer
 
         def epoch() -> int:
-            return 0 if trainer.overfit_batches else trainer.current_epoch  # overfitting: the same few batches
+            return 0 if getattr(trainer, "overfit_batches", 0) else trainer.current_epoch  # the same few batches
 
         size, rank, world = len(self.train), trainer.global_rank, trainer.world_size
         return self.train.loader(EpochBatches(size, self.batch_size, self.seed, epoch, rank, world, done=self.done))

@@ -54,7 +54,8 @@ class Standardise(nn.Module):
         Raises:
             InputError: There are no observations.
         """
-        number, mean, squares = 0, torch.zeros_like(self.mean, dtype=torch.float64), 0.0
+        number, mean = 0, torch.zeros_like(self.mean, dtype=torch.float64)
+        squares = torch.zeros_like(mean)
         for batch in batches:
             if not len(batch):
                 continue
@@ -165,13 +166,13 @@ class FeatureReader(nn.Module):
         self.layers, self.kinds, self.width = layers, kinds, width
         blocks = 1 if combine == "weighted" else layers
         self.mix = LayerMix(layers) if combine == "weighted" else None
+        self.pool: AttentivePooling | None = None
         if pooling == "attentive":
             self.standardise = Standardise(layers, 1, width)
             self.pool = AttentivePooling(blocks * width, attention)
             self.out_features = 2 * blocks * width
         else:
             self.standardise = Standardise(layers, kinds, width)
-            self.pool = None
             self.out_features = blocks * kinds * width
 
     def fit(self, batches: Iterable[Batch]) -> None:
@@ -284,8 +285,9 @@ def make_head(
         num_labels: Number of labels.
         output: See `Head`.
     """
-    pooled = {"pooling": options.pooling, "combine": options.combine, "attention": options.attention}
-    features = FeatureReader(layers, kinds, width, **pooled)
+    features = FeatureReader(
+        layers, kinds, width, pooling=options.pooling, combine=options.combine, attention=options.attention
+    )
     return Head(features, options.body(features.out_features, num_labels), output)
 
 

@@ -303,8 +303,9 @@ def extract(
                 sounds[utterance.id] = sound
                 bar.update()
         skipped: list[Skipped] = []
-        options = {"batch_size": batch_size, "on_error": on_error, "min_samples": sfm.min_samples}
-        data = SpeechDataModule(missing, sfm.sampling_rate, limits, **options)
+        data = SpeechDataModule(
+            missing, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error, min_samples=sfm.min_samples
+        )
         for batch in data.predict_dataloader():
             data.on_before_batch_transfer(batch, 0)
             sounds |= _add(sfm, batch, spec, limits, cache)
@@ -367,7 +368,7 @@ def _add(
 
 def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: FeatureSpec) -> list[Tensor]:
     """Per clip ``[layers, kinds or frames, width]`` on the CPU, in the dtype of storage."""
-    dtype = DTYPES[spec.dtype]
+    dtype = DTYPES[str(spec.dtype)]
     waveforms = [torch.from_numpy(clip.waveform) for clip in clips]
     if spec.source == "sound":
         with torch.no_grad():

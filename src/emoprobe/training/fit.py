@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -22,6 +23,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.base import Network
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
@@ -57,7 +59,7 @@ class ReaderModule(L.LightningModule):
 
     strict_loading = False  # frozen weights are in no checkpoint
 
-    def __init__(self, reader: nn.Module, loss: Loss, options: FitOptions, *, seed: int, identity: str = "") -> None:
+    def __init__(self, reader: Network, loss: Loss, options: FitOptions, *, seed: int, identity: str = "") -> None:
         super().__init__()
         self.reader, self.loss, self.options, self.seed, self.identity = reader, loss, options, seed, identity
         self.development = DevelopmentMetrics()
@@ -107,7 +109,12 @@ class ReaderModule(L.LightningModule):
         self.log("train/loss", loss, prog_bar=True)
         for name, value in values.items():
             self.log(f"dev/{name}", value, prog_bar=name == self.options.monitor)
-        row = {"epoch": self.current_epoch, "train_loss": loss, "dev_loss": values.pop("loss"), "clips": clips}
+        row: dict[str, Any] = {
+            "epoch": self.current_epoch,
+            "train_loss": loss,
+            "dev_loss": values.pop("loss"),
+            "clips": clips,
+        }
         row = {name: float(value) for name, value in (row | values).items()}
         self.curve.append({name: value for name, value in row.items() if math.isfinite(value)})
 
@@ -127,7 +134,7 @@ class ReaderModule(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: options.factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def state_dict(self, *args, **kwargs) -> dict:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # makes its own
         """The fitted parameters only."""
         return {f"reader.{name}": value.detach() for name, value in self.trainable().items()}
 

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from emoprobe.data.datamodule import data_of
 from emoprobe.errors import InputError
 from emoprobe.system import stopping
 
@@ -55,7 +56,7 @@ class GoingOn(Checkpoint):
         stopping.hold()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
-        done = trainer.datamodule.done = batch_idx + 1
+        done = data_of(trainer).done = batch_idx + 1
         steps, every = trainer.num_training_batches, trainer.val_check_batch
         if trainer.check_val_every_n_epoch is None:
             done += trainer.current_epoch * steps  # evaluations are counted over epochs
@@ -68,7 +69,7 @@ class GoingOn(Checkpoint):
             self._end_of_batch(trainer, whole=False)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.datamodule.done = 0
+        data_of(trainer).done = 0
         ended = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         self._end_of_batch(trainer, whole=not ended)
 
@@ -92,17 +93,19 @@ class GoingOn(Checkpoint):
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
         """Let ModelCheckpoint find what it had saved where it lies now; it forgets the scores of another folder."""
         chosen = trainer.checkpoint_callback
-        state = checkpoint["callbacks"].get(chosen.state_key) if isinstance(chosen, ModelCheckpoint) else None
+        if not isinstance(chosen, ModelCheckpoint) or chosen.dirpath is None:
+            return
+        state, folder = checkpoint["callbacks"].get(chosen.state_key), chosen.dirpath
         if state is None:
             return
 
         def here(path: str) -> str:
-            return str(Path(chosen.dirpath, Path(path).name)) if path else path
+            return str(Path(folder, Path(path).name)) if path else path
 
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
             state[name] = here(state[name])
         state["best_k_models"] = {here(path): score for path, score in state["best_k_models"].items()}
-        state["dirpath"] = chosen.dirpath
+        state["dirpath"] = folder
 
 
 def take_over(earlier: Path | None, folder: Path, identity: str) -> Path | None:

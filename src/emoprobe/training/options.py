@@ -58,7 +58,7 @@ class FitOptions:
     l2: NotNegative = 0.0
     checkpoint_seconds: NotNegative = 30.0
 
-    def factor(self, step: int, steps: int) -> float:
+    def factor(self, step: int, steps: float) -> float:
         """Learning rate of a step, as a share of the highest."""
         rise = self.warmup * steps
         if step < rise:

@@ -112,7 +112,7 @@ def _checksum(key: str, index: str, rows: Sequence[Tensor]) -> int:
     value = zlib.crc32(f"{key} {index}".encode())
     for row in rows:
         value = zlib.crc32(f"{tuple(row.shape)} {row.dtype}".encode(), value)
-        value = zlib.crc32(memoryview(row.numpy()).cast("B"), value)
+        value = zlib.crc32(row.numpy().data.cast("B"), value)
     return value
 
 

@@ -19,7 +19,9 @@ def lent(logger: Logger | None, fit: str = "", steps: int = 0) -> Logger | None:
     if logger is None:
         return None
 
-    class Lent(type(logger)):  # callbacks look for the logger of their service by its class
+    service: Any = type(logger)
+
+    class Lent(service):  # callbacks look for the logger of their service by its class
         def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
             named = {f"{fit}/{name}" if fit else name: value for name, value in metrics.items()}
             super().log_metrics(named, None if step is None else steps + step)

@@ -83,9 +83,10 @@ def lightning_refusals(*kinds: type[Exception]) -> Iterator[None]:
     Raises:
         InputError: In place of these.
     """
+    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *kinds)
     try:
         yield
-    except (MisconfigurationException, *kinds) as error:
+    except refusals as error:
         said = " ".join(str(error).split())
         raise InputError(f"Lightning's trainer refuses its options: {said}", field="trainer") from error
     except RuntimeError as error:  # EarlyStopping has no kind of its own

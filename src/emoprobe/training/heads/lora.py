@@ -38,7 +38,6 @@ class Lora(Trainable):
     """
 
     method: ClassVar[str] = "lora"
-    with_head: ClassVar[bool] = False
 
     part: Literal["decoder", "encoder", "all"] = "decoder"
     target_modules: Annotated[str, AfterValidator(_expression)] = (

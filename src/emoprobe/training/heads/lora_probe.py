@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from emoprobe.options import options
 from emoprobe.training.heads.base import HEADS, Kinds, Layers
@@ -19,8 +19,6 @@ class LoraProbe(Lora):
         layers: Of the encoder.
         kinds: Statistics over the encoder's frames.
     """
-
-    with_head: ClassVar[bool] = True
 
     source: Literal["encoder", "decoder"] = "decoder"
     layers: Layers = (-1,)

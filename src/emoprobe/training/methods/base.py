@@ -10,14 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoprobe.data.audio import AudioLimits, duration_seconds
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.scoring.module import library_versions
 from emoprobe.readout.scoring.plan import PromptPlan, make_plan
@@ -81,6 +81,13 @@ class Method(ABC):
         """Whether the model is asked a prompt."""
 
     @property
+    def asked(self) -> PromptPlan:
+        """The tokenised prompt, of a method that asks."""
+        if self.plan is None:
+            raise ValueError(f"{self.name} asks nothing")
+        return self.plan
+
+    @property
     def prompt_name(self) -> str:
         """Name of the prompt for tables."""
         return self.plan.prompt.name if self.plan else NO_PROMPT
@@ -112,22 +119,22 @@ class Method(ABC):
         return Clips([item.utterance.id for item in items], self.inputs, target, votes)
 
     @abstractmethod
-    def new(self, train: Clips) -> nn.Module:
+    def new(self, train: Clips) -> Network:
         """A fresh reader, its weights from torch's generator; `release` it before the next one is made."""
 
     @abstractmethod
-    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+    def weights(self, reader: Network) -> dict[str, Tensor]:
         """All that a reader adds to the SFM."""
 
     @abstractmethod
-    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+    def restore(self, weights: Mapping[str, Tensor]) -> Network:
         """A reader with these weights.
 
         Raises:
             InputError: Weights are missing or unexpected.
         """
 
-    def release(self, reader: nn.Module) -> None:  # noqa: B027  # most readers do not touch the SFM
+    def release(self, reader: Network) -> None:  # noqa: B027  # most readers do not touch the SFM
         """Leave the SFM as it was."""
 
     def facts(self) -> dict:
@@ -138,7 +145,7 @@ class Method(ABC):
             asked = {"prompt": prompt.name, "prompt_hash": prompt.hash, "question_hash": self.plan.question_hash}
         return {"head": self.config, **asked}
 
-    def describe(self, reader: nn.Module) -> str:
+    def describe(self, reader: Network) -> str:
         """What is trained, in words."""
         trained = sum(value.numel() for value in reader.parameters() if value.requires_grad)
         frozen = sum(value.numel() for value in self.sfm.model.parameters() if not value.requires_grad)
@@ -202,7 +209,7 @@ def score_rows(
     ]
 
 
-def chosen_layers(layers: Sequence[int] | int | str, depth: int, part: str) -> tuple[int, ...]:
+def chosen_layers(layers: Sequence[int | str] | int | str, depth: int, part: str) -> tuple[int, ...]:
     """Numbers of the chosen layers; negative ones count from the last.
 
     Args:
@@ -224,4 +231,4 @@ def chosen_layers(layers: Sequence[int] | int | str, depth: int, part: str) -> t
             field="head.layers",
             remedy=f"Layers are 0 to {depth}, -1 for the last, or first, middle, last.",
         )
-    return tuple(layer % count for layer in asked)
+    return tuple(layer % count for layer in asked if isinstance(layer, int))

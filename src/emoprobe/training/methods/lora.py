@@ -19,11 +19,14 @@ from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.models.base import Network
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
 from emoprobe.training.heads.linear_probe import LinearProbe
+from emoprobe.training.heads.lora import Lora
+from emoprobe.training.heads.lora_probe import LoraProbe
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 from emoprobe.training.methods.probe import check_names
 
@@ -67,13 +70,15 @@ class TunedReader(nn.Module):
         if self.head is not None:
             return self.head({"stats": self.stats(batch)})
         (method,) = self.method
-        likelihoods, _ = method.sfm.answer(self.sounds(batch), method.plan.question)
-        forms = [[i for i, own in enumerate(method.plan.labels) if own == label] for label in method.labels.labels]
+        likelihoods, _ = method.sfm.answer(self.sounds(batch), method.asked.question)
+        forms = [[i for i, own in enumerate(method.asked.labels) if own == label] for label in method.labels.labels]
         pooled = torch.stack([likelihoods[:, own].logsumexp(-1) for own in forms], dim=-1)
         return pooled.log_softmax(-1)
 
     def concentration(self, batch: Mapping) -> Tensor:
         """Of a head with the Dirichlet output."""
+        if self.head is None:
+            raise ValueError("label likelihoods have no concentration")
         return self.head.concentration({"stats": self.stats(batch)})
 
 
@@ -86,9 +91,12 @@ def batch_waveforms(batch: Mapping) -> list[Tensor]:
 class LoraMethod(Method):
     """``lora``: adapters, read through label likelihoods; ``lora_probe``: adapters and a head."""
 
+    options: Lora
+
     def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
-        self.with_head = self.options.with_head
+        head = self.options if isinstance(self.options, LoraProbe) else None
+        self.with_head = head is not None
         if self.loss.of_head == "concentration" and not self.with_head:
             raise InputError(
                 "label likelihoods have no concentration for the dirichlet loss",
@@ -101,10 +109,10 @@ class LoraMethod(Method):
         self.frozen_encoder = all(id(modules[name]) in decoder for name in self.targets)
         self.layers: tuple[int, ...] = ()
         self.kinds: tuple[str, ...] = ("state",)
-        if self.with_head and not self.asks:
-            self.layers = chosen_layers(self.options.layers, sfm.num_encoder_layers, "encoder")
+        if head is not None and not self.asks:
+            self.layers = chosen_layers(head.layers, sfm.num_encoder_layers, "encoder")
             self.config["layers"] = list(self.layers)
-            self.kinds = self.options.kinds
+            self.kinds = head.kinds
             if self.frozen_encoder:
                 raise InputError(
                     "only decoder modules are adapted, and the head reads the encoder",
@@ -113,7 +121,7 @@ class LoraMethod(Method):
                 )
         self.lora = LoraConfig(
             r=self.options.rank,
-            lora_alpha=self.options.alpha,
+            lora_alpha=self.options.alpha,  # type: ignore[arg-type]  # a factor, which need not be whole
             lora_dropout=self.options.dropout,
             use_rslora=self.options.rslora,
             use_dora=self.options.dora,
@@ -126,7 +134,7 @@ class LoraMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return not self.options.with_head or self.options.source == "decoder"
+        return not isinstance(self.options, LoraProbe) or self.options.source == "decoder"
 
     def _targets(self) -> list[str]:
         """Names of the adapted modules: linear ones that the expression finds in the chosen part."""
@@ -198,7 +206,7 @@ class LoraMethod(Method):
         shape = {"layers": layers, "kinds": len(self.kinds), "width": width, "num_labels": len(self.labels)}
         return make_head(LinearProbe("linear_probe"), **shape, output=output)
 
-    def new(self, train: Clips) -> nn.Module:
+    def new(self, train: Clips) -> Network:
         self._adapt()
         reader = TunedReader(self)
         if self.with_head:
@@ -211,14 +219,14 @@ class LoraMethod(Method):
         # With gradient checkpointing the layers themselves must be in training mode, and elsewhere dropout is wanted.
         return reader.train()
 
-    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+    def weights(self, reader: Network) -> dict[str, Tensor]:
         state = get_peft_model_state_dict(self.sfm.model, adapter_name="default", save_embedding_layers=False)
         weights = {ADAPTER + name: value.detach().cpu().contiguous() for name, value in state.items()}
         if reader.head is not None:
             weights |= {HEAD + name: value.cpu().contiguous() for name, value in reader.head.state_dict().items()}
         return weights
 
-    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+    def restore(self, weights: Mapping[str, Tensor]) -> Network:
         self._adapt()
         reader = TunedReader(self)
         if self.with_head:
@@ -236,23 +244,26 @@ class LoraMethod(Method):
             reader.head.load_state_dict(own)
         return reader.eval()
 
-    def release(self, reader: nn.Module) -> None:
+    def release(self, reader: Network) -> None:
         if self.options.gradient_checkpointing:
             self.sfm.model.gradient_checkpointing_disable()
-        self.tuner.unload()
-        self.tuner = None
+        if self.tuner is not None:
+            self.tuner.unload()
+            self.tuner = None
         self.sfm.model.requires_grad_(False)
         self.sfm.model.eval()
 
-    def merge(self) -> nn.Module:
+    def merge(self) -> Network:
         """The SFM's model with the adapters of the present reader added to its weights for good."""
+        if self.tuner is None:
+            raise ValueError("no reader is there whose adapters could be added")
         model, self.tuner = self.tuner.merge_and_unload(), None
         return model
 
     def facts(self) -> dict:
         return super().facts() | {"adapted_modules": self.targets}
 
-    def describe(self, reader: nn.Module) -> str:
+    def describe(self, reader: Network) -> str:
         ends: dict[str, int] = {}
         for name in self.targets:
             end = name.rpartition(".")[2]

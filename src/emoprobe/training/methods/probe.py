@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.models.base import Network
 from emoprobe.training.batches import Clips
-from emoprobe.training.feature_head import make_head
+from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
+from emoprobe.training.heads.base import ProbeHead
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 
 STANDARDISE_BY = 256  # clips at a time
@@ -21,6 +23,9 @@ STANDARDISE_BY = 256  # clips at a time
 @METHODS.register("probe")
 class ProbeMethod(Method):
     """Heads on pooled encoder states, on encoder frames, or on the decoder's answer state."""
+
+    options: ProbeHead
+    features: Features  # of the prepared utterances
 
     def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
@@ -36,8 +41,7 @@ class ProbeMethod(Method):
         elif source == "encoder":
             self.spec = FeatureSpec(source="encoder", layers=everything, kinds=tuple(STATISTICS))
         else:
-            self.spec = FeatureSpec(source="decoder", layers=everything, question=self.plan.question)
-        self.features: Features | None = None
+            self.spec = FeatureSpec(source="decoder", layers=everything, question=self.asked.question)
         self.loaded: dict[str, Tensor] = {}
 
     @property
@@ -61,20 +65,20 @@ class ProbeMethod(Method):
             return {"frames": frames, "lengths": lengths}
         return {"stats": torch.stack([self.loaded[name] for name in ids])}
 
-    def _build(self, width: int) -> nn.Module:
+    def _build(self, width: int) -> Head:
         shape = {"layers": len(self.layers), "kinds": len(self.kinds), "width": width, "num_labels": len(self.labels)}
         output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
         return make_head(self.options, **shape, output=output)
 
-    def new(self, train: Clips) -> nn.Module:
+    def new(self, train: Clips) -> Network:
         head = self._build(self.features.width)
         head.fit(train.in_order(STANDARDISE_BY))
         return head
 
-    def weights(self, reader: nn.Module) -> dict[str, Tensor]:
+    def weights(self, reader: Network) -> dict[str, Tensor]:
         return {name: value.detach().cpu().contiguous() for name, value in reader.state_dict().items()}
 
-    def restore(self, weights: Mapping[str, Tensor]) -> nn.Module:
+    def restore(self, weights: Mapping[str, Tensor]) -> Network:
         mean = weights.get("features.standardise.mean")
         head = self._build(mean.shape[-1] if mean is not None else 1)
         check_names(weights, head.state_dict())

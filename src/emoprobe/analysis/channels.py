@@ -279,7 +279,8 @@ def reliability(predictions: pd.DataFrame, labels: Sequence[str], *, bins: int =
         for k, name in [(slice(None), ""), *enumerate(labels)]:
             found = reliability_bins(pred[:, k], target[:, k], bins)
             columns = {"label": name, "bin": np.arange(bins), "lower": np.arange(bins) / bins}
-            columns |= {"upper": (np.arange(bins) + 1) / bins, **found._asdict()}
+            columns |= {"upper": (np.arange(bins) + 1) / bins, "count": found.counts}
+            columns |= {"mean_probability": found.mean_probability, "mean_share": found.mean_share}
             parts.append(pd.DataFrame({**cell.head, **columns}))
     return pd.concat(parts, ignore_index=True)
 

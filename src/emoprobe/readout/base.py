@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 from emoprobe.beliefs.reading import Reading
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.options import Count, OneOf, check, option_names, options, unknown, valid
+from emoprobe.options import Count, OneOf, check, options, unknown, valid
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.registry import Registry
@@ -167,6 +167,6 @@ def make_reading_options(config: Mapping[str, object], others: Sequence[str] = (
     for name, given in config.items():
         if name not in kinds:
             raise unknown(name, [*others, *kinds], "analysis")
-        listed = "variants" in option_names(kinds[name])
+        listed = "variants" in {each.name for each in fields(kinds[name])}
         made[name] = kinds[name](variants=given) if listed else check(kinds[name], given)
     return made

@@ -17,7 +17,9 @@ from copies.sound import sound_bytes, write_sound
 
 from emoprobe.cli.data import main
 from emoprobe.data.audio import AudioLimits
-from emoprobe.data.check import Finding, check_corpus, inspect
+from emoprobe.data.check import check_corpus
+from emoprobe.data.check.finding import Finding
+from emoprobe.data.check.sound import inspect
 from emoprobe.data.corpora import CORPORA
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance

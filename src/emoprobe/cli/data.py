@@ -104,7 +104,8 @@ def check(parsed: argparse.Namespace) -> int:
     from hydra.utils import get_method
 
     from emoprobe.data.audio import AudioLimits
-    from emoprobe.data.check import check_corpus, print_findings, save_findings
+    from emoprobe.data.check import check_corpus
+    from emoprobe.data.check.finding import print_findings, save_findings
     from emoprobe.settings import build, plain
 
     config, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")

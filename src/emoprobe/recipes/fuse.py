@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from emoprobe.beliefs.crossfit import Plan
     from emoprobe.beliefs.targets import Targets
     from emoprobe.run.folder import Run
+    from emoprobe.run.record import Record
 
 READOUT = "fusion"
 
@@ -168,7 +169,6 @@ def fuse_runs(
     from emoprobe.beliefs.opinion_pool import POOLS, fuse_cells
     from emoprobe.beliefs.targets import make_targets
     from emoprobe.report.results import print_results, write_results
-    from emoprobe.run.record import ModelFacts, Record, versions
     from emoprobe.run.writing import finish_run
 
     valid(Annotated[str, OneOf(POOLS)], pool, "pool")
@@ -187,44 +187,57 @@ def fuse_runs(
         logs = [np.log(source.probs(ids)) for source in (a, b)]
     fused, parts = fuse_cells(*logs, targets.distribution, whose, ids, pool=pool, floor=floor)
     analysis = _analysis(a, b, logs, fused, whose, targets, labels.labels, pool)
-    alone = [
+    alone = _only_in_one(a, b, ids)
+    details = {"pool": pool, "fitted_on": whose.fitted_on, "folds": folds, "seed": seed, "floor": floor}
+    details["sources"] = [_source_facts(source) for source in (a, b)]
+    details["weights_of_first"] = [
+        {"part": p.name, "weight": w, "num_fitted": n, "num_applied": int(p.apply.sum())} for p, n, w in parts
+    ]
+    output.mkdir(parents=True, exist_ok=True)
+    record = finish_run(output, _record(a, b, details, num_evaluated=len(ids), num_alone=len(alone)), alone, kept)
+    drawn = write_results(output, analysis, record, figures=figures)
+    print_results(analysis, record, output, drawn)
+    print(weights_in_words([w for _, _, w in parts], a, whose.fitted_on))
+    return output
+
+
+def _only_in_one(a: Source, b: Source, ids: Sequence[str]) -> list[Skipped]:
+    """The utterances that are left out because only one run holds them."""
+    return [
         Skipped(name, "only_in_one_run", f"only {source.run.folder} holds it", str(source.run.folder), None)
         for source in (a, b)
         for name in source.rows.index.difference(ids, sort=False)
     ]
-    details = {"pool": pool, "fitted_on": whose.fitted_on, "folds": folds, "seed": seed, "floor": floor}
-    details["sources"] = [
-        {
-            "run": str(source.run.folder.resolve()),
-            "cell": source.cell._asdict(),
-            "fitted_on": source.fitted_on,
-            "record": source.run.record.to_json(),
-        }
-        for source in (a, b)
-    ]
-    details["weights_of_first"] = [
-        {"part": p.name, "weight": w, "num_fitted": n, "num_applied": int(p.apply.sum())} for p, n, w in parts
-    ]
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    """What the record of a fusion says of a parent."""
+    return {
+        "run": str(source.run.folder.resolve()),
+        "cell": source.cell._asdict(),
+        "fitted_on": source.fitted_on,
+        "record": source.run.record.to_json(),
+    }
+
+
+def _record(a: Source, b: Source, details: dict[str, Any], *, num_evaluated: int, num_alone: int) -> Record:
+    """The record of the fused run."""
+    from emoprobe.run.record import ModelFacts, Record, versions
+
     first, second = a.run.record, b.run.record
-    record = Record(
-        labels=labels,
+    return Record(
+        labels=a.run.labels,
         label_set_hash=first.label_set_hash,
         corpus=first.corpus,
         soft_label_policy=first.soft_label_policy,
         split=_both(str(first.split), str(second.split)),
         model=ModelFacts(*map(_both, first.model, second.model)),
-        num_evaluated=len(ids),
-        num_skipped={"only_in_one_run": len(alone)} if alone else {},
-        seed=seed,
+        num_evaluated=num_evaluated,
+        num_skipped={"only_in_one_run": num_alone} if num_alone else {},
+        seed=details["seed"],
         versions=versions(),
         fusion=details,
     )
-    output.mkdir(parents=True, exist_ok=True)
-    record = finish_run(output, record, alone, kept)
-    drawn = write_results(output, analysis, record, figures=figures)
-    print_results(analysis, record, output, drawn)
-    print(weights_in_words([w for _, _, w in parts], a, whose.fitted_on))
-    return output
 
 
 def weights_in_words(weights: Sequence[float | None], first: Source, fitted_on: str) -> str:

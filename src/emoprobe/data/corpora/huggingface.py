@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -94,14 +95,7 @@ def read_huggingface(
         InputError: The data set cannot be had, a file is damaged, or a row is malformed.
     """
     harvest = Harvest(CARD, on_error)
-    if path is not None and hub is None:
-        place = _local(path)
-    elif hub is not None and path is None:
-        place = _download(hub, revision)
-    else:
-        what = "a folder or file, or else a name on the hub, must be given"
-        raise InputError(what, field="dataset.path", remedy="Give dataset.path or dataset.hub.")
-    top = place if os.path.isdir(place) else place.parent
+    place = _place(path, hub, revision)
     title = name or (hub if hub is not None else place.stem)
     harvest.card = replace(CARD, name=title, title=f"{title} (Hugging Face)", access=hub or place.name)
     tables = _tables(place, files)
@@ -112,39 +106,42 @@ def read_huggingface(
         "distribution": check_names(distribution_columns, "distribution_columns"),
         "label": label_column,
     }
-    sound = SoundFolder(_sound_root(root, top), suffixes=())
-    words = (
-        (label_column, ratings_column or "ratings") if label_column else (*LABEL_COLUMNS, ratings_column or "ratings")
+    sound = SoundFolder(_sound_root(root, place if os.path.isdir(place) else place.parent), suffixes=())
+    make_reader = partial(
+        RowReader,
+        sound=sound,
+        path=audio_column,
+        id=id_column,
+        speaker=speaker_column,
+        split=split_column,
+        transcript=transcript_column,
+        dialogue=dialogue_column,
+        asked={kind: columns for kind, columns in asked.items() if columns is not None},
+        labels=None,
+        there=set(),
     )
-    there: set[str] = set()
+    words = (*([label_column] if label_column else LABEL_COLUMNS), ratings_column or "ratings")
     files_of = SoundFiles()
     for file, split in tables.items():
         rows = _Rows(file, sound, audio_column, split_column, split, words, names, cache_dir)
-        reader = RowReader(
-            file=file,
-            sound=sound,
-            path=audio_column,
-            id=id_column,
-            speaker=speaker_column,
-            split=split_column,
-            transcript=transcript_column,
-            dialogue=dialogue_column,
-            asked={kind: columns for kind, columns in asked.items() if columns is not None},
-            labels=None,
-            there=there,
-        )
-        for row, fields in rows:
-            with harvest.row("" if isinstance(fields, RowError) else str(fields.get(id_column) or "")):
-                if isinstance(fields, RowError):
-                    raise fields
-                utterance = rows.utterance(reader, row, fields)
-                # Sound within a table is stored by its content: the same bytes may be two recordings' published defect.
-                if utterance.id not in harvest.utterances and not rows.stored:
-                    files_of.add(utterance, field=audio_column, facts=list(fields))
-                harvest.add(utterance, field=id_column, remedy=_SKIP)
+        reader = make_reader(file=file)
+        _add_rows(harvest, rows, reader, files_of)
     corpus = harvest.corpus(next(iter(tables)))
     reader.check_columns()
     return settle(corpus, speaker=speaker_column, utterance_id=id_column)
+
+
+def _add_rows(harvest: Harvest, rows: _Rows, reader: RowReader, files_of: SoundFiles) -> None:
+    """Take in one table."""
+    for row, fields in rows:
+        with harvest.row("" if isinstance(fields, RowError) else str(fields.get(reader.id) or "")):
+            if isinstance(fields, RowError):
+                raise fields
+            utterance = rows.utterance(reader, row, fields)
+            # Sound within a table is stored by its content: the same bytes may be two recordings' published defect.
+            if utterance.id not in harvest.utterances and not rows.stored:
+                files_of.add(utterance, field=reader.path, facts=list(fields))
+            harvest.add(utterance, field=reader.id, remedy=_SKIP)
 
 
 @dataclass
@@ -258,6 +255,16 @@ def _has_bytes(value: object) -> bool:
     if isinstance(value, dict):
         return any(_has_bytes(item) for item in value.values())
     return isinstance(value, (bytes, bytearray))
+
+
+def _place(path: str | Path | None, hub: str | None, revision: str | None) -> Path:
+    """The file or folder of a data set, here or on the hub."""
+    if hub is not None and path is None:
+        return _download(hub, revision)
+    if path is None or hub is not None:
+        what = "a folder or file, or else a name on the hub, must be given"
+        raise InputError(what, field="dataset.path", remedy="Give dataset.path or dataset.hub.")
+    return _local(path)
 
 
 def _local(path: str | Path) -> Path:

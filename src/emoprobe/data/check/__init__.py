@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from emoprobe.data.audio import AudioLimits
-from emoprobe.data.check.finding import Finding
+from emoprobe.data.check.finding import Finding, Level
 from emoprobe.data.check.sound import SumCheck, check_sounds
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total
@@ -79,7 +79,7 @@ def _votes(corpus: Corpus, prepared: Prepared, labels: LabelSet) -> list[Finding
     left_out = prepared.skipped[len(corpus.skipped) :]
     for reason in dict.fromkeys(row.reason for row in left_out):
         rows = [row for row in left_out if row.reason == reason]
-        level = "problem" if reason in ("bad_votes", "outside_label_set") else "note"
+        level: Level = "problem" if reason in ("bad_votes", "outside_label_set") else "note"
         what = f"{len(rows):,} utterances left out: {reason}; the first: {rows[0].message}"
         findings.append(Finding(level, "soft labels", what, tuple(row.id for row in rows)))
     targets = [item.target for item in prepared.items]

@@ -208,15 +208,14 @@ def check_sounds(
 
 
 def _checksums(root: Path | None, hashes: Mapping[str, str], check_sound: SumCheck | None) -> list[Finding]:
+    if root is None:
+        return []
     findings = []
-    if check_sound is not None and hashes and root is not None:
+    if check_sound is not None and hashes:
         wrong = tuple(check_sound(root, {Path(name).stem: digest for name, digest in hashes.items()}))
         what = f"{len(wrong):,} differ from the official release" if wrong else "as officially released"
         findings.append(Finding("problem" if wrong else "ok", "published checksums", what, wrong))
-    for name in SUM_FILES if root is not None else ():
-        if (root / name).is_file():
-            findings.append(_sum_file(root, root / name, hashes))
-    return findings
+    return findings + [_sum_file(root, root / name, hashes) for name in SUM_FILES if (root / name).is_file()]
 
 
 def _sum_file(root: Path, file: Path, hashes: Mapping[str, str]) -> Finding:
@@ -224,14 +223,14 @@ def _sum_file(root: Path, file: Path, hashes: Mapping[str, str]) -> Finding:
     wrong, checked = [], 0
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         match = _SUM_LINE.fullmatch(line.strip())
-        path = root / match[2] if match else None
-        if path is None or str(path) not in hashes:
+        if match is None or str(root / match[2]) not in hashes:
             continue
         checked += 1
+        path = root / match[2]
         found = hashes[str(path)] if len(match[1]) == 64 else hashlib.md5(path.read_bytes()).hexdigest()
         if found != match[1].lower():
             wrong.append(match[2])
-    level = "problem" if wrong else "ok" if checked else "note"
+    level: Level = "problem" if wrong else "ok" if checked else "note"
     return Finding(level, file.name, f"{checked:,} sound files compared, {len(wrong):,} differ", tuple(wrong))
 
 

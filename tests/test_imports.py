@@ -24,7 +24,7 @@ FILES = modules()
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 # Still to be moved.
-LATE = {"models.weights", "recipes.probe"}
+LATE = {"recipes.probe"}
 
 
 def for_type_checkers(node: ast.AST) -> bool:

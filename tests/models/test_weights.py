@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from emoprobe.errors import WeightsError
-from emoprobe.models.weights import DataPackage, ResolvedWeights, resolve
+from emoprobe.models.data_packages import DataPackage
+from emoprobe.models.weights import ResolvedWeights, resolve
 
 NAME = "fake/whisper"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -354,7 +355,8 @@ from pathlib import Path
 import emoprobe.models.torchaudio  # before transformers
 import transformers
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperTokenizer
-from emoprobe.models.weights import DataPackage, resolve
+from emoprobe.models.data_packages import DataPackage
+from emoprobe.models.weights import resolve
 root, fields = Path(sys.argv[1]), json.loads(sys.argv[2])
 sys.path.insert(0, str(root / "site"))
 (root / f"ready{sys.argv[3]}").touch()

@@ -100,7 +100,7 @@ class Model:
         prompts = make_prompts(plain(config.prompt), label_set)
         readouts = make_readouts(plain(config.readout))
         limits = check(AudioLimits, plain(config.dataset.audio))
-        sounds = list(audio) if isinstance(audio, list | tuple) else [audio]
+        sounds: list[Any] = list(audio) if isinstance(audio, list | tuple) else [audio]
         names = [str(sound) if isinstance(sound, str | Path) else f"array {i}" for i, sound in enumerate(sounds)]
         if not sounds or len(set(names)) < len(names):
             what = "a clip is given twice" if sounds else "no clip is given"

@@ -75,7 +75,12 @@ class LoadedCorpus:
 
         rows = []
         for each in self.corpus.utterances:
-            row = {"utterance_id": each.id, "audio": str(each.audio), "speaker": each.speaker, "split": each.split}
+            row: dict[str, Any] = {
+                "utterance_id": each.id,
+                "audio": str(each.audio),
+                "speaker": each.speaker,
+                "split": each.split,
+            }
             row |= {"transcript": each.transcript, "num_raters": each.num_raters}
             rows.append(row | {f"votes_{word}": count for word, count in each.votes.items()})
         return pd.DataFrame(rows)
@@ -186,7 +191,7 @@ def _run(recipe, name, model, corpus, labels, groups, values, logger, output_dir
     folder = Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")) if output_dir is None else output_dir
     groups = groups | {"labels": label_name, "logger": logger}
     values = values | own_labels | {"output_dir": str(Path(folder).absolute())}
-    loaded = {}
+    loaded: dict[str, Any] = {}
     for kind, given in (("model", model), ("dataset", corpus)):
         if isinstance(given, str):
             groups[kind] = given

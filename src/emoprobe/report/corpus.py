@@ -90,7 +90,7 @@ def save_ambiguity(
     """Draw entropies, raters per clip, mean shares and how labels occur together; writes PNG and PDF."""
     items = prepared.items
     shares = np.stack([item.target.distribution for item in items])
-    entropy = ambiguity(shares)
+    entropy = np.asarray(ambiguity(shares))
     size = len(labels)
     figure = new_figure(9.5, 7.4, f"{title}: what its raters said", f"{len(items):,} clips, label set {labels.name}")
     (left, right), (low_left, low_right) = figure.subplots(2, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -166,7 +166,7 @@ def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> Non
         rows: Rows of the metric table with a finite value.
         metric: What is drawn.
     """
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "every utterance scored": {"color": MODEL},
         "some without a distribution": {"facecolor": "white", "edgecolor": MODEL},
         "** saw the votes it is judged by: no rank": {"color": GREY, "marker": "x"},
@@ -178,7 +178,8 @@ def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> Non
         groups[name].append((row["metrics"][metric], len(rows) - 1 - i))
     for name, points in groups.items():
         if points:
-            axes.scatter(*zip(*points, strict=True), **looks[name], s=24, zorder=3, label=name)
+            x, y = zip(*points, strict=True)
+            axes.scatter(x, y, **looks[name], s=24, zorder=3, label=name)
 
 
 def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str = "js_divergence") -> Figure:
@@ -259,7 +260,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
 def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[dict], metric: str) -> None:
     several = [len({line[i] for line in prompts}) > 1 for i in (0, 1)]
     for i, ((model, readout, prompt), cells) in enumerate(prompts.items()):
-        look = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}
+        look: dict[str, Any] = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}
         for calibration, style in CALIBRATIONS.items():
             points = _by_layer([row for row in cells if row["calibration"] == calibration], metric)
             axes.plot(*points, **look, ls=style, ms=2.5, lw=1.3)
@@ -274,7 +275,7 @@ def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[
             axes.plot([], [], color=GREY, ls=style, label=f"calibration: {calibration}")
     arrow = "higher" if METRICS[metric].higher_is_better else "lower"
     axes.set(xlabel="decoder layer (0: embeddings)", ylabel=f"{metric} ({arrow} is better)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)
 
@@ -284,11 +285,12 @@ def _drawn_prompts(cells: Sequence[dict]) -> dict[_Line, list[dict]]:
     prompts: dict[_Line, list[dict]] = {}
     for row in cells:
         prompts.setdefault((row["model"], row["readout"], row["prompt"]), []).append(row)
-    meant = {(*of, prompt.partition("@")[0]) for *of, prompt in prompts if "@mean(" in prompt}
+    meant = {(model, readout, prompt.partition("@")[0]) for model, readout, prompt in prompts if "@mean(" in prompt}
     return {
-        (*of, prompt): points
-        for (*of, prompt), points in prompts.items()
-        if not prompt.startswith("ensemble") and ("@mean(" in prompt or (*of, prompt.partition("@")[0]) not in meant)
+        (model, readout, prompt): points
+        for (model, readout, prompt), points in prompts.items()
+        if not prompt.startswith("ensemble")
+        and ("@mean(" in prompt or (model, readout, prompt.partition("@")[0]) not in meant)
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def _metric_label(metric: str) -> str:
     return f"{metric} ({arrow} is better)"
 
 
-def _look(i: int) -> dict[str, str]:
+def _look(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
 
 
@@ -50,7 +50,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     # What it takes beyond three lines the figure gets more, so that the axes lose nothing.
     rows = -(-len(names) // columns)
     figure.set_figheight(figure.get_figheight() + 0.17 * max(0, rows - 3))
-    look = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
+    look: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
     for text in figure.legend(handles, names, **look).get_texts():
         text.set_parse_math(False)
 
@@ -91,12 +91,14 @@ def metric_by_stratum(
         axes.plot(x + shift, values, **_look(i), ms=5, lw=1.6, label=name, zorder=3)
         partly = (line["num_failed"] > 0).to_numpy()
         if partly.any():
-            look = {"marker": _look(i)["marker"], "edgecolor": _look(i)["color"], "facecolor": "white"}
+            look: dict[str, Any] = {"marker": _look(i)["marker"], "edgecolor": _look(i)["color"], "facecolor": "white"}
             axes.scatter((x + shift)[partly], values[partly], **look, s=25, zorder=4)
         if f"{metric}_low" in line.columns:
             ends = line[[f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64).T
             axes.vlines(x + shift, *ends, color=_look(i)["color"], lw=1.2, zorder=2)
-    for name, style in FLOORS.items() if floors is not None else ():
+    for name, style in FLOORS.items():
+        if floors is None:
+            break
         line = floors[floors["readout"] == name].set_index("stratum")
         kind = "reference" if name == "one_hot_of_top_vote" else "floor"
         values = line.reindex(order)[metric].to_numpy(np.float64)
@@ -380,15 +382,17 @@ def save_judgement_figures(
     figure = metric_by_stratum(table, "JS divergence by entropy of the raters", subtitle, floors=floors)
     paths += save_figure(figure, folder, "strata_entropy")
     for fact in facts:
-        by = f"fact:{fact}"
-        tables = [make(single, utterances, labels, by=by) for make in (strata.stratify, strata.gaps)]
-        paths += save_figure(group_gaps(*tables, f"JS divergence by {fact}", subtitle), folder, f"gaps_{_slug(fact)}")
-    tables = [make(predictions, labels) for make in (robustness.between_prompts, robustness.prompt_scores)]
-    if len(tables[1]):
-        paths += save_figure(prompt_robustness(*tables, "What changes with the prompt", subtitle), folder, "prompts")
-    tables = [make(single, labels) for make in (channels.channel_clips, channels.channel_agreement)]
-    if len(tables[1]):
-        figure = text_against_tokens(*tables, "What the model writes against its token probabilities", subtitle)
+        table, gaps = (make(single, utterances, labels, by=f"fact:{fact}") for make in (strata.stratify, strata.gaps))
+        figure = group_gaps(table, gaps, f"JS divergence by {fact}", subtitle)
+        paths += save_figure(figure, folder, f"gaps_{_slug(fact)}")
+    between, scores = robustness.between_prompts(predictions, labels), robustness.prompt_scores(predictions, labels)
+    if len(scores):
+        figure = prompt_robustness(between, scores, "What changes with the prompt", subtitle)
+        paths += save_figure(figure, folder, "prompts")
+    clips, agreement = channels.channel_clips(single, labels), channels.channel_agreement(single, labels)
+    if len(agreement):
+        title = "What the model writes against its token probabilities"
+        figure = text_against_tokens(clips, agreement, title, subtitle)
         paths += save_figure(figure, folder, "text_against_tokens")
     for i, group in enumerate(_by_readout(chosen)):
         first, last = group[0], group[-1]
@@ -397,9 +401,10 @@ def save_judgement_figures(
         figure = reliability_panels(channels.reliability(rows_of(single, group), labels), labels, title, subtitle)
         paths += save_figure(figure, folder, f"{name}_reliability")
         rows = rows_of(single, [last])
-        tables = [make(rows, labels) for make in (channels.expected_confusion, channels.missed_mixtures)]
+        confusion, mixtures = channels.expected_confusion(rows, labels), channels.missed_mixtures(rows, labels)
         title += f", calibration: {last.calibration}"
-        paths += save_figure(confusion_and_mixtures(*tables, labels, title, subtitle), folder, f"{name}_confusion")
+        figure = confusion_and_mixtures(confusion, mixtures, labels, title, subtitle)
+        paths += save_figure(figure, folder, f"{name}_confusion")
     return paths
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,9 @@ def shorten(text: str, length: int = NAME) -> str:
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
-def write_beside(axes: Axes, y: Sequence[float], texts: Sequence[str], header: str, size: float = 8) -> None:
+def write_beside(
+    axes: Axes, y: Sequence[float] | np.ndarray, texts: Sequence[str], header: str, size: float = 8
+) -> None:
     """A text to the right of the axes for every row, under a header."""
     beside = axes.secondary_yaxis("right")
     beside.set_yticks(y, texts, fontsize=size, parse_math=False)
@@ -90,10 +92,10 @@ def _reliability_panel(upper: Axes, lower: Axes, rows: pd.DataFrame, labels: Seq
     if len(single):
         deviation = (single["count"] * (single["mean_probability"] - single["mean_share"]).abs()).sum()
         upper.set_title(f"class-wise calibration error {deviation / single['count'].sum():.3f}")
-        points = {"s": 12, "color": HUMAN, "alpha": 0.5, "lw": 0, "clip_on": False, "zorder": 2}
+        points: dict[str, Any] = {"s": 12, "color": HUMAN, "alpha": 0.5, "lw": 0, "clip_on": False, "zorder": 2}
         upper.scatter(single["mean_probability"], single["mean_share"], **points, label="one label")
         drawn = pooled[pooled["count"] > 0]
-        line = {"color": MODEL, "marker": "o", "ms": 4, "clip_on": False, "zorder": 3}
+        line: dict[str, Any] = {"color": MODEL, "marker": "o", "ms": 4, "clip_on": False, "zorder": 3}
         upper.plot(drawn["mean_probability"], drawn["mean_share"], **line, label="all labels")
     else:
         upper.set_title("nothing scored")
@@ -126,7 +128,8 @@ def confusion_and_mixtures(
     # Room for numbers of two digits in every square, and for a line of text beside every mixture.
     height, below = 1.7 + 0.42 * size, 1.0 + 0.21 * max(3, len(shown))
     figure = new_figure(max(8.0, 2.6 + 0.95 * size), height + below, title, subtitle)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[height, below])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[height, below])
+    upper, lower = halves
     panels = upper.subplots(1, 2, sharey=True)
     titles = {"raters": "raters: mean share of their votes for ...", "share": "model: mean probability of ..."}
     for axes, (column, name) in zip(panels, titles.items(), strict=True):

@@ -333,7 +333,7 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     subtitle = describe(group)[0]
     drawn = {metric: dot_plot(group, metric)}
-    rows = [entry.row for entry in group.entries]
+    rows = [dict(entry.row) for entry in group.entries]
     if names_of("layers") & {row["readout"] for row in rows}:
         drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
     best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)

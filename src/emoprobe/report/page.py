@@ -181,10 +181,10 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         row = entry.row
         is_readout = row["kind"] == "readout"
         cell = entry.runs[0].summary.cells[Cell.of(row)] if is_readout else floors.get(id(entry))
-        whole = cell is not None and (not is_readout or id(entry) in embedded)
+        whole = not is_readout or id(entry) in embedded
         if chosen and entry is chosen[0] and not saw_its_votes(row["fitted_on"]):
             leading = cell
-        rows.append(_row(entry, cell, runs) | {"cell": _cell(cell) if whole else None})
+        rows.append(_row(entry, cell, runs) | {"cell": _cell(cell) if whole and cell is not None else None})
     return {
         "name": group.name,
         "differs": list(group.differs),
@@ -258,7 +258,7 @@ def _clips(group: Group) -> dict:
         column = frame[name].astype(object)
         return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
 
-    facts = {name: texts(name) for name in ("utterance_id", "speaker", "split")}
+    facts: dict[str, Any] = {name: texts(name) for name in ("utterance_id", "speaker", "split")}
     facts["transcript"] = [_cut(text) for text in texts("transcript")]
     facts |= {
         name: [float(f"{value:.6g}") for value in frame[name].astype("Float64").to_numpy(np.float64, na_value=np.nan)]

@@ -78,7 +78,7 @@ class Summary:
 def summarise_cell(
     probs: np.ndarray,
     target: np.ndarray,
-    status: Sequence[str] = (),
+    status: Sequence[str] | np.ndarray = (),
     label_mass: np.ndarray | None = None,
     texts: list[str | None] | None = None,
 ) -> CellSummary:

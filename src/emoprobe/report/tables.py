@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -54,7 +54,12 @@ NARROW = 16
 """Characters to which a name may be folded before the numbers go to a further table below."""
 
 # No rules between columns: they would take two characters of each.
-LAYOUT = {"box": box.HORIZONTALS, "padding": (0, 1, 0, 0), "show_edge": False, "caption_justify": "left"}
+LAYOUT: dict[str, Any] = {
+    "box": box.HORIZONTALS,
+    "padding": (0, 1, 0, 0),
+    "show_edge": False,
+    "caption_justify": "left",
+}
 
 
 def format_value(value: float) -> str:
@@ -76,7 +81,7 @@ def mark_of(fitted_on: str) -> str:
     return next((mark for source, mark in MARKS.items() if source in sources), "†" if out_of_sample else "")
 
 
-def name_of(row: dict) -> tuple[str, str, str]:
+def name_of(row: Mapping) -> tuple[str, str, str]:
     """``(prompt, readout, calibration)`` as shown; what was fitted on evaluated data, or is rough, is marked."""
     mark = mark_of(row["fitted_on"])
     readout = row["readout"]
@@ -237,7 +242,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     return _FittingTable(columns, len(readouts), footnote(rows))
 
 
-def footnote(rows: Sequence[dict]) -> str:
+def footnote(rows: Sequence[Mapping]) -> str:
     """What the marks and columns of these rows mean."""
     said = {
         ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
@@ -248,7 +253,7 @@ def footnote(rows: Sequence[dict]) -> str:
     return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + _written(rows)
 
 
-def _written(rows: Sequence[dict]) -> str:
+def _written(rows: Sequence[Mapping]) -> str:
     """How much of what the models wrote could be used, where answers were drawn or reasoning was cut."""
     text = ""
     parts = [row["mean_share_parsed"] for row in rows if row.get("mean_share_parsed") is not None]
@@ -258,7 +263,7 @@ def _written(rows: Sequence[dict]) -> str:
     return text + (f"   reasoning cut at its limit: up to {cut} clips of a row" if cut else "")
 
 
-def _judged(row: dict) -> bool:
+def _judged(row: Mapping) -> bool:
     return bool(row.get("intervals") or row.get("share_of_range"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,7 +96,7 @@ class CellPredictions:
         """What every row about this cell begins with."""
         return {**self.cell._asdict(), "fitted_on": self.fitted_on}
 
-    def in_order(self, utterances: Sequence[str]) -> CellPredictions:
+    def in_order(self, utterances: Iterable[str]) -> CellPredictions:
         """The cell's rows of these utterances, in their order."""
         place = {name: i for i, name in enumerate(self.utterances)}
         return CellPredictions(self.cell, self.rows.iloc[[place[name] for name in utterances]], self.labels)

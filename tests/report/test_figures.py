@@ -14,13 +14,18 @@ import pytest
 from matplotlib.text import Text
 from scipy import stats
 
-from emoprobe.report import figures
+from emoprobe.report import cell_figures, figures
 
 LABELS = ["angry", "happy", "$ad$"]
 EIGHT = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 NAN = math.nan
 CELL = ("m", "p", "label_likelihood", "sum", "none")
-CELL_FIGURES = [figures.mean_distribution, figures.extreme_clips, figures.entropy_scatter, figures.reliability]
+CELL_FIGURES = [
+    cell_figures.mean_distribution,
+    cell_figures.extreme_clips,
+    cell_figures.entropy_scatter,
+    cell_figures.reliability,
+]
 NASTY = "You hear a speaker_of <script>alert(1)</script> who paid $5 or $6; Wut? Ärger, tristesse: in one word, please"
 
 
@@ -61,7 +66,7 @@ def heights(axes) -> list[list[float]]:
 def test_mean_bars_are_the_means_over_scored_utterances_only():
     pred = [[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [NAN] * 3]
     target = [[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1.0]]
-    (axes,) = figures.mean_distribution(make_cell(pred, target), LABELS, "t", "s").axes
+    (axes,) = cell_figures.mean_distribution(make_cell(pred, target), LABELS, "t", "s").axes
     np.testing.assert_allclose(heights(axes), [[0.75, 0.25, 0], [0.3, 0.525, 0.175]], atol=1e-12)
     assert axes.get_ylabel() == "mean share, n = 2"
     assert [label.get_text() for label in axes.get_xticklabels()] == LABELS
@@ -70,7 +75,7 @@ def test_mean_bars_are_the_means_over_scored_utterances_only():
 def test_extreme_clips_shows_both_ends_with_their_entropy_in_bits():
     target = [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.9, 0.1, 0]]
     pred = [[0.2, 0.3, 0.5]] * 5
-    figure = figures.extreme_clips(make_cell(pred, target), LABELS, "t", "s", count=2)
+    figure = cell_figures.extreme_clips(make_cell(pred, target), LABELS, "t", "s", count=2)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["clip_0\n0.00 bits", "clip_4\n0.47 bits", "clip_3\n1.50 bits", "clip_1\n1.58 bits"]
     np.testing.assert_allclose(heights(figure.axes[2]), [[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]])
@@ -78,14 +83,14 @@ def test_extreme_clips_shows_both_ends_with_their_entropy_in_bits():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9])
 def test_extreme_clips_never_shows_a_clip_twice(size):
-    figure = figures.extreme_clips(random_cell(size), LABELS, "t", "s")
+    figure = cell_figures.extreme_clips(random_cell(size), LABELS, "t", "s")
     shown = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     assert len(shown) == len(set(shown)) == min(size, 8)
 
 
 def test_entropy_scatter_agrees_with_scipy():
     cell = random_cell(30)
-    (axes,) = figures.entropy_scatter(cell, LABELS, "t", "s").axes
+    (axes,) = cell_figures.entropy_scatter(cell, LABELS, "t", "s").axes
     pred, target = (
         stats.entropy(cell[[f"{side}_{label}" for label in LABELS]], axis=1, base=2) for side in ("p", "target")
     )
@@ -97,7 +102,7 @@ def test_entropy_scatter_agrees_with_scipy():
 
 
 def test_entropy_scatter_says_that_the_correlation_of_one_utterance_is_undefined():
-    (axes,) = figures.entropy_scatter(random_cell(1), LABELS, "t", "s").axes
+    (axes,) = cell_figures.entropy_scatter(random_cell(1), LABELS, "t", "s").axes
     assert axes.get_title(loc="right") == "Spearman's rho undefined, n = 1"
 
 
@@ -105,7 +110,7 @@ def test_reliability_by_hand():
     # Bins (0, .1], ..., (.9, 1]: 0.3 belongs to the third although 0.1 + 0.2 is above it in floating point.
     pred = np.array([[0.7, 0.25, 0.05], [0.65, 0.1 + 0.2, 0.05]])
     target = np.array([[1.0, 0, 0], [0.5, 0.5, 0]])
-    upper, lower = figures.reliability(make_cell(pred, target), LABELS, "t", "s").axes
+    upper, lower = cell_figures.reliability(make_cell(pred, target), LABELS, "t", "s").axes
     assert [bar.get_height() for bar in lower.patches] == [2, 0, 2, 0, 0, 0, 2, 0, 0, 0]
     pooled = upper.lines[1].get_xydata()
     np.testing.assert_allclose(pooled, [[0.05, 0], [0.275, 0.25], [0.675, 0.75]])
@@ -116,10 +121,10 @@ def test_reliability_by_hand():
 def test_reliability_error_uses_the_bins_that_are_drawn():
     # In one bin the deviations of a label cancel out over the utterances; in ten they do not.
     cell = make_cell([[0.8, 0.1, 0.1], [0.2, 0.4, 0.4]], [[0.2, 0.4, 0.4], [0.8, 0.1, 0.1]])
-    upper, lower = figures.reliability(cell, LABELS, "t", "s", bins=1).axes
+    upper, lower = cell_figures.reliability(cell, LABELS, "t", "s", bins=1).axes
     assert upper.get_title(loc="right") == "class-wise calibration error 0.000"
     assert [bar.get_height() for bar in lower.patches] == [6]
-    upper, _ = figures.reliability(cell, LABELS, "t", "s").axes
+    upper, _ = cell_figures.reliability(cell, LABELS, "t", "s").axes
     assert upper.get_title(loc="right") == f"class-wise calibration error {(1.2 + 0.6 + 0.6) / 6:.3f}"
 
 
@@ -148,7 +153,7 @@ def test_long_titles_and_eight_labels_stay_inside_the_figure(draw):
 def test_a_long_title_takes_nothing_from_the_axes():
     heights = []
     for title in ("t", NASTY * 3):
-        figure = figures.mean_distribution(random_cell(3), LABELS, title, "s")
+        figure = cell_figures.mean_distribution(random_cell(3), LABELS, title, "s")
         figure.canvas.draw()
         heights.append(figure.axes[0].get_window_extent().height)
     assert heights[1] > 0.9 * heights[0]

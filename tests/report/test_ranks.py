@@ -13,7 +13,7 @@ from reporting.runs import LABELS, PLAIN, make_human, make_probs, page_data, wri
 from rich.console import Console
 
 from emoprobe.cli.report import main
-from emoprobe.report import figures, leaderboard, tables
+from emoprobe.report import cell_figures, figures, leaderboard, tables
 from emoprobe.report.collect import collect
 from emoprobe.run.cell import has_rank, saw_its_votes
 
@@ -113,7 +113,7 @@ def test_figures_draw_it_last_and_apart(runs):
 
 def test_the_best_of_a_report_is_never_it(tmp_path, monkeypatch):
     titles = []
-    monkeypatch.setattr(figures, "mean_distribution", lambda frame, labels, title, subtitle: titles.append(title))
+    monkeypatch.setattr(cell_figures, "mean_distribution", lambda frame, labels, title, subtitle: titles.append(title))
     monkeypatch.setattr("emoprobe.report.leaderboard.save", lambda figure, path: path)
     write_run(tmp_path / "a", HUMAN, CELLS, fitted=FITTED)
     (group,) = collect([tmp_path / "a"]).groups

@@ -1,17 +1,28 @@
-"""Print-quality figures of one run, drawn without pyplot's global state."""
+"""Print-quality figures of one run, and which of its cells have figures of their own."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emoprobe.metrics.functional import METRICS, classwise_ece, entropy, reliability_bins
-from emoprobe.metrics.functional.calibration import ReliabilityBins
-from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
+from emoprobe.metrics.functional import METRICS
+from emoprobe.report.cell_figures import entropy_scatter, extreme_clips, mean_distribution, reliability
+from emoprobe.report.style import (
+    GREY,
+    HUMAN,
+    MODEL,
+    PALETTE,
+    add_legend,
+    new_figure,
+    save,
+    say_nothing,
+    shorten,
+    slug_of,
+    tidy,
+)
 from emoprobe.run.cell import NO_PROMPT, Cell, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
@@ -19,142 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PROMPTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os"  # beyond seven prompts colours come again, with another marker
 CALIBRATIONS = {"none": "-", "contextual_silence": "--"}  # of the layers, and how they are drawn
 MAX_CELLS, MAX_LINES = 12, 60
-
-
-def _shorten(text: str, length: int) -> str:
-    """Cut out the middle: names of one study mostly differ at an end."""
-    half = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
-
-
-def _arrays(cell: pd.DataFrame, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and target distributions of the scored rows, ``[utterances, labels]`` each."""
-    scored = _scored(cell, labels)
-    pred = scored[[f"p_{label}" for label in labels]].to_numpy(np.float64)
-    return pred, scored[[f"target_{label}" for label in labels]].to_numpy(np.float64)
-
-
-def _scored(cell: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    return cell[cell[[f"p_{label}" for label in labels]].notna().all(axis=1)]
-
-
-def _bars(axes: Axes, target: np.ndarray, pred: np.ndarray, labels: Sequence[str]) -> None:
-    x = np.arange(len(labels))
-    axes.bar(x - 0.2, target, 0.4, color=HUMAN, label="raters")
-    axes.bar(x + 0.2, pred, 0.4, color=MODEL, label="model")
-    axes.set_xticks(x, labels, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
-    tidy(axes)
-
-
-def mean_distribution(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "") -> Figure:
-    """Mean share per label of the raters and of the model."""
-    figure = new_figure(max(4.4, 1.2 + 0.7 * len(labels)), 3.6, title, subtitle)
-    axes = figure.subplots()
-    pred, target = _arrays(cell, labels)
-    if not len(pred):
-        say_nothing(axes)
-        return figure
-    _bars(axes, target.mean(axis=0), pred.mean(axis=0), labels)
-    axes.set_ylabel(f"mean share, n = {len(pred):,}")
-    add_legend(figure, axes)
-    return figure
-
-
-def extreme_clips(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "", count: int = 4) -> Figure:
-    """Raters and model on the least (upper row) and the most (lower row) ambiguous utterances."""
-    scored = _scored(cell, labels)
-    pred, target = _arrays(cell, labels)
-    bits = entropy(target).numpy() if len(target) else np.empty(0)
-    order = np.lexsort((scored["utterance_id"].astype(str).to_numpy(), bits))
-    # With fewer than 2 x count utterances the rows share them out: none is both least and most ambiguous.
-    columns = max(1, min(count, (len(order) + 1) // 2))
-    least, most = order[:columns], order[columns:][-columns:]
-    rows = 2 if len(most) else 1
-    figure = new_figure(max(6.0, 2.6 * columns), 0.6 + 2.2 * rows, title, subtitle)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    if not len(order):
-        say_nothing(grid[0, 0])
-        return figure
-    for row, chosen, name in zip(grid, (least, most), ("least ambiguous", "most ambiguous"), strict=False):
-        row[0].set_ylabel(name)
-        for axes, i in zip(row, chosen, strict=False):
-            axes.set_axis_on()
-            _bars(axes, target[i], pred[i], labels)
-            axes.tick_params(labelsize=8)
-            name = _shorten(str(scored["utterance_id"].iloc[i]), 34)
-            axes.set_title(f"{name}\n{bits[i]:.2f} bits", fontsize=8, parse_math=False)
-    grid[0, 0].set_ylim(0, 1.02)
-    add_legend(figure, grid[0, 0])
-    return figure
-
-
-def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "") -> Figure:
-    """Entropy of the raters against that of the model, one point per utterance."""
-    figure = new_figure(4.4, 4.5, title, subtitle)
-    axes = figure.subplots()
-    pred, target = _arrays(cell, labels)
-    if not len(pred):
-        say_nothing(axes)
-        return figure
-    top = np.log2(len(labels))
-    axes.plot([0, top], [0, top], color=GREY, lw=1, ls="--")
-    axes.scatter(
-        entropy(target).numpy(),
-        entropy(pred).numpy(),
-        s=14,
-        color=MODEL,
-        alpha=max(0.15, min(0.8, 60 / len(pred))),
-        lw=0,
-        clip_on=False,
-    )
-    rho = float(METRICS["entropy_spearman"](pred, target))
-    # In the corner above the axes: within them any corner may hold points.
-    text = "undefined" if np.isnan(rho) else f"{rho:.2f}"
-    axes.set_title(f"Spearman's rho {text}, n = {len(pred):,}", fontsize=9, loc="right")
-    axes.set(xlabel="entropy of the raters (bits)", ylabel="entropy of the model (bits)")
-    axes.set(xlim=(0, top), ylim=(0, top), box_aspect=1)
-    tidy(axes)
-    return figure
-
-
-def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "", bins: int = 10) -> Figure:
-    """Predicted probability of a label against the raters' share of it, over all utterances and labels."""
-    figure = new_figure(4.4, 5.2, title, subtitle)
-    upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
-    pred, target = _arrays(cell, labels)
-    if not len(pred):
-        say_nothing(upper)
-        lower.set_axis_off()
-        return figure
-    pooled = reliability_bins(pred, target, bins)
-    upper.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    # The error is a mean over labels, whose deviations may cancel out in the pooled line: so they are shown too.
-    single = [_bin_means(reliability_bins(pred[:, k], target[:, k], bins)) for k in range(len(labels))]
-    upper.scatter(
-        *np.concatenate(single, axis=1), s=12, color=HUMAN, alpha=0.5, lw=0, label="one label", zorder=2, clip_on=False
-    )
-    upper.plot(*_bin_means(pooled), color=MODEL, marker="o", label="all labels", clip_on=False)
-    error = float(classwise_ece(pred, target, bins=bins))
-    upper.set_title(f"class-wise calibration error {error:.3f}", fontsize=9, loc="right")
-    upper.set(ylabel="raters' share", xlim=(0, 1), ylim=(0, 1))
-    add_legend(figure, upper)
-    lower.bar((np.arange(bins) + 0.5) / bins, pooled.counts, 0.9 / bins, color=GREY)
-    lower.set(xlabel="predicted probability", ylabel="clips x labels")
-    lower.yaxis.label.set_fontsize(8)
-    for axes in (upper, lower):
-        tidy(axes)
-    return figure
-
-
-def _bin_means(found: ReliabilityBins) -> np.ndarray:
-    """Mean prediction and mean human share of each filled bin, ``[2, filled]``."""
-    return np.stack([found.mean_probability, found.mean_share])[:, found.counts > 0]
 
 
 def scatter_by_standing(axes: Axes, rows: Sequence[Mapping], metric: str) -> None:
@@ -241,7 +119,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
 
     others, cells = split_layers(rows)
     prompts = _drawn_prompts([row for row in cells if row["calibration"] in CALIBRATIONS])
-    shown = dict(list(prompts.items())[: len(PROMPTS) * len(MARKERS)])
+    shown = dict(list(prompts.items())[: len(PALETTE) * len(MARKERS)])
     figure = new_figure(9.0, 3.6 + 0.17 * (len(shown) // 3), title, subtitle)
     panels = figure.subplots(1, 2)
     if not shown:
@@ -260,12 +138,12 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
 def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[dict], metric: str) -> None:
     several = [len({line[i] for line in prompts}) > 1 for i in (0, 1)]
     for i, ((model, readout, prompt), cells) in enumerate(prompts.items()):
-        look: dict[str, Any] = {"color": PROMPTS[i % len(PROMPTS)], "marker": MARKERS[i // len(PROMPTS)]}
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i // len(PALETTE)]}
         for calibration, style in CALIBRATIONS.items():
             points = _by_layer([row for row in cells if row["calibration"] == calibration], metric)
             axes.plot(*points, **look, ls=style, ms=2.5, lw=1.3)
-        of = [_shorten(name, 16) for name, told in zip((model, readout), several, strict=True) if told]
-        axes.plot([], [], **look, ms=4, label=" · ".join([*of, _shorten(prompt, 18 if of else 36)]))
+        of = [shorten(name, 16) for name, told in zip((model, readout), several, strict=True) if told]
+        axes.plot([], [], **look, ms=4, label=" · ".join([*of, shorten(prompt, 18 if of else 36)]))
     for row in floors:
         style = {"uniform": ":", "prior": "-."}[row["readout"]]
         value = row["metrics"].get(metric, np.nan)
@@ -307,8 +185,8 @@ def _names(cells: Sequence[dict], *, several: bool) -> list[str]:
     named = []
     for row in cells:
         prompt, readout, calibration = name_of(row)
-        model = [_shorten(row["model"], 24)] if several else []
-        parts = [*model, _shorten(prompt, 32), _shorten(readout, 36), _shorten(calibration, 24)]
+        model = [shorten(row["model"], 24)] if several else []
+        parts = [*model, shorten(prompt, 32), shorten(readout, 36), shorten(calibration, 24)]
         named.append("  ·  ".join(part for part in parts if part))
     return named
 
@@ -331,7 +209,7 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
             axes.plot(
                 [row["epoch"] for row in line],
                 [row[column] for row in line],
-                color=PROMPTS[fold % len(PROMPTS)],
+                color=PALETTE[fold % len(PALETTE)],
                 linewidth=1,
                 alpha=0.8,
                 label=f"fold {fold}",
@@ -391,17 +269,12 @@ def save_figures(
         readout = f"{cell.readout} ({cell.variant})" if cell.variant else cell.readout
         model = [cell.model] * several
         prompt = [cell.prompt] * (cell.prompt != NO_PROMPT)
-        slug = _unique("-".join(map(_slug, [*model, cell.readout, *prompt, cell.calibration])), taken)
+        slug = _unique("-".join(map(slug_of, [*model, cell.readout, *prompt, cell.calibration])), taken)
         title = ", ".join([*model, readout, *prompt, f"calibration: {cell.calibration}"])
         own = rows_of(predictions, [cell])
         for kind, draw in kinds.items():
             paths.append(save(draw(own, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
     return paths
-
-
-def _slug(text: str) -> str:
-    """Letters and digits that every file system takes, at most 40."""
-    return re.sub(r"[^A-Za-z0-9.=]+", "_", text)[:40].strip("_.") or "unnamed"
 
 
 def _unique(slug: str, taken: set[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,14 @@ import numpy as np
 from emoprobe.analysis.clips import floor_predictions
 from emoprobe.metrics.functional import METRICS
 from emoprobe.readout.base import names_of
-from emoprobe.report.figures import PROMPTS as COLOURS
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
     cell_names,
     confusion_and_mixtures,
     reliability_panels,
-    shorten,
     write_beside,
 )
-from emoprobe.report.style import GREY, HUMAN, MODEL, new_figure, save, say_nothing, tidy
+from emoprobe.report.style import GREY, HUMAN, MODEL, PALETTE, new_figure, save, say_nothing, shorten, slug_of, tidy
 from emoprobe.run.cell import SETTING, Cell, cells_of, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ def _metric_label(metric: str) -> str:
 
 
 def _look(i: int) -> dict[str, Any]:
-    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    return {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -384,7 +381,7 @@ def save_judgement_figures(
     for fact in facts:
         table, gaps = (make(single, utterances, labels, by=f"fact:{fact}") for make in (strata.stratify, strata.gaps))
         figure = group_gaps(table, gaps, f"JS divergence by {fact}", subtitle)
-        paths += save_figure(figure, folder, f"gaps_{_slug(fact)}")
+        paths += save_figure(figure, folder, f"gaps_{slug_of(fact)}")
     between, scores = robustness.between_prompts(predictions, labels), robustness.prompt_scores(predictions, labels)
     if len(scores):
         figure = prompt_robustness(between, scores, "What changes with the prompt", subtitle)
@@ -396,7 +393,7 @@ def save_judgement_figures(
         paths += save_figure(figure, folder, "text_against_tokens")
     for i, group in enumerate(_by_readout(chosen)):
         first, last = group[0], group[-1]
-        name = f"{i + 1:02d}_{_slug(first.readout)}"
+        name = f"{i + 1:02d}_{slug_of(first.readout)}"
         title = ", ".join(filter(None, (first.model, first.readout, first.variant, first.prompt)))
         figure = reliability_panels(channels.reliability(rows_of(single, group), labels), labels, title, subtitle)
         paths += save_figure(figure, folder, f"{name}_reliability")
@@ -406,8 +403,3 @@ def save_judgement_figures(
         figure = confusion_and_mixtures(confusion, mixtures, labels, title, subtitle)
         paths += save_figure(figure, folder, f"{name}_confusion")
     return paths
-
-
-def _slug(text: str) -> str:
-    """Letters and digits that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9.=]+", "_", text)[:40].strip("_.") or "unnamed"

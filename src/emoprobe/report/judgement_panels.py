@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emoprobe.errors import InputError
-from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, tidy
+from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, shorten, tidy
 from emoprobe.run.cell import KEYS, cells_of
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS, MAX_PANELS = 20, 3
-NAME, CELL_NAME = 34, 64
-"""Characters of a name beside an axis, and of a cell's, made of several; the full ones stand in the tables."""
+CELL_NAME = 64
+"""Characters of a cell's name, which is made of several."""
 
 
 def cell_names(frame: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.Series:
@@ -43,12 +43,6 @@ def cell_names(frame: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.Series:
         # Two long names may be the same once they are cut.
         named[cell] = name if name not in named.values() else f"{name} ({len(named) + 1})"
     return pd.Series([named[cell] for cell in cells], index=frame.index)
-
-
-def shorten(text: str, length: int = NAME) -> str:
-    """Cut out the middle: names of one study mostly differ at an end."""
-    half = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
 def write_beside(

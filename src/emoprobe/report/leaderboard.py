@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoprobe.readout.base import names_of
-from emoprobe.report import figures
+from emoprobe.report import cell_figures, figures
 from emoprobe.report.figures import scatter_by_standing
 from emoprobe.report.found import Entry, Group
-from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, tidy
+from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, shorten, slug_of, tidy
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, escape_markdown, footnote, format_value, name_of, short_name
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
@@ -311,7 +311,7 @@ def dot_plot(group: Group, metric: str) -> Figure:
             axes.axvline(value, color=colour, ls=style, lw=1.4, label=f"{name_of(row)[1]} {value:.3f}")
     parts = telling(readouts)
     named = [[names(entry)[part] for part in parts] for entry in shown]
-    labels = ["  ·  ".join(_shorten(name, 34) for name in line if name not in ("", "-", "none")) for line in named]
+    labels = ["  ·  ".join(shorten(name, 34) for name in line if name not in ("", "-", "none")) for line in named]
     axes.set_yticks(range(len(shown)), labels[::-1], fontsize=7, parse_math=False)
     better = "higher" if group.definitions[metric]["higher_is_better"] else "lower"
     more = f"; the best {len(shown)} of {len(finite)} are shown" if len(shown) < len(finite) else ""
@@ -340,11 +340,11 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     if best is not None and best.row["kind"] == "readout" and not saw_its_votes(best.row["fitted_on"]):
         frame, labels = _predictions(best), group.runs[0].record.labels.labels
         title = "best by " + metric + ": " + ", ".join(part for part in names(best).values() if part)
-        drawn["best_mean"] = figures.mean_distribution(frame, labels, title, subtitle)
-        drawn["best_clips"] = figures.extreme_clips(frame, labels, title, subtitle)
-        drawn["best_entropy"] = figures.entropy_scatter(frame, labels, title, subtitle)
-        drawn["best_reliability"] = figures.reliability(frame, labels, title, subtitle)
-    slug = figures._slug(group.name)
+        drawn["best_mean"] = cell_figures.mean_distribution(frame, labels, title, subtitle)
+        drawn["best_clips"] = cell_figures.extreme_clips(frame, labels, title, subtitle)
+        drawn["best_entropy"] = cell_figures.entropy_scatter(frame, labels, title, subtitle)
+        drawn["best_reliability"] = cell_figures.reliability(frame, labels, title, subtitle)
+    slug = slug_of(group.name)
     return [
         save(figure, folder / f"{slug}_{name}.{suffix}") for name, figure in drawn.items() for suffix in ("pdf", "png")
     ]
@@ -356,8 +356,3 @@ def _predictions(entry: Entry) -> pd.DataFrame:
     found = next(each for each in run.cells() if each.cell == Cell.of(entry.row))
     run.release()
     return found.rows
-
-
-def _shorten(text: str, length: int) -> str:
-    half = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"

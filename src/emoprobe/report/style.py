@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with any colour vision.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HUMAN, MODEL, GREY = "#0072B2", "#D55E00", "#777777"
 DPI = 150
+NAME = 34  # characters of a name beside an axis; the full ones stand in the tables
 
 
 def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure:
@@ -59,3 +62,14 @@ def save(figure: Figure, path: Path) -> Path:
     with whole(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
     return path
+
+
+def shorten(text: str, length: int = NAME) -> str:
+    """Cut out the middle: names of one study mostly differ at an end."""
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+def slug_of(text: str) -> str:
+    """Letters and digits that every file system takes, at most 40."""
+    return re.sub(r"[^A-Za-z0-9.=]+", "_", text)[:40].strip("_.") or "unnamed"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from emoprobe.data.blocks import Line, blocks_of
 from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
@@ -206,31 +207,20 @@ def _readable(text: str) -> str:
         return text
 
 
-def _blocks(file: Path) -> Iterator[list[tuple[int, str]]]:
+def _blocks(file: Path) -> Iterator[list[Line]]:
     """Turns with the lines of their raters: what lies between blank lines or begins with a time in brackets."""
-    block: list[tuple[int, str]] = []
     # Comments hold bytes of any encoding; all else is ASCII.
-    for row, line in text_lines(file, "latin-1"):
-        if line.startswith("%"):
-            continue
-        if block and (not line.strip() or _HEADER_START.match(line)):
-            yield block
-            block = []
-        if line.strip():
-            block.append((row, line))
-    if block:
-        yield block
+    lines = (line for line in text_lines(file, "latin-1") if not line[1].startswith("%"))
+    return blocks_of(lines, _HEADER_START.match)
 
 
-def _turn_name(block: Sequence[tuple[int, str]]) -> str:
+def _turn_name(block: Sequence[Line]) -> str:
     """Id of a turn, for the list of what was left out; empty where its header is damaged."""
     header = _HEADER.fullmatch(block[0][1])
     return header[3] if header else ""
 
 
-def _utterance(
-    block: Sequence[tuple[int, str]], dialogue: _Dialogue, sounds: SoundFolder, context_turns: int
-) -> Utterance:
+def _utterance(block: Sequence[Line], dialogue: _Dialogue, sounds: SoundFolder, context_turns: int) -> Utterance:
     (row, line), *lines = block
     file = dialogue.file
     header = _HEADER.fullmatch(line)
@@ -276,7 +266,7 @@ def _context(said: Sequence[_Said] | None, turn: str, start: float, turns: int) 
     return "\n".join(f"{each.letter}: {each.text}" for each in others[-turns:])
 
 
-def _ratings(lines: Sequence[tuple[int, str]], dialogue: _Dialogue) -> Iterator[Rating]:
+def _ratings(lines: Sequence[Line], dialogue: _Dialogue) -> Iterator[Rating]:
     open_comment = False
     for row, line in lines:
         if line.startswith(("C-", "A-")):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from emoprobe.data.blocks import Line, blocks_of
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
@@ -86,32 +87,19 @@ def read_msp_improv(root: str | Path, on_error: Literal["error", "skip"] = "erro
     root = open_root(root, CARD, *_LABEL_FILES)
     file = next(root / name for name in _LABEL_FILES if os.path.exists(root / name))
     sounds = SoundFolder(root)
-    for block in _blocks(file):
+    # What raters wrote may hold bytes of any encoding; all else is ASCII.
+    for block in blocks_of(text_lines(file, "latin-1"), _names_clip):
         clip = _CLIP.fullmatch(block[0][1].partition(";")[0].strip())
         with harvest.row(f"MSP-IMPROV-{clip[1]}" if clip else ""):
             harvest.add(_utterance(block, file, sounds))
     return harvest.corpus(file)
 
 
-def _blocks(file: Path) -> Iterator[list[tuple[int, str]]]:
-    """Clips with the lines of their raters: what lies between blank lines or begins with a clip's name."""
-    block: list[tuple[int, str]] = []
-    # What raters wrote may hold bytes of any encoding; all else is ASCII.
-    for row, line in text_lines(file, "latin-1"):
-        if block and (not line.strip() or _names_clip(line)):
-            yield block
-            block = []
-        if line.strip():
-            block.append((row, line))
-    if block:
-        yield block
-
-
 def _names_clip(line: str) -> bool:
     return "-IMPROV-" in line.partition(";")[0] or line.partition(";")[0].rstrip().endswith(".avi")
 
 
-def _utterance(block: Sequence[tuple[int, str]], file: Path, sounds: SoundFolder) -> Utterance:
+def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Utterance:
     (row, line), *lines = block
     name, *fields = _fields(line)
     clip = _CLIP.fullmatch(name)

@@ -1,25 +1,25 @@
 """Decoder-only audio LLMs: the sound is embedded once, the shared prefix is prefilled once, questions form one tree.
 
 The sound's embeddings come out of the true model class (`emoprobe.models.sound`). All questions that share a prefix up
-to the sound are then asked of that prefix's key/value cache as one token tree (`emoprobe.models.tree`), with explicit
-positions and masks, so that neither padding nor the batch can change a result.
+to the sound are then asked of that prefix's key/value cache (`emoprobe.models.prefilled`) as one token tree
+(`emoprobe.models.tree`).
 """
 
 from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from emoprobe.errors import InputError
-from emoprobe.models.attention import attention_window, check_cache, check_window
+from emoprobe.models.attention import attention_window, check_window
 from emoprobe.models.base import (
     AudioContext,
     Generation,
@@ -28,41 +28,22 @@ from emoprobe.models.base import (
     PromptText,
     Question,
     Sampling,
-    SpeechFoundationModel,
     pool,
     split_answers,
 )
 from emoprobe.models.families.chat import SHARED_END, ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
-from emoprobe.models.prefix import Prefix
+from emoprobe.models.prefilled import Group, PrefilledLLM, SoundState
 from emoprobe.models.sound import Sound, hear_clip, stack_layers
-from emoprobe.models.tree import TokenTree, build_tree, make_targets
+from emoprobe.models.tree import build_tree, make_targets
 
 SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
 _TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
-MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
 
 
-@dataclass
-class SoundState:
-    """What an audio LLM keeps of a batch of clips.
-
-    Args:
-        embeddings: Per clip the decoder's input embeddings of the sound, ``[positions, width]``.
-        tokens: Per clip the token ids at these positions.
-        padding: Side on which prefixes of unequal length are padded.
-        prefixes: Prefilled prefixes by their tokens; a memo, filled on first use.
-    """
-
-    embeddings: list[Tensor]
-    tokens: list[tuple[int, ...]]
-    padding: str = "right"
-    prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
-
-
-class AudioLLM(SpeechFoundationModel):
+class AudioLLM(PrefilledLLM):
     """A native audio chat model of transformers behind the SFM interface.
 
     Args:
@@ -220,118 +201,6 @@ class AudioLLM(SpeechFoundationModel):
         one = slice(clip, clip + 1)
         return AudioContext(1, part, context.frames[one], {layer: rows[one] for layer, rows in context.hidden.items()})
 
-    # The decoder
-
-    @property
-    def _embedding(self) -> Network:
-        return self.model.get_input_embeddings()
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        return self._embedding(tokens.to(self._embedding.weight.device))
-
-    def _assemble(
-        self, tokens: Sequence[int], sounds: Sequence[Tensor], padding: str = "right"
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedded tokens with each clip's sound in its place.
-
-        Returns:
-            ``[clips, positions, width]``, padded with zeros; the clips' own lengths and first positions ``[clips]``.
-        """
-        place = tokens.index(self.family.audio_token_id)
-        embedded = self._embed(torch.tensor(tokens))
-        rows = [torch.cat([embedded[:place], sound.to(embedded), embedded[place + 1 :]]) for sound in sounds]
-        lengths = torch.tensor([len(row) for row in rows])
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side=padding)
-        starts = padded.shape[1] - lengths if padding == "left" else torch.zeros_like(lengths)
-        return padded, lengths, starts
-
-    def _prefill(self, context: AudioContext, tokens: tuple[int, ...]) -> Prefix:
-        """Keys and values of a prefix with each clip's sound in its place; computed once per context and prefix."""
-        state: SoundState = context.state
-        if tokens not in state.prefixes:
-            padded, lengths, starts = self._assemble(tokens, state.embeddings, state.padding)
-            places = torch.arange(padded.shape[1])
-            mask = (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
-            cache = DynamicCache()
-            self.family.decoder(
-                inputs_embeds=padded,
-                attention_mask=mask.long().to(padded.device),
-                position_ids=(places - starts[:, None]).clamp_min(0).to(padded.device),
-                past_key_values=cache,
-                use_cache=True,
-            )
-            layers = check_cache(cache, len(self.family.decoder.layers), padded.shape[1], self.name)
-            if len(state.prefixes) >= MAX_PREFIXES:
-                del state.prefixes[next(iter(state.prefixes))]
-            state.prefixes[tokens] = Prefix(tokens, layers, lengths, starts)
-        return state.prefixes[tokens]
-
-    def _groups(self, context: AudioContext, questions: Sequence[Question], limit: int) -> Iterator[_Group]:
-        """Questions that share everything up to the sound, in parts of at most ``limit`` nodes, with their prefix.
-
-        The prefix is the longest that all questions of a group share; one that is already prefilled is used if it fits.
-        Every question keeps at least its last token for the tree, whose state answers it.
-        """
-        by_head: dict[tuple[int, ...], list[int]] = {}
-        for i, question in enumerate(questions):
-            place = question.prefix.index(self.family.audio_token_id) + 1
-            if place == len(question.prefix):
-                raise InputError(
-                    "the prompt ends with the sound", field="prompt", remedy="Use a chat template's header."
-                )
-            by_head.setdefault(question.prefix[:place], []).append(i)
-        for members in by_head.values():
-            prefixes = [questions[i].prefix for i in members]
-            common = _common(prefixes)[: min(map(len, prefixes)) - 1]
-            known = [
-                tokens
-                for tokens in context.state.prefixes
-                if all(len(tokens) < len(prefix) and prefix[: len(tokens)] == tokens for prefix in prefixes)
-            ]
-            prefix = self._prefill(context, max(known, key=len, default=common))
-            parts: list[list[int]] = [[]]
-            size = 0
-            for i in members:
-                cut = len(prefix.tokens)
-                nodes = len(questions[i].prefix) - cut + sum(len(tokens) - 1 for tokens in questions[i].continuations)
-                if parts[-1] and size + nodes > limit:
-                    parts.append([])
-                    size = 0
-                parts[-1].append(i)
-                size += nodes
-            yield from (_Group(prefix, part) for part in parts)
-
-    def _pass(self, prefix: Prefix, cache: DynamicCache, tokens: Tensor, depths: Tensor, visible: Tensor, **options):
-        """States of new nodes behind a prefix.
-
-        Args:
-            prefix: The prefilled prefix.
-            cache: Made by ``prefix.cache``.
-            tokens: ``[clips, new]``.
-            depths: Position of each new node behind the prefix, ``[new]``.
-            visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
-            options: For the decoder.
-        """
-        check_window(self.window, int(prefix.lengths.max() + depths.max()) + 1, self.name)
-        clips, new = tokens.shape
-        seen = torch.cat([prefix.visible[:, None].expand(-1, new, -1), visible[None].expand(clips, -1, -1)], dim=-1)
-        embedded = self._embed(tokens)
-        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
-        return self.family.decoder(
-            inputs_embeds=embedded,
-            attention_mask=mask[:, None].to(embedded.device),
-            position_ids=(prefix.lengths[:, None] + depths).to(embedded.device),
-            past_key_values=cache,
-            use_cache=True,
-            **options,
-        )
-
-    def _ask(self, context: AudioContext, group: _Group, tree: TokenTree, *, grow: bool = False, **options):
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-        cache = group.prefix.cache(grow=grow)
-        out = self._pass(group.prefix, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
-        return cache, out
-
     # Answers
 
     def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
@@ -419,7 +288,7 @@ class AudioLLM(SpeechFoundationModel):
         answers: list[list[Generation]] = [[] for _ in bare]
         for whole in self._groups(context, bare, 10**9):
             for start in range(0, len(whole.members), MAX_ANSWERS):
-                group = _Group(whole.prefix, whole.members[start : start + MAX_ANSWERS])
+                group = Group(whole.prefix, whole.members[start : start + MAX_ANSWERS])
                 part = None
                 if sampling is not None:
                     part = Sampling(sampling.temperature, [sampling.seeds[i] for i in group.members])
@@ -434,7 +303,7 @@ class AudioLLM(SpeechFoundationModel):
         place = prefix.index(self.family.audio_token_id)
         return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
 
-    def _answer(self, context: AudioContext, group: _Group, questions, **options) -> list[list[Generation]]:
+    def _answer(self, context: AudioContext, group: Group, questions, **options) -> list[list[Generation]]:
         tree = build_tree(group.questions(questions))
         ends, ancestors = list(tree.ends), tree.ancestors()
         cache, out = self._ask(context, group, tree, grow=True)
@@ -487,22 +356,3 @@ class AudioLLM(SpeechFoundationModel):
                 inputs[name] = torch.cat([inputs[name], rest], dim=1)
         logits = self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float()
         return self.family.class_logits(logits).cpu()
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Questions, by number, that are asked behind one prefix in one pass."""
-
-    prefix: Prefix
-    members: list[int]
-
-    def questions(self, questions: Sequence[Question]) -> list[Question]:
-        cut = len(self.prefix.tokens)
-        return [Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members]
-
-
-def _common(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The longest common prefix."""
-    first, last = min(sequences), max(sequences)
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:length]

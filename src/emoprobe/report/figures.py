@@ -16,6 +16,7 @@ from emoprobe.report.style import (
     MODEL,
     PALETTE,
     add_legend,
+    metric_label,
     new_figure,
     save,
     say_nothing,
@@ -89,11 +90,10 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
         if row["kind"] != "readout" and np.isfinite(value):
             color, style = styles.get(row["readout"], ("#000000", "-"))
             axes.axvline(value, color=color, ls=style, lw=1.4, label=f"{row['kind']}: {row['readout']} {value:.3f}")
-    arrow = "higher" if METRICS[metric].higher_is_better else "lower"
     more = f"; the best {MAX_LINES} of {MAX_LINES + left_out} are shown" if left_out > 0 else ""
     more += f"; {undrawn} without a finite value" if undrawn else ""
     more += "; single layers: layers.png" if of_layers else ""
-    axes.set_xlabel(f"{metric} ({arrow} is better{more})")
+    axes.set_xlabel(metric_label(metric, METRICS[metric].higher_is_better, more))
     axes.set_ylim(-1, len(cells))
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)
@@ -151,8 +151,7 @@ def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[
     for calibration, style in CALIBRATIONS.items():
         if any(row["calibration"] == calibration for cells in prompts.values() for row in cells):
             axes.plot([], [], color=GREY, ls=style, label=f"calibration: {calibration}")
-    arrow = "higher" if METRICS[metric].higher_is_better else "lower"
-    axes.set(xlabel="decoder layer (0: embeddings)", ylabel=f"{metric} ({arrow} is better)")
+    axes.set(xlabel="decoder layer (0: embeddings)", ylabel=metric_label(metric, METRICS[metric].higher_is_better))
     axes.locator_params(axis="x", integer=True)
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)

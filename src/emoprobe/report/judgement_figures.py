@@ -18,7 +18,19 @@ from emoprobe.report.judgement_panels import (
     reliability_panels,
     write_beside,
 )
-from emoprobe.report.style import GREY, HUMAN, MODEL, PALETTE, new_figure, save, say_nothing, shorten, slug_of, tidy
+from emoprobe.report.style import (
+    GREY,
+    HUMAN,
+    MODEL,
+    PALETTE,
+    metric_label,
+    new_figure,
+    save,
+    say_nothing,
+    shorten,
+    slug_of,
+    tidy,
+)
 from emoprobe.run.cell import SETTING, Cell, cells_of, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
@@ -29,11 +41,6 @@ if TYPE_CHECKING:
 MARKERS = "osD^vP*X"
 FLOORS = {"uniform": ":", "prior": "--", "majority": "-.", "one_hot_of_top_vote": "-"}
 MAX_LINES = 7
-
-
-def _metric_label(metric: str) -> str:
-    arrow = "higher" if METRICS[metric].higher_is_better else "lower"
-    return f"{metric} ({arrow} is better)"
 
 
 def _look(i: int) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def metric_by_stratum(
     counts = (counts / strata.groupby("stratum", sort=False).size()).round().astype(int)
     names = [f"{_two_lines(name)}\nn = {counts[name]:,}" for name in order]
     axes.set_xticks(x, names, fontsize=8, parse_math=False)
-    axes.set_ylabel(_metric_label(metric))
+    axes.set_ylabel(metric_label(metric, METRICS[metric].higher_is_better))
     axes.grid(axis="y", color="#eeeeee")
     told = [f"the first {MAX_LINES} of {len(cells)} cells"] * (len(cells) > MAX_LINES)
     told += ["hollow: some clips failed, so others than the floors'"] * bool((strata["num_failed"] > 0).any())
@@ -150,7 +157,7 @@ def group_gaps(
         axes.scatter(line.to_numpy(np.float64), y, **_look(i), s=34, lw=0, label=shorten(group), zorder=3)
     axes.set_yticks(y, shown["_cell"], fontsize=8, parse_math=False)
     axes.set_ylim(-0.7, len(shown) - 0.3)
-    axes.set_xlabel(_metric_label(metric))
+    axes.set_xlabel(metric_label(metric, METRICS[metric].higher_is_better))
     write_beside(axes, y, [_gap_text(row) for row in shown.to_dict("records")], "gap [interval]; by chance")
     axes.grid(axis="x", color="#eeeeee")
     tidy(axes)

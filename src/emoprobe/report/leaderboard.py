@@ -12,7 +12,19 @@ from emoprobe.readout.base import names_of
 from emoprobe.report import cell_figures, figures
 from emoprobe.report.figures import scatter_by_standing
 from emoprobe.report.found import Entry, Group
-from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, save, say_nothing, shorten, slug_of, tidy
+from emoprobe.report.style import (
+    GREY,
+    HUMAN,
+    MODEL,
+    add_legend,
+    metric_label,
+    new_figure,
+    save,
+    say_nothing,
+    shorten,
+    slug_of,
+    tidy,
+)
 from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, escape_markdown, footnote, format_value, name_of, short_name
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
@@ -313,10 +325,9 @@ def dot_plot(group: Group, metric: str) -> Figure:
     named = [[names(entry)[part] for part in parts] for entry in shown]
     labels = ["  ·  ".join(shorten(name, 34) for name in line if name not in ("", "-", "none")) for line in named]
     axes.set_yticks(range(len(shown)), labels[::-1], fontsize=7, parse_math=False)
-    better = "higher" if group.definitions[metric]["higher_is_better"] else "lower"
     more = f"; the best {len(shown)} of {len(finite)} are shown" if len(shown) < len(finite) else ""
     more += f"; {len(readouts) - len(finite)} without a finite value" if len(finite) < len(readouts) else ""
-    axes.set_xlabel(f"{metric} ({better} is better{more})")
+    axes.set_xlabel(metric_label(metric, group.definitions[metric]["higher_is_better"], more))
     axes.set_ylim(-1, len(shown))
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)

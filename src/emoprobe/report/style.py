@@ -64,6 +64,11 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
+def metric_label(metric: str, higher_is_better: bool, more: str = "") -> str:
+    """A metric beside an axis, with the direction that is better and what else must be said."""
+    return f"{metric} ({'higher' if higher_is_better else 'lower'} is better{more})"
+
+
 def shorten(text: str, length: int = NAME) -> str:
     """Cut out the middle: names of one study mostly differ at an end."""
     half = (length - 1) // 2

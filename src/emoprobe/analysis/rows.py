@@ -127,7 +127,7 @@ def _human_rows(targets: Targets, whole: Yardstick) -> list[dict]:
     return rows
 
 
-def ratings_of_frame(frame: pd.DataFrame, targets: Targets):
+def ratings_of_frame(frame: pd.DataFrame, targets: Targets) -> Ratings | None:
     """What single raters said, from the column ``rater_votes``; None where some clip's are not known.
 
     Args:

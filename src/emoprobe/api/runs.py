@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -186,7 +186,18 @@ def open_run(folder: str | Path) -> Run:
     return run
 
 
-def _run(recipe, name, model, corpus, labels, groups, values, logger, output_dir, overrides) -> Run:
+def _run(
+    recipe: Callable[..., Path],
+    name: str,
+    model: Model | str,
+    corpus: LoadedCorpus | str,
+    labels: str | Sequence[str] | LabelSet | None,
+    groups: dict[str, Any],
+    values: dict[str, Any],
+    logger: str | None,
+    output_dir: str | Path | None,
+    overrides: Sequence[str],
+) -> Run:
     label_name, own_labels = label_choice(labels)
     folder = Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")) if output_dir is None else output_dir
     groups = groups | {"labels": label_name, "logger": logger}

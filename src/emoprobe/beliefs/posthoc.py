@@ -21,6 +21,7 @@ votes for its own distribution: `emoprobe.beliefs.crossfit.plan` says whose vote
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,7 +193,7 @@ def _fit(kind: str, log_probs: np.ndarray, target: np.ndarray, *, l2: float, sca
         of_weight, of_bias = _unpack(kind, slope, labels)
         return value, _pack(kind, of_weight - np.outer(of_bias, means), of_bias)
 
-    def solve(kind: str, start: np.ndarray, function=at_means) -> np.ndarray:
+    def solve(kind: str, start: np.ndarray, function: Callable = at_means) -> np.ndarray:
         # A negative temperature would turn the model's ranking round; of the other weights the votes decide.
         bounds = [(0, None)] if kind == "temperature" else None
         options = {"maxiter": 20_000, "maxfun": 50_000, "maxcor": 20, "ftol": 0.0, "gtol": 1e-9}

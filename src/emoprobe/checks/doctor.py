@@ -7,14 +7,14 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emoprobe.data.corpora.demo import read_demo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emoprobe.models.base import Question, SpeechFoundationModel
+    from emoprobe.models.base import Generation, Question, SpeechFoundationModel
 
 # Largest difference of a token's log-probability, nats, between two ways that must agree.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5}
@@ -85,7 +85,9 @@ def examine(
     ]
 
 
-def _scores(sfm: SpeechFoundationModel, waveforms, questions, **options) -> Tensor:
+def _scores(
+    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], **options: Any
+) -> Tensor:
     """Log-probability of every continuation token, ``[clips, tokens of all continuations]``."""
     import torch
 
@@ -99,14 +101,16 @@ def _gap(a: Tensor, b: Tensor) -> float:
     return gap if math.isfinite(gap) else math.inf
 
 
-def _batch(sfm, waveforms, questions) -> float:
+def _batch(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
     alone = torch.cat([_scores(sfm, [waveform], questions) for waveform in waveforms])
     return _gap(_scores(sfm, waveforms, questions), alone)
 
 
-def _padding(sfm, waveforms, questions, tolerance: float) -> Verdict:
+def _padding(
+    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
+) -> Verdict:
     name = "left against right padding"
     if not sfm.pads:
         return Verdict(name, None, note="does not apply: the decoder sees no padding")
@@ -114,7 +118,7 @@ def _padding(sfm, waveforms, questions, tolerance: float) -> Verdict:
     return Verdict(name, _gap(_scores(sfm, waveforms, questions, padding="left"), right), tolerance)
 
 
-def _full(sfm, waveforms, questions) -> float:
+def _full(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     """Scores of a batch against one plain forward pass per clip, question and label."""
     import torch
 
@@ -129,7 +133,7 @@ def _full(sfm, waveforms, questions) -> float:
     return worst
 
 
-def _order(sfm, waveforms, questions) -> float:
+def _order(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
     from emoprobe.models.base import Question
@@ -140,7 +144,7 @@ def _order(sfm, waveforms, questions) -> float:
     return _gap(back.flip(0), _scores(sfm, waveforms, questions))
 
 
-def _dtypes(sfm, waveforms, questions) -> Verdict:
+def _dtypes(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
     """Total variation between label distributions of the same model in the two precisions, with and without sound."""
     import torch
 
@@ -152,7 +156,7 @@ def _dtypes(sfm, waveforms, questions) -> Verdict:
     except (torch.OutOfMemoryError, MemoryError):
         return Verdict(name, None, note="not run: no memory for a second copy")
 
-    def shares(model) -> list[Tensor]:
+    def shares(model: SpeechFoundationModel) -> list[Tensor]:
         contexts = [model.encode(waveforms), model.encode_without_audio()]
         scores = [question for context in contexts for question in model.score(context, questions)]
         return [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores]
@@ -162,7 +166,7 @@ def _dtypes(sfm, waveforms, questions) -> Verdict:
     return Verdict(name, difference, DTYPE_TOLERANCE, note="total variation")
 
 
-def _hearing(sfm, waveforms, questions) -> list[Verdict]:
+def _hearing(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> list[Verdict]:
     """The scores must depend on the sound: on its presence, and on which clip it is."""
     from emoprobe.readout.scoring.hearing import DEAF, sound_effects
 
@@ -178,7 +182,7 @@ def _hearing(sfm, waveforms, questions) -> list[Verdict]:
     ]
 
 
-def _placeholders(sfm, waveforms, questions) -> Verdict:
+def _placeholders(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
     """What is asked is, token by token, what the model's processor makes of the whole chat with the sound in it."""
     name = "placeholders of the sound"
     family = getattr(sfm, "family", None)
@@ -196,11 +200,16 @@ def _placeholders(sfm, waveforms, questions) -> Verdict:
     return Verdict(name, float(wrong), 0.0, note="chats with other tokens than the processor's")
 
 
-def _answers(sfm, waveforms, questions, keep=None):
+def _answers(
+    sfm: SpeechFoundationModel,
+    waveforms: Sequence[Tensor],
+    questions: Sequence[Question],
+    keep: Sequence[Sequence[int]] | None = None,
+) -> list[list[Generation]]:
     return sfm.generate(sfm.encode(waveforms), questions, max_new_tokens=GENERATED, keep=keep)
 
 
-def _generation(sfm, waveforms, questions) -> float:
+def _generation(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     """Log-probabilities that generation reports of its own tokens, against scoring the same tokens."""
     import torch
 
@@ -220,7 +229,9 @@ def _generation(sfm, waveforms, questions) -> float:
     return worst
 
 
-def _greedy(sfm, waveforms, questions, tolerance: float) -> Verdict:
+def _greedy(
+    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
+) -> Verdict:
     """What is generated first is what the logits of a plain forward pass rank first, unless two nearly tie.
 
     Tokens that the checkpoint's own generation settings forbid or penalise are its business; the check compares the raw

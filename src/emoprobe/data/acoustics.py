@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from scipy.signal import find_peaks
@@ -222,7 +223,7 @@ def _praat() -> ModuleType:
     return parselmouth
 
 
-def _track_pitch(sound, times: np.ndarray) -> np.ndarray:
+def _track_pitch(sound: Any, times: np.ndarray) -> np.ndarray:
     """F0 ``[times]`` in hertz, 0 where the sound is not voiced."""
     floor, ceiling = _PITCH_RANGE
     pitch = sound.to_pitch_ac(_STEP, floor, pitch_ceiling=ceiling)

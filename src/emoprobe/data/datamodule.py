@@ -207,6 +207,6 @@ class SpeechDataModule(L.LightningDataModule):
             raise batch.refusal.error()
         return batch
 
-    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
         """Waveforms stay where they are: the model moves what it computes from them."""
         return batch

@@ -123,7 +123,9 @@ def paired_test(
 class _Both:
     """The predictions of both runs as one data set of twice the clusters: an exchange is a weighting of it."""
 
-    def __init__(self, pred_a, pred_b, target, votes, numbers: np.ndarray, metric: str) -> None:
+    def __init__(
+        self, pred_a: Array, pred_b: Array, target: Array, votes: Array | None, numbers: np.ndarray, metric: str
+    ) -> None:
         count = int(numbers.max()) + 1
         self._metric = metric
         self._measure = WeightedMetrics(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -303,7 +304,9 @@ class AudioLLM(PrefilledLLM):
         place = prefix.index(self.family.audio_token_id)
         return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
 
-    def _answer(self, context: AudioContext, group: Group, questions, **options) -> list[list[Generation]]:
+    def _answer(
+        self, context: AudioContext, group: Group, questions: Sequence[Question], **options: Any
+    ) -> list[list[Generation]]:
         tree = build_tree(group.questions(questions))
         ends, ancestors = list(tree.ends), tree.ancestors()
         cache, out = self._ask(context, group, tree, grow=True)

@@ -195,7 +195,7 @@ class SpeechFoundationModel(ABC):
                 )
 
     @abstractmethod
-    def around(self, model) -> SpeechFoundationModel:
+    def around(self, model: Network) -> SpeechFoundationModel:
         """The same SFM around another copy of its model, for example in another precision."""
 
     @abstractmethod

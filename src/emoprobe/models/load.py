@@ -107,7 +107,7 @@ def load_whisper(
     )
 
 
-def _complete_settings(model: WhisperForConditionalGeneration, tokenizer) -> None:
+def _complete_settings(model: WhisperForConditionalGeneration, tokenizer: Any) -> None:
     """Generation settings of a checkpoint without a file of them: config.json's, and where it says none, Whisper's own.
 
     Where config.json says nothing transformers takes a list that holds the English checkpoints' end token.
@@ -189,7 +189,7 @@ def load_audio_llm(
     return sfm
 
 
-def _model_class(family: type[ChatFamily], config) -> type:
+def _model_class(family: type[ChatFamily], config: Any) -> type:
     """The family's class, or for the common form the one that transformers' own tables name."""
     if family.model_class:
         return getattr(transformers, family.model_class)
@@ -255,7 +255,7 @@ def _refuse_broken_settings(path: Path) -> None:
         raise InputError("the generation settings cannot be read", file=file, field="model", remedy="Restore the file.")
 
 
-def _load(cls, path: Path, name: str, **options):
+def _load(cls: Any, path: Path, name: str, **options: Any) -> Any:
     """A model whose weights all came from the checkpoint; the libraries' progress bars stay out."""
     _refuse_adapter(path, name)
     _refuse_broken_settings(path)

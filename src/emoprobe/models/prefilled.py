@@ -9,6 +9,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,7 +150,9 @@ class PrefilledLLM(SpeechFoundationModel):
                 size += nodes
             yield from (Group(prefix, part) for part in parts)
 
-    def _pass(self, prefix: Prefix, cache: DynamicCache, tokens: Tensor, depths: Tensor, visible: Tensor, **options):
+    def _pass(
+        self, prefix: Prefix, cache: DynamicCache, tokens: Tensor, depths: Tensor, visible: Tensor, **options: Any
+    ) -> Any:
         """States of new nodes behind a prefix.
 
         Args:
@@ -174,7 +177,9 @@ class PrefilledLLM(SpeechFoundationModel):
             **options,
         )
 
-    def _ask(self, context: AudioContext, group: Group, tree: TokenTree, *, grow: bool = False, **options):
+    def _ask(
+        self, context: AudioContext, group: Group, tree: TokenTree, *, grow: bool = False, **options: Any
+    ) -> tuple[DynamicCache, Any]:
         tokens = torch.tensor(tree.tokens).expand(context.size, -1)
         cache = group.prefix.cache(grow=grow)
         out = self._pass(group.prefix, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)

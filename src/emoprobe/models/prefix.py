@@ -5,6 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class _PrefixLayer(DynamicLayer):
         self.grow = grow
         self.lazy_initialization(prefix_keys, prefix_values)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         keys, values = key_states, value_states
         if self.grow:
             keys, values = super().update(key_states, value_states)

@@ -7,9 +7,10 @@ are the marks that the processor writes within the sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name:
     """
     caught: dict = {}
 
-    def catch(module, args, kwargs):
+    def catch(module: Network, args: tuple, kwargs: dict) -> NoReturn:
         caught.update(kwargs, args=args)
         raise _StopError
 
@@ -115,11 +116,11 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int], name: str) -> Iterat
     if unknown:
         raise InputError(f"{name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {len(modules)}.")
 
-    def keep_input(module, args, kwargs):
+    def keep_input(module: Network, args: tuple, kwargs: dict) -> None:
         states[0] = _flat(args[0] if args else kwargs["hidden_states"])
 
-    def keep(layer):
-        def hook(module, args, output):
+    def keep(layer: int) -> Callable:
+        def hook(module: Network, args: tuple, output: Any) -> None:
             states[layer] = _flat(output[0] if isinstance(output, tuple) else output)
 
         return hook

@@ -12,6 +12,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ NOTES = "♩♪♫♬♭♮♯"
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
 
 
-def is_multilingual(model: WhisperForConditionalGeneration, tokenizer) -> bool:
+def is_multilingual(model: WhisperForConditionalGeneration, tokenizer: Any) -> bool:
     """Whether a checkpoint is told a language and a task.
 
     Generation settings say so since 2023. Without them the tokens that older settings force after the first one tell it
@@ -69,7 +70,7 @@ def is_multilingual(model: WhisperForConditionalGeneration, tokenizer) -> bool:
     return tokenizer.decode(tokens) == "<|en|><|transcribe|>"
 
 
-def suppressed_tokens(tokenizer) -> tuple[list[int], list[int]]:
+def suppressed_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Tokens that Whisper's own decoding never writes, and those that it does not begin with.
 
     Brackets, notes and other signs that are not spoken, and the task's control tokens; at the beginning also a blank
@@ -319,7 +320,7 @@ class Whisper(SpeechFoundationModel):
         depths: Tensor,
         visible: Tensor,
         hidden_layers: bool = False,
-    ):
+    ) -> Any:
         """States of new nodes.
 
         Args:
@@ -345,7 +346,9 @@ class Whisper(SpeechFoundationModel):
             output_hidden_states=hidden_layers,
         )
 
-    def _ask(self, context: AudioContext, tree: TokenTree, cache: EncoderDecoderCache | None = None, **options):
+    def _ask(
+        self, context: AudioContext, tree: TokenTree, cache: EncoderDecoderCache | None = None, **options: Any
+    ) -> Any:
         """States of all nodes of a tree; ``cache`` collects them if given."""
         tokens = torch.tensor(tree.tokens).expand(context.size, -1)
         cache = cache if cache is not None else self._new_cache(context)

@@ -226,7 +226,7 @@ class ScoreWriter:
             told.unlink()
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After an error the parts stay as they are: `read_scores` reads them, and nothing computed is lost.
         if kind is None:
             self.close()

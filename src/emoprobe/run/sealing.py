@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def _digest(column: pa.ChunkedArray) -> str:
     return digest.hexdigest()[:16]
 
 
-def _add(digest, array: pa.Array) -> None:
+def _add(digest: Any, array: pa.Array) -> None:
     """Feed an array's values: where there are any, lengths of lists and texts, then what is in them."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -58,7 +59,8 @@ def with_folder(overrides: Sequence[str], folder: Path) -> list[str]:
 
 def searched_by_job() -> list[str]:
     """The override by which another composition searches where this job of Hydra was told to, if it was told."""
-    told = places_told(HydraConfig.get().runtime.config_sources)
+    hydra: Any = HydraConfig.get()  # a configuration; its type says the schema
+    told = places_told(hydra.runtime.config_sources)
     return [search(told)] if told else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item
@@ -22,7 +23,7 @@ def bundle_rows(
     limits: AudioLimits,
     *,
     knows_votes: bool = False,
-    **options,
+    **options: Any,
 ) -> tuple[list[dict], list[Skipped]]:
     """Rows of the score table, the bundle's distribution of every clip, and the clips left out.
 

@@ -125,7 +125,7 @@ class ReaderModule(L.LightningModule):
             sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
         return sums.tolist()
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
         options = self.options
         optimizer = torch.optim.AdamW(
             self.trainable().values(), lr=options.learning_rate, weight_decay=options.weight_decay

@@ -71,7 +71,7 @@ class FoldTraining:
         self.steps = self.told = 0
         return [self.train_fold(members) for members in folds]
 
-    def train_fold(self, splits: Sequence[Split]):
+    def train_fold(self, splits: Sequence[Split]) -> torch.Tensor | None:
         """Fit the members of a fold, write them and score the fold's test clips.
 
         Args:

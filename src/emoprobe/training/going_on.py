@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -55,16 +56,19 @@ class GoingOn(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         stopping.hold()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
-        done = data_of(trainer).done = batch_idx + 1
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done: float = batch_idx + 1
+        data_of(trainer).done = batch_idx + 1
         steps, every = trainer.num_training_batches, trainer.val_check_batch
         if trainer.check_val_every_n_epoch is None:
             done += trainer.current_epoch * steps  # evaluations are counted over epochs
-        evaluated = bool(every) and done % every == 0
+        evaluated = bool(every and done % every == 0)
         whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and batch_idx + 1 < steps and not evaluated
         self._end_of_batch(trainer, whole)
 
-    def on_validation_batch_end(self, trainer: L.Trainer, *_) -> None:
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.world_size == 1:  # several may have different numbers of batches
             self._end_of_batch(trainer, whole=False)
 

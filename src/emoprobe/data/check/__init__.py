@@ -97,7 +97,7 @@ def _votes(corpus: Corpus, prepared: Prepared, labels: LabelSet) -> list[Finding
     tops = top_labels(shares)
     tied, unanimous = int((tops.sum(axis=1) > 1).sum()), int((votes > 0).sum(axis=1).__eq__(1).sum())
     findings.append(Finding("ok", "labels", "; ".join(_label_counts(labels, votes, tops))))
-    entropy = f"mean entropy {ambiguity(shares).mean():.3f} bits, {tied:,} tied for the top, {unanimous:,} unanimous"
+    entropy = f"mean entropy {np.mean(ambiguity(shares)):.3f} bits, {tied:,} tied for the top, {unanimous:,} unanimous"
     findings.append(Finding("ok", "ambiguity", entropy))
     return findings
 

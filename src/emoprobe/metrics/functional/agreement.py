@@ -145,7 +145,9 @@ class _Determination(OfSums):
         return Part(self.sums, lambda: self.sums(pred, target), finish, "moments")
 
 
-def _from_moments(number: np.ndarray, residual: np.ndarray, first: np.ndarray, second: np.ndarray):
+def _from_moments(
+    number: np.ndarray, residual: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """R2 of each label, and whether its variance is large enough for it to be exact, ``[resamples, labels]`` each."""
     variance = second - first**2 / number[:, None]
     return 1 - residual / variance, variance > _SMALL_VARIANCE * number[:, None]

@@ -6,6 +6,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -37,7 +38,7 @@ class ChatFamily:
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
     has_adapter = False  # whether the class loads an adapter as a part of itself
 
-    def __init__(self, model: PreTrainedModel, processor) -> None:
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model, processor
         self.tokenizer = processor.tokenizer
         self.audio_token = self._audio_token()
@@ -45,7 +46,7 @@ class ChatFamily:
         self._frames: dict[tuple, tuple[Frame, tuple]] = {}
 
     @classmethod
-    def load_processor(cls, path: Path):
+    def load_processor(cls, path: Path) -> Any:
         """The processor of a checkpoint folder."""
         processor = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not isinstance(processor, ProcessorMixin):
@@ -104,11 +105,11 @@ class ChatFamily:
         system = [] if prompt.system is None else [{"role": "system", "content": self.system_content(prompt.system)}]
         return [*system, {"role": "user", "content": sound + text if prompt.audio_first else text + sound}]
 
-    def system_content(self, text: str):
+    def system_content(self, text: str) -> Any:
         """The content of the system turn."""
         return [{"type": "text", "text": text}]
 
-    def render(self, messages: list[dict], **options) -> str:
+    def render(self, messages: list[dict], **options: Any) -> str:
         """The chat template's text."""
         try:
             return self.processor.apply_chat_template(messages, tokenize=False, **options)

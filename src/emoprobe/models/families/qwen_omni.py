@@ -23,7 +23,7 @@ class Qwen25Omni(ChatFamily):
     processor_class = "Qwen2_5OmniProcessor"
 
     @classmethod
-    def load_processor(cls, path: Path):
+    def load_processor(cls, path: Path) -> Any:
         """The true processor without its picture and video parts, which need torchvision."""
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         return _sound_only(getattr(transformers, cls.processor_class))(
@@ -46,7 +46,7 @@ class _NoPictures:
 def _sound_only(processor_class: Any) -> Any:
     """The processor class, except that it may be made without the parts that no sound meets."""
 
-    def check(self, name, value):
+    def check(self: Any, name: str, value: object) -> Any:
         return None if value is _NoPictures else processor_class.check_argument_for_proper_class(self, name, value)
 
     return type(processor_class.__name__, (processor_class,), {"check_argument_for_proper_class": check})

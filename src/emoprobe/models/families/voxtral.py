@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -54,7 +55,7 @@ class Voxtral(ChatFamily):
     def answer_tokens(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
-    def _chat(self, messages: list[dict]):
+    def _chat(self, messages: list[dict]) -> Any:
         try:
             return self.processor.apply_chat_template(messages)
         except ValueError as error:

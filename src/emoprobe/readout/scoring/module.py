@@ -10,6 +10,9 @@ from importlib.metadata import version
 import lightning as L
 import torch
 
+from emoprobe.data.audio import AudioClip
+from emoprobe.data.datamodule import Batch
+from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.readout.base import Readout
@@ -45,7 +48,7 @@ class ZeroShotProbe(L.LightningModule):
         self.most_clips = sys.maxsize
         self.heard = False
 
-    def predict_step(self, batch, batch_idx: int = 0) -> list[dict]:
+    def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[dict]:
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
         pairs = list(zip(batch.utterances, batch.clips, strict=True))
         if pairs and not self.heard:
@@ -81,7 +84,7 @@ class ZeroShotProbe(L.LightningModule):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _rows(self, pairs) -> list[dict]:
+    def _rows(self, pairs: Sequence[tuple[Utterance, AudioClip]]) -> list[dict]:
         context = self.sfm.encode([torch.from_numpy(clip.waveform) for _, clip in pairs])
         sounds = [clip.sha256 for _, clip in pairs]
         shared = read(self.sfm, context, self.plans.shared, self.readouts, sounds)

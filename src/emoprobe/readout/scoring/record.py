@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from tqdm import tqdm
 
-from emoprobe.data.datamodule import data_of
+from emoprobe.data.datamodule import Batch, data_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.run.scores import Outcome, ScoreWriter, read_outcomes
 from emoprobe.system import stopping
@@ -56,7 +57,15 @@ class BatchRecorder(L.Callback):
         shown = self.progress and trainer.is_global_zero
         self._bar = tqdm(total=total, unit="clip", desc="Scoring", disable=not shown, file=sys.stderr)
 
-    def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         self.writer.write(outputs)
         self.outcome.skipped += batch.skipped
         self.outcome.clips += len(batch.clips)

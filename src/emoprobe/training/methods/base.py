@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ class Method(ABC):
 
     @abstractmethod
     def prepare(
-        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any
     ) -> list[Skipped]:
         """Do what is done once per clip; `clips` can be made of these utterances afterwards.
 

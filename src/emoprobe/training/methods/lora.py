@@ -10,6 +10,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before peft
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -19,7 +20,9 @@ from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
-from emoprobe.models.base import Network
+from emoprobe.labels import LabelSet
+from emoprobe.models.base import Network, SpeechFoundationModel
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
@@ -27,6 +30,7 @@ from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extrac
 from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.heads.lora import Lora
 from emoprobe.training.heads.lora_probe import LoraProbe
+from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 from emoprobe.training.methods.probe import check_names
 
@@ -93,7 +97,14 @@ class LoraMethod(Method):
 
     options: Lora
 
-    def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
+    def __init__(
+        self,
+        sfm: SpeechFoundationModel,
+        config: Mapping,
+        labels: LabelSet,
+        prompt: Prompt | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
         head = self.options if isinstance(self.options, LoraProbe) else None
         self.with_head = head is not None
@@ -160,7 +171,7 @@ class LoraMethod(Method):
         return found
 
     def prepare(
-        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any
     ) -> list[Skipped]:
         self.limits = limits
         self.utterances = {utterance.id: utterance for utterance in utterances}

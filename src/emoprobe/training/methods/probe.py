@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,11 +11,14 @@ from torch import Tensor
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
-from emoprobe.models.base import Network
+from emoprobe.labels import LabelSet
+from emoprobe.models.base import Network, SpeechFoundationModel
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
 from emoprobe.training.heads.base import ProbeHead
+from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 
 STANDARDISE_BY = 256  # clips at a time
@@ -27,7 +31,14 @@ class ProbeMethod(Method):
     options: ProbeHead
     features: Features  # of the prepared utterances
 
-    def __init__(self, sfm, config, labels, prompt=None, loss=None) -> None:
+    def __init__(
+        self,
+        sfm: SpeechFoundationModel,
+        config: Mapping,
+        labels: LabelSet,
+        prompt: Prompt | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         super().__init__(sfm, config, labels, prompt, loss)
         source, self.attentive = self.options.source, self.options.pooling == "attentive"
         depth = sfm.num_encoder_layers if source == "encoder" else sfm.num_decoder_layers
@@ -49,7 +60,7 @@ class ProbeMethod(Method):
         return self.options.source == "decoder"
 
     def prepare(
-        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options
+        self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any
     ) -> list[Skipped]:
         self.features = extract(self.sfm, utterances, self.spec, limits, **options)
         self.sounds = self.features.sha256

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from console import Done
 
 import emoprobe
 
@@ -39,7 +43,28 @@ def write_config(folder: Path, group: str, name: str, text: str) -> str:
     return f"hydra.searchpath=[file://{folder}]"
 
 
-def emoprobe_command(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the console command."""
-    command = [sys.executable, "-m", "emoprobe", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+PROGRAM = """
+import json, os, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from emoprobe.cli import main
+
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for words in json.loads(sys.argv.pop()):
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code or 0
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), file=told, flush=True)
+"""
+
+
+def emoprobe_commands(environment: dict[str, str], *commands: Sequence[object]) -> list[Done]:
+    """Call the console command several times in one process, which imports torch once."""
+    lines = json.dumps([[str(word) for word in command] for command in commands])
+    program = [sys.executable, "-c", PROGRAM, lines]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]

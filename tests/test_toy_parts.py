@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from outside import emoprobe_command, install, without, write_config
+from console import Done
+from outside import emoprobe_commands, install, without, write_config
 
 SOURCE = '''
 """A corpus of one file of words, and further parts."""
@@ -133,48 +134,50 @@ def searched(home: Path) -> str:
     return found
 
 
-def test_its_corpus_has_a_card_and_is_checked(home: Path, environment: dict[str, str], searched: str):
-    done = emoprobe_command(environment, "data", "card", "toy")
-    assert done.returncode == 0, done.stderr
-    assert "The toy corpus (SYNTHETIC)" in done.stdout
-    assert "clips 3" in done.stdout
-    assert "The toy corpus" in emoprobe_command(environment, "data", "card").stdout
-    options = [searched, "dataset=toy", f"dataset.root={home / 'corpus'}"]
-    done = emoprobe_command(environment, "data", "check", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "clips: 3 (the test)" in done.stdout
-    done = emoprobe_command(environment, "data", "show", *options, "-n", "1")
-    assert done.returncode == 0, done.stderr
-    assert "of 3 utterances" in done.stdout
+@pytest.fixture(scope="module")
+def told(home, environment, searched, tiny_path, tiny_whisper_path) -> dict[str, Done]:
+    """What the commands say with the package."""
+    corpus = [searched, "dataset=toy", f"dataset.root={home / 'corpus'}"]
+    family = ["model=audio_llm", f"model.path={tiny_path('music_flamingo')}", "model.device=cpu", "prompt=any_text"]
+    run = ["readout=[label_likelihood,generated_text]", "calibration=none", "null_inputs.kinds=[]", "logger=toy"]
+    run += ["analysis.resamples=50", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
+    commands = {
+        "card": ["data", "card", "toy"],
+        "cards": ["data", "card"],
+        "check": ["data", "check", *corpus],
+        "show": ["data", "show", *corpus, "-n", "1"],
+        "probe": ["probe", *corpus, *family, *run, f"hydra.run.dir={home / 'run'}"],
+        "tokens of a family": ["tokens", searched, "labels=basic4", *family],
+        "tokens of a model": ["tokens", searched, "labels=basic4", "model=toy", f"model.folder={tiny_whisper_path}"],
+    }
+    return dict(zip(commands, emoprobe_commands(environment, *commands.values()), strict=True))
 
 
-def test_without_the_package_its_corpus_is_unknown():
-    done = emoprobe_command(without(), "data", "card", "toy")
-    assert done.returncode == 2
-    assert "unknown corpus 'toy'" in done.stderr
+@pytest.fixture(scope="module")
+def told_without(tiny_path) -> list[Done]:
+    """What the commands say without the package."""
+    family = ["model=audio_llm", f"model.path={tiny_path('music_flamingo')}", "model.device=cpu"]
+    tokens = ["tokens", *family, "prompt=instruction/single_word"]
+    return emoprobe_commands(without(), ["data", "card", "toy"], tokens)
 
 
-def test_a_run_of_its_corpus_family_format_and_tracker(home, environment, searched, tiny_path):
-    done = emoprobe_command(
-        environment,
-        "probe",
-        searched,
-        "dataset=toy",
-        f"dataset.root={home / 'corpus'}",
-        "model=audio_llm",
-        f"model.path={tiny_path('music_flamingo')}",
-        "model.device=cpu",
-        "prompt=any_text",
-        "readout=[label_likelihood,generated_text]",
-        "calibration=none",
-        "null_inputs.kinds=[]",
-        "logger=toy",
-        "analysis.resamples=50",
-        "trainer.accelerator=cpu",
-        "trainer.enable_progress_bar=false",
-        f"hydra.run.dir={home / 'run'}",
-    )
-    assert done.returncode == 0, done.stderr
+def test_its_corpus_has_a_card_and_is_checked(told):
+    for name in ("card", "cards", "check", "show"):
+        assert told[name].status == 0, told[name]
+    assert "The toy corpus (SYNTHETIC)" in told["card"].out
+    assert "clips 3" in told["card"].out
+    assert "The toy corpus" in told["cards"].out
+    assert "clips: 3 (the test)" in told["check"].out
+    assert "of 3 utterances" in told["show"].out
+
+
+def test_without_the_package_its_corpus_is_unknown(told_without):
+    assert told_without[0].status == 2
+    assert "unknown corpus 'toy'" in told_without[0].err
+
+
+def test_a_run_of_its_corpus_family_format_and_tracker(home, told):
+    assert told["probe"].status == 0, told["probe"].err
     votes = pd.read_parquet(home / "run" / "utterances.parquet").set_index("utterance_id")
     assert set(votes.index) == set(WORDS)
     scores = pd.read_parquet(home / "run" / "scores.parquet")
@@ -190,16 +193,13 @@ def test_a_run_of_its_corpus_family_format_and_tracker(home, environment, search
     assert sent[-1] == {"status": "success"}
 
 
-def test_its_family_and_its_model_are_asked(environment, searched, tiny_path, tiny_whisper_path):
-    options = [searched, "labels=basic4"]
-    family = ["model=audio_llm", f"model.path={tiny_path('music_flamingo')}", "model.device=cpu", "prompt=any_text"]
-    done = emoprobe_command(environment, "tokens", *options, *family)
-    assert done.returncode == 0, done.stderr
-    assert "Listen well." in done.stdout
-    assert "Listen well." not in emoprobe_command(without(), "tokens", *family, "prompt=instruction/single_word").stdout
-    done = emoprobe_command(environment, "tokens", *options, "model=toy", f"model.folder={tiny_whisper_path}")
-    assert done.returncode == 0, done.stderr
-    assert "toy" in done.stdout
+def test_its_family_and_its_model_are_asked(told, told_without):
+    assert told["tokens of a family"].status == 0, told["tokens of a family"].err
+    assert "Listen well." in told["tokens of a family"].out
+    assert told_without[1].status == 0, told_without[1].err
+    assert "Listen well." not in told_without[1].out
+    assert told["tokens of a model"].status == 0, told["tokens of a model"].err
+    assert "toy" in told["tokens of a model"].out
 
 
 def test_its_format_is_parsed(environment):

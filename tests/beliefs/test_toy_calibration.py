@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from outside import emoprobe_command, install, without, write_config
+from outside import emoprobe_commands, install, without, write_config
 from scoring import config, write_corpus
 
 from emoprobe.recipes import probe
@@ -46,8 +46,8 @@ def test_it_is_one_more_row_of_every_readout_that_it_applies_to(run, tmp_path):
     environment = install(tmp_path / "site", "toy_calibration", CALIBRATION)
     searched = write_config(tmp_path / "conf", "calibration", "smoothed", "smoothed:\n  kind: smoothed\n  share: 0.4\n")
     arguments = ["analyse", run, searched, "calibration=[none,smoothed]", "-o", tmp_path / "analysis"]
-    done = emoprobe_command(environment, *arguments)
-    assert done.returncode == 0, done.stderr
+    done, wrong = emoprobe_commands(environment, arguments, [*arguments, "calibration.smoothed.share=2"])
+    assert done.status == 0, done.err
     predictions = pd.read_parquet(tmp_path / "analysis" / "predictions.parquet")
     cells = predictions.astype({"readout": str, "calibration": str}).groupby("readout")["calibration"].unique()
     assert {name: list(found) for name, found in cells.items()} == {
@@ -63,13 +63,13 @@ def test_it_is_one_more_row_of_every_readout_that_it_applies_to(run, tmp_path):
     np.testing.assert_allclose(smoothed, 0.6 * plain + 0.4 / 6)
     metrics = pd.read_csv(tmp_path / "analysis" / "metrics.csv")
     assert (metrics["calibration"] == "smoothed").any()
-    wrong = emoprobe_command(environment, *arguments, "calibration.smoothed.share=2")
-    assert wrong.returncode == 2
-    assert "2 is not a number from 0 to 1 (field calibration.smoothed.share)" in wrong.stderr
+    assert wrong.status == 2
+    assert "2 is not a number from 0 to 1 (field calibration.smoothed.share)" in wrong.err
 
 
 def test_without_the_package_its_kind_is_refused_with_those_that_there_are(run, tmp_path):
     searched = write_config(tmp_path / "conf", "calibration", "smoothed", "smoothed: {kind: smoothed}\n")
-    done = emoprobe_command(without(), "analyse", run, searched, "calibration=smoothed", "-o", tmp_path / "analysis")
-    assert done.returncode == 2
-    assert "'smoothed' is not one of contextual, matrix, none, " in done.stderr
+    command = ["analyse", run, searched, "calibration=smoothed", "-o", tmp_path / "analysis"]
+    (done,) = emoprobe_commands(without(), command)
+    assert done.status == 2
+    assert "'smoothed' is not one of contextual, matrix, none, " in done.err

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from checkout import PROJECT
+from console import TWO, alone
 
 from emoprobe.run.scores import read_scores
 from emoprobe.system.processes import beginning
 
 
-def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):
+def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     shared = [
         *("model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none", "dataset.limit=24"),
         *(
@@ -27,19 +28,12 @@ def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path):
         *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "dataset.fold=0,1", "seed=${hydra:job.num}"),
     ]
     tables = {}
-    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
+    script = partial(alone, begin=[PROJECT / "train.py"])
+    for name, call, options in (("one", partial(console, "train"), []), ("two", script, TWO)):
         sweep = tmp_path / f"sweep {name}"
-        done = subprocess.run(
-            [sys.executable, "train.py", "-m", *shared, *options, f"hydra.sweep.dir={sweep}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "EMOPROBE_CACHE": str(tmp_path / "cache")},
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        assert done.stdout.count("JS ↓") == 2
+        done = call("-m", *shared, *options, f"hydra.sweep.dir={sweep}")
+        assert done.status == 0, done.out[-2000:] + done.err[-4000:]
+        assert done.out.count("JS ↓") == 2
         assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
         tables[name] = [read_scores(sweep / job).to_pandas().set_index("utterance_id") for job in "01"]
     for one, two in zip(tables["one"], tables["two"], strict=True):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from outside import emoprobe_command, install, without, write_config
+from outside import emoprobe_commands, install, without, write_config
 from scoring import write_corpus
 
 from emoprobe.data.audio import read_audio
@@ -75,11 +75,11 @@ CALIBRATIONS = ("none", "contextual_silence", "pmi", "batch")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_whisper_path):
-    """A run of probe with the readout beside two of emoprobe's own, and the environment that has it."""
+    """A run of probe with the readout beside two of emoprobe's own, and how later commands on it ended."""
     home = tmp_path_factory.mktemp("toy")
     environment = install(home / "site", "toy_readout", READOUT)
-    done = emoprobe_command(
-        environment,
+    folder = home / "run"
+    probe = [
         "probe",
         write_config(home / "conf", "readout", "first_logit", "first_logit: {}\n"),
         "readout=[label_likelihood,first_logit,generated_text]",
@@ -98,10 +98,17 @@ def run(tmp_path_factory, tiny_whisper_path):
         "analysis.resamples=50",
         "trainer.enable_progress_bar=false",
         "trainer.accelerator=cpu",
-        f"hydra.run.dir={home / 'run'}",
+        f"hydra.run.dir={folder}",
+    ]
+    done, *later = emoprobe_commands(
+        environment,
+        probe,
+        ["judge", folder, "--no-figures", "--resamples", "50"],
+        ["analyse", folder, "analysis.resamples=0", "-o", home / "again"],
+        ["analyse", folder, "+analysis.first_logit.temperature=0"],
     )
-    assert done.returncode == 0, done.stderr
-    return home / "run", environment
+    assert done.status == 0, done.err
+    return folder, dict(zip(("judge", "again", "wrong"), later, strict=True))
 
 
 def test_the_score_table_has_its_column_behind_those_of_every_run(run, tiny_whisper):
@@ -144,32 +151,29 @@ def test_its_distributions_are_calibrated_and_pooled_as_others(run):
 
 
 def test_it_is_measured_judged_and_analysed_again(run):
-    folder, environment = run
+    folder, later = run
     rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]
     mine = [row for row in rows if row["readout"] == "first_logit"]
     assert len(mine) == 4 * len(CALIBRATIONS)
     assert all(np.isfinite(row["metrics"]["js_divergence"]) and row["intervals"] for row in mine)
-    done = emoprobe_command(environment, "judge", folder, "--no-figures", "--resamples", "50")
-    assert done.returncode == 0, done.stderr
+    assert later["judge"].status == 0, later["judge"].err
     channels = pd.read_csv(folder / "judgement" / "text_against_tokens.csv")
     assert {"first_logit", "label_likelihood"} == set(channels["token_readout"])
-    done = emoprobe_command(environment, "analyse", folder, "analysis.resamples=0", "-o", folder.parent / "again")
-    assert done.returncode == 0, done.stderr
+    assert later["again"].status == 0, later["again"].err
     first, again = (pd.read_parquet(place / "predictions.parquet") for place in (folder, folder.parent / "again"))
     pd.testing.assert_frame_equal(first, again)
 
 
 def test_a_wrong_option_of_it_is_refused_as_of_any_readout(run):
-    folder, environment = run
-    done = emoprobe_command(environment, "analyse", folder, "+analysis.first_logit.temperature=0")
-    assert done.returncode == 2
-    assert "0 is not a number above 0 (field analysis.first_logit.temperature)" in done.stderr
+    done = run[1]["wrong"]
+    assert done.status == 2
+    assert "0 is not a number above 0 (field analysis.first_logit.temperature)" in done.err
 
 
 def test_without_the_package_the_table_is_read_and_the_error_says_what_is_missing(run, tmp_path):
     folder, _ = run
     assert "first_logits" in read_scores(folder).column_names
-    done = emoprobe_command(without(), "analyse", folder, "-o", tmp_path / "analysis")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "first_logit" in done.stderr
+    (done,) = emoprobe_commands(without(), ["analyse", folder, "-o", tmp_path / "analysis"])
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert "first_logit" in done.err

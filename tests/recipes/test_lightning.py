@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from console import Done, alone
 
 import emoprobe
-from emoprobe.cli import main
 from emoprobe.metrics.functional import METRICS
 from emoprobe.run.scores import read_scores
 
@@ -73,16 +70,8 @@ def place(tiny_whisper_path, tmp_path_factory) -> Path:
     return folder
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(tiny_whisper_path, place, capfd, monkeypatch):
+def run(tiny_whisper_path, place, console, monkeypatch):
     """Run a command in this process, or alone where it starts others; gives how it ended and what the watcher saw."""
     monkeypatch.setenv("EMOPROBE_CACHE", str(place / "features"))
     monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{HOUSE.parent}")
@@ -92,24 +81,11 @@ def run(tiny_whisper_path, place, capfd, monkeypatch):
         watcher = ["callbacks.watcher._target_=watcher.Watcher", f"callbacks.watcher.file={place / name}.json"]
         own = [*SHARED, *(FIT if verb == "train" else SCORE), f"model.path={tiny_whisper_path}"]
         line = [verb, *own, *(watcher if watch else []), *options, f"hydra.run.dir={place / name}"]
-        if any("strategy" in option for option in options):
-            done = Done(*alone([sys.executable, "-m", "emoprobe", *line]))
-        else:
-            capfd.readouterr()
-            try:
-                status = main(line)
-            except SystemExit as error:  # Hydra takes a failed job as an exit
-                status = error.code
-            done = Done(status, *capfd.readouterr())
+        done = (alone if any("strategy" in option for option in options) else console)(*line)
         file = place / f"{name}.json"
         return done, json.loads(file.read_text()) if file.exists() else None
 
     return command
-
-
-def alone(command: list[str]) -> tuple[int, str, str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def refusal(done: Done) -> str:

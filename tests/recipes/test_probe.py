@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from checkout import PROJECT
 from scoring import EMOTIONS, config, write_corpus
 
 from emoprobe.cli.analyse import main as analyse_main
@@ -259,18 +258,11 @@ def test_failures_can_be_scored_as_uniform(finished):
         (["dataset.split=evening"], "no split"),
     ],
 )
-def test_mistakes_end_in_one_line_and_exit_status_two(overrides, message, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "probe.py", "logger=none", f"hydra.run.dir={tmp_path}", *overrides],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_end_in_one_line_and_exit_status_two(overrides, message, tmp_path, console):
+    done = console("probe", "logger=none", f"hydra.run.dir={tmp_path}", *overrides)
+    assert done.status == 2
+    assert message in done.out + done.err
+    assert "Traceback" not in done.err
 
 
 def test_floors_from_votes_alone(corpus, tmp_path, capsys):

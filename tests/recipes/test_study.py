@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
-from checkout import PROJECT
+from console import TWO, alone
 from scipy.stats import bootstrap
 
 from emoprobe.errors import InputError
@@ -43,12 +39,11 @@ def test_intervals_resample_whole_speakers():
         mean_interval(values, range(3))
 
 
-@pytest.fixture(scope="module")
-def compared(tiny_whisper_path, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compare")
+def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
+    folder = tmp_path / "compared"
     command = [
-        sys.executable,
-        "train.py",
+        "train",
         "experiment=compare_finetuning",
         "model=whisper",
         f"model.path={tiny_whisper_path}",
@@ -63,18 +58,8 @@ def compared(tiny_whisper_path, tmp_path_factory):
         'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
         "~compare.trained.linear_probe_middle",
     ]
-    environment = os.environ | {"EMOPROBE_CACHE": str(tmp_path_factory.getbasetemp() / "features")}
-
-    def run(*more):
-        options = {"cwd": PROJECT, "capture_output": True, "text": True, "timeout": 500, "env": environment}
-        return subprocess.run([*command, *more], check=False, **options)
-
-    return folder, run(), run
-
-
-def test_one_table_of_all_parts(compared):
-    folder, done, run = compared
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    done = console(*command)
+    assert done.status == 0, done.out[-2000:] + done.err[-4000:]
     frame = pd.read_csv(folder / "comparison.csv").set_index("name")
     assert list(frame["kind"].unique()) == ["zero-shot", "trained", "floor", "reference", "ceiling"]
     assert {"linear_probe_first", "linear_probe_last", "mlp_probe", "lora"} == set(frame.index[frame.kind == "trained"])
@@ -95,16 +80,17 @@ def test_one_table_of_all_parts(compared):
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert "| lora |" in (folder / "comparison.md").read_text()
     (folder / "lora" / "seed1" / "scores.parquet").unlink()  # as if it had been interrupted there
-    again = run()
-    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-4000:]
-    assert again.stdout.count("going on from") == 8
+    again = console(*command)
+    assert again.status == 0, again.out[-2000:] + again.err[-4000:]
+    assert again.out.count("going on from") == 8
     pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)
-    other = run("fit.learning_rate=0.5")
-    assert other.returncode == 2
-    assert "no training run with the same settings" in other.stderr
+    other = console(*command, "fit.learning_rate=0.5")
+    assert other.status == 2
+    assert "no training run with the same settings" in other.err
 
 
-def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path):
+def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     shared = [
         *("experiment=compare_finetuning", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
         *("dataset.limit=24", "compare.seeds=[0]", "fit.max_epochs=2", "fit.batch_size=7", "logger=none"),
@@ -113,17 +99,9 @@ def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path):
         "trainer.enable_progress_bar=false",
     ]
     frames = []
-    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
-        done = subprocess.run(
-            [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "EMOPROBE_CACHE": str(tmp_path / "cache")},
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for name, call, options in (("one", console, []), ("two", alone, TWO)):
+        done = call("train", *shared, *options, f"hydra.run.dir={tmp_path / name}")
+        assert done.status == 0, done.out[-2000:] + done.err[-4000:]
         frames.append(pd.read_csv(tmp_path / name / "comparison.csv"))
     assert {"linear_probe_first", "linear_probe_last"} <= set(frames[0]["name"])
     pd.testing.assert_frame_equal(*frames, atol=1e-4)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from checkout import PROJECT
+from console import TWO, alone
 
 from emoprobe.cli.export import main as export_main
 from emoprobe.errors import InputError
@@ -201,7 +198,7 @@ def test_nothing_to_go_on_from(tiny_whisper_path, tmp_path):
 
 
 @pytest.mark.parametrize("head", ["linear_probe", "lora"])
-def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head):
+def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head, console):
     """48 training clips minus fold and development leave batches that do not divide by two."""
     shared = [
         "head=" + head,
@@ -217,19 +214,12 @@ def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head)
         "trainer.enable_progress_bar=false",
         *(["head.layers=[-1]"] if head == "linear_probe" else ["head.dropout=0", "head.rank=2"]),
     ]
-    for name, options in {"one": [], "two": ["trainer.devices=2", "trainer.strategy=ddp"]}.items():
-        command = [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={tmp_path / name}"]
-        done = subprocess.run(
-            command,
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        assert done.stdout.count("JS ↓") == 1  # one process speaks
+    for done in (
+        console("train", *shared, f"hydra.run.dir={tmp_path / 'one'}"),
+        alone("train", *shared, *TWO, f"hydra.run.dir={tmp_path / 'two'}"),
+    ):
+        assert done.status == 0, done.out[-2000:] + done.err[-4000:]
+        assert done.out.count("JS ↓") == 1  # one process speaks
     (ids, first), (names, second) = (log_probs(tmp_path / name, head) for name in ("one", "two"))
     assert ids == names
     assert len(ids) == len(set(ids))

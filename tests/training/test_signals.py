@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from checkout import PROJECT
+from console import TWO
 
+from emoprobe.cli import main
 from emoprobe.run.scores import read_scores
-
-TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
 def command(model, folder, *options) -> list[str]:
@@ -26,18 +25,16 @@ def command(model, folder, *options) -> list[str]:
         *("analysis.figures=false", "analysis.resamples=9", "dataset.fold=all", "dataset.partition.folds=3"),
         *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
     ]
-    return [sys.executable, "train.py", *shared, *options, f"hydra.run.dir={folder}"]
+    return ["train", *shared, *options, f"hydra.run.dir={folder}"]
 
 
 def start(*arguments) -> subprocess.Popen:
     return subprocess.Popen(
-        command(*arguments),
-        cwd=PROJECT,
+        [sys.executable, "-m", "emoprobe", *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -59,15 +56,13 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(tiny_whisper_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    process = start(tiny_whisper_path, folder)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
+    assert main(command(tiny_whisper_path, folder)) == 0
     return folder
 
 
 @pytest.mark.parametrize(("name", "options", "kill"), [("SIGTERM", [], os.kill), ("SIGINT", TWO, os.killpg)])
 def test_a_stopped_training_says_so_and_goes_on_to_the_same_numbers(
-    tiny_whisper_path, tmp_path, whole, name, options, kill
+    tiny_whisper_path, tmp_path, whole, name, options, kill, console
 ):
     """The signal reaches the first process (kill) or all of them (a terminal, a batch system)."""
     signum = getattr(signal, name)
@@ -82,9 +77,9 @@ def test_a_stopped_training_says_so_and_goes_on_to_the_same_numbers(
     ]
     assert not (tmp_path / "run" / "scores.parquet").exists()
 
-    process = start(tiny_whisper_path, tmp_path / "run", "ckpt=last")  # with one process, whatever it was before
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
+    # with one process, whatever it was before
+    done = console(*command(tiny_whisper_path, tmp_path / "run", "ckpt=last"))
+    assert done.status == 0, done.out + done.err
     tables = [read_scores(run).to_pandas().set_index("utterance_id") for run in (whole, tmp_path / "run")]
     assert sorted(tables[0].index) == sorted(tables[1].index)
     scores = [np.stack(table.loc[tables[0].index, "form_logprobs"]) for table in tables]

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from outside import emoprobe_command, install
+from outside import emoprobe_commands, install
 
 from emoprobe.run.scores import read_scores
 
@@ -59,8 +59,13 @@ def test_toy_head_and_loss_train(tiny_whisper_path, tmp_path):
         (tmp_path / "conf" / group / "mine.yaml").write_text(text, encoding="utf-8")
     command = ["train", "--config-dir", tmp_path / "conf", *SHARED, f"model.path={tiny_whisper_path}"]
     command += ["head=mine", "loss=mine", "fit.batch_size=4"]
-    done = emoprobe_command(environment, *command, f"hydra.run.dir={tmp_path / 'run'}")
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    mistakes = {"head.units=0": "head.units", "+loss.exponnt=1": "exponent"}
+    done, *refused = emoprobe_commands(
+        environment,
+        [*command, f"hydra.run.dir={tmp_path / 'run'}"],
+        *([*command, mistake, f"hydra.run.dir={tmp_path / 'wrong'}"] for mistake in mistakes),
+    )
+    assert done.status == 0, done.out[-1500:] + done.err[-3000:]
 
     record = json.loads((tmp_path / "run" / "head_fold0" / "head.json").read_text())
     assert (record["head"]["units"], record["loss"]["exponent"], record["members"]) == (3, 1.5, 2)
@@ -71,8 +76,7 @@ def test_toy_head_and_loss_train(tiny_whisper_path, tmp_path):
     assert len(curves) == 4
     assert all(math.isfinite(loss) for loss in curves["train_loss"])
 
-    for wrong, said in {"head.units=0": "head.units", "+loss.exponnt=1": "exponent"}.items():
-        done = emoprobe_command(environment, *command, wrong, f"hydra.run.dir={tmp_path / 'wrong'}")
-        assert done.returncode == 2
-        (line,) = done.stderr.splitlines()
+    for wrong, said in zip(refused, mistakes.values(), strict=True):
+        assert wrong.status == 2
+        (line,) = wrong.err.splitlines()
         assert said in line

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from console import console  # noqa: F401
 
@@ -112,7 +116,28 @@ def write_tiny_whisper(folder: Path, seed: int = 0, multilingual: bool = True) -
 
 
 @pytest.fixture(scope="session")
-def tiny_whisper_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spectra() -> Iterator[None]:
+    """Of the same sound, the spectrum is computed once: a tiny model has little else to do with its 30 s."""
+    from transformers import WhisperFeatureExtractor
+
+    compute, known = WhisperFeatureExtractor._torch_extract_fbank_features, OrderedDict()
+
+    def extract(self: WhisperFeatureExtractor, waveform: np.ndarray, device: str = "cpu") -> np.ndarray:
+        key = (self.to_json_string(), device, waveform.shape, waveform.dtype, sha256(waveform.tobytes()).digest())
+        if key not in known:
+            known[key] = compute(self, waveform, device)
+        known.move_to_end(key)
+        if len(known) > 64:
+            known.popitem(last=False)
+        return known[key].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhisperFeatureExtractor, "_torch_extract_fbank_features", extract)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper_path(tmp_path_factory: pytest.TempPathFactory, spectra: None) -> Path:
     return write_tiny_whisper(tmp_path_factory.mktemp("tiny_whisper"))
 
 
@@ -128,7 +153,7 @@ FAMILIES += ("music_flamingo", "moss")  # their processors write marks around th
 
 
 @pytest.fixture(scope="session")
-def tiny_path(tmp_path_factory: pytest.TempPathFactory):
+def tiny_path(tmp_path_factory: pytest.TempPathFactory, spectra: None):
     """Folder of a tiny checkpoint of an audio LLM family, written once."""
     from functools import cache
     from importlib import import_module

@@ -13,7 +13,7 @@ probe: $(VENV)/.installed
 	$(VENV)/bin/emoprobe probe
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/python -m ruff check .

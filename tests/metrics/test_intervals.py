@@ -8,7 +8,7 @@ from scipy import stats
 
 from emoprobe.errors import InputError
 from emoprobe.metrics import intervals
-from emoprobe.metrics.functional import METRICS, evaluate, js_divergence
+from emoprobe.metrics.functional import METRICS, js_divergence
 from emoprobe.metrics.intervals import bootstrap_intervals, expanded_percentiles, mean_interval, tail_probability
 
 COVERED = ("js_divergence", "wa", "r2_per_class")
@@ -29,7 +29,8 @@ def draw_corpus(clusters: int, rng: np.random.Generator):
 @pytest.fixture(scope="module")
 def population() -> dict[str, float]:
     """The values that intervals should cover, from a corpus of very many speakers."""
-    return evaluate(*draw_corpus(20_000, np.random.default_rng(0))[:3])
+    data = draw_corpus(20_000, np.random.default_rng(0))[:3]
+    return {name: float(METRICS[name](*data)) for name in COVERED}
 
 
 def coverage(population: dict[str, float], clusters: int, *, corpora: int, ignore_clusters: bool = False):
@@ -79,11 +80,11 @@ def test_calibration_errors_are_not_biased_away_from_the_truth():
         return pred, votes / 7, votes, speaker
 
     for name, scale in zip(names, (1.3, 2.0), strict=True):
-        truth = evaluate(*corpus(20_000, scale)[:3])[name]
+        truth = float(METRICS[name](*corpus(20_000, scale)[:3]))
         basic = percentile = 0
         for seed in range(100):
             data = corpus(40, scale)
-            estimate = evaluate(*data[:3])[name]
+            estimate = float(METRICS[name](*data[:3]))
             low, high = bootstrap_intervals(*data, resamples=400, seed=seed, metrics=[name])[name]
             assert 0 <= low <= estimate + 1e-12
             assert estimate - 1e-12 <= high <= 1
@@ -117,13 +118,15 @@ def test_interval_of_a_metric_that_is_no_mean_is_that_of_resampled_data(make):
     case = make(2, 80, 4)
     clusters = np.random.default_rng(0).integers(0, 15, 80)
     rng, found = np.random.default_rng(1), []
+    names = ("uar", "weighted_f1", "entropy_spearman", "r2_per_class", "vote_nll")
     for _ in range(500):
         rows = np.concatenate([np.flatnonzero(clusters == c) for c in rng.integers(0, 15, 15)])
-        found.append(evaluate(case.pred[rows], case.target[rows], case.votes[rows]))
+        data = case.pred[rows], case.target[rows], case.votes[rows]
+        found.append({name: float(METRICS[name](*data)) for name in names})
     ends = bootstrap_intervals(case.pred, case.target, case.votes, clusters, resamples=8000, level=0.8)
     assert tuple(ends) == tuple(METRICS)
     tail = tail_probability(15, 0.8)
-    for name in ("uar", "weighted_f1", "entropy_spearman", "r2_per_class", "vote_nll"):
+    for name in names:
         values = np.array([row[name] for row in found])
         expected = np.quantile(values, [tail, 1 - tail])
         # The standard error of a tail quantile of 500 draws is a tenth of the standard deviation.

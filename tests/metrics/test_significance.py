@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS, evaluate, js_divergence
+from emoprobe.metrics.functional import METRICS, js_divergence
 from emoprobe.metrics.intervals import bootstrap_intervals
 from emoprobe.metrics.significance import holm, paired_test, paired_tests
 
@@ -85,12 +85,12 @@ def test_metrics_that_are_no_means_are_computed_on_exchanged_predictions(make, m
     for number in range(2**7):
         swap = ((number >> clusters) & 1)[:, None] == 1
         pair = np.where(swap, b.pred, a.pred), np.where(swap, a.pred, b.pred)
-        differences.append(np.subtract(*(evaluate(pred, a.target, a.votes)[metric] for pred in pair)))
+        differences.append(np.subtract(*(float(METRICS[metric](pred, a.target, a.votes)) for pred in pair)))
     test = paired_test(a.pred, b.pred, a.target, a.votes, clusters, metric)
     assert test.difference == pytest.approx(differences[0], abs=1e-12)
     assert test.p_value == pytest.approx(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-12))
     per_cluster = [
-        np.subtract(*(evaluate(p[k], a.target[k], a.votes[k])[metric] for p in (a.pred, b.pred)))
+        np.subtract(*(float(METRICS[metric](p[k], a.target[k], a.votes[k])) for p in (a.pred, b.pred)))
         for k in (clusters == c for c in range(7))
     ]
     assert test.effect_size == pytest.approx(np.mean(per_cluster) / np.std(per_cluster, ddof=1))

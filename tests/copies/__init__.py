@@ -17,6 +17,37 @@ from emoprobe.data.utterance import Corpus, Utterance
 
 
 @dataclass(frozen=True)
+class Wrong:
+    """Text that must be refused, in the words, file, row and field of the error.
+
+    Args:
+        file: A label file.
+        old: Is replaced where it first stands.
+        new: By this.
+        what: Said of it.
+        field: Named.
+        clip: Is left out with ``on_error=skip``; None if no clip is, but a row that is of none.
+        left: What is read of the clip without the row that is wrong: its words, as `say` has them.
+        reason: Under which the row is listed.
+        row: Named; the one in which ``old`` begins if None.
+        listed: The id under which the row is listed; whatever it is if None.
+        skips: Whether ``on_error=skip`` helps: not where a file is optional and goes as a whole.
+    """
+
+    file: str
+    old: str
+    new: str
+    what: str
+    field: str | None
+    clip: str | None = None
+    left: str | None = None
+    reason: str = "bad_row"
+    row: int | None = None
+    listed: str | None = None
+    skips: bool = True
+
+
+@dataclass(frozen=True)
 class Copy:
     """A made-up copy of a corpus, and what its reader must find in it.
 
@@ -35,7 +66,10 @@ class Copy:
         encoding: Of text; None of files that are no text.
         any_bytes: Text in which any byte may stand.
         columns: Label file -> columns that it must have.
+        against: Label file -> the one that tells, too, when the first is damaged, since they must agree.
         again: ``(file, first, last)`` lines of one clip: it must not occur twice.
+        wrong: What its text may not hold.
+        other: ``(file, old, new, line)``: text whose new word the corpus does not have, and what is read of its clip.
         path: ``(file, text)``: a path of sound as it is written.
         sound: ``(id, file)``: one clip's sound.
         sound_field: What errors call the field that says where it is.
@@ -65,7 +99,10 @@ class Copy:
     encoding: str | None = "utf-8"
     any_bytes: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    against: Mapping[str, str] = field(default_factory=dict)
     again: tuple[str, int, int] | None = None
+    wrong: tuple[Wrong, ...] = ()
+    other: tuple[str, str, str, str] | None = None
     path: tuple[str, str] | None = None
     sound: tuple[str, str] = ("", "")
     sound_field: str = "path"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from copies import Copy
+from copies import Copy, Wrong
 from emoprobe.data.utterance import Utterance
 
 # Clip -> answers to voice, face and both; rater i gives answer i.
@@ -111,6 +111,33 @@ def _holds(utterance: Utterance) -> bool:
     )
 
 
+# Without one of its answers a clip has the votes of the table.
+WRONG_ANSWERS = tuple(
+    Wrong(LABEL_FILES[1], old, new, what, field, "1001_IEO_HAP_LO", "fear=2 happy=1 neutral=1", reason)
+    for old, new, what, field, reason in (
+        ('LO",3001,"F"', 'LO",3001,"X"', "'X' begins none of anger, disgust", "respEmo", "bad_votes"),
+        ('LO",3001,"F"', 'LO",3001,"fury"', "'fury' begins none of", "respEmo", "bad_votes"),
+        (
+            '"F_50","3245",1,0,2,1,4,"1001_IEO_HAP_LO",3001,"F"',
+            '"","3245",1,0,2,1,4,"1001_IEO_HAP_LO",3001,""',
+            "'' begins none of",
+            "respEmo",
+            "bad_votes",
+        ),
+        ('"3245",1,', '"3245",4,', "'4' is none of 1, 2, 3", "queryType", "bad_row"),
+        ('"SSI_1132000001",1,', '" ",1,', "'' is not a rater", "localid", "bad_row"),
+        ('"SSI_1132000001",1,', '"nan",1,', "'nan' is not a rater", "localid", "bad_row"),
+        ('"1001_IEO_HAP_LO",3001', '"1001_IEO_HAP",3001', "'1001_IEO_HAP' is not ACTOR_", "clipName", "bad_row"),
+        (',"L"\n', "\n", "16 fields and the header 17", None, "bad_row"),
+    )
+)
+WRONG_FACTS = (
+    Wrong(LABEL_FILES[2], '"2","SSI', '"2",7,"SSI', "11 fields", None),
+    Wrong(LABEL_FILES[3], '21,"Female"', '21,"?"', "'?' is not Male or Female", "Sex", skips=False),
+    Wrong(LABEL_FILES[3], "1002,21", '1002,"²1"', "'²1' is not", "Age", skips=False),
+    Wrong(LABEL_FILES[3], ',21,"Female","Caucasian","Not Hispanic"', "", "1 fields", None, skips=False),
+)
+
 COPIES = (
     Copy(
         "cremad",
@@ -134,6 +161,7 @@ COPIES = (
             LABEL_FILES[3]: ("ActorID", "Age", "Sex", "Race", "Ethnicity"),
         },
         again=(LABEL_FILES[0], 2, 2),
+        wrong=(*WRONG_ANSWERS, *WRONG_FACTS),
         sound=("1001_IEO_HAP_LO", "AudioWAV/1001_IEO_HAP_LO.wav"),
         absent="processedResults/tabulatedVotes.csv",
         holds=_holds,

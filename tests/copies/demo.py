@@ -20,7 +20,7 @@ CLIPS = {
     "spk03_clear": ("spk03", "female", "test", "Who is there?", "fear fear disgust"),
     "spk03_conflict": ("spk03", "female", "test", "I am so glad.", "happy sad sad"),
 }
-TRUTH = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)
+TRUTH = (0.5, 0.2, 0.1, 0.1, 0.1, 0.0)  # no label need be likely
 LABEL_FILES = ("manifest.csv", "ratings.csv")
 HEADER = (
     *("utterance_id", "path", "speaker", "gender", "voice", "split", "transcript", "kind", "intended_prosody"),
@@ -66,6 +66,7 @@ COPIES = (
         label_files=LABEL_FILES,
         needed=LABEL_FILES,
         columns={LABEL_FILES[0]: HEADER, LABEL_FILES[1]: ("utterance_id", "rater", "label")},
+        against={LABEL_FILES[0]: LABEL_FILES[1], LABEL_FILES[1]: LABEL_FILES[0]},
         again=(LABEL_FILES[0], 2, 2),
         path=(LABEL_FILES[0], "audio/spk02_mild.flac"),
         sound=("spk02_mild", "audio/spk02_mild.flac"),

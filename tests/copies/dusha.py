@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from copies import Copy
+from copies import Copy, Wrong
 from copies.sound import write_sound
 from emoprobe.data.corpora.dusha import COLUMNS
 
@@ -74,6 +74,23 @@ COPIES = (
         label_files=(TRAIN, TEST, PODCAST),
         damaged=LABEL_FILES,
         columns={TRAIN: COLUMNS},
+        # The clip has its other votes.
+        wrong=tuple(
+            Wrong(TRAIN, old, new, what, field, "a1", "neutral anger")
+            for old, new, what, field in (
+                ("a1\twavs", "\twavs", "the field is empty", "hash_id"),
+                ("wavs/a1.wav", "", "the field is empty", "audio_path"),
+                ("\t2.5\t", "\tlong\t", "'long' is not a number of seconds", "duration"),
+                ("\t2.5\t", "\t-1\t", "'-1' is not a number of seconds", "duration"),
+                ("\t2.5\t", "\t", "the row has 8 fields and the header 9", None),
+            )
+        ),
+        other=(
+            TRAIN,
+            "2.5\tneutral\t\t\tneutral\ts1\tw4",
+            "2.5\t Bored\t\t\tneutral\ts1\tw4",
+            "d4 | s1 | train | bored",
+        ),
         path=(TRAIN, "wavs/d4.wav"),
         sound=("c3", "crowd_train/wavs/c3.wav"),
         absent="crowd_train/raw_crowd_train.tsv",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from copies import Copy
+from copies import Copy, Wrong
 from copies.sound import write_sound
 
 TRAIN = "data/cremad/fold_1/cremad_train_fold_1.jsonl"
@@ -101,6 +101,34 @@ def write(root: Path) -> None:
             write_sound(root / "downloads/cremad/AudioWAV" / f"{name}.wav")
 
 
+GOOD = cremad("1001_IEO_ANG_HI")
+WRONG = tuple(
+    Wrong(
+        TRAIN,
+        json.dumps(GOOD),
+        value if isinstance(value, str) else json.dumps(value),
+        what,
+        field,
+        "cremad-1001-IEO-ANG-HI",
+    )
+    for value, what, field in (
+        ("{", "not a JSON object", None),
+        ("[]", "not a JSON object", None),
+        ({k: v for k, v in GOOD.items() if k != "key"}, "the key 'key' is missing", "key"),
+        ({**GOOD, "key": 7}, "7 is not text", "key"),
+        ({**GOOD, "key": " "}, "' ' is not text", "key"),
+        ({**GOOD, "emo": None}, "the key 'emo' is missing", "emo"),
+        ({**GOOD, "wav": ["a.wav"]}, "is not text", "wav"),
+        ({**GOOD, "wav": "a\nb.wav"}, "holds a control character", "wav"),
+        ({**GOOD, "num_frame": "3200"}, "'3200' is not a positive whole number", "num_frame"),
+        ({**GOOD, "num_frame": 3200.5}, "3200.5 is not a positive whole number", "num_frame"),
+        ({**GOOD, "num_frame": float("nan")}, "nan is not a positive whole number", "num_frame"),
+        ({**GOOD, "sample_rate": -1}, "-1 is not a positive whole number", "sample_rate"),
+        ({**GOOD, "channel": True}, "True is not a positive whole number", "channel"),
+        ({**GOOD, "length": 10**400}, "is not a positive number", "length"),
+    )
+)
+
 COPIES = (
     Copy(
         "emobox",
@@ -118,6 +146,8 @@ COPIES = (
         label_files=LABEL_FILES,
         needed=(LABELS,),
         again=(TRAIN, 1, 1),
+        wrong=WRONG,
+        other=(LABELS, '"Sad"', '"Gloomy "', "cremad-1001-IEO-SAD-LO | 1001 | train | gloomy=1"),
         path=(TRAIN, "downloads/cremad/AudioWAV/1001_IEO_ANG_HI.wav"),
         sound=("cremad-1001-IEO-ANG-HI", "downloads/cremad/AudioWAV/1001_IEO_ANG_HI.wav"),
         absent="data/cremad/fold_1 or cremad/fold_1",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from copies import Copy
+from copies import Copy, Wrong
 
 LABEL_FILES = ("erkennung.txt",)
 CLIPS = ("03a01Wa", "03a02Nc", "03b10Fa", "08a05Lb", "08b01Ea", "08a04Tb", "14b02Aa", "14b09Nd")
@@ -47,6 +47,17 @@ COPIES = (
             14b09Nd | 14 | - | neutral=1
         """,
         label_files=LABEL_FILES,
+        wrong=tuple(
+            Wrong(LABEL_FILES[0], old, new, what, field, skips=False)
+            for old, new, what, field in (
+                ("100,00    \t75", "100.00    \t75", "'100.00' is not a percentage", "erkannt"),
+                ("\t75,00", "\t175,00", "'175,00' is not a percentage", "natuerlich"),
+                ("\t100,00    \t75", "\t\t75", "'' is not a percentage", "erkannt"),
+                ("\t100,00    \t75", "\t²5\t75", "'²5' is not a percentage", "erkannt"),
+                ("\t75,00     ", "", "the row has 3 fields and the header 4", None),
+                ("03a02Nc", "03a01Wa", "'03a01wa' was there before, with other shares", "Satz"),
+            )
+        ),
         examples=400,
         separator=b"\t",
         encoding="latin-1",

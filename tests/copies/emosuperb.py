@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from copies import Copy
+from copies import Copy, Wrong
 from copies.sound import write_sound
 
 SIX = ("angry", "sad", "disgust", "fear", "neutral", "happy")
@@ -116,6 +116,21 @@ COPIES = (
         label_files=LABEL_FILES,
         needed=LABEL_FILES,
         columns={TABLE: ("FileName", *SIX, "SpkrID", "Gender", "Split_Set")},
+        against={CONFIG: TABLE},
+        wrong=tuple(
+            Wrong(TABLE, old, new, what, field, "1001_DFA_ANG_XX", reason=reason)
+            for old, new, what, field, reason in (
+                ("0.574", "0.674", "the shares sum to 1.1, not to 1", "votes", "bad_votes"),
+                ("0.574,0.01", "0.584,0", "a share of 0 is less than the smoothing of 0.01", "votes", "bad_votes"),
+                ("0.574", "nan", "'nan' is not a number", "angry", "bad_votes"),
+                ("0.574", "", "'' is not a number", "angry", "bad_votes"),
+                ("0.574", "1e999", "the shares sum to inf", "votes", "bad_votes"),
+                ("Train", "Training", "'Training' is none of train, development, test", "Split_Set", "bad_row"),
+                ("1001_DFA_ANG_XX.wav", "", "'' is not the name of a file", "FileName", "bad_row"),
+                ("1001_DFA_ANG_XX.wav", "../x.wav", "'../x.wav' is not the name of a file", "FileName", "bad_row"),
+                (",Male,Train", ",Male", "the row has 9 fields and the header 10", None, "bad_row"),
+            )
+        ),
         again=(TABLE, 2, 2),
         sound=("1001_DFA_ANG_XX", "data/CREMA-D/Audios/1001_DFA_ANG_XX.wav"),
         absent="data/CREMA-D/Primary or CREMA-D/Primary or CREMA-D/Secondary",

@@ -16,6 +16,7 @@ from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 
+OF_NO_USE = ("there is no usable", "is empty", "there is no turn in this file")
 TWO = LabelSet("two", ("neutral", "sad"), {"neutral": {"noun": ("neutral",)}, "sad": {"noun": ("sad",)}})
 
 
@@ -43,8 +44,7 @@ def survives(copy: Copy, root: Path, file: str) -> None:
             outcome = _read(copy, root, on_error)
             outcomes.add(type(outcome))
             if isinstance(outcome, InputError):
-                # Files that no longer fit one another may be found in another one.
-                assert any(str(root / name) in str(outcome) for name in (file, *copy.label_files)), number
+                _names(copy, root, file, outcome)
                 assert outcome.remedy, number
                 continue
             assert on_error == "skip" or not outcome.skipped, number
@@ -58,6 +58,14 @@ def survives(copy: Copy, root: Path, file: str) -> None:
         path.write_bytes(intact)
     assert outcomes == {InputError, Corpus}
     assert [say(utterance) for utterance in copy.read(root).utterances] == whole
+
+
+def _names(copy: Copy, root: Path, file: str, error: InputError) -> None:
+    """The error names the damaged file, and of text the row, unless nothing in it is of use."""
+    beside = root / copy.against.get(file, file)
+    assert str(root / file) in str(error) or error.file == beside, error
+    if copy.encoding and not file.endswith(".json") and error.file == root / file:
+        assert error.row or any(said in error.what for said in OF_NO_USE), error
 
 
 def _read(copy: Copy, root: Path, on_error: str) -> Corpus | InputError:

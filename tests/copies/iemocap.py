@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from copies import Copy
+from copies import Copy, Wrong
 
 HEAD = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 IMPRO = (
@@ -148,6 +148,49 @@ def _thin(root: Path) -> None:
         shutil.rmtree(root / f"Session{session}")
 
 
+HEADER = "[30.0000 - 31.0000]\tSes01F_impro01_F009\tneu\t[2.0000, 3.0000, 4.0000]\n"
+# Before the first turn.
+WRONG = tuple(
+    Wrong(
+        FIRST,
+        "[6.2901",
+        text + "\n[6.2901",
+        what,
+        field,
+        reason=reason,
+        row=row,
+        listed=text.split("[30.0000 - 31.0000]\t")[1].split("\t")[0] if name is ... else name,
+    )
+    for text, row, what, field, reason, name in (
+        ("x" + HEADER, 3, "is not [START - END], turn", None, "bad_row", ""),
+        (HEADER.replace("30.0000 -", "30.0000"), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace(", 4.0000", ""), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("4.0000", "nan"), 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("3.0000", "1" * 400 + ".0"), 3, "is not [START - END]", None, "bad_row", ""),
+        ("C-E1:\tAnger;\t()\n", 3, "is not [START - END]", None, "bad_row", ""),
+        (HEADER.replace("_F009", "_X009"), 3, "not a turn of Ses01F_impro01:", "TURN_NAME", "bad_row", ...),
+        (HEADER.replace("impro01", "impro02"), 3, "not a turn of Ses01F_impro01:", "TURN_NAME", "bad_row", ...),
+        (HEADER + "D-E1:\tAnger;\t()\n", 4, "neither a turn nor a rater's line", None, "bad_row", ...),
+        (HEADER + "C-E1:\tAnger;\t()\njunk\n", 5, "'junk' is neither a turn", None, "bad_row", ...),
+        (HEADER + "C-E1:\tAnger;\n", 4, "is not C-RATER: label", None, "bad_votes", ...),
+        (HEADER + "C-E1\tAnger;\t()\n", 4, "is not C-RATER: label", None, "bad_votes", ...),
+        (HEADER + "C-X1:\tAnger;\t()\n", 4, "'X1' is neither an outside rater", "rater", "bad_votes", ...),
+        (HEADER + "C-E\u00b2:\tAnger;\t()\n", 4, "is neither an outside rater", "rater", "bad_votes", ...),
+    )
+)
+AGAIN = HEADER.replace("F009", "F000")
+WRONG += (
+    Wrong(
+        FIRST,
+        "[10.0100",
+        AGAIN + "\n[10.0100",
+        "was there before, in row 3",
+        None,
+        reason="duplicate_id",
+        listed="Ses01F_impro01_F000",
+    ),
+)
+
 COPIES = (
     Copy(
         "iemocap",
@@ -160,6 +203,13 @@ COPIES = (
         encoding="latin-1",
         any_bytes=LABEL_FILES,
         again=(FIRST, 3, 9),
+        wrong=WRONG,
+        other=(
+            FIRST,
+            "C-E2:\tNeutral;",
+            "C-E2:\t Boredom ;",
+            "Ses01F_impro01_F000 | Ses01F | - | boredom neutral neutral happy!",
+        ),
         sound=("Ses01F_impro01_F001", "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F001.wav"),
         absent="Session1/dialog/EmoEvaluation or Session2/dialog/EmoEvaluation",
         partition=("leave_one_out", "session"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from copies import Copy
+from copies import Copy, Wrong
 
 VARIANTS = """\
 UTD-IMPROV-S01A-F01-S-FM01.avi; A; A:3.600000; V:1.800000; D:3.400000 ; N:4.000000;
@@ -43,6 +43,43 @@ def _plain(session: int) -> str:
     return text
 
 
+NAME = "UTD-IMPROV-S09N-F02-P-FM07.avi"
+HEADER = f"{NAME}; N; A:3.000000; V:3.500000; D:3.000000 ; N:4.000000;\n"
+SCORES = "A:4.000000; V:2.000000; D:3.000000; N:4.000000;"
+# Before the first clip.
+WRONG = tuple(
+    Wrong(
+        "Evalution.txt",
+        VARIANTS,
+        text + "\n" + VARIANTS,
+        what,
+        field,
+        reason=reason,
+        row=row,
+        listed="MSP-IMPROV-S09N-F02-P-FM07" if text.startswith(NAME) else "",
+    )
+    for text, row, what, field, reason in (
+        ("x" + HEADER, 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("F02", "F07"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("-P-", "-Q-"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace("-S09N", "-../S09N"), 1, "is not a clip such as", "clip", "bad_row"),
+        (HEADER.replace(".avi", ".wav"), 1, "is not a clip such as", "clip", "bad_row"),
+        (f"W1; Neutral; Neutral; {SCORES}\n", 1, "'W1' is not a clip such as", "clip", "bad_row"),
+        (f"{NAME}; N; A:3.0; V:3.0;\n", 1, "the clip has 3 fields after its name", None, "bad_row"),
+        (HEADER.replace("\n", " 1;\n"), 1, "the clip has 6 fields after its name", None, "bad_row"),
+        (HEADER.replace("A:3", "V:3"), 1, "'V:3.000000' is not A:NUMBER", "A", "bad_row"),
+        (HEADER.replace("A:3.000000", "A:three"), 1, "'A:three' is not A:NUMBER", "A", "bad_row"),
+        (HEADER.replace("V:3.5", "V:inf"), 1, "is not V:NUMBER", "V", "bad_row"),
+        (HEADER.replace("D:3.000000", "D:"), 1, "'D:' is not D:NUMBER", "D", "bad_row"),
+        (HEADER.replace("N:4", "N:-4"), 1, "is not N:NUMBER", "N", "bad_row"),
+        (HEADER.replace("A:3", "A:\u00b2"), 1, "is not A:NUMBER", "A", "bad_row"),
+        (HEADER + f"; Neutral; Neutral; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + f"W1; ; Neutral; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + f"W1; {SCORES}\n", 2, "is not RATER; main choice", None, "bad_votes"),
+        (HEADER + "junk\n", 2, "'junk' is not RATER; main choice", None, "bad_votes"),
+        (HEADER + "W1; Neutral; Neutral; A:x; V:1;\n", 2, "'A:x' is not A:NUMBER", "A", "bad_row"),
+    )
+)
 LABELS = VARIANTS + "".join(map(_plain, range(1, 7)))
 LABEL_FILES = ("Evalution.txt",)
 
@@ -85,6 +122,7 @@ def _thin(root: Path) -> None:
     (root / LABEL_FILES[0]).write_bytes(text.encode("latin-1"))
 
 
+OTHER = "MSP-IMPROV-S01A-F01-S-FM01 | F01 | - | bored(sleepy) anger(anger) neutral(neutral) sad(depressed)@1"
 COPIES = (
     Copy(
         "msp_improv",
@@ -97,6 +135,8 @@ COPIES = (
         encoding="latin-1",
         any_bytes=LABEL_FILES,
         again=(LABEL_FILES[0], 1, 5),
+        wrong=WRONG,
+        other=(LABEL_FILES[0], "W01; Anger; Anger,Frustrated;", "W01; Bored; Sleepy;", OTHER),
         sound=("MSP-IMPROV-S01A-F01-S-FM01", "Audio/session1/S01A/S/MSP-IMPROV-S01A-F01-S-FM01.wav"),
         absent="Evalution.txt or Evaluation.txt",
         key=lambda name: name.removeprefix("MSP"),

@@ -9,6 +9,7 @@ import csv
 import inspect
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from copies import Copy, all_copies, say
+from copies import Copy, Wrong, all_copies, say
 from copies.fuzz import survives
 from copies.labels import label_set
 from omegaconf import DictConfig
@@ -458,6 +459,57 @@ def test_a_clip_that_is_there_twice(copy: Copy, root: Path):
         assert {(each.reason, each.file, each.row) for each in corpus.skipped} >= {
             ("duplicate_id", str(root / file), row)
         }
+
+
+WRONG = {
+    f"{name}-{number}-{wrong.what}": (copy, wrong)
+    for name, copy in ALL.items()
+    for number, wrong in enumerate(copy.wrong)
+}
+
+
+@pytest.mark.parametrize(("copy", "wrong"), WRONG.values(), ids=WRONG)
+def test_text_that_is_wrong(copy: Copy, wrong: Wrong, root: Path):
+    file = root / wrong.file
+    before, _, after = file.read_bytes().decode(copy.encoding).partition(wrong.old)
+    assert after
+    row = wrong.row or before.count("\n") + 1
+    file.write_bytes((before + wrong.new + after).encode(copy.encoding))
+    for on_error in ("error", "skip") if copy.skips and not wrong.skips else ("error",):
+        error = refuses(copy, root, **({"on_error": on_error} if copy.skips else {}))
+        assert wrong.what in error.what
+        assert (error.file, error.row, error.field) == (file, row, wrong.field)
+    if not (copy.skips and wrong.skips):
+        return
+    assert error.reason == wrong.reason
+    assert "leave the " in error.remedy
+    assert "out: dataset.on_error=skip" in error.remedy
+    corpus = copy.read(root, on_error="skip")
+    assert [(each.reason, each.file, each.row) for each in corpus.skipped] == [(wrong.reason, str(file), row)]
+    assert wrong.listed in (None, corpus.skipped[0].id)
+    lines = []
+    for line in said(copy):
+        name, *facts, _ = line.split(" | ")
+        if name != wrong.clip:
+            lines.append(line)
+        elif wrong.left is not None:
+            lines.append(" | ".join([name, *facts, wrong.left]))
+    assert [say(utterance) for utterance in corpus.utterances] == lines
+
+
+@each(lambda copy: copy.other)
+def test_a_word_that_the_corpus_does_not_have(copy: Copy, root: Path, config: DictConfig):
+    """It is passed on, and refused by whoever makes soft labels: another release may have it."""
+    file, old, new, line = copy.other
+    encoding = copy.encoding
+    edit(root, file, lambda text: text.decode(encoding).replace(old, new, 1).encode(encoding))
+    corpus = copy.read(root)
+    name, word = line.split(" | ")[0], re.split(r"[ =+(@]", line.split(" | ")[-1])[0]
+    assert [say(utterance) for utterance in corpus.utterances] == [
+        line if before.split(" | ")[0] == name else before for before in said(copy)
+    ]
+    with pytest.raises(InputError, match=f"'{word}' is none of the corpus's emotion words"):
+        prepare_run(config, corpus, label_set(config.labels.name), missing_audio="ignore")
 
 
 @each_file(lambda copy: copy.label_files if copy.damaged is None else copy.damaged)

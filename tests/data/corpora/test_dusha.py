@@ -80,15 +80,6 @@ def test_a_row_without_a_vote(root: Path):
     assert by_id(read_dusha(root))["d4"].ratings == ()
 
 
-def test_other_words_pass_through(root: Path):
-    rewrite(root, "2.5\tneutral\t\t\tneutral\ts1\tw4", "2.5\t Bored\t\t\tneutral\ts1\tw4")
-    corpus = read_dusha(root)
-    assert by_id(corpus)["d4"].ratings == (Rating("w4", ("bored",)),)
-    config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
-    with pytest.raises(InputError, match="'bored' is none of the corpus's emotion words"):
-        prepare_run(config, corpus, label_set("basic4"))
-
-
 def test_tsv_goes_before_jsonl(root: Path):
     (root / "crowd_train/raw_crowd_train.jsonl").write_text(copy.jsonl(copy.CROWD_TRAIN[:1]))
     assert len(by_id(read_dusha(root))["a1"].ratings) == 3
@@ -152,25 +143,6 @@ def test_a_table_that_is_there_twice(root: Path, refused):
         field="dataset.root",
         remedy="or remove the other",
     )
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "what", "field", "reason"),
-    [
-        ("a1\twavs", "\twavs", "the field is empty", "hash_id", "bad_row"),
-        ("wavs/a1.wav", "", "the field is empty", "audio_path", "bad_row"),
-        ("\t2.5\t", "\tlong\t", "'long' is not a number of seconds", "duration", "bad_row"),
-        ("\t2.5\t", "\t-1\t", "'-1' is not a number of seconds", "duration", "bad_row"),
-        ("\t2.5\t", "\t", "the row has 8 fields and the header 9", None, "bad_row"),
-    ],
-)
-def test_bad_rows(root: Path, refused, old: str, new: str, what: str, field: str | None, reason: str):
-    file = rewrite(root, old, new)
-    refused(lambda: read_dusha(root), what, file=file, row=2, field=field, remedy=ROW, reason=reason)
-    corpus = read_dusha(root, on_error="skip")
-    assert [(row.reason, row.row, row.file) for row in corpus.skipped] == [(reason, 2, str(file))]
-    # The clip has its other votes.
-    assert [rating.rater for rating in by_id(corpus)["a1"].ratings] == ["w2", "w3"]
 
 
 def test_rows_of_a_clip_that_disagree(root: Path, refused):

@@ -149,24 +149,6 @@ def test_nothing_but_other_names(tmp_path: Path, refused):
     refused(call, "no usable utterance", file=tmp_path, remedy="'noise.wav' is not SPEAKER")
 
 
-@pytest.mark.parametrize(
-    ("row", "what", "field"),
-    [
-        ("1\t03a01Wa.wav\t100.00\t75,00", "'100.00' is not a percentage", "erkannt"),
-        ("1\t03a01Wa.wav\t100,00\t175,00", "'175,00' is not a percentage", "natuerlich"),
-        ("1\t03a01Wa.wav\t\t75,00", "'' is not a percentage", "erkannt"),
-        ("1\t03a01Wa.wav\t²5\t75,00", "'²5' is not a percentage", "erkannt"),
-        ("1\t03a01Wa.wav\t100,00", "the row has 3 fields and the header 4", None),
-        ("1\t03b10Fa.wav\t85,00\t100,00", "'03b10fa' was there before, with other shares", "Satz"),
-    ],
-)
-def test_bad_rows_of_the_listeners(emodb: Path, refused, row: str, what: str, field: str | None):
-    file = listeners(emodb, "1\t03b10Fa.wav\t80,00\t100,00", row)
-    for on_error in ("error", "skip"):
-        call = lambda on_error=on_error: read_emodb(emodb, on_error=on_error)  # noqa: E731
-        refused(call, what, file=file, row=3, field=field, remedy="or remove it: it is optional")
-
-
 # -- any bytes ---------------------------------------------------------------------------------------------------------
 
 

@@ -192,28 +192,6 @@ def test_corpus_without_any_table(root: Path, refused):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "what", "field", "reason"),
-    [
-        ("0.574", "0.674", "the shares sum to 1.1, not to 1", "votes", "bad_votes"),
-        ("0.574,0.01", "0.584,0", "a share of 0 is less than the smoothing of 0.01", "votes", "bad_votes"),
-        ("0.574", "nan", "'nan' is not a number", "angry", "bad_votes"),
-        ("0.574", "", "'' is not a number", "angry", "bad_votes"),
-        ("0.574", "1e999", "the shares sum to inf", "votes", "bad_votes"),
-        ("Train", "Training", "'Training' is none of train, development, test", "Split_Set", "bad_row"),
-        ("1001_DFA_ANG_XX.wav", "", "'' is not the name of a file", "FileName", "bad_row"),
-        ("1001_DFA_ANG_XX.wav", "../x.wav", "is not the name of a file", "FileName", "bad_row"),
-        (",Male,Train", ",Male", "the row has 9 fields and the header 10", None, "bad_row"),
-    ],
-)
-def test_bad_rows(root: Path, refused, old: str, new: str, what: str, field: str | None, reason: str):
-    table = rewrite(root, old, new)
-    refused(lambda: read_emosuperb(root), what, file=table, row=2, field=field, remedy=ROW, reason=reason)
-    corpus = read_emosuperb(root, on_error="skip")
-    (skipped,) = corpus.skipped
-    assert (len(corpus.utterances), skipped.reason, skipped.row, skipped.file) == (7, reason, 2, str(table))
-
-
-@pytest.mark.parametrize(
     ("text", "what"),
     [
         ("", "the file is damaged"),

@@ -100,7 +100,7 @@ class Run:
         if stated is None and sealing.stated_of(self.record.files, files.UTTERANCES) is None:
             self._note("an earlier version made it" if self.is_scored else "it did not finish")
         if stated and self.is_scored:  # else its parts were made of it, to go on with
-            sealing.compare_seal(file, stated, scores)
+            sealing.check_seal(file, stated, scores)
         _ = self.utterances
         return scores
 
@@ -120,7 +120,7 @@ class Run:
         stored, frame = self._human
         stated = sealing.stated_of(self.record.files, files.UTTERANCES)
         if stated:
-            sealing.compare_seal(self.home / files.UTTERANCES, stated, stored)
+            sealing.check_seal(self.home / files.UTTERANCES, stated, stored)
         return frame
 
     @cached_property
@@ -158,7 +158,7 @@ class Run:
         seal = results.get(sealing.SEAL) if isinstance(results, Mapping) else None
         stated = sealing.stated_of(seal, files.PREDICTIONS)
         if stated:
-            sealing.compare_seal(file, stated, stored)
+            sealing.check_seal(file, stated, stored)
         if not (sealed and stated):
             self._note("an earlier version made it")
         return frame

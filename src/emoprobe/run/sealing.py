@@ -134,7 +134,7 @@ def stated_of(stated: object, name: str) -> Mapping | None:
     return stated.get(name)
 
 
-def compare_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
+def check_seal(file: Path, stated: Mapping, table: pa.Table) -> None:
     """Refuse a table that is not the one that was sealed.
 
     Raises:

@@ -58,7 +58,7 @@ class Loss(ABC):
         return self.counts or self.rater_weight != "none"
 
     @abstractmethod
-    def compare(self, output: Tensor, human: Tensor) -> Tensor:
+    def per_clip(self, output: Tensor, human: Tensor) -> Tensor:
         """The loss of each utterance, ``[batch]``.
 
         Args:
@@ -137,7 +137,7 @@ class Loss(ABC):
         _check_shape(target, like=output, field="target")
         target = target.to(output)
         weights = self.utterance_weights(target, votes)
-        return weights * self.compare(output, self._votes(votes, like=output) if self.counts else target)
+        return weights * self.per_clip(output, self._votes(votes, like=output) if self.counts else target)
 
     def _votes(self, votes: Tensor | None, *, like: Tensor) -> Tensor:
         if votes is None:
@@ -174,7 +174,7 @@ class SoftLabelLoss(Loss):
             target: Probabilities, ``[batch, labels]``.
         """
 
-    def compare(self, output: Tensor, human: Tensor) -> Tensor:
+    def per_clip(self, output: Tensor, human: Tensor) -> Tensor:
         return self.distance(output, self.smoothed(self.tempered(human)))
 
     def tempered(self, target: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class DirichletVotes(Loss):
 
     regulariser: NotNegative = 0.05
 
-    def compare(self, output: Tensor, human: Tensor) -> Tensor:
+    def per_clip(self, output: Tensor, human: Tensor) -> Tensor:
         return dirichlet(output, human, regulariser=self.regulariser)
 
 

@@ -27,7 +27,7 @@ class HardCE(SoftLabelLoss):
                 remedy="Leave it at 1.",
             )
 
-    def compare(self, output: Tensor, human: Tensor) -> Tensor:
+    def per_clip(self, output: Tensor, human: Tensor) -> Tensor:
         # The top vote is smoothed, not searched for in a smoothed target.
         return self.distance(output, self.smoothed(top_votes(human)))
 

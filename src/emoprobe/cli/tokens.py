@@ -99,8 +99,8 @@ def remarks(result: TokenAudit) -> list[str]:
     used = SPACINGS.get(result.spacing, f"after {result.spacing!r}")
     total = len(result.forms)
     for other in result.forms[0].others:
-        known = [item for item in result.forms if item.others[other] is not None]
-        differ = sum(len(item.others[other]) != len(item.own) for item in known)
+        known = [(own, item.own) for item in result.forms if (own := item.others[other]) is not None]
+        differ = sum(len(own) != len(written) for own, written in known)
         impossible = f", {total - len(known)} cannot be written so" if len(known) < total else ""
         counts = f"{differ} of {total} have another number of tokens{impossible}"
         lines.append(f"Forms are written {used}; {SPACINGS[other]}, {counts}.")

@@ -185,7 +185,7 @@ def fuse_runs(
     whose = plan(ids, *whom, folds=folds, seed=seed)
     with np.errstate(divide="ignore"):
         logs = [np.log(source.probs(ids)) for source in (a, b)]
-    fused, parts = fuse_cells(*logs, targets.distribution, whose, ids, pool=pool, floor=floor)
+    fused, parts = fuse_cells(logs[0], logs[1], targets.distribution, whose, ids, pool=pool, floor=floor)
     analysis = _analysis(a, b, logs, fused, whose, targets, labels.labels, pool)
     alone = _only_in_one(a, b, ids)
     details = {"pool": pool, "fitted_on": whose.fitted_on, "folds": folds, "seed": seed, "floor": floor}

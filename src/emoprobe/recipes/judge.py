@@ -127,12 +127,12 @@ def tables(
 
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
     some = whole if len(cells_of(whole)) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
-    options = {"resamples": resamples}
     kinds = [*STRATA, *(f"fact:{fact}" for fact in facts)]
-    yield "strata", pd.concat([strata.stratify(some, utterances, labels, by=by, **options) for by in kinds])
-    groups = [strata.gaps(some, utterances, labels, by=f"fact:{fact}", **options) for fact in facts]
+    tables = [strata.stratify(some, utterances, labels, by=by, resamples=resamples) for by in kinds]
+    yield "strata", pd.concat(tables)
+    groups = [strata.gaps(some, utterances, labels, by=f"fact:{fact}", resamples=resamples) for fact in facts]
     yield "group_gaps", pd.concat(groups) if groups else pd.DataFrame()
-    yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, labels, **options)
+    yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, labels, resamples=resamples)
     scores = robustness.prompt_scores(whole, labels)
     if len(scores):
         yield "prompt_robustness", robustness.prompt_robustness(whole, labels)

@@ -138,6 +138,10 @@ class Method(ABC):
     def release(self, reader: Network) -> None:  # noqa: B027  # most readers do not touch the SFM
         """Leave the SFM as it was."""
 
+    def merge(self) -> Network:
+        """The SFM's model with all that the present reader adds to it in its weights, of a method that changes them."""
+        raise ValueError(f"{self.name} stands beside its model")
+
     def facts(self) -> dict:
         """What a bundle must say beside the weights, JSON values."""
         asked = {}

@@ -168,7 +168,7 @@ def matrix_throughput(device: str, dtype: str) -> float:
 
 def operations(sfm: AudioLLM, waves: list[Tensor], questions: list[Question]) -> float:
     """Floating-point operations of our way, matrix products with weights only (attention left out)."""
-    from emoprobe.models.tree import build_tree, make_targets
+    from emoprobe.models.tree import build_tree, find_scored
 
     def parameters(module) -> int:
         return sum(p.numel() for name, p in module.named_parameters() if p.dim() > 1 and "embed" not in name)
@@ -176,7 +176,7 @@ def operations(sfm: AudioLLM, waves: list[Tensor], questions: list[Question]) ->
     context = sfm.encode(waves)
     group = next(sfm._groups(context, questions, 10**9))
     tree = build_tree(group.questions(questions))
-    scored = len(make_targets(group.questions(questions), tree).nodes)
+    scored = len(find_scored(group.questions(questions), tree).nodes)
     positions = int(group.prefix.lengths.sum()) + len(waves) * len(tree.tokens)
     head = sfm.model.get_output_embeddings().weight.numel()
     encoder = parameters(sfm.model.get_submodule("model.audio_tower")) * 1500 * len(waves)

@@ -18,7 +18,7 @@ from copies.sound import sound_bytes, write_sound
 from emoprobe.cli.data import main
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check import check_corpus
-from emoprobe.data.check.finding import Finding
+from emoprobe.data.check.findings import Finding
 from emoprobe.data.check.sound import inspect
 from emoprobe.data.corpora import CORPORA
 from emoprobe.data.prepare import prepare

@@ -105,7 +105,7 @@ def check(parsed: argparse.Namespace) -> int:
 
     from emoprobe.data.audio import AudioLimits
     from emoprobe.data.check import check_corpus
-    from emoprobe.data.check.finding import print_findings, save_findings
+    from emoprobe.data.check.findings import print_findings, save_findings
     from emoprobe.settings import build, plain
 
     config, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")

@@ -34,9 +34,9 @@ from emoprobe.models.base import (
 )
 from emoprobe.models.families.chat import SHARED_END, ChatFamily, move
 from emoprobe.models.generation import Decoder, decode_answers
-from emoprobe.models.prefilled import Group, PrefilledLLM, SoundState
+from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
 from emoprobe.models.sound import Sound, hear_clip, stack_layers
-from emoprobe.models.tree import build_tree, make_targets
+from emoprobe.models.tree import build_tree, find_scored
 
 SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
@@ -208,7 +208,7 @@ class AudioLLM(PrefilledLLM):
         """One pass over sound, prefix and token tree, with gradients and without a cache."""
         cut = len(question.prefix) - 1  # the tree begins with the token whose state answers
         tree = build_tree([Question(question.prefix[cut:], question.continuations)])
-        targets = make_targets([Question(question.prefix[cut:], question.continuations)], tree)
+        scored = find_scored([Question(question.prefix[cut:], question.continuations)], tree)
         prefix, lengths, _ = self._assemble(question.prefix[:cut], sounds)
         check_window(self.window, int(lengths.max()) + max(tree.depths) + 1, self.name)
         nodes = self._embed(torch.tensor(tree.tokens)).expand(len(sounds), -1, -1)
@@ -229,8 +229,8 @@ class AudioLLM(PrefilledLLM):
             use_cache=False,
         )
         states = out.last_hidden_state[:, ahead:]
-        values = self.family.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted)
-        return targets.likelihoods(values), states[:, tree.ends[0]]
+        values = self.family.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
+        return scored.likelihoods(values), states[:, tree.ends[0]]
 
     @torch.no_grad()
     def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
@@ -247,16 +247,16 @@ class AudioLLM(PrefilledLLM):
         for group in self._groups(context, questions, MAX_NODES):
             asked = group.questions(questions)
             tree = build_tree(asked)
-            targets = make_targets(asked, tree)
-            nodes = list(targets.nodes)
+            scored = find_scored(asked, tree)
+            nodes = list(scored.nodes)
             _, out = self._ask(context, group, tree, output_hidden_states=layers)
             last = out.last_hidden_state[:, nodes]
             if layers:
                 states = [self.family.decoder.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
-                values = torch.stack([self.family.head.log_probabilities(s, targets.wanted) for s in states], dim=1)
+                values = torch.stack([self.family.head.log_probabilities(s, scored.wanted) for s in states], dim=1)
             else:
-                values = self.family.head.log_probabilities(last, targets.wanted)
-            for i, picked in zip(group.members, targets.pick(values), strict=True):
+                values = self.family.head.log_probabilities(last, scored.wanted)
+            for i, picked in zip(group.members, scored.pick(values), strict=True):
                 results[i] = picked
         return results
 
@@ -289,7 +289,7 @@ class AudioLLM(PrefilledLLM):
         answers: list[list[Generation]] = [[] for _ in bare]
         for whole in self._groups(context, bare, 10**9):
             for start in range(0, len(whole.members), MAX_ANSWERS):
-                group = Group(whole.prefix, whole.members[start : start + MAX_ANSWERS])
+                group = QuestionGroup(whole.prefix, whole.members[start : start + MAX_ANSWERS])
                 part = None
                 if sampling is not None:
                     part = Sampling(sampling.temperature, [sampling.seeds[i] for i in group.members])
@@ -305,7 +305,7 @@ class AudioLLM(PrefilledLLM):
         return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
 
     def _answer(
-        self, context: AudioContext, group: Group, questions: Sequence[Question], **options: Any
+        self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
     ) -> list[list[Generation]]:
         tree = build_tree(group.questions(questions))
         ends, ancestors = list(tree.ends), tree.ancestors()

@@ -43,7 +43,7 @@ class SoundState:
 
 
 @dataclass(frozen=True)
-class Group:
+class QuestionGroup:
     """Questions that are asked behind one prefix in one pass.
 
     Args:
@@ -115,7 +115,7 @@ class PrefilledLLM(SpeechFoundationModel):
             state.prefixes[tokens] = Prefix(tokens, layers, lengths, starts)
         return state.prefixes[tokens]
 
-    def _groups(self, context: AudioContext, questions: Sequence[Question], limit: int) -> Iterator[Group]:
+    def _groups(self, context: AudioContext, questions: Sequence[Question], limit: int) -> Iterator[QuestionGroup]:
         """Questions that share everything up to the sound, in parts of at most ``limit`` nodes, with their prefix.
 
         The prefix is the longest that all questions of a group share; one that is already prefilled is used if it fits.
@@ -148,7 +148,7 @@ class PrefilledLLM(SpeechFoundationModel):
                     size = 0
                 parts[-1].append(i)
                 size += nodes
-            yield from (Group(prefix, part) for part in parts)
+            yield from (QuestionGroup(prefix, part) for part in parts)
 
     def _pass(
         self, prefix: Prefix, cache: DynamicCache, tokens: Tensor, depths: Tensor, visible: Tensor, **options: Any
@@ -178,7 +178,7 @@ class PrefilledLLM(SpeechFoundationModel):
         )
 
     def _ask(
-        self, context: AudioContext, group: Group, tree: TokenTree, *, grow: bool = False, **options: Any
+        self, context: AudioContext, group: QuestionGroup, tree: TokenTree, *, grow: bool = False, **options: Any
     ) -> tuple[DynamicCache, Any]:
         tokens = torch.tensor(tree.tokens).expand(context.size, -1)
         cache = group.prefix.cache(grow=grow)

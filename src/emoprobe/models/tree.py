@@ -76,7 +76,7 @@ def build_tree(questions: Sequence[Question]) -> TokenTree:
 
 
 @dataclass(frozen=True)
-class Targets:
+class ScoredTokens:
     """The tokens whose log-probability is wanted, by the node that predicts them.
 
     Args:
@@ -105,7 +105,7 @@ class Targets:
         )
 
 
-def make_targets(questions: Sequence[Question], tree: TokenTree) -> Targets:
+def find_scored(questions: Sequence[Question], tree: TokenTree) -> ScoredTokens:
     """Which node scores which tokens; a token that several continuations share is computed once."""
     columns: dict[int, dict[int, int]] = {}
     for question, rows in zip(questions, tree.rows, strict=True):
@@ -123,4 +123,4 @@ def make_targets(questions: Sequence[Question], tree: TokenTree) -> Targets:
         )
         for question, rows in zip(questions, tree.rows, strict=True)
     )
-    return Targets(tuple(columns), wanted, places)
+    return ScoredTokens(tuple(columns), wanted, places)

@@ -35,7 +35,7 @@ from emoprobe.models.base import (
 )
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.residual import widen
-from emoprobe.models.tree import TokenTree, build_tree, make_targets
+from emoprobe.models.tree import TokenTree, build_tree, find_scored
 from emoprobe.models.vocabulary import VocabularyHead
 
 ENGLISH_VOCABULARY = 51_864  # tokens of the English-only checkpoints; multilingual ones have more
@@ -250,7 +250,7 @@ class Whisper(SpeechFoundationModel):
     def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
         """One pass of the decoder over the token tree of a question, with gradients."""
         tree = build_tree([question])
-        targets = make_targets([question], tree)
+        scored = find_scored([question], tree)
         device, dtype = self.model.device, self.model.dtype
         visible = tree.ancestors()
         mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
@@ -261,8 +261,8 @@ class Whisper(SpeechFoundationModel):
             encoder_hidden_states=torch.stack(list(sounds)).to(device, dtype),
             use_cache=False,
         ).last_hidden_state
-        values = self.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted)
-        return targets.likelihoods(values), states[:, tree.ends[0]]
+        values = self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
+        return scored.likelihoods(values), states[:, tree.ends[0]]
 
     @torch.no_grad()
     def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
@@ -358,22 +358,20 @@ class Whisper(SpeechFoundationModel):
     def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Log-probability of every continuation token, all questions in one decoder pass."""
         tree = build_tree(questions)
-        targets = make_targets(questions, tree)
+        scored = find_scored(questions, tree)
         states = self._ask(context, tree).last_hidden_state
-        return targets.pick(self.head.log_probabilities(states[:, list(targets.nodes)], targets.wanted))
+        return scored.pick(self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted))
 
     @torch.no_grad()
     def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
         tree = build_tree(questions)
-        targets = make_targets(questions, tree)
+        scored = find_scored(questions, tree)
         out = self._ask(context, tree, hidden_layers=True)
-        states = [
-            self.model.model.decoder.layer_norm(layer[:, list(targets.nodes)]) for layer in out.hidden_states[:-1]
-        ]
-        states.append(out.last_hidden_state[:, list(targets.nodes)])
-        values = [self.head.log_probabilities(layer, targets.wanted) for layer in states]
-        return targets.pick(torch.stack(values, dim=1))
+        states = [self.model.model.decoder.layer_norm(layer[:, list(scored.nodes)]) for layer in out.hidden_states[:-1]]
+        states.append(out.last_hidden_state[:, list(scored.nodes)])
+        values = [self.head.log_probabilities(layer, scored.wanted) for layer in states]
+        return scored.pick(torch.stack(values, dim=1))
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:

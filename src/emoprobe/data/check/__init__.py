@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from emoprobe.data.audio import AudioLimits
-from emoprobe.data.check.finding import Finding, Level
+from emoprobe.data.check.findings import Finding, Level
 from emoprobe.data.check.sound import SumCheck, check_sounds
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total

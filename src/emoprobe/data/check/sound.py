@@ -14,7 +14,7 @@ import numpy as np
 
 from emoprobe.data import mpeg
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
-from emoprobe.data.check.finding import Finding, Level
+from emoprobe.data.check.findings import Finding, Level
 from emoprobe.data.utterance import Corpus, Utterance
 
 SumCheck = Callable[[Path, Mapping[str, str]], Sequence[str]]
@@ -24,7 +24,7 @@ _SUM_LINE = re.compile(r"([0-9a-fA-F]{32}|[0-9a-fA-F]{64}) [ *](.+)")
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundFile:
     """What is known of an utterance's sound file once it was decoded; ``problem`` says why it cannot be used.
 
     ``note`` says where a file that is decoded whole has more sound than its header says.
@@ -40,18 +40,18 @@ class Sound:
     level: float = 0.0
 
 
-def inspect(file: Path) -> Sound:
+def inspect(file: Path) -> SoundFile:
     """Read, hash and decode a sound file; its level is that at 16 kHz, dBFS."""
     try:
         content = file.read_bytes()
     except OSError:
-        return Sound(problem="the file is missing or cannot be read", reason="missing_audio")
+        return SoundFile(problem="the file is missing or cannot be read", reason="missing_audio")
     try:
         clip = read_audio(file, limits=AudioLimits(min_seconds=0.0, max_seconds=86_400.0, allow_silence=True))
     except AudioError as error:
-        return Sound(sha256=hashlib.sha256(content).hexdigest(), problem=error.what, reason=error.reason)
+        return SoundFile(sha256=hashlib.sha256(content).hexdigest(), problem=error.what, reason=error.reason)
     silent = "" if clip.waveform.any() else "the clip is silent: every sample is zero, or its channels cancel out"
-    return Sound(
+    return SoundFile(
         seconds=clip.duration_seconds,
         rate=clip.original_sampling_rate,
         channels=clip.channels,
@@ -63,7 +63,7 @@ def inspect(file: Path) -> Sound:
     )
 
 
-def inspect_all(files: Sequence[Path], *, workers: int, progress: bool) -> Iterable[tuple[Path, Sound]]:
+def inspect_all(files: Sequence[Path], *, workers: int, progress: bool) -> Iterable[tuple[Path, SoundFile]]:
     """`inspect` of many files, in order; at most a few are in memory at once."""
     from tqdm import tqdm
 
@@ -104,7 +104,7 @@ class _Heard:
         self.hashes: dict[str, str] = {}  # by file
         self.lengths: list[str] = []
 
-    def add(self, utterance: Utterance, sound: Sound) -> None:
+    def add(self, utterance: Utterance, sound: SoundFile) -> None:
         """Take in a file."""
         if sound.reason == "missing_audio":
             self.missing.append(utterance.id)
@@ -119,7 +119,7 @@ class _Heard:
         if sound.rate:
             self._add_decoded(utterance, sound)
 
-    def _add_decoded(self, utterance: Utterance, sound: Sound) -> None:
+    def _add_decoded(self, utterance: Utterance, sound: SoundFile) -> None:
         if sound.note:
             self.notes[sound.note].append(utterance.id)
         self.seconds.append(sound.seconds)

@@ -8,6 +8,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from emoprobe.errors import InputError
 from emoprobe.models.load import load_audio_llm, load_whisper
@@ -165,3 +166,9 @@ def test_a_chat_template_that_cannot_be_used_is_named(tiny_path, tmp_path, templ
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(InputError, match=what):
         load_audio_llm("broken", path=folder, device="cpu").question(PromptText(instruction="What?"), ["happy"])
+
+
+def test_convolutions_on_a_gpu_are_not_shortened(tiny_whisper_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    assert not torch.backends.cudnn.allow_tf32

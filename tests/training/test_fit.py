@@ -18,6 +18,7 @@ from torch.nn import functional
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.system import stopping
 from emoprobe.training.batches import Clips, EpochBatches
+from emoprobe.training.development import DevelopmentMetrics
 from emoprobe.training.options import FitOptions
 
 SIZE, WIDTH, LABELS = 22, 6, 4
@@ -202,3 +203,11 @@ def test_a_checkpoint_holds_the_trained_parameters_alone(clips, tmp_path):
     for name in ("last.ckpt", "best.ckpt"):
         state = torch.load(tmp_path / name, weights_only=True)["state_dict"]
         assert set(state) == {"reader.body.weight", "reader.body.bias"}
+
+
+def test_development_scores_lie_where_processes_gather_them():
+    """An SFM gives log-probabilities on the CPU, a GPU's batch lies on the GPU: what is gathered lies on one device."""
+    scores = DevelopmentMetrics().to("meta")
+    scores.update(torch.arange(2), torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2))
+    for name in ("clips", "log_probs", "target", "votes", "losses"):
+        assert [state.device.type for state in getattr(scores, name)] == ["meta"], name

@@ -44,6 +44,15 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def _keep_float32() -> None:
+    """Let convolutions on a GPU compute in float32 where a model is loaded in it.
+
+    cuDNN's default, TensorFloat-32, keeps 10 of 23 bits: the first layers of an encoder are convolutions, and a form's
+    log-probability then depends on the device by some thousandths of a nat.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def load_whisper(
     name: str,
     *,
@@ -75,6 +84,7 @@ def load_whisper(
         raise InputError(
             f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use float32 or bfloat16 (float16 overflows)."
         )
+    _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
     try:
         model = _load(
@@ -165,6 +175,7 @@ def load_audio_llm(
         options["device_map"] = device_map
     if quantization is not None:
         options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
+    _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
     try:
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)

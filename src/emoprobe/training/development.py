@@ -39,11 +39,11 @@ class DevelopmentMetrics(Metric):
             votes: Vote counts, ``[batch, labels]``.
             losses: The loss of each clip, ``[batch]``.
         """
-        self.clips.append(clips)
-        self.log_probs.append(log_probs.float())
-        self.target.append(target)
-        self.votes.append(votes)
-        self.losses.append(losses.float())
+        self.clips.append(clips.to(self.device))  # an SFM gives its log-probabilities on the CPU, where no GPU gathers
+        self.log_probs.append(log_probs.to(self.device, torch.float32))
+        self.target.append(target.to(self.device))
+        self.votes.append(votes.to(self.device))
+        self.losses.append(losses.to(self.device, torch.float32))
 
     def compute(self) -> dict[str, Tensor]:
         """Values by name, float64 scalars on the CPU; ``clips`` is their number."""

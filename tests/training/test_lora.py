@@ -184,6 +184,15 @@ def test_lora_with_a_probe(tiny_whisper, tiny_llm, family, source):
     torch.testing.assert_close(predict([method.restore(weights)], clips, 3), tuned, atol=1e-4, rtol=0)
 
 
+def test_states_and_head_lie_where_the_model_does(tiny_whisper, monkeypatch):
+    """The states of an evaluation come from the CPU, whatever device the model is on."""
+    method, clips = make(tiny_whisper, "head=lora_probe", "head.rank=2")
+    reader = method.new(clips).to("meta")
+    assert {parameter.device.type for parameter in method._head(32).parameters()} == {"meta"}
+    monkeypatch.setattr(reader, "_states", lambda batch: torch.zeros(2, 1, 1, 32))
+    assert reader({}).device.type == "meta"
+
+
 def test_dirichlet_needs_a_head(tiny_whisper):
     method, clips = make(tiny_whisper, "head=lora_probe", loss=fitting.loss_of("dirichlet"))
     _, module = fit(method, clips, fitting.loss_of("dirichlet"))

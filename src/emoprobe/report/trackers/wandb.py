@@ -20,6 +20,7 @@ class Wandb(Tracker):
 
     def close(self, failed: bool) -> None:
         """Finish the run, which the logger leaves open for the process's next one."""
+        self.logger._checkpoint_callbacks.clear()  # weak references, of trainers that may be gone: see `bundles`
         super().close(failed)
         self.logger.experiment.finish(exit_code=int(failed))
 
@@ -30,8 +31,8 @@ class Wandb(Tracker):
     def bundles(self, folders: Sequence[Path]) -> None:
         """With ``log_model`` one artifact, named as Lightning names that of its checkpoints.
 
-        Lightning uploads checkpoints when the run ends, and from them alone no head can be used; with ``all`` each is a
-        version of the artifact while the fit goes on, and the bundles are the last.
+        Lightning would upload checkpoints when the run ends, and from them alone no head can be used; with ``all`` each
+        is a version of the artifact while the fit goes on, and the bundles are the last.
         """
         if not self.logger._log_model:
             return

@@ -90,17 +90,15 @@ def test_every_command_that_composes_searches_a_folder(verb, way, folder, monkey
 
 
 @pytest.mark.parametrize("verb", ["probe", "train"])
-def test_the_commands_of_hydra_search_a_folder_and_packages(verb, folder, package):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), str(PROJECT / "src")])}
+def test_the_commands_of_hydra_search_a_folder_and_packages(verb, folder, package, console):
     for options in (
         ["--config-dir", str(folder), "labels=mine"],
         [search([str(folder)]), "labels=mine"],
         ["labels=theirs"],
     ):
-        command = [sys.executable, "-m", "emoprobe", verb, *options, "--cfg", "job", "--package", "labels"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert f"\nname: {options[-1].partition('=')[2]}\n" in done.stdout
+        done = console(verb, *options, "--cfg", "job", "--package", "labels")
+        assert done.status == 0, done.err
+        assert f"\nname: {options[-1].partition('=')[2]}\n" in done.out
 
 
 PARTS = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 
 import pytest
-from checkout import PROJECT
 
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
@@ -127,24 +126,23 @@ def test_an_unknown_tracker_is_the_users_mistake():
         compose(["logger=mlflo"])
 
 
-def test_jobs_of_a_sweep_are_one_group(tiny_whisper_path, tmp_path):
+def test_jobs_of_a_sweep_are_one_group(tiny_whisper_path, tmp_path, console, monkeypatch):
     """In a real multirun, W&B's own settings of both jobs name the sweep's folder."""
-    import json
-    import subprocess
-    import sys
+    import wandb
 
-    code = "import wandb, json, pathlib; old = wandb.init\n"
-    code += "def init(*a, **k):\n    run = old(*a, **k)\n"
-    code += f"    open({str(tmp_path / 'groups')!r}, 'a').write(json.dumps(run.group) + chr(10)); return run\n"
-    code += (
-        "wandb.init = init\nimport runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path('probe.py', run_name='__main__')"
-    )
+    groups, begin = [], wandb.init
+
+    def init(*arguments, **options):
+        run = begin(*arguments, **options)
+        groups.append(run.group)
+        return run
+
+    monkeypatch.setattr(wandb, "init", init)
     options = [
         *("model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "dataset.limit=2", "logger=wandb"),
         *("readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]", "trainer.enable_progress_bar=false"),
         *("analysis.figures=false", "prompt=speaker_feeling,voice_sounds", f"hydra.sweep.dir={tmp_path}/day/time"),
     ]
-    command = [sys.executable, "-c", code, "probe.py", "-m", *options]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert [json.loads(line) for line in (tmp_path / "groups").read_text().splitlines()] == ["day/time"] * 2
+    done = console("probe", "-m", *options)
+    assert done.status == 0, done.err[-2000:]
+    assert groups == ["day/time"] * 2

@@ -144,7 +144,9 @@ class Truths:
         which = np.arange(len(drawn)) % len(next(iter(moved.values())))
         return {name: found + moved[name][which] for name, found in values.items()}
 
-    def intervals(self, clusters: Sequence[object], *, resamples: int = 2000, refits: int = 20) -> dict[str, Interval]:
+    def intervals(
+        self, clusters: Sequence[object] | np.ndarray, *, resamples: int = 2000, refits: int = 20
+    ) -> dict[str, Interval]:
         """95 % interval of the ceiling of every metric that has one, clusters resampled.
 
         Args:

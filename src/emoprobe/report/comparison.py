@@ -27,7 +27,7 @@ def comparison_frame(
     predictions: Mapping[str, Sequence[np.ndarray]],
     target: np.ndarray,
     votes: np.ndarray,
-    clusters: Sequence[str],
+    clusters: Sequence[str] | np.ndarray,
     kinds: Mapping[str, str],
     ceiling: Mapping[str, float] | None = None,
     ceiling_intervals: Mapping[str, Sequence[float]] | None = None,

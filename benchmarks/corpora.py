@@ -24,10 +24,10 @@ import numpy as np
 import psutil
 import soundfile
 
-from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset, read_labels
 from emoprobe.run import files
-from emoprobe.settings import build, compose, plain
+from emoprobe.settings import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("Neutral", "Happy", "Sad", "Angry", "Surprise", "Fear", "Disgust", "Contempt", "Other-not sure")
@@ -37,11 +37,11 @@ RATERS = 6
 def read(overrides: list[str]) -> None:
     """Read a corpus and make its soft labels in this process; print counts, seconds and MiB that came on top."""
     config = compose(overrides)
+    labels, dataset = read_labels(config), read_dataset(config)
     before, start = peak_mib(resource.RUSAGE_SELF), time.perf_counter()
-    corpus = read_corpus(config)
+    corpus = read_corpus(dataset)
     seconds, peak = time.perf_counter() - start, peak_mib(resource.RUSAGE_SELF)
-    labels = build(LabelSet, plain(config.labels), "labels")
-    prepared = prepare_run(config, corpus, labels, missing_audio="ignore")
+    prepared = prepare_run(dataset, corpus, labels, missing_audio="ignore")
     labelled = time.perf_counter() - start - seconds
     print(len(corpus.utterances), seconds, labelled, peak - before, len(prepared.items))
 

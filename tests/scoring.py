@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from emoprobe.recipes.settings import read_probe
 from emoprobe.settings import compose
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
@@ -29,24 +30,26 @@ def write_corpus(folder: Path, count: int = 7) -> Path:
 
 
 def config(model: Path, manifest: Path, output: Path, *overrides: str):
-    return compose(
-        [
-            f"model.path={model}",
-            "model.device=cpu",
-            "dataset=manifest",
-            f"dataset.path={manifest}",
-            f"output_dir={output}",
-            "prompt=[voice_sounds,bare_label]",
-            "null_inputs.seconds=0.5",
-            "null_inputs.noise_draws=2",
-            "readout.averaged_logits.max_new_tokens=3",
-            "readout.generated_text.max_new_tokens=4",
-            "calibration=all",
-            "logger=none",
-            "analysis.figures=false",
-            "analysis.resamples=50",
-            "trainer.enable_progress_bar=false",
-            "trainer.accelerator=cpu",
-            *overrides,
-        ]
+    return read_probe(
+        compose(
+            [
+                f"model.path={model}",
+                "model.device=cpu",
+                "dataset=manifest",
+                f"dataset.path={manifest}",
+                f"output_dir={output}",
+                "prompt=[voice_sounds,bare_label]",
+                "null_inputs.seconds=0.5",
+                "null_inputs.noise_draws=2",
+                "readout.averaged_logits.max_new_tokens=3",
+                "readout.generated_text.max_new_tokens=4",
+                "calibration=all",
+                "logger=none",
+                "analysis.figures=false",
+                "analysis.resamples=50",
+                "trainer.enable_progress_bar=false",
+                "trainer.accelerator=cpu",
+                *overrides,
+            ]
+        )
     )

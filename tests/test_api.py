@@ -14,6 +14,7 @@ import soundfile
 import emoprobe
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as recipe
+from emoprobe.recipes.settings import read_probe
 from emoprobe.settings import compose
 
 QUIET = ["trainer.enable_progress_bar=false", "analysis.figures=false", "analysis.resamples=20"]
@@ -46,7 +47,7 @@ def test_every_verb_is_there_and_nothing_else_is():
 
 def test_a_clip_is_read_as_a_run_reads_it(model, tiny_whisper_path, tmp_path):
     options = [f"model.path={tiny_whisper_path}", "model=whisper", "dataset.limit=2", "logger=none", *QUIET]
-    folder = recipe.run(compose([*options, "prompt=voice_sounds", f"output_dir={tmp_path / 'run'}"]))
+    folder = recipe.run(read_probe(compose([*options, "prompt=voice_sounds", f"output_dir={tmp_path / 'run'}"])))
     run = emoprobe.open_run(folder)
     clips = run.utterances.query("role == 'evaluated'")["audio"].tolist()
     together = model.read(clips, prompt="voice_sounds")
@@ -120,7 +121,7 @@ def test_probing_gives_what_the_command_gives(model, tiny_whisper_path, tmp_path
     )
     options = [f"model.path={tiny_whisper_path}", "model=whisper", "dataset.limit=3", "logger=none", *QUIET]
     options += ["prompt=voice_sounds", "readout=label_likelihood", "calibration=none"]
-    folder = recipe.run(compose([*options, f"output_dir={tmp_path / 'command'}"]))
+    folder = recipe.run(read_probe(compose([*options, f"output_dir={tmp_path / 'command'}"])))
     command = emoprobe.open_run(folder)
     pd.testing.assert_frame_equal(run.scores, command.scores)
     pd.testing.assert_frame_equal(run.predictions, command.predictions)

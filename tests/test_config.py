@@ -8,9 +8,11 @@ from checkout import PROJECT
 from emoprobe.data.corpora import CORPORA
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.options import check
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.recipes.inputs import make_options, read_corpus
-from emoprobe.settings import build, compose, plain
+from emoprobe.recipes.inputs import read_corpus
+from emoprobe.recipes.settings import read_analysis, read_dataset, read_probe, read_train
+from emoprobe.settings import compose, plain
 
 CONF = PROJECT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra",))
@@ -26,6 +28,7 @@ WITHOUT_ROOT = ("demo", "huggingface", "manifest")
 NEEDED = {(g, name): ["dataset.root=DIR"] for g, name in OPTIONS if g == "dataset" and name not in WITHOUT_ROOT}
 NEEDED["dataset", "emobox"].append("dataset.corpus=cremad")
 NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
+NEEDED["model", "whisper"] = NEEDED["model", "audio_llm"] = ["model.path=DIR"]
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
@@ -37,28 +40,17 @@ FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 def test_every_option_composes(group, option, tiny_whisper):
     overrides = [f"{group}={option}", "output_dir=out", *NEEDED.get((group, option), [])]
     if group in FOR_TRAINING and option not in FOR_PROBING:
-        _check_training(compose(overrides, "train"), tiny_whisper)
+        _check_training(read_train(compose(overrides, "train")), tiny_whisper)
         return
-    config = compose(overrides)
-    plain(config)
-    labels = build(LabelSet, plain(config.labels), "labels")
-    make_prompts(plain(config.prompt), labels)
-    make_options(config)
+    read_probe(compose(overrides))
 
 
-def _check_training(config, sfm):
-    from emoprobe.data.splits import SplitPolicy
-    from emoprobe.training.losses.base import make_loss
+def _check_training(settings, sfm):
     from emoprobe.training.methods.base import make_method
-    from emoprobe.training.options import FitOptions
 
-    settings = plain(config)
-    labels = build(LabelSet, settings["labels"], "labels")
-    loss = make_loss(settings["loss"])
-    head = settings["head"] | ({"layers": [-1]} if "layers" in settings["head"] else {})  # the tiny model has two
-    make_method(sfm, head, labels, make_prompts(settings["prompt"], labels), loss)
-    build(FitOptions, settings["fit"], "fit")
-    build(SplitPolicy, settings["dataset"]["partition"], "dataset.partition")
+    head = settings.composed["head"]
+    head = head | ({"layers": [-1]} if "layers" in head else {})  # the tiny model has two
+    make_method(sfm, head, settings.labels, settings.prompts, settings.loss)
 
 
 def test_there_are_options_to_test():
@@ -68,7 +60,7 @@ def test_there_are_options_to_test():
 
 def prompts_of(*overrides):
     config = compose(overrides)
-    return make_prompts(plain(config.prompt), build(LabelSet, plain(config.labels), "labels"))
+    return make_prompts(plain(config.prompt), check(LabelSet, plain(config.labels)))
 
 
 @pytest.mark.parametrize("labels", ["basic4", "basic6", "ravdess8"])
@@ -101,8 +93,8 @@ def test_groups_take_lists():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=whispr"], "model/whispr"),
-        (["prompt=nothing_like_it"], "prompt/nothing_like_it"),
+        (["model=whispr"], "no model 'whispr'.*Did you mean whisper"),
+        (["prompt=nothing_like_it"], "no prompt 'nothing_like_it'"),
         (["batch_sise=3"], "batch_sise"),
     ],
 )
@@ -114,12 +106,12 @@ def test_what_does_not_exist_is_named(overrides, message):
 def test_a_value_that_must_be_given_is_named():
     config = compose(["dataset=cremad"])
     with pytest.raises(InputError, match=r"dataset\.root"):
-        read_corpus(config)
+        read_corpus(read_dataset(config))
 
 
 def test_unknown_readings_of_the_averaged_logits_are_named():
     with pytest.raises(InputError, match=r"'nope' is not one of raw_logit_ratio, .*field analysis.averaged_logits"):
-        make_options(compose(["analysis.averaged_logits=[nope]"]))
+        read_analysis(compose(["analysis.averaged_logits=[nope]"]))
 
 
 def test_every_corpus_has_a_reader_a_card_and_a_config():

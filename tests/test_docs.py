@@ -19,6 +19,7 @@ import emoprobe
 from emoprobe.api.choices import configuration
 from emoprobe.cli import VERBS
 from emoprobe.prompts.answers.result import FAILED
+from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.settings import compose
 
 PAGES = {
@@ -76,10 +77,10 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         "trainer.enable_progress_bar=false",
         "analysis.figures=false",
     ]
-    probing.run(compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"]))
+    probing.run(read_probe(compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"])))
     copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
-    recipe.run(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train"))
+    recipe.run(read_train(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train")))
     for name, text in files(PAGES["docs/models.md"]).items():
         (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "mine" / name).write_text(text)

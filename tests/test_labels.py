@@ -7,7 +7,8 @@ import yaml
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LONGEST, LabelSet
-from emoprobe.settings import build, compose, plain
+from emoprobe.options import check
+from emoprobe.settings import compose, plain
 
 GOOD = {"happy": {"adjective": ["happy"], "noun": ["happiness"]}, "sad": {"adjective": ["sad"], "noun": ["sadness"]}}
 
@@ -74,21 +75,21 @@ def test_what_yaml_reads_as_something_else_is_to_be_quoted(word):
     bare = OmegaConf.to_container(OmegaConf.create(text.format(word)))
     if not isinstance(bare["labels"][0], str):
         with pytest.raises(InputError, match="Quote them"):
-            build(LabelSet, {"name": "two", **bare}, "labels")
+            check(LabelSet, {"name": "two", **bare})
     else:
         assert yaml.safe_load(word) == word  # nothing to quote
     quoted = OmegaConf.to_container(OmegaConf.create(text.format(f"'{word}'")))
-    assert build(LabelSet, {"name": "two", **quoted}, "labels").labels == (word, "fine")
+    assert check(LabelSet, {"name": "two", **quoted}).labels == (word, "fine")
 
 
 @pytest.mark.parametrize("word", ["no", "null", "1"])
 def test_so_are_labels_of_the_command_line(word):
     config = plain(compose(["labels=basic4", f"labels.forms.happy.adjective=[{word}]"]).labels)
     if isinstance(config["forms"]["happy"]["adjective"][0], str):
-        assert build(LabelSet, config, "labels").forms["happy"]["adjective"] == (word,)
+        assert check(LabelSet, config).forms["happy"]["adjective"] == (word,)
     else:
         with pytest.raises(InputError, match=r"Quote them"):
-            build(LabelSet, config, "labels")
+            check(LabelSet, config)
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,13 @@ def waves():
 
 def test_scores_of_every_prompt_equal_plain_forward_passes(whisper_base, waves):
     from emoprobe.labels import LabelSet
+    from emoprobe.options import check
     from emoprobe.prompts.prompt import make_prompts
     from emoprobe.readout.scoring.plan import make_plan
-    from emoprobe.settings import build, compose, plain
+    from emoprobe.settings import compose, plain
 
     config = compose(["prompt=whisper_all"])
-    labels = build(LabelSet, plain(config.labels), "labels")
+    labels = check(LabelSet, plain(config.labels))
     prompts = make_prompts(plain(config.prompt), labels)
     plans = [make_plan(whisper_base, prompt, labels) for prompt in prompts]
     scores = whisper_base.score(whisper_base.encode(waves), [plan.question for plan in plans])
@@ -56,12 +57,13 @@ def test_bfloat16_is_near_float32_also_without_sound(whisper_base, waves):
     import copy
 
     from emoprobe.labels import LabelSet
+    from emoprobe.options import check
     from emoprobe.prompts.prompt import make_prompts
     from emoprobe.readout.scoring.plan import make_plan
-    from emoprobe.settings import build, compose, plain
+    from emoprobe.settings import compose, plain
 
     config = compose(["prompt=whisper_all"])
-    labels = build(LabelSet, plain(config.labels), "labels")
+    labels = check(LabelSet, plain(config.labels))
     prompts = make_prompts(plain(config.prompt), labels)
     questions = [make_plan(whisper_base, prompt, labels).question for prompt in prompts]
     half = whisper_base.around(copy.deepcopy(whisper_base.model).to(torch.bfloat16))

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from emoprobe.errors import InputError
-from emoprobe.options import shown, unknown, valid
+from emoprobe.options import Words, shown, unknown, valid
 
 TARGET = "_target_"
 HYDRA = ("_args_", "_convert_", "_partial_", "_recursive_")
 """What else Hydra takes beside the arguments."""
-KNOWN = vars(typing) | vars(collections.abc) | {"Path": Path}
+KNOWN = vars(typing) | vars(collections.abc) | {"Path": Path, "_PATH": str | Path, "Words": Words}
 """Names that an annotation may be made of; others are not looked into."""
 
 
@@ -96,6 +96,7 @@ def check_arguments(values: Mapping, signature: Signature, where: str) -> None:
             valid(signature.parameters[name].wanted, value, f"{where}.{name}")
 
 
+@lru_cache(maxsize=64)
 def signature_of(target: str) -> Signature | None:
     """The signature of a dotted name, read from its source; None where there is no source that says it."""
     found = _find(*_module(target))

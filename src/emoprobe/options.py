@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -184,21 +184,51 @@ def valid(wanted: Any, value: T, place: str) -> T:
 
 @lru_cache(maxsize=256)
 def _adapter(wanted: Any) -> TypeAdapter:
-    return TypeAdapter(wanted, config=CONFIG)
+    return TypeAdapter(wanted, config=None if is_dataclass(_taken_apart(wanted)[0]) else CONFIG)
 
 
-def option_names(kind: type) -> list[str]:
+@lru_cache(maxsize=256)
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@lru_cache(maxsize=256)
+def option_names(kind: type) -> Sequence[str]:
     """The fields of an options class that a configuration can give."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     own = [each.name for each in fields(kind) if each.init]
     return [name for name in own if not any(isinstance(extra, At) for extra in _taken_apart(hints[name])[2])]
 
 
-def unknown(name: str, known: Collection[str], where: str = "", what: str = "option") -> InputError:
-    """The error of a name that nobody knows, with the nearest one that is known."""
+def needed_of(kind: type) -> list[str]:
+    """The fields of an options class without a default."""
+    return [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+
+
+@lru_cache(maxsize=256)
+def parts_of(kind: type) -> Mapping[str, type]:
+    """The fields of an options class that are options classes themselves."""
+    hints = _hints(kind)
+    own = {name: _taken_apart(hints[name])[0] for name in option_names(kind)}
+    return {name: part for name, part in own.items() if hasattr(part, "__options_where__")}
+
+
+def unknown(
+    name: str, known: Collection[str], where: str = "", what: str = "option", *, whole: bool = False
+) -> InputError:
+    """The error of a name that nobody knows, with the nearest one that is known.
+
+    Args:
+        name: The name.
+        known: All names.
+        where: The option that holds it.
+        what: What it is a name of.
+        whole: Whether it is the value of ``where`` rather than an option in it.
+    """
     near = get_close_matches(name, known, n=1)
     remedy = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}." if known else "There are none."
-    return InputError(f"there is no {what} {name!r}", field=f"{where}.{name}".lstrip("."), remedy=remedy)
+    place = where if whole else f"{where}.{name}".lstrip(".")
+    return InputError(f"there is no {what} {name!r}", field=place, remedy=remedy)
 
 
 def shown(value: object) -> str:
@@ -228,7 +258,7 @@ def _refusal(error: ValidationError, kind: type, where: str) -> InputError:
     name, *inside = first["loc"]
     if first["type"] == "unexpected_keyword_argument":
         return unknown(str(name), option_names(kind), where)
-    wanted = get_type_hints(kind, include_extras=True)[str(name)]
+    wanted = _hints(kind)[str(name)]
     at = next((str(extra) for extra in _taken_apart(wanted)[2] if isinstance(extra, At)), None)
     return _wrong(first, wanted, at or f"{where}.{name}".lstrip("."), inside)
 
@@ -253,8 +283,21 @@ def _wrong(first: Any, wanted: Any, place: str, inside: Sequence[int | str]) -> 
         return cause
     if cause is not None and str(cause):
         return InputError(str(cause), field=place)
-    misread = _taken_apart(wanted)[0] is str and isinstance(value, bool | int | float | None)
-    return InputError(f"{shown(value)} is not {right(wanted)}", field=place, remedy=MISREAD if misread else None)
+    kind, _, extras = _taken_apart(wanted)
+    misread = kind is str and isinstance(value, bool | int | float | None)
+    misread = misread and not any(isinstance(extra, Words) for extra in extras)
+    near = get_close_matches(value, _choices(wanted), n=1) if isinstance(value, str) else []
+    remedy = MISREAD if misread else f"Did you mean {near[0]}?" if near else None
+    return InputError(f"{shown(value)} is not {right(wanted)}", field=place, remedy=remedy)
+
+
+def _choices(wanted: Any) -> list[str]:
+    """The words that an annotation takes, where it takes no others."""
+    origin, args, extras = _taken_apart(wanted)
+    named = [name for extra in extras if isinstance(extra, OneOf) for name in extra.names]
+    if origin is Union:
+        return [*named, *(name for arg in args for name in _choices(arg))]
+    return [*named, *(str(arg) for arg in args)] if origin is Literal else named
 
 
 def _taken_apart(wanted: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
@@ -280,7 +323,7 @@ def right(wanted: Any) -> str:
         some = [right(arg) for arg in args if arg not in (type(None), Literal[""])]
         return " or ".join([*some, "null"] if type(None) in args else some)
     if origin is Literal:
-        return f"one of {', '.join(map(str, args))}" if len(args) > 1 else shown(args[0])
+        return f"one of {', '.join(dict.fromkeys(map(str, args)))}" if len(args) > 1 else shown(args[0])
     if origin is tuple:
         item = right(args[0]).removeprefix("a ").removeprefix("one ")
         some = "some " if item.startswith("of ") else ""
@@ -288,7 +331,7 @@ def right(wanted: Any) -> str:
     if origin is Mapping:
         return f"a mapping from {right(args[0])} to {right(args[1])}"
     if is_dataclass(origin):
-        return f"a mapping of {', '.join(option_names(origin))}"
+        return f"a mapping of {', '.join(option_names(origin))}" if option_names(origin) else "an empty mapping"
     if origin in (int, float):
         return f"a {'whole ' if origin is int else ''}number{_range(extras)}"
     return {bool: "true or false", str: "a text", Path: "a path"}.get(

@@ -16,10 +16,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TypeVar
 
 from emoprobe.errors import InputError
+from emoprobe.options import shown
 
 GROUP = "emoprobe.parts"
 
@@ -65,7 +67,9 @@ class Registry(Mapping[str, T]):
         """
         self._load()
         if not isinstance(name, str) or name not in self._parts:
-            raise InputError(f"unknown {self.kind} {name!r}", field=field, remedy=f"Use one of {', '.join(self)}.")
+            near = get_close_matches(name, self, n=1) if isinstance(name, str) else []
+            remedy = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(self)}."
+            raise InputError(f"unknown {self.kind} {shown(name)}", field=field, remedy=remedy)
         return self._parts[name]
 
     def __getitem__(self, name: str) -> T:

@@ -20,7 +20,7 @@ from emoprobe.beliefs.calibrations.vector import Vector
 from emoprobe.beliefs.crossfit import NOT_FITTED, plan
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.recipes.inputs import make_options
+from emoprobe.recipes.settings import read_analysis
 from emoprobe.run.scores import schema
 from emoprobe.settings import compose
 
@@ -177,8 +177,7 @@ def make_run(number=60, split=None, speakers=10):
 
 
 def options(*names):
-    config = compose([f"calibration=[{','.join(names)}]"])
-    return AnalysisOptions(make_options(config).calibrations)
+    return AnalysisOptions(read_analysis(compose([f"calibration=[{','.join(names)}]"])).calibrations)
 
 
 ALL = options("none", "temperature", "vector_scaling", "matrix_scaling")

@@ -314,4 +314,4 @@ def test_a_refused_prompt_does_not_hide_the_others(tiny_whisper_path, capsys):
 
 def test_an_error_of_the_configuration_is_one_line(capsys):
     assert command("prompt=nowhere") == 2
-    assert capsys.readouterr().err.startswith("error: the configuration cannot be composed")
+    assert capsys.readouterr().err.startswith("error: there is no prompt 'nowhere' (field prompt)")

@@ -18,7 +18,7 @@ from emoprobe.data.prepare import Item, prepare
 from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_items
 from emoprobe.data.utterance import Utterance
 from emoprobe.data.votes import SoftLabelPolicy, Target
-from emoprobe.settings import build, compose, plain
+from emoprobe.settings import compose, plain
 
 TABLE = Path("/corpus/votes.csv")
 PARTITION = "dataset.partition"
@@ -215,7 +215,7 @@ def test_demo_corpus(demo):
 def test_the_configuration_is_a_policy(demo):
     config = compose([])
     values = {**plain(config.dataset.partition), "fold": config.dataset.fold}
-    policy = build(SplitPolicy, values, PARTITION)
+    policy = SplitPolicy(**values)
     assert policy == SplitPolicy()
     assert len(split_items(demo, policy).test) > 0
 

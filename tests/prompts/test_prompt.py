@@ -12,8 +12,9 @@ from checkout import PROJECT
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.text import PromptText
+from emoprobe.options import check
 from emoprobe.prompts.prompt import FACTS, Prompt, make_prompts
-from emoprobe.settings import build, compose, plain
+from emoprobe.settings import compose, plain
 
 LABELS = LabelSet(
     "two",
@@ -37,7 +38,7 @@ def label_set(size):
 
 @cache
 def shipped_labels(option):
-    return build(LabelSet, plain(compose([f"labels={option}"]).labels), "labels")
+    return check(LabelSet, plain(compose([f"labels={option}"]).labels))
 
 
 @cache

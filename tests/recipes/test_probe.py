@@ -254,7 +254,7 @@ def test_failures_can_be_scored_as_uniform(finished):
         (["model=whispr"], "whispr"),
         (["dataset=cremad"], "dataset.root"),
         (["dataset=cremad", "dataset.root=/nowhere"], "not CREMA-D"),
-        (["model.dtype=float16", "dataset.limit=1"], "unknown dtype"),
+        (["model.dtype=float16", "dataset.limit=1"], "is not float32 or bfloat16 (float16 overflows)"),
         (["dataset.split=evening"], "no split"),
     ],
 )

@@ -17,6 +17,7 @@ from emoprobe.data.audio import AudioError
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
+from emoprobe.recipes.settings import read_probe
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 
@@ -40,24 +41,26 @@ def manifest(tmp_path_factory) -> Path:
 
 
 def config(path, manifest, output, *overrides):
-    return compose(
-        [
-            "model=qwen2_audio",
-            f"model.path={path}",
-            "model.device=cpu",
-            "dataset=manifest",
-            f"dataset.path={manifest}",
-            f"output_dir={output}",
-            "null_inputs.seconds=0.5",
-            "null_inputs.noise_draws=2",
-            "calibration=standard",
-            "logger=none",
-            "analysis.figures=false",
-            "analysis.resamples=50",
-            "trainer.enable_progress_bar=false",
-            "trainer.accelerator=cpu",
-            *overrides,
-        ]
+    return read_probe(
+        compose(
+            [
+                "model=qwen2_audio",
+                f"model.path={path}",
+                "model.device=cpu",
+                "dataset=manifest",
+                f"dataset.path={manifest}",
+                f"output_dir={output}",
+                "null_inputs.seconds=0.5",
+                "null_inputs.noise_draws=2",
+                "calibration=standard",
+                "logger=none",
+                "analysis.figures=false",
+                "analysis.resamples=50",
+                "trainer.enable_progress_bar=false",
+                "trainer.accelerator=cpu",
+                *overrides,
+            ]
+        )
     )
 
 

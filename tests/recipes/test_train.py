@@ -20,6 +20,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes import train as recipe
+from emoprobe.recipes.settings import read_train
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose, plain
 from emoprobe.training.bundle import load_bundle, save_bundle
@@ -51,24 +52,26 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 def config(model, manifest, output, *overrides):
-    return compose(
-        [
-            "model=whisper",
-            f"model.path={model}",
-            "model.device=cpu",
-            "dataset=manifest",
-            f"dataset.path={manifest}",
-            f"output_dir={output}",
-            *([] if "head=lora" in overrides else ["head.layers=[-1]"]),
-            "fit.max_epochs=30",
-            "fit.learning_rate=0.02",
-            "fit.batch_size=8",
-            "logger=none",
-            "analysis.figures=false",
-            "trainer.enable_progress_bar=false",
-            *overrides,
-        ],
-        "train",
+    return read_train(
+        compose(
+            [
+                "model=whisper",
+                f"model.path={model}",
+                "model.device=cpu",
+                "dataset=manifest",
+                f"dataset.path={manifest}",
+                f"output_dir={output}",
+                *([] if "head=lora" in overrides else ["head.layers=[-1]"]),
+                "fit.max_epochs=30",
+                "fit.learning_rate=0.02",
+                "fit.batch_size=8",
+                "logger=none",
+                "analysis.figures=false",
+                "trainer.enable_progress_bar=false",
+                *overrides,
+            ],
+            "train",
+        )
     )
 
 

@@ -13,6 +13,7 @@ from emoprobe.cli.export import main as export_main
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
+from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 from emoprobe.training.fit import ReaderModule
@@ -36,7 +37,7 @@ def train(model, output, *overrides):
     ]
     layers = [] if "head=lora" in overrides else ["head.layers=[-1]"]
     options = ["dataset.limit=48", *common, *overrides, *layers, *quick, "trainer.enable_progress_bar=false"]
-    return recipe.run(compose(options, "train"))
+    return recipe.run(read_train(compose(options, "train")))
 
 
 def probe(model, output, *overrides):
@@ -49,7 +50,7 @@ def probe(model, output, *overrides):
         "trainer.enable_progress_bar=false",
     ]
     same_clips = ["dataset.split=all", "dataset.limit=48"]
-    return probing.run(compose([*same_clips, *common, *quick, "null_inputs.seconds=0.2", *overrides]))
+    return probing.run(read_probe(compose([*same_clips, *common, *quick, "null_inputs.seconds=0.2", *overrides])))
 
 
 def log_probs(run, readout):

@@ -308,7 +308,7 @@ def test_make_head_passes_the_options_on():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, r"unknown head None.*head\.name\).*linear_probe"),
+        ({}, r"unknown head null.*head\.name\).*linear_probe"),
         ({"name": "svm"}, r"unknown head 'svm'.*head\.name\).*mlp_probe"),
         ({"name": "linear_probe", "hidden": 3}, r"no option 'hidden' .*head\.hidden"),
         ({"name": "linear_probe", "width": 3}, "no option 'width'"),

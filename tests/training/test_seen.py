@@ -21,6 +21,7 @@ from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
+from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 from emoprobe.training.seen import leave_out_seen, seen_facts
@@ -121,12 +122,14 @@ def settings(tiny_whisper_path, tmp_path_factory):
 
 def train(settings, manifest, output, *more):
     options = ["head.layers=[-1]", "fit.max_epochs=2", "dataset.partition.folds=3", *more]
-    return recipe.run(compose([*settings, f"dataset.path={manifest}", f"output_dir={output}", *options], "train"))
+    return recipe.run(
+        read_train(compose([*settings, f"dataset.path={manifest}", f"output_dir={output}", *options], "train"))
+    )
 
 
 def probe(settings, head, manifest, output):
     more = ["head=bundle", f"head.path={head}", "readout=[]", "null_inputs.kinds=[]", "calibration=none"]
-    run = probing.run(compose([*settings, *more, f"dataset.path={manifest}", f"output_dir={output}"]))
+    run = probing.run(read_probe(compose([*settings, *more, f"dataset.path={manifest}", f"output_dir={output}"])))
     skipped = {row["utterance_id"]: row["reason"] for row in csv.DictReader((run / "skipped.csv").open())}
     return set(read_scores(run).to_pandas()["utterance_id"]), skipped
 

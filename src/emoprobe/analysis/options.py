@@ -23,6 +23,7 @@ class AnalysisOptions:
         failures: ``exclude`` clips without a distribution from their row's metrics, or score them as ``uniform``; they
             are counted either way.
         resamples: Of speakers, for intervals; 0 for none.
+        figures: Whether they are drawn.
     """
 
     calibrations: Annotated[Several[Calibration], At("calibration")]
@@ -30,6 +31,7 @@ class AnalysisOptions:
     ensembles: Distinct[Literal["arithmetic", "geometric"]] = ("arithmetic", "geometric")
     failures: Literal["exclude", "uniform"] = "exclude"
     resamples: Natural = 2000
+    figures: bool = True
 
     def of(self, readout: type[Stored]) -> Any:
         """The options of a readout; None if it has none."""

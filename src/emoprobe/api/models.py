@@ -12,8 +12,7 @@ from emoprobe.api.choices import Choice, configuration, label_choice, prompt_cho
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.options import check
-from emoprobe.settings import call, plain
+from emoprobe.settings import make, read_node
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,27 +78,20 @@ class Model:
 
         from emoprobe.analysis.derive import make_beliefs
         from emoprobe.beliefs.targets import no_targets
-        from emoprobe.data.audio import AudioLimits
         from emoprobe.data.datamodule import Batch
         from emoprobe.data.facts import gather_facts
-        from emoprobe.prompts.prompt import make_prompts
-        from emoprobe.readout.base import make_readouts
         from emoprobe.readout.scoring.module import ZeroShotProbe
-        from emoprobe.readout.scoring.nulls import NullInputs
         from emoprobe.readout.scoring.plan import Plans
-        from emoprobe.recipes.inputs import make_options
+        from emoprobe.recipes.settings import read_probe
         from emoprobe.run.scores import table_of
 
         label_name, own_labels = label_choice(labels)
         prompt_names, own_prompt = prompt_choice(prompt)
         groups = {"prompt": prompt_names, "labels": label_name, "readout": readout, "calibration": calibration}
-        config = configuration("probe", groups, own_labels | own_prompt | {"output_dir": "-"}, overrides)
-        options = make_options(config)
-        with_nulls = _check_calibrations(options.calibrations)
-        label_set = check(LabelSet, plain(config.labels))
-        prompts = make_prompts(plain(config.prompt), label_set)
-        readouts = make_readouts(plain(config.readout))
-        limits = check(AudioLimits, plain(config.dataset.audio))
+        values = own_labels | own_prompt | {"output_dir": "-"}
+        settings = read_probe(configuration("probe", groups, values, overrides))
+        label_set, prompts, limits = settings.labels, settings.prompts, settings.dataset.audio
+        with_nulls = _check_calibrations(settings.calibration)
         sounds: list[Any] = list(audio) if isinstance(audio, list | tuple) else [audio]
         names = [str(sound) if isinstance(sound, str | Path) else f"array {i}" for i, sound in enumerate(sounds)]
         if not sounds or len(set(names)) < len(names):
@@ -109,13 +101,12 @@ class Model:
         utterances = [Utterance(name, Path(name), transcript=transcript, dialogue=dialogue) for name in names]
         needs = frozenset().union(*(each.needs for each in prompts))
         facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=self.sfm.check_text)
-        probe = ZeroShotProbe(self.sfm, Plans(self.sfm, prompts, label_set, facts), readouts)
+        probe = ZeroShotProbe(self.sfm, Plans(self.sfm, prompts, label_set, facts), settings.readout)
         with torch.inference_mode():
             rows = probe.predict_step(Batch(utterances, clips, []))
             if with_nulls:
-                nulls = check(NullInputs, plain(config.null_inputs))
-                rows += probe.null_rows(nulls.make(self.sfm.sampling_rate, config.seed))
-        found = make_beliefs(table_of(rows), names, label_set, options, no_targets(names, label_set))
+                rows += probe.null_rows(settings.null_inputs.make(self.sfm.sampling_rate, settings.seed))
+        found = make_beliefs(table_of(rows), names, label_set, settings.derived, no_targets(names, label_set))
         return Beliefs(label_set.labels, tuple(names), found)
 
 
@@ -150,10 +141,8 @@ def load_model(name: str = "whisper_base", **options: Any) -> Model:
         InputError: There is no such model or option.
         WeightsError: The weights are missing, damaged or not what they claim to be.
     """
-    from hydra.utils import instantiate
-
     config = configuration("probe", {"model": name}, {f"model.{key}": value for key, value in options.items()})
-    return Model(name, options, call(lambda: instantiate(config.model, _convert_="all"), "model"))
+    return Model(name, options, make(read_node(config, "model"), "model"))
 
 
 def _clip(sound: str | Path | np.ndarray, rate: int | None, wanted: int, limits: Any) -> AudioClip:

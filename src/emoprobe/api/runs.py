@@ -97,9 +97,10 @@ def load_corpus(name: str = "demo", **options: Any) -> LoadedCorpus:
         InputError: There is no such corpus or option, or a file of it is wrong.
     """
     from emoprobe.recipes.inputs import read_corpus
+    from emoprobe.recipes.settings import read_dataset
 
     config = configuration("probe", {"dataset": name}, {f"dataset.{key}": value for key, value in options.items()})
-    return LoadedCorpus(name, options, read_corpus(config))
+    return LoadedCorpus(name, options, read_corpus(read_dataset(config)))
 
 
 def probe(
@@ -198,6 +199,8 @@ def _run(
     output_dir: str | Path | None,
     overrides: Sequence[str],
 ) -> Run:
+    from emoprobe.recipes.settings import read_probe, read_train
+
     label_name, own_labels = label_choice(labels)
     folder = Path("outputs", datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")) if output_dir is None else output_dir
     groups = groups | {"labels": label_name, "logger": logger}
@@ -213,4 +216,5 @@ def _run(
         loaded["sfm"] = model.sfm
     if isinstance(corpus, LoadedCorpus):
         loaded["corpus"] = corpus.corpus
-    return open_run(recipe(configuration(name, groups, values, overrides), **loaded))
+    config = configuration(name, groups, values, overrides)
+    return open_run(recipe(read_probe(config) if name == "probe" else read_train(config), **loaded))

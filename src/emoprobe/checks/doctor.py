@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.settings import compose, make, read_node, read_part, read_values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -268,23 +272,20 @@ def admit(overrides: Sequence[str]) -> Patient:
     Raises:
         InputError: An override is wrong, or the model cannot be loaded.
     """
-    import torch
-    from hydra.utils import instantiate
+    config = compose(overrides)
+    labels, model = read_part(config, "labels", LabelSet), read_node(config, "model")
+    prompts = make_prompts(read_values(config, "prompt") or {}, labels)
 
-    from emoprobe.data.audio import read_audio
-    from emoprobe.labels import LabelSet
-    from emoprobe.prompts.prompt import make_prompts
+    import torch
+
     from emoprobe.readout.scoring.plan import Plans
-    from emoprobe.settings import build, call, compose, plain
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    given = any(item.startswith("prompt=") for item in overrides)
-    config = compose(overrides)
-    sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
-    if not given:
+    sfm = make(model, "model")
+    if not any(item.startswith("prompt=") for item in overrides):
         config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else 'whisper_all'}"])
-    labels = build(LabelSet, plain(config.labels), "labels")
-    plans = Plans(sfm, make_prompts(plain(config.prompt), labels), labels)
+        prompts = make_prompts(read_values(config, "prompt"), labels)
+    plans = Plans(sfm, prompts, labels)
     utterances = read_demo().utterances
     chosen = [utterances[i] for i in (0, len(utterances) // 3, len(utterances) - 1)]
     clips = [read_audio(utterance.audio, sfm.sampling_rate) for utterance in chosen]

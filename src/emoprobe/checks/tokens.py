@@ -9,11 +9,12 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import Prompt, make_prompts
+from emoprobe.settings import compose, make, read_node, read_part, read_values
 
 if TYPE_CHECKING:
-    from emoprobe.labels import LabelSet
     from emoprobe.models.base import Question, SpeechFoundationModel
-    from emoprobe.prompts.prompt import Prompt
     from emoprobe.readout.scoring.plan import PromptPlan
 
 SHOWN = 60  # characters of a prompt's end
@@ -154,16 +155,10 @@ def load(overrides: Sequence[str]) -> tuple[SpeechFoundationModel, LabelSet, lis
     Raises:
         InputError: An override is wrong.
     """
-    from hydra.utils import instantiate
-
-    from emoprobe.labels import LabelSet
-    from emoprobe.prompts.prompt import make_prompts
-    from emoprobe.settings import build, call, compose, plain
-
     config = compose(overrides)
-    labels = build(LabelSet, plain(config.labels), "labels")
-    prompts = make_prompts(plain(config.prompt), labels)
-    options = plain(config.model)
+    labels = read_part(config, "labels", LabelSet)
+    prompts = make_prompts(read_values(config, "prompt") or {}, labels)
+    options = read_node(config, "model")
     if "device_map" in options and find_spec("accelerate") is not None:
         options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
-    return call(lambda: instantiate(options, _convert_="all"), "model"), labels, prompts
+    return make(options, "model"), labels, prompts

@@ -88,30 +88,28 @@ def print_card(name: str | None) -> None:
 
 
 def _read(overrides: Sequence[str], *defaults: str):
-    """``(config, corpus, label set, prepared)`` of a whole corpus; sound is not looked for."""
-    from emoprobe.labels import LabelSet
+    """``(dataset, corpus, label set, prepared)`` of a whole corpus; sound is not looked for."""
     from emoprobe.recipes.inputs import prepare_run, read_corpus
-    from emoprobe.settings import build, compose, plain
+    from emoprobe.recipes.settings import read_dataset, read_labels
+    from emoprobe.settings import compose
 
     config = compose(["dataset.split=all", *defaults, *overrides])
-    labels = build(LabelSet, plain(config.labels), "labels")
-    corpus = read_corpus(config)
-    return config, corpus, labels, prepare_run(config, corpus, labels, missing_audio="ignore")
+    labels, dataset = read_labels(config), read_dataset(config)
+    corpus = read_corpus(dataset)
+    return dataset, corpus, labels, prepare_run(dataset, corpus, labels, missing_audio="ignore")
 
 
 def check(parsed: argparse.Namespace) -> int:
     """Check a copy of a corpus; 1 if there is a problem."""
     from hydra.utils import get_method
 
-    from emoprobe.data.audio import AudioLimits
     from emoprobe.data.check import check_corpus
     from emoprobe.data.check.findings import print_findings, save_findings
-    from emoprobe.settings import build, plain
 
-    config, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")
-    read = get_method(config.dataset.reader._target_)
+    dataset, corpus, labels, prepared = _read(overrides_of(parsed), "dataset.on_error=skip")
+    read = get_method(dataset.reader["_target_"])
     source = next((one for one in CORPORA.values() if one.read is read), None)  # your own reader may be in no registry
-    root = config.dataset.get("root")
+    root = dataset.reader.get("root")
     findings = check_corpus(
         corpus,
         prepared,
@@ -119,8 +117,8 @@ def check(parsed: argparse.Namespace) -> int:
         root=Path(os.path.expanduser(root)).absolute() if root else None,
         totals=source.totals if source else (),
         check_sound=source.check_sound if source else None,
-        missing_audio=config.dataset.missing_audio,
-        limits=build(AudioLimits, plain(config.dataset.audio), "dataset.audio"),
+        missing_audio=dataset.missing_audio,
+        limits=dataset.audio,
         sound=not parsed.no_sound,
         workers=max(1, parsed.workers),
         progress=sys.stderr.isatty(),
@@ -136,12 +134,11 @@ def check(parsed: argparse.Namespace) -> int:
 
 def show(parsed: argparse.Namespace) -> None:
     """Print utterances with their votes, and draw the corpus's ambiguity."""
-    from emoprobe.recipes.inputs import soft_label_policy
     from emoprobe.report.corpus import print_utterances, save_ambiguity
     from emoprobe.run.writing import utterances_frame, write_utterances
 
-    config, corpus, labels, prepared = _read(overrides_of(parsed))
-    policy = soft_label_policy(config)
+    dataset, corpus, labels, prepared = _read(overrides_of(parsed))
+    policy = dataset.soft_label
     print(f"{corpus.card.title}, label set {labels.name}; {policy.name} ({policy.hash})")
     print_utterances(prepared, labels, parsed.number, by_entropy=parsed.sort == "entropy")
     if parsed.output is not None:

@@ -18,11 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, run_or_exit
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.settings import compose, opened
+from emoprobe.settings import opened, refusal
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs
 from emoprobe.system.processes import beginning, own_processes
-from emoprobe.system.search_path import KEY, search_outside, with_folder
+from emoprobe.system.search_path import search_outside, with_folder
 
 
 def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> int:
@@ -44,45 +44,24 @@ def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -
 def _compose_and_run(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> None:
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
-        _check_experiment(verb, arguments)
-        said = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise InputError(f"the configuration is wrong: {said}") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        composing = not isinstance(error, ValueError) or str(error).startswith("Config group override")
+        if isinstance(error, InputError) or not composing:
+            raise
+        given = get_args_parser().parse_args(list(arguments))
+        folder = given.config_dir
+        raise refusal(
+            error, given.overrides if folder is None else with_folder(given.overrides, Path(folder)), verb
+        ) from error
 
 
-def _check_experiment(verb: str, arguments: Sequence[str]) -> None:
-    """After a refusal.
-
-    Raises:
-        InputError: The experiment is one of the other verb.
-    """
-    other = {"probe": "train", "train": "probe"}[verb]
-    given = get_args_parser().parse_args(list(arguments))
-    search = [override for override in given.overrides if override.startswith(f"{KEY}=")]
-    if given.config_dir is not None:
-        search = with_folder(search, Path(given.config_dir))
-    for experiment in (override for override in given.overrides if override.startswith("experiment=")):
-        if not _composes(verb, [*search, experiment]) and _composes(other, [*search, experiment]):
-            name = experiment.partition("=")[2]
-            remedy = f"Use emoprobe {other} {experiment}."
-            raise InputError(f"{name} is an experiment of emoprobe {other}", field="experiment", remedy=remedy)
-
-
-def _composes(verb: str, overrides: Sequence[str]) -> bool:
-    try:
-        compose(overrides, verb)
-    except InputError:
-        return False
-    return True
-
-
-def run_job(verb: str, run: Callable[..., object], config: DictConfig, *arguments: object) -> None:
+def run_job(verb: str, run: Callable[[], object], config: DictConfig) -> None:
     """Call a recipe as a job of a verb; see `emoprobe.cli.entry.run_or_exit` for how it ends."""
 
     def job() -> None:
         with one_job(verb, config):
             try:
-                run(config, *arguments)
+                run()
             except Exception as error:
                 if isinstance(error, EmoprobeError) or not _has_secrets():
                     raise

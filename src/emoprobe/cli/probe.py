@@ -20,5 +20,6 @@ def main(arguments: Sequence[str]) -> int:
 def job(config: DictConfig) -> None:
     """One run, alone or of a sweep."""
     from emoprobe.recipes.probe import run
+    from emoprobe.recipes.settings import read_probe
 
-    run_job("probe", run, config)
+    run_job("probe", lambda: run(read_probe(config)), config)

@@ -21,11 +21,16 @@ def main(arguments: Sequence[str]) -> int:
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
 def job(config: DictConfig) -> None:
     """One run or one comparison, alone or of a sweep."""
-    if config.compare is not None:
+    from emoprobe.recipes.settings import read_train
+
+    def run() -> object:
+        settings = read_train(config)
+        if settings.compare is None:
+            from emoprobe.recipes import train
+
+            return train.run(settings)
         from emoprobe.recipes import study
 
-        run_job("train", study.run, config, [*searched_by_job(), *HydraConfig.get().overrides.task])
-    else:
-        from emoprobe.recipes import train
+        return study.run(settings, [*searched_by_job(), *HydraConfig.get().overrides.task])
 
-        run_job("train", train.run, config)
+    run_job("train", run, config)

@@ -6,7 +6,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import transformers
@@ -28,6 +28,7 @@ from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.whisper import Whisper, suppressed_tokens
+from emoprobe.options import Words
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -54,14 +55,14 @@ def _keep_float32() -> None:
 
 
 def load_whisper(
-    name: str,
+    name: Annotated[str, Words("a model on the hub (model.name=OWNER/MODEL), or a folder (model.path=FOLDER)")],
     *,
     path: str | Path | None = None,
     revision: str | None = None,
-    dtype: str = "float32",
+    dtype: Annotated[Literal["float32", "bfloat16"], Words("float32 or bfloat16 (float16 overflows)")] = "float32",
     device: str = "auto",
     language: str = "en",
-    task: str = "transcribe",
+    task: Literal["transcribe", "translate"] = "transcribe",
     attention: str = "sdpa",
 ) -> Whisper:
     """Load a Whisper checkpoint.
@@ -131,15 +132,17 @@ def _complete_settings(model: WhisperForConditionalGeneration, tokenizer: Any) -
 
 
 def load_audio_llm(
-    name: str,
+    name: Annotated[str, Words("a model on the hub (model.name=OWNER/MODEL), or a folder (model.path=FOLDER)")],
     *,
     path: str | Path | None = None,
     revision: str | None = None,
-    dtype: str = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"], Words("auto, float32 or bfloat16 (float16 overflows)")
+    ] = "auto",
     device: str = "auto",
     device_map: str | dict | None = None,
-    attention: str = "sdpa",
-    quantization: str | None = None,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+    quantization: Literal["8bit", "4bit"] | None = None,
 ) -> AudioLLM:
     """Load an audio chat model that transformers supports natively.
 

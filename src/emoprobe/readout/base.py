@@ -149,7 +149,7 @@ def make_readouts(config: Mapping[str, Mapping[str, Any] | None]) -> list[Readou
     if not config:
         raise InputError("no readout was chosen", field="readout", remedy=f"There are {', '.join(READOUTS)}.")
     named = Annotated[str, OneOf(READOUTS)]
-    return [check(READOUTS[valid(named, name, "readout")], own or {}) for name, own in config.items()]
+    return [check(READOUTS[valid(named, name, "readout")], own, f"readout.{name}") for name, own in config.items()]
 
 
 def make_reading_options(config: Mapping[str, object], others: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -> Path:
     """Analyse a run's stored scores; writes into ``RUN_DIR/analysis`` unless told otherwise, and returns the folder."""
     from emoprobe.analysis.derive import analyse
-    from emoprobe.recipes.inputs import make_options
+    from emoprobe.recipes.settings import read_analysis
     from emoprobe.report.results import print_results, write_results
     from emoprobe.run.folder import open_run
     from emoprobe.system.claim import claimed
 
     run = open_run(folder)
     scores, utterances, record = run.table, run.utterances, run.record
-    config = _as_it_ran(run, overrides)
-    analysis = analyse(scores, utterances, run.labels, make_options(config))
+    options = read_analysis(_as_it_ran(run, overrides))
+    analysis = analyse(scores, utterances, run.labels, options)
     target = output or folder / "analysis"
     with claimed(target, "analyse"):
-        figures = write_results(target, analysis, record, figures=bool(config.analysis.figures))
+        figures = write_results(target, analysis, record, figures=options.figures)
     if not run.is_scored:
         evaluated = int((utterances["role"] == "evaluated").sum())
         done = analysis.predictions["utterance_id"].nunique()

@@ -14,8 +14,8 @@ def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
     Raises:
         InputError: The bundle is no adapter of this model, has several members, or the folder is not empty.
     """
-    from emoprobe.labels import LabelSet
-    from emoprobe.settings import build, call, compose, plain
+    from emoprobe.recipes.settings import read_labels
+    from emoprobe.settings import compose, make, read_node
     from emoprobe.training.bundle import load_bundle
 
     bundle = load_bundle(bundle_path)
@@ -35,11 +35,9 @@ def export(bundle_path: Path, folder: Path, overrides: Sequence[str]) -> Path:
         )
     if folder.exists() and any(folder.iterdir()):
         raise InputError("the folder is not empty", file=folder, field="folder", remedy="Give a new folder.")
-    from hydra.utils import instantiate
-
     config = compose(overrides, "train")
-    labels = build(LabelSet, plain(config.labels), "labels")
-    sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+    labels = read_labels(config)
+    sfm = make(read_node(config, "model"), "model")
     method = bundle.method(sfm, labels)
     method.restore(bundle.weights[0])
     method.merge().save_pretrained(folder)

@@ -10,19 +10,19 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     """Print (and write, if asked) the floors of a corpus, from its votes alone."""
     from emoprobe.analysis.rows import human_side
     from emoprobe.beliefs.targets import make_targets
-    from emoprobe.labels import LabelSet
-    from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
+    from emoprobe.recipes.inputs import prepare_run, read_corpus
+    from emoprobe.recipes.settings import read_analysis, read_dataset, read_labels
     from emoprobe.report.results import ambiguity, print_table
     from emoprobe.report.tables import write_csv
     from emoprobe.run.writing import utterances_frame
-    from emoprobe.settings import build, compose, plain
+    from emoprobe.settings import compose
 
     config = compose(overrides)
-    labels = build(LabelSet, plain(config.labels), "labels")
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, labels, missing_audio="ignore")
-    targets = make_targets(utterances_frame(prepared, labels, soft_label_policy(config)), labels)
-    rows = human_side(targets, config.analysis.resamples)
+    labels, dataset, derived = read_labels(config), read_dataset(config), read_analysis(config)
+    corpus = read_corpus(dataset)
+    prepared = prepare_run(dataset, corpus, labels, missing_audio="ignore")
+    targets = make_targets(utterances_frame(prepared, labels, dataset.soft_label), labels)
+    rows = human_side(targets, derived.resamples)
     entropy, votes = ambiguity(targets)
     print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
     print_table(rows)

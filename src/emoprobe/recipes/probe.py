@@ -5,34 +5,28 @@ With several processes (trainer.devices=2) each runs this recipe as far as the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
 from emoprobe.analysis.derive import analyse
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.facts import gather_facts
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
-from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.base import make_readouts
-from emoprobe.readout.scoring.nulls import NullInputs
-from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
 from emoprobe.run.writing import begin_run, finish_run, utterances_frame, write_skipped
-from emoprobe.settings import build, call, plain
+from emoprobe.settings import make
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
-from emoprobe.training.options import bundle_options
+from emoprobe.training.arguments import NOT_IN_SCORING, PRECISION
 
 if TYPE_CHECKING:
     import lightning as L
@@ -40,49 +34,27 @@ if TYPE_CHECKING:
     from emoprobe.models.base import SpeechFoundationModel
     from emoprobe.readout.scoring.record import BatchRecorder
 
-FEWER = ("this would leave clips unscored", "Use dataset.limit=N, which takes the same N clips, spread over speakers.")
-PRECISION = "Scoring computes in the precision of the model, which is recorded: model.dtype=bfloat16."
-ONLY_FITTING = (
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "accumulate_grad_batches"),
-    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "limit_test_batches"),
-    *("check_val_every_n_epoch", "val_check_interval", "num_sanity_val_steps", "reload_dataloaders_every_n_epochs"),
-    *("enable_checkpointing", "sync_batchnorm"),
-)
-"""Arguments of Lightning's trainer, and callbacks, that mean something in emoprobe train alone."""
-FITTING_CALLBACKS = ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor")
-REFUSED = {
-    **dict.fromkeys(ONLY_FITTING, ("scoring fits nothing", "Leave it out; emoprobe train takes it.")),
-    **dict.fromkeys(("limit_predict_batches", "fast_dev_run", "overfit_batches"), FEWER),
-}
 
-
-def run(config: DictConfig, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
+def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
     """Score a corpus with a model, analyse the scores, write and log everything; returns the run folder.
 
     Args:
-        config: All options.
-        sfm: The model that the options name, where it is already loaded.
-        corpus: The corpus that they name, where it has been read.
+        settings: What is asked for.
+        sfm: A model that is loaded already, instead of the settings' own.
+        corpus: A corpus that is read already, likewise.
     """
     with stopping.heard("Run the same command into the same folder to go on."):
-        return _run(config, sfm, corpus)
+        return _run(settings, sfm, corpus)
 
 
-def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
-    settings = plain(config)
-    folder = Path(settings["output_dir"])
-    labels = build(LabelSet, settings["labels"], "labels")
-    prompts = make_prompts(settings["prompt"], labels)
-    options = make_options(config)
-    limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
-    content_free = build(NullInputs, settings["null_inputs"], "null_inputs")
-    policy = soft_label_policy(config)
-    corpus = read_corpus(config) if corpus is None else corpus
-    prepared = prepare_run(config, corpus, labels)
+def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
+    folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
+    limits, policy, prompts, readouts = dataset.audio, dataset.soft_label, settings.prompts, settings.readout
+    corpus = read_corpus(dataset) if corpus is None else corpus
+    prepared = prepare_run(dataset, corpus, labels)
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
-    from hydra.utils import instantiate
     from lightning.pytorch.loggers.logger import DummyLogger
 
     from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
@@ -94,31 +66,27 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
     from emoprobe.training.trainer import quiet
 
     quiet()
-    L.seed_everything(settings["seed"], verbose=False)
-    progress = settings["trainer"]["enable_progress_bar"]
+    L.seed_everything(settings.seed, verbose=False)
+    progress = settings.trainer["enable_progress_bar"]
     trainer = make_trainer(settings, BatchRecorder(folder, progress=progress), folder)
     leads = trainer.is_global_zero
     with ExitStack() as held:
         if leads:
             held.enter_context(claimed(folder, "probe"))
         bundle = None
-        if "head" in settings:
+        if settings.head is not None:
             from emoprobe.training.bundle import load_bundle
             from emoprobe.training.evaluate import bundle_rows
             from emoprobe.training.seen import divide_seen, leave_out_seen
 
-            head = bundle_options(settings["head"])
-            bundle = load_bundle(head.path)
-            if head.seen == "leave_out":
+            bundle = load_bundle(settings.head.path)
+            if settings.head.seen == "leave_out":
                 items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
                 prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
                 seen = []
             else:
                 _, seen = divide_seen(bundle.facts["seen"], corpus, prepared.items)
-        asked = settings.get("readout") or {}
-        readouts = make_readouts(asked) if asked or bundle is None else []  # readout=[]: the head alone
-        if sfm is None:
-            sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
+        sfm = make(settings.model, "model") if sfm is None else sfm
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
         facts, unknown = gather_facts(
@@ -126,7 +94,7 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
             evaluated,
             corpus.utterances,
             limits,
-            settings["dataset"]["on_error"],
+            dataset.on_error,
             check=sfm.check_text,
             progress=progress and leads,
         )
@@ -139,9 +107,9 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
                 left,
                 sfm.sampling_rate,
                 limits,
-                batch_size=settings["batch_size"],
-                num_workers=settings["num_workers"],
-                on_error=settings["dataset"]["on_error"],
+                batch_size=settings.batch_size,
+                num_workers=settings.num_workers,
+                on_error=dataset.on_error,
                 min_samples=sfm.min_samples,
             )
             trainer.predict(probe, datamodule=data, return_predictions=False)
@@ -157,13 +125,13 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
         model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
-        nulls = content_free.make(sfm.sampling_rate, settings["seed"])
+        nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
         skipped = [*prepared.skipped, *unknown.values()]
         frame = utterances_frame(prepared, labels, policy)
-        asked_of = {"policy": policy, "split": settings["dataset"]["split"], "seed": settings["seed"]}
-        logger = held.enter_context(tracking.open_logger(config.logger))
+        asked_of = {"policy": policy, "split": dataset.split, "seed": settings.seed}
+        logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
-        earlier = Earlier(settings["resume"], folder, probe, limits)
+        earlier = Earlier(settings.resume, folder, probe, limits)
         with stopping.graceful(), ScoreWriter(folder) as writer:
             record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
             begin_run(folder, record, frame, skipped)
@@ -185,8 +153,8 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
                     labels,
                     items,
                     limits,
-                    batch_size=settings["batch_size"],
-                    on_error=settings["dataset"]["on_error"],
+                    batch_size=settings.batch_size,
+                    on_error=dataset.on_error,
                     progress=progress,
                     knows_votes=bool(seen),
                 )
@@ -212,10 +180,10 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
                 remedy="The file says why, clip by clip.",
             )
 
-        analysis = analyse(read_scores(folder), frame, labels, options)
-        figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
-        tracking.log_results(logger, settings, analysis, figures)
-        if settings["report"]:
+        analysis = analyse(read_scores(folder), frame, labels, settings.derived)
+        figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
+        tracking.log_results(logger, settings.composed, analysis, figures)
+        if settings.report:
             from emoprobe.recipes.judge import judge, read_table
 
             judged = judge(folder)
@@ -225,14 +193,14 @@ def _run(config: DictConfig, sfm: SpeechFoundationModel | None, corpus: Corpus |
                 {f"judgement/figures/{file.stem}": file for file in sorted((judged / "figures").glob("*.png"))},
             )
     print_results(analysis, record, folder, figures)
-    if settings["report"]:
+    if settings.report:
         from emoprobe.report.write import write_report
 
         write_report([folder], folder / "report", audio="embed", clips=40)
     return folder
 
 
-def make_trainer(settings: Mapping, recorder: BatchRecorder, folder: Path) -> L.Trainer:
+def make_trainer(settings: ProbeSettings, recorder: BatchRecorder, folder: Path) -> L.Trainer:
     """Lightning's trainer of a scoring run; it is given its logger later, where there is one.
 
     Raises:
@@ -242,14 +210,8 @@ def make_trainer(settings: Mapping, recorder: BatchRecorder, folder: Path) -> L.
 
     from emoprobe.training import trainer as lightning
 
-    options = dict(settings["trainer"])
-    if options.get("precision") not in (None, 32, "32", "32-true"):
-        raise InputError("Lightning's precision is for training", field="trainer.precision", remedy=PRECISION)
-    for name, node in (settings.get("callbacks") or {}).items():
-        if str((node or {}).get("_target_")).rpartition(".")[2] in FITTING_CALLBACKS:
-            remedy = "Leave it out: callbacks=none, or callbacks=rich_progress_bar."
-            raise InputError("scoring fits nothing for this callback", field=f"callbacks.{name}", remedy=remedy)
-    callbacks = lightning.make_callbacks(settings.get("callbacks"), options.pop("callbacks", None))
+    options = dict(settings.trainer)
+    callbacks = lightning.make_callbacks(settings.callbacks, options.pop("callbacks", None))
     shown = options.pop("enable_progress_bar", True)
     if not shown:
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
@@ -263,7 +225,7 @@ def make_trainer(settings: Mapping, recorder: BatchRecorder, folder: Path) -> L.
         "enable_checkpointing": False,
         "use_distributed_sampler": False,  # the data module knows the processes
     }
-    made = lightning.make_trainer({"enable_model_summary": False} | options, own, REFUSED)
+    made = lightning.make_trainer({"enable_model_summary": False} | options, own, NOT_IN_SCORING)
     if made.precision != "32-true":
         raise InputError("a plugin sets another precision", field="trainer.plugins", remedy=PRECISION)
     return made

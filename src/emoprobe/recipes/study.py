@@ -8,64 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from omegaconf import DictConfig
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Prepared
-from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import FLOORS, floors
 from emoprobe.metrics.truths import Truths
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
-from emoprobe.recipes.inputs import make_options, prepare_run, read_corpus, soft_label_policy
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import CompareSettings, TrainSettings, read_analysis, read_probe, read_train
 from emoprobe.report import tracking
 from emoprobe.run.folder import Run, open_run
 from emoprobe.run.writing import utterances_frame
-from emoprobe.settings import build, compose, plain
+from emoprobe.settings import compose
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.processes import beginning, own_processes
+from emoprobe.training.arguments import ONLY_FITTING
 from emoprobe.training.resume import has_begun
 
 OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = (
     *("head", "fit", "loss", "eval_batch_size", "callbacks", "trainer.precision"),
-    *(f"trainer.{name}" for name in probing.ONLY_FITTING),
+    *(f"trainer.{name}" for name in ONLY_FITTING),
 )
 ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
 
 
-def run(config: DictConfig, overrides: Sequence[str]) -> Path:
+def run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     """Run every part, then write and print the comparison; returns the folder.
 
     Args:
-        config: The composed configuration of emoprobe train with its ``compare`` section.
+        settings: Those of emoprobe train, with ``compare``.
         overrides: The command line, which every part is given too.
     """
-    settings = plain(config)
-    folder = Path(settings["output_dir"])
-    with claimed_by_main(folder, "comparison"):
-        return _run(config, overrides, settings, folder)
+    with claimed_by_main(settings.output_dir, "comparison"):
+        return _run(settings, overrides)
 
 
-def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: Path) -> Path:
-    plan = settings["compare"]
-    seeds = plan["seeds"]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(f"{seeds} are not distinct seeds", field="compare.seeds", remedy="Give for example [0, 1, 2].")
+def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
+    folder, plan = settings.output_dir, cast(CompareSettings, settings.compare)
     search = [o for o in overrides if o.startswith("hydra.searchpath=")]
-    shared = [*plan["shared"], *search, *(o for o in overrides if not _names(o, OWN))]
+    shared = [*plan.shared, *search, *(o for o in overrides if not _names(o, OWN))]
     for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
     for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
 
     with stopping.heard(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
-        zero_shot = _part("zero_shot", [*for_zero_shot, *plan["zero_shot"]], folder / "zero_shot", "probe")
+        zero_shot = _part("zero_shot", [*for_zero_shot, *plan.zero_shot], folder / "zero_shot", "probe")
         trained = {}
-        for name, own in plan["trained"].items():
+        for name, own in plan.trained.items():
             parts = [
                 _part(
                     f"{name}, seed {seed}",
@@ -73,12 +68,12 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
                     folder / name / f"seed{seed}",
                     "train",
                 )
-                for seed in seeds
+                for seed in plan.seeds
             ]
             trained[name] = parts
 
     scored = open_run(zero_shot)
-    predictions, kinds, human = _gather(config, scored, plan, trained, search)
+    predictions, kinds, human = _gather(settings, scored, plan, trained, search)
     from rich.console import Console
 
     from emoprobe.report.comparison import comparison_frame, comparison_table, save_comparison
@@ -89,8 +84,8 @@ def _run(config: DictConfig, overrides: Sequence[str], settings: dict, folder: P
     speakers = len(np.unique(human["speakers"]))
     title = f"{scored.record.model.name}: zero-shot and trained readouts"
     figures = save_comparison(frame, folder, title, scored.record.title)
-    with tracking.open_logger(config.logger) as logger:
-        tracking.log_comparison(logger, settings, frame, figures)
+    with tracking.open_logger(settings.logger) as logger:
+        tracking.log_comparison(logger, settings.composed, frame, figures)
     console = Console(width=None if Console().is_terminal else 200)
     console.print(comparison_table(frame))
     size = len(human["target"])
@@ -114,13 +109,17 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
     if has_begun(folder):
         own.append(f"ckpt={folder}")
-    run = probing.run if kind == "probe" else recipe.run
+    config = compose(own, kind)
     with own_processes([*beginning(kind), *own]):
-        return run(compose(own, kind))
+        return probing.run(read_probe(config)) if kind == "probe" else recipe.run(read_train(config))
 
 
 def _gather(
-    config: DictConfig, zero_shot: Run, plan: Mapping, trained: Mapping[str, Sequence[Path]], search: Sequence[str]
+    settings: TrainSettings,
+    zero_shot: Run,
+    plan: CompareSettings,
+    trained: Mapping[str, Sequence[Path]],
+    search: Sequence[str],
 ):
     """Distributions of all parts on the clips that all have scored.
 
@@ -131,9 +130,8 @@ def _gather(
 
     from emoprobe.report.tables import mark_of
 
-    settings = plain(config)
-    labels = build(LabelSet, settings["labels"], "labels")
-    prepared = prepare_run(config, read_corpus(config), labels)
+    labels, dataset = settings.labels, settings.dataset
+    prepared = prepare_run(dataset, read_corpus(dataset), labels)
     scores = zero_shot.table
     columns = [f"p_{label}" for label in labels.labels]
     tables = {
@@ -142,14 +140,13 @@ def _gather(
         for i, part in enumerate(parts)
     }
     scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
-    options = make_options(compose([*search, *(o for o in plan["zero_shot"] if _names(o, ("calibration",)))]))
-    policy = soft_label_policy(config)
+    options = read_analysis(compose([*search, *(o for o in plan.zero_shot if _names(o, ("calibration",)))]))
     kept, folds, of_floors = [], [], []
-    for (split,) in recipe.make_splits(prepared.items, settings["dataset"]):
+    for (split,) in recipe.make_splits(prepared.items, dataset.partition, dataset.fold):
         test = [item for item in split.test if item.utterance.id in scored]
         if not test:
             continue
-        frame = utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels, policy)
+        frame = utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels, dataset.soft_label)
         analysis = analyse(scores, frame, labels, options)
         folds.append(analysis.predictions)
         human = analysis.targets

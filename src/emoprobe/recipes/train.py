@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING, Literal
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Skipped
 from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS
-from emoprobe.options import check
-from emoprobe.prompts.prompt import make_prompts
-from emoprobe.recipes.inputs import prepare_run, read_corpus, soft_label_policy
+from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
@@ -34,14 +29,11 @@ from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
 from emoprobe.run.writing import finish_run, utterances_frame
-from emoprobe.settings import build, call, plain
+from emoprobe.settings import make
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
 from emoprobe.system.stopping import is_main
-from emoprobe.training.heads.base import head_options
-from emoprobe.training.losses.base import make_loss
-from emoprobe.training.options import FitOptions
 from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
 
@@ -51,42 +43,27 @@ if TYPE_CHECKING:
 GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 
-def run(config: DictConfig, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
+def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
     """Train on one fold or on all, score the held-out clips, write and log everything; returns the run folder.
 
     Args:
-        config: All options.
-        sfm: The model that the options name, where it is already loaded.
-        corpus: The corpus that they name, where it has been read.
+        settings: What is asked for.
+        sfm: A model that is loaded already, instead of the settings' own.
+        corpus: A corpus that is read already, likewise.
     """
-    settings = as_lightning_says(plain(config))
-    folder = Path(settings["output_dir"])
-    with claimed_by_main(folder, "train"):
-        return _run(config, settings, folder, sfm, corpus)
+    with claimed_by_main(settings.output_dir, "train"):
+        return _run(settings, sfm, corpus)
 
 
-def _run(
-    config: DictConfig, settings: dict, folder: Path, sfm: SpeechFoundationModel | None, corpus: Corpus | None
-) -> Path:
-    labels = build(LabelSet, settings["labels"], "labels")
-    prompts = make_prompts(settings["prompt"], labels)
-    limits = build(AudioLimits, settings["dataset"]["audio"], "dataset.audio")
-    if settings["dataset"]["split"] not in (None, "all"):
-        raise InputError(
-            "training takes a corpus as a whole and divides it itself",
-            field="dataset.split",
-            remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
-        )
-    options, loss = check(FitOptions, settings["fit"]), make_loss(settings["loss"])
-    head = head_options(settings["head"])
-    policy = soft_label_policy(config)
-    corpus = read_corpus(config) if corpus is None else corpus
-    prepared = prepare_run(config, corpus, labels)
-    folds = make_splits(prepared.items, settings["dataset"], head.members)
+def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
+    folder, dataset, labels, composed = settings.output_dir, settings.dataset, settings.labels, settings.composed
+    limits, policy = dataset.audio, dataset.soft_label
+    corpus = read_corpus(dataset) if corpus is None else corpus
+    prepared = prepare_run(dataset, corpus, labels)
+    folds = make_splits(prepared.items, dataset.partition, dataset.fold, settings.head.members)
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
-    from hydra.utils import instantiate
 
     from emoprobe.data.datamodule import find_near_silent
     from emoprobe.training.folds import FoldTraining
@@ -94,18 +71,17 @@ def _run(
     from emoprobe.training.trainer import quiet
 
     quiet()
-    L.seed_everything(settings["seed"], verbose=False)
-    if sfm is None:
-        sfm = call(lambda: instantiate(config.model, _convert_="all"), "model")
-    method = make_method(sfm, settings["head"], labels, prompts, loss)
-    resume = claim(folder, settings)
+    L.seed_everything(settings.seed, verbose=False)
+    sfm = make(settings.model, "model") if sfm is None else sfm
+    method = make_method(sfm, composed["head"], labels, settings.prompts, settings.loss)
+    resume = claim(folder, composed)
     with stopping.graceful(GO_ON):
         lost = method.prepare(
             [item.utterance for item in prepared.items],
             limits,
-            batch_size=settings["batch_size"],
-            on_error=settings["dataset"]["on_error"],
-            progress=settings["trainer"]["enable_progress_bar"] and is_main(),
+            batch_size=settings.batch_size,
+            on_error=dataset.on_error,
+            progress=settings.trainer["enable_progress_bar"] and is_main(),
         )
     folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
     repeated = [row for members in folds for row in _heard(members, method.sounds)]
@@ -120,9 +96,17 @@ def _run(
     frame = utterances_frame(shown, labels, policy)
     model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
 
-    with tracking.open_logger(config.logger if is_main() else {}) as logger:
+    with tracking.open_logger(settings.logger if is_main() else {}) as logger:
         job = FoldTraining(
-            settings, method, options, loss, corpus.card, folder, resume, logger, partial(tracking.begin_fit, logger)
+            composed,
+            method,
+            settings.fit,
+            settings.loss,
+            corpus.card,
+            folder,
+            resume,
+            logger,
+            partial(tracking.begin_fit, logger),
         )
         with stopping.graceful(GO_ON):
             results = job.train(folds)
@@ -130,7 +114,7 @@ def _run(
             return folder
         with ScoreWriter(folder) as writer:
             for split, log_probs in zip(splits, results, strict=True):
-                writer.write(score_rows(method, split.test, log_probs.tolist(), _trained(settings)))
+                writer.write(score_rows(method, split.test, log_probs.tolist(), _trained(composed)))
             ids = [item.utterance.id for split in splits for item in split.test]
             scored = check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
         _write_curves(job.curves, folder)
@@ -141,26 +125,26 @@ def _run(
             labels,
             model,
             policy=policy,
-            split=settings["dataset"]["split"],
-            seed=settings["seed"],
+            split=dataset.split,
+            seed=settings.seed,
         )
         heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
         record = replace(
             record,
-            **{name: settings[name] for name in ("head", "loss", "fit")},
-            partition=settings["dataset"]["partition"] | {"fold": settings["dataset"]["fold"]},
+            **{name: composed[name] for name in ("head", "loss", "fit")},
+            partition=composed["dataset"]["partition"] | {"fold": dataset.fold},
             near_silent=find_near_silent(heard, sfm.sampling_rate, limits),
             num_scored=scored,
             num_left_out_of_partition=len(prepared.items) - len(lost) - len(_all_parts(splits)),
         )
         record = finish_run(folder, record, shown.skipped, frame)
-        plain = AnalysisOptions([Uncalibrated()], **{k: settings["analysis"][k] for k in ("failures", "resamples")})
+        plain = AnalysisOptions([Uncalibrated()], **asdict(settings.analysis))
         analysis = analyse(read_scores(folder), frame, labels, plain)
-        figures = write_results(folder, analysis, record, figures=settings["analysis"]["figures"])
-        if settings["analysis"]["figures"]:
-            title = f"Learning curves of {settings['head']['name']} ({settings['loss']['name']})"
+        figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
+        if settings.analysis.figures:
+            title = f"Learning curves of {settings.head.name} ({settings.loss.name})"
             figures += save_learning_curves(job.curves, folder / "figures", title, record.title)
-        tracking.log_results(logger, settings, analysis, figures)
+        tracking.log_results(logger, composed, analysis, figures)
         tracking.log_bundles(logger, sorted(folder.glob("head_fold*")))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
@@ -169,44 +153,22 @@ def _run(
     return folder
 
 
-def as_lightning_says(settings: dict) -> dict:
-    """Settings whose ``fit`` holds what Lightning is given under its own names, by ``trainer`` and ``callbacks``.
-
-    Both follow ``fit`` unless they are given themselves, and what is recorded is what was done.
-    """
-    trainer, callbacks = dict(settings["trainer"]), settings["callbacks"]
-    for name, ours in (("max_epochs", "max_epochs"), ("accumulate_grad_batches", "accumulate")):
-        trainer[name] = settings["fit"][ours] if trainer[name] is None else trainer[name]
-    clip = trainer["gradient_clip_val"]
-    fit = settings["fit"] | {
-        "max_epochs": trainer["max_epochs"],
-        "gradient_clip": 0.0 if clip is None else clip,
-        "accumulate": trainer["accumulate_grad_batches"],
-    }
-    if patience := (callbacks.get("early_stopping") or {}).get("patience"):
-        fit["patience"] = patience
-    part, _, metric = str((callbacks.get("model_checkpoint") or {}).get("monitor")).partition("/")
-    if part == "dev":
-        fit["monitor"] = metric
-    return settings | {"fit": fit, "trainer": trainer}
-
-
 def _trained(settings: Mapping) -> dict:
     """What tells one trained readout from another."""
     return {name: settings[name] for name in ("head", "loss", "fit", "seed")}
 
 
-def make_splits(items: Sequence[Item], dataset: Mapping, members: int = 1) -> list[list[Split]]:
+def make_splits(
+    items: Sequence[Item], policy: SplitPolicy, fold: int | Literal["all"], members: int = 1
+) -> list[list[Split]]:
     """The fold that is asked for, or all of them, with a split for every averaged member; every clip is tested once.
 
     Raises:
         InputError: The partition cannot be made.
     """
-    policy = build(SplitPolicy, dict(dataset["partition"]), "dataset.partition")
-    fold = dataset["fold"]
-    folds = [fold] if fold != "all" else range(policy.count(items))
+    folds = range(policy.count(items)) if fold == "all" else [fold]
     policies = [policy if policy.kind == "official" and fold == "all" else replace(policy, fold=i) for i in folds]
-    many = members if isinstance(members, int) and policy.development == "rotate" else 1
+    many = members if policy.development == "rotate" else 1
     return [[split_items(items, policy, i) for i in range(many)] for policy in policies]
 
 

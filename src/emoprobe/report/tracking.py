@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
 from emoprobe.analysis.derive import Analysis
 from emoprobe.errors import InputError
 from emoprobe.report.trackers import tracker_of
@@ -21,18 +19,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_logger(config: DictConfig) -> Iterator[Any]:
-    """The configured Lightning logger, or None; closed whatever happens, so that multirun jobs never share a run."""
-    from hydra.utils import instantiate
+def open_logger(node: Mapping) -> Iterator[Any]:
+    """The Lightning logger of a node, or None; closed whatever happens, so that multirun jobs never share a run."""
+    from emoprobe.settings import make
 
-    from emoprobe.settings import call
-
-    if config.get("_target_") is None:
+    if node.get("_target_") is None:
         yield None
         return
     try:
-        options = {"group": _sweep()} if "group" in config and config.group is None and _sweep() else {}
-        logger = call(lambda: instantiate(config, _convert_="all", **options), "logger")
+        options = {"group": _sweep()} if "group" in node and node["group"] is None and _sweep() else {}
+        logger = make(node, "logger", **options)
     except ImportError as error:
         raise InputError(
             f"the logger cannot be loaded: {error}", field="logger", remedy="Install it, or use logger=none."

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network
 from emoprobe.system import stopping
+from emoprobe.training.arguments import NOT_IN_FITTING
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
 from emoprobe.training.development import DevelopmentMetrics
@@ -33,14 +34,6 @@ from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
-
-ALL_ARE_TESTED = ("every held-out clip is tested, by emoprobe itself", "Use dataset.limit=N for fewer clips.")
-REFUSED = {
-    "limit_test_batches": ALL_ARE_TESTED,
-    "limit_predict_batches": ALL_ARE_TESTED,
-    "barebones": ("a fit needs the checkpoints and values that this forbids", "Leave it out."),
-}
-"""Arguments of Lightning's trainer that a fit has no use for."""
 
 
 class ReaderModule(L.LightningModule):
@@ -212,7 +205,7 @@ def fit_reader(
         "use_distributed_sampler": False,  # `EpochBatches` and `OwnPart` know the processes
         "plugins": [WholeFiles()],
     }
-    engine = make_trainer({k: v for k, v in given.items() if k != "enable_checkpointing"}, own, REFUSED)
+    engine = make_trainer({k: v for k, v in given.items() if k != "enable_checkpointing"}, own, NOT_IN_FITTING)
     module = ReaderModule(reader, loss, options, seed=seed, identity=identity)
     data = TrainingDataModule(
         train, development, batch_size=options.batch_size, seed=seed, eval_batch_size=eval_batch_size

@@ -90,9 +90,10 @@ def bundle_options(config: object) -> BundleOptions:
     Raises:
         InputError: It names a head that is to be trained, or a value is wrong.
     """
-    if isinstance(config, Mapping) and config.get("name") in HEADS:
+    name = config.get("name") if isinstance(config, Mapping) else None
+    if isinstance(name, str) and name in HEADS:
         raise InputError(
-            f"emoprobe probe trains nothing, and {config['name']!r} is a head to be trained",
+            f"emoprobe probe trains nothing, and {name!r} is a head to be trained",
             field="head",
             remedy="Use emoprobe train, then emoprobe probe head=bundle head.path=RUN_DIR/head_fold0.",
         )

@@ -6,12 +6,10 @@ an argument that takes an object (``strategy``, ``plugins``, ``profiler``) may b
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 import lightning as L
 from hydra.utils import instantiate
@@ -21,17 +19,11 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
-from emoprobe.settings import call
-
-OURS = {
-    "logger": ("the tracker is a group of its own", "Use logger=wandb, csv, tensorboard or none."),
-    "default_root_dir": ("everything is written into the run folder", "Use hydra.run.dir=DIR."),
-    "use_distributed_sampler": ("every process takes its own part of the clips already, none twice", "Leave it out."),
-}
-"""Arguments that Lightning knows and a run decides otherwise: why, and what to do instead."""
+from emoprobe.settings import call, make
+from emoprobe.training.arguments import OURS, NoPlace, check_names
 
 
-def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, tuple[str, str]]) -> L.Trainer:
+def make_trainer(options: Mapping, own: Mapping, refused: NoPlace) -> L.Trainer:
     """The trainer that a config describes.
 
     Args:
@@ -42,16 +34,7 @@ def make_trainer(options: Mapping, own: Mapping, refused: Mapping[str, tuple[str
     Raises:
         InputError: An argument is refused, unknown, or not what Lightning takes.
     """
-    no_place = OURS | dict(refused)
-    known = list(inspect.signature(L.Trainer.__init__).parameters)[1:]
-    for name, value in options.items():
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            remedy = f"Did you mean trainer.{near[0]}?" if near else "See the documentation of lightning.Trainer."
-            raise InputError("Lightning's trainer has no such argument", field=f"trainer.{name}", remedy=remedy)
-        if name in no_place and value is not None and value is not False:
-            what, remedy = no_place[name]
-            raise InputError(what, field=f"trainer.{name}", remedy=remedy)
+    check_names(options, refused)
     given = {name: value for name, value in options.items() if name not in OURS}
     made = call(lambda: instantiate(given, _convert_="all"), "trainer")
     plugins = listed(made.get("plugins"))
@@ -115,7 +98,7 @@ def _make_callback(name: str, node: dict) -> L.Callback:
     field = f"callbacks.{name}"
     if "mode" in node and node["mode"] is None:
         node["mode"] = _mode(node.get("monitor"), field)
-    made = call(lambda: instantiate(node, _convert_="all"), field) if "_target_" in node else None
+    made = make(node, field) if "_target_" in node else None
     if not isinstance(made, L.Callback):
         raise InputError("this is no callback of Lightning", field=field, remedy="Give a _target_ that names a class.")
     return made

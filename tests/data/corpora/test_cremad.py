@@ -22,6 +22,7 @@ from emoprobe.data.votes import SoftLabelPolicy, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 EMOTIONS = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
@@ -326,9 +327,9 @@ def test_many_answers_are_read_within_seconds(whole: Path):
 @pytest.mark.parametrize("mode", ["face", "audiovisual"])
 def test_the_config_says_whose_votes(whole: Path, mode: str):
     config = compose(["dataset=cremad", f"dataset.root={whole}", f"dataset.votes={mode}", "labels=basic6"])
-    corpus = read_corpus(config)
+    corpus = read_corpus(read_dataset(config))
     assert {utterance.metadata["votes_from"] for utterance in corpus.utterances} == {mode}
-    assert len(prepare_run(config, corpus, label_set("basic6")).items) == 8
+    assert len(prepare_run(read_dataset(config), corpus, label_set("basic6")).items) == 8
 
 
 # --------------------------------------------------------------------------------------------- totals and checksums

@@ -14,6 +14,7 @@ from emoprobe.data.corpora.dusha import COLUMNS, read_dusha
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
@@ -203,8 +204,8 @@ def test_bad_json_rows(root: Path, refused, value: object, what: str, field: str
 
 def test_a_run(root: Path):
     config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4"])
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, label_set("basic4"))
+    corpus = read_corpus(read_dataset(config))
+    prepared = prepare_run(read_dataset(config), corpus, label_set("basic4"))
     # anger, happy, neutral, sad
     shares = {item.utterance.id: list(item.target.distribution) for item in prepared.items}
     assert shares["a1"] == pytest.approx([2 / 3, 0, 1 / 3, 0])
@@ -215,6 +216,6 @@ def test_a_run(root: Path):
 
 def test_control_questions_can_be_left_out(root: Path):
     config = compose(["dataset=dusha", f"dataset.root={root}", "labels=basic4", "+dataset.keep.golden=none"])
-    prepared = prepare_run(config, read_corpus(config), label_set("basic4"))
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("basic4"))
     assert "b2" not in {item.utterance.id for item in prepared.items}
     assert len(prepared.items) == 6

@@ -13,6 +13,7 @@ from copies.sound import write_sound
 from emoprobe.data.corpora.emobox import CARD, read_emobox
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
@@ -241,16 +242,16 @@ def test_damaged_labels(root: Path, refused, text: str, what: str):
 def test_a_run(root: Path):
     overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=cremad", "labels=basic6"]
     config = compose(overrides)
-    corpus = read_corpus(config)
-    assert len(prepare_run(config, corpus, label_set("basic6")).items) == 8
+    corpus = read_corpus(read_dataset(config))
+    assert len(prepare_run(read_dataset(config), corpus, label_set("basic6")).items) == 8
     config = compose([*overrides, "dataset.split=test"])
-    assert len(prepare_run(config, corpus, label_set("basic6")).items) == 3
+    assert len(prepare_run(read_dataset(config), corpus, label_set("basic6")).items) == 3
 
 
 def test_clips_without_a_vote_are_left_out(root: Path):
     overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=msppodcast", "labels=msp8"]
     config = compose([*overrides, "dataset.missing_audio=ignore", "dataset.soft_label.outside=drop"])
-    prepared = prepare_run(config, read_corpus(config), label_set("msp8"))
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("msp8"))
     assert ([i.utterance.metadata["code"] for i in prepared.items], len(prepared.skipped)) == (["N", "H"], 2)
 
 

@@ -18,6 +18,7 @@ from emoprobe.data.parquet import store_sound
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
@@ -224,13 +225,13 @@ def test_a_cache_that_cannot_be_written(root: Path, cache: Path):
 
 def test_a_run(root: Path):
     config = compose(["dataset=emonet_voice", f"dataset.root={root}", "labels=presence3"])
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, label_set("presence3"))
+    corpus = read_corpus(read_dataset(config))
+    prepared = prepare_run(read_dataset(config), corpus, label_set("presence3"))
     shares = [list(item.target.distribution) for item in prepared.items]
     # absent, weak, strong; of the last row's rater, who scored twice, the first score counts.
     assert shares == [[0, 0.5, 0.5], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
     config = compose(["dataset=emonet_voice", f"dataset.root={root}", "+dataset.keep.target_emotion=Anger"])
-    assert len(prepare_run(config, corpus, label_set("presence3")).items) == 1
+    assert len(prepare_run(read_dataset(config), corpus, label_set("presence3")).items) == 1
 
 
 def test_the_card():

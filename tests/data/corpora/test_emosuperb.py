@@ -18,6 +18,7 @@ from emoprobe.data.prepare import Item
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
 
 ROW = "Restore the file from the corpus, or leave the row out: dataset.on_error=skip"
@@ -127,7 +128,7 @@ def test_other_words_pass_through_and_are_refused_later(root: Path):
     assert "rage" in corpus.utterances[0].votes
     config = compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
     with pytest.raises(InputError, match="'rage' is none of the corpus's emotion words"):
-        prepare_run(config, corpus, label_set("basic6"))
+        prepare_run(read_dataset(config), corpus, label_set("basic6"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- sound
@@ -219,8 +220,8 @@ def test_damaged_config(root: Path, text: str, what: str):
 
 def test_a_run(root: Path):
     config = compose(["dataset=emosuperb", f"dataset.root={root}", "labels=basic6"])
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, label_set("basic6"))
+    corpus = read_corpus(read_dataset(config))
+    prepared = prepare_run(read_dataset(config), corpus, label_set("basic6"))
     assert len(prepared.items) == 8
     assert prepared.items[0].target.distribution == pytest.approx([0.6, 0.3, 0, 0, 0.1, 0], abs=1e-9)
     policy = SplitPolicy(**{"kind": plain(config.dataset.partition)["kind"]})
@@ -238,7 +239,7 @@ def prepared(root: Path, *more: str, dataset: str = "emosuperb") -> dict[str, It
     overrides = [f"dataset={dataset}", f"dataset.root={root}", "labels=iemocap9", "dataset.missing_audio=ignore"]
     overrides += ["dataset.corpus=IEMOCAP"] if dataset == "emosuperb" else []
     config = compose([*overrides, "dataset.soft_label.outside=drop", *more])
-    items = prepare_run(config, read_corpus(config), label_set("iemocap9")).items
+    items = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("iemocap9")).items
     return {item.utterance.id: item for item in items}
 
 

@@ -16,6 +16,7 @@ from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 SKIP = "dataset.on_error=skip"
@@ -383,11 +384,11 @@ def test_notes_of_lists(tmp_path: Path):
 def test_a_run(root: Path):
     overrides = ["dataset=huggingface", f"dataset.path={root}", "labels=basic4"]
     config = compose(overrides)
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, label_set("basic4"))
+    corpus = read_corpus(read_dataset(config))
+    prepared = prepare_run(read_dataset(config), corpus, label_set("basic4"))
     assert (len(prepared.items), [row.reason for row in prepared.skipped]) == (5, ["no_votes"])
     config = compose([*overrides, "dataset.split=test"])
-    assert len(prepare_run(config, corpus, label_set("basic4")).items) == 1
+    assert len(prepare_run(read_dataset(config), corpus, label_set("basic4")).items) == 1
 
 
 def test_a_run_with_named_splits(root: Path):
@@ -399,7 +400,7 @@ def test_a_run_with_named_splits(root: Path):
             "dataset.label_names=[a,b,c,d]",
         ]
     )
-    corpus = read_corpus(config)
+    corpus = read_corpus(read_dataset(config))
     assert ({u.split for u in corpus.utterances}, {w for u in corpus.utterances for w in u.votes}) == (
         {"fit"},
         {"a", "b", "c", "d"},

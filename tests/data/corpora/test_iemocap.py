@@ -19,6 +19,7 @@ from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
 
 FIRST = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
@@ -324,8 +325,8 @@ def test_totals(whole: Path):
 
 def test_soft_labels_by_hand(whole: Path):
     config = compose(["dataset=iemocap", f"dataset.root={whole}", "labels=iemocap4"])
-    corpus, labels = read_corpus(config), label_set("iemocap4")
-    items = {item.utterance.id: item.target for item in prepare_run(config, corpus, labels).items}
+    corpus, labels = read_corpus(read_dataset(config)), label_set("iemocap4")
+    items = {item.utterance.id: item.target for item in prepare_run(read_dataset(config), corpus, labels).items}
     assert labels.labels == ("anger", "happy", "neutral", "sad")
     # 5/6 neutral, 1/3 anger, 1/3 sad; 3/2 frustration are dropped.
     assert items["Ses01F_impro01_M000"].distribution == pytest.approx([2 / 9, 0, 5 / 9, 2 / 9])
@@ -338,8 +339,8 @@ def test_soft_labels_by_hand(whole: Path):
 def test_the_published_four_classes(whole: Path):
     config = compose(["dataset=iemocap4", f"dataset.root={whole}", "labels=basic4"])
     assert config.dataset.context_turns == 3
-    corpus = read_corpus(config)
-    prepared = prepare_run(config, corpus, label_set("basic4"))
+    corpus = read_corpus(read_dataset(config))
+    prepared = prepare_run(read_dataset(config), corpus, label_set("basic4"))
     assert len(prepared.items) == 27
     assert {item.utterance.metadata["consensus"] for item in prepared.items} == {
         *("neutral", "anger", "sad", "happy", "excited")
@@ -350,13 +351,13 @@ def test_the_published_four_classes(whole: Path):
 
 def test_options_reach_the_reader(whole: Path):
     config = compose(["dataset=iemocap", f"dataset.root={whole}", "dataset.context_turns=0"])
-    assert {utterance.dialogue for utterance in read_corpus(config).utterances} == {None}
+    assert {utterance.dialogue for utterance in read_corpus(read_dataset(config)).utterances} == {None}
 
 
 @pytest.mark.parametrize("dataset", ["iemocap", "iemocap4"])
 def test_one_session_is_tested_and_one_develops(whole: Path, dataset: str):
     config = compose([f"dataset={dataset}", f"dataset.root={whole}", "labels=iemocap4"], "train")
-    prepared = prepare_run(config, read_corpus(config), label_set("iemocap4"))
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("iemocap4"))
     policy = SplitPolicy(**plain(config.dataset.partition))
     assert policy.count(prepared.items) == 5
     split = split_items(prepared.items, policy)

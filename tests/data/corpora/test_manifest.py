@@ -22,6 +22,7 @@ from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
 
 SKIP = "dataset.on_error=skip"
@@ -697,7 +698,7 @@ def test_a_made_up_corpus(tmp_path: Path, six: LabelSet):
     assert (first.row, second.row, corpus.utterances[4].row) == (2, 4, 8)
     assert second.audio.name == "anna_2.WAV"
     config = compose(["dataset=manifest", f"dataset.path={tmp_path / 'manifest.csv'}"])
-    prepared = prepare_run(config, read_corpus(config), six)
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), six)
     assert [item.utterance.id for item in prepared.items] == ["u1", "u2", "u3", "u5", "u6"]
     np.testing.assert_array_equal(prepared.items[0].target.votes, [3, 0, 0, 0, 0, 1])
     assert [(row.id, row.reason) for row in prepared.skipped] == [("u4", "no_votes")]

@@ -16,6 +16,7 @@ from emoprobe.data.utterance import Rating
 from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
 
 HEADER, SCORES = copy.HEADER, copy.SCORES
@@ -221,8 +222,8 @@ def test_card_and_totals(whole: Path):
 
 def test_the_config_reads_and_gives_soft_labels(whole: Path):
     config = compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4"])
-    corpus, labels = read_corpus(config), label_set("basic4")
-    prepared = prepare_run(config, corpus, labels)
+    corpus, labels = read_corpus(read_dataset(config)), label_set("basic4")
+    prepared = prepare_run(read_dataset(config), corpus, labels)
     assert labels.labels == ("anger", "happy", "neutral", "sad")
     assert len(prepared.items) == 51
     # Three raters, of whom one judged twice; two of four said other.
@@ -234,7 +235,7 @@ def test_the_config_reads_and_gives_soft_labels(whole: Path):
 
 def test_one_session_is_tested_and_one_develops(whole: Path):
     config = compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4", "dataset.fold=5"], "train")
-    prepared = prepare_run(config, read_corpus(config), label_set("basic4"))
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("basic4"))
     policy = SplitPolicy(**plain(config.dataset.partition), fold=config.dataset.fold)
     assert policy.count(prepared.items) == 6
     split = split_items(prepared.items, policy)

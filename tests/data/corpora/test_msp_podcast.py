@@ -16,6 +16,7 @@ from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
 
 FIRST = "MSP-PODCAST_0001_0008"
@@ -296,7 +297,7 @@ def test_through_the_config(podcast):
     root = podcast()
     config = compose(["dataset=msp_podcast", f"dataset.root={root}", "labels=msp8"])
     labels = LabelSet(**plain(config.labels))
-    prepared = prepare_run(config, read_corpus(config), labels)
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), labels)
     votes = [dict(zip(labels.labels, item.target.votes, strict=True)) for item in prepared.items]
     assert [{word: count for word, count in clip.items() if count} for clip in votes] == [
         {"neutral": 3, "happy": 1},
@@ -329,7 +330,7 @@ def test_through_the_config(podcast):
 def test_policies(podcast, options: list[str], expected: dict):
     config = compose(["dataset=msp_podcast", f"dataset.root={podcast()}", "dataset.split=train", *options])
     labels = label_set("msp8")
-    target = prepare_run(config, read_corpus(config), labels).items[1].target
+    target = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), labels).items[1].target
     found = {word: count for word, count in zip(labels.labels, target.votes, strict=True) if count}
     assert found == pytest.approx(expected)
 
@@ -339,9 +340,9 @@ def test_a_word_that_the_corpus_does_not_have(podcast):
     common = ["dataset=msp_podcast", f"dataset.root={root}", "labels=msp8"]
     config = compose(common)
     with pytest.raises(InputError, match="'serene' is none of the corpus's emotion words"):
-        prepare_run(config, read_corpus(config), label_set("msp8"))
+        prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("msp8"))
     config = compose([*common, "++dataset.soft_label.merge.serene=neutral"])
-    items = prepare_run(config, read_corpus(config), label_set("msp8")).items
+    items = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("msp8")).items
     assert items[0].target.votes[label_set("msp8").labels.index("neutral")] == 3
 
 
@@ -349,7 +350,7 @@ def test_four_classes_of_the_test_split(podcast):
     root = podcast()
     config = compose(["dataset=msp_podcast", f"dataset.root={root}", "dataset.split=test1", "labels=basic4"])
     labels = label_set("basic4")
-    prepared = prepare_run(config, read_corpus(config), labels)
+    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), labels)
     assert dict(zip(labels.labels, prepared.items[0].target.votes, strict=True)) == {
         "anger": 0,
         "happy": 0,

@@ -7,10 +7,11 @@ from importlib.resources import files
 import pytest
 
 from emoprobe.labels import LabelSet
+from emoprobe.options import check
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.base import make_readouts
-from emoprobe.settings import build, compose, plain
+from emoprobe.settings import compose, plain
 
 ENGLISH = "angry contemptuous disgusted excited fearful frustrated happy neutral sad surprised"
 RUSSIAN = "злость презрение отвращение возбуждение страх досада радость нейтральность грусть удивление"
@@ -40,7 +41,7 @@ def test_ten_labels_fit_into_two_thirds_of_the_limit(form, words):
 
 def test_the_studys_text_is_read_under_the_limits_of_its_formats():
     config = compose(["experiment=token_logits_matter", "labels=iemocap4"])
-    labels = build(LabelSet, plain(config.labels), "labels")
+    labels = check(LabelSet, plain(config.labels))
     readouts = {readout.name: readout for readout in make_readouts(plain(config.readout))}
     prompts = make_prompts(plain(config.prompt), labels)
     assert {prompt.answer_format for prompt in prompts} >= {"probability_dict", "percentages", "ranked_list"}

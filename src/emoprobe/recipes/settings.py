@@ -1,0 +1,368 @@
+"""The settings of a recipe as one typed object, made once of what Hydra has composed; nothing heavy is imported for it.
+
+`read_probe` and `read_train` refuse what is wrong anywhere in a configuration. Commands that need a part of one take
+the parts: `read_dataset`, `read_labels`, `read_analysis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import MinLen
+from omegaconf import DictConfig
+from pydantic import AfterValidator, BeforeValidator
+
+from emoprobe.analysis.options import AnalysisOptions
+from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.splits import SplitPolicy
+from emoprobe.data.votes import SoftLabelPolicy
+from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.nodes import TARGET, check_node
+from emoprobe.options import (
+    At,
+    Count,
+    Distinct,
+    Name,
+    Named,
+    Natural,
+    Part,
+    Place,
+    Seed,
+    Several,
+    Word,
+    Words,
+    option_names,
+    options,
+    valid,
+)
+from emoprobe.prompts.prompt import Prompt, make_prompts
+from emoprobe.readout.base import Readout, make_reading_options, make_readouts
+from emoprobe.readout.scoring.nulls import NullInputs
+from emoprobe.settings import Composition, composition, of_another_verb, read_part
+from emoprobe.training.arguments import check_callbacks, check_fitting, check_scoring, check_scoring_callbacks
+from emoprobe.training.heads.base import Trainable, head_options
+from emoprobe.training.losses.base import Loss, make_loss
+from emoprobe.training.options import BundleOptions, FitOptions, bundle_options
+
+T = TypeVar("T")
+
+Mapped = Mapping[str, Any]
+
+
+def _node(where: str) -> Callable[[Mapping], Mapping]:
+    def checked(node: Mapping) -> Mapping:
+        check_node(node, where)
+        return node
+
+    return checked
+
+
+def _check_logger(node: Mapping) -> Mapping:
+    if node.get(TARGET) is not None:
+        check_node(node, "logger")
+    return node
+
+
+def _read_analysis(given: object) -> object:
+    """Options of an analysis, those of single readouts among them."""
+    if not isinstance(given, Mapping):
+        return given
+    own = option_names(AnalysisOptions)
+    others = {str(name): value for name, value in given.items() if name not in own}
+    return AnalysisOptions(
+        calibrations=(),
+        readouts=make_reading_options(others, own),
+        **{name: value for name, value in given.items() if name in own},
+    )
+
+
+def _some(what: str, example: str) -> Callable[[object], object]:
+    """Refuse what is empty: a group of which nothing was chosen."""
+
+    def checked(given: object) -> object:
+        if given is None or given == {}:
+            raise InputError(f"no {what} was chosen", field=what, remedy=f"Give one, for example {what}={example}.")
+        return given
+
+    return checked
+
+
+Model = Annotated[Mapped, AfterValidator(_node("model"))]
+Reader = Annotated[Mapped, AfterValidator(_node("dataset.reader"))]
+Logger = Annotated[Mapped, AfterValidator(_check_logger)]
+Prompts = Annotated[Named[Prompt], BeforeValidator(_some("prompt", "voice_sounds"))]
+Calibrations = Annotated[
+    Several[Calibration],
+    BeforeValidator(lambda given: make_calibrations(given) if isinstance(given, Mapping) else given),
+    BeforeValidator(_some("calibration", "none")),
+    Words("a mapping from names to calibrations"),
+]
+Readouts = Annotated[
+    Several[Readout],
+    BeforeValidator(lambda given: make_readouts(given) if isinstance(given, Mapping) and given else given or ()),
+    Words("a mapping from readouts to their options"),
+]
+Analysis = Annotated[AnalysisOptions, BeforeValidator(_read_analysis)]
+Head = Annotated[
+    Trainable, BeforeValidator(lambda given: given if isinstance(given, Trainable) else head_options(given))
+]
+Minimised = Annotated[Loss, BeforeValidator(lambda given: given if isinstance(given, Loss) else make_loss(given))]
+Bundle = Annotated[
+    BundleOptions | None,
+    BeforeValidator(lambda given: bundle_options(given) if isinstance(given, Mapping) else given),
+]
+Fact = Annotated[str | int | float | bool, Words("a value")]
+Facts = Annotated[Fact | Several[Fact], Words("a value of that fact, or a list of some")]
+
+
+@options("dataset")
+class DatasetSettings:
+    """A corpus, and what of it is used how.
+
+    Args:
+        name: Of the configuration.
+        reader: Node that reads the corpus.
+        split: One split, or ``all``.
+        keep: Fact -> values; only clips that have one take part.
+        limit: At most so many clips.
+        missing_audio: What becomes of clips without a sound file: ``error`` or ``skip``.
+        on_error: What becomes of a bad row or clip, likewise.
+        soft_label: From votes to soft labels.
+        audio: Which clips are taken.
+        partition: Who trains, develops and tests.
+        fold: Which fold is tested, or ``all``.
+    """
+
+    name: Name
+    reader: Reader
+    split: Annotated[Word | None, Words("the name of a split, or all")] = "all"
+    keep: Mapping[Word, Facts] = field(default_factory=dict)
+    limit: Count | None = None
+    missing_audio: Literal["error", "skip"] = "error"
+    on_error: Literal["error", "skip"] = "error"
+    soft_label: Part[SoftLabelPolicy] = field(default_factory=SoftLabelPolicy)
+    audio: Part[AudioLimits] = field(default_factory=AudioLimits)
+    partition: Part[SplitPolicy] = field(default_factory=SplitPolicy)
+    fold: Annotated[Natural | Literal["all"], Words("a whole number of at least 0, or all")] = 0
+
+
+@options()
+class ProbeSettings:
+    """What a probe is told.
+
+    Args:
+        model: Node that loads the model.
+        labels: The label set.
+        dataset: The corpus.
+        prompt: Name -> prompt.
+        calibration: How label priors are removed, in table order.
+        null_inputs: What content-free inputs are scored.
+        analysis: What is derived.
+        logger: Node of the tracker; its ``_target_`` is null for none.
+        trainer: Arguments of Lightning's trainer.
+        output_dir: The run folder.
+        readout: What is read; nothing if only ``head`` is.
+        head: A trained head that is read too.
+        callbacks: Name -> node of a callback of Lightning, or null.
+        seed: Of everything random.
+        batch_size: Clips per forward pass; results do not depend on it.
+        num_workers: Processes that decode sound.
+        report: Whether the run ends in a page.
+        resume: Folder of an earlier run whose finished cells are taken over.
+        composed: The whole configuration as plain values, for records and trackers.
+    """
+
+    model: Model
+    labels: Part[LabelSet]
+    dataset: Part[DatasetSettings]
+    prompt: Prompts
+    calibration: Calibrations
+    null_inputs: Part[NullInputs]
+    analysis: Analysis
+    logger: Logger
+    trainer: Annotated[Mapped, AfterValidator(check_scoring)]
+    output_dir: Place
+    readout: Readouts = ()
+    head: Bundle = None
+    callbacks: Annotated[Mapped, AfterValidator(check_scoring_callbacks)] = field(default_factory=dict)
+    seed: Seed = 0
+    batch_size: Count = 8
+    num_workers: Natural = 0
+    report: bool = False
+    resume: Place | None = None
+    composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        make_prompts(self.prompt, self.labels)
+        if not self.readout and self.head is None:
+            make_readouts({})
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts in all their orders."""
+        return make_prompts(self.prompt, self.labels)
+
+    @property
+    def derived(self) -> AnalysisOptions:
+        """What is derived, with the calibrations."""
+        return replace(self.analysis, calibrations=self.calibration)
+
+
+@options("compare")
+class CompareSettings:
+    """What is compared.
+
+    Args:
+        seeds: Of everything that is trained.
+        shared: Overrides of every part.
+        zero_shot: Overrides of the probe.
+        trained: Name -> overrides of a training.
+    """
+
+    seeds: Annotated[Distinct[Seed], MinLen(1), Words("a list of seeds, such as [0, 1, 2]")]
+    shared: Several[str] = ()
+    zero_shot: Several[str] = ()
+    trained: Mapping[Name, Several[str]] = field(default_factory=dict)
+
+
+@options("analysis")
+class JudgeSettings:
+    """How a training is judged; as of `emoprobe.analysis.options.AnalysisOptions`."""
+
+    failures: Literal["exclude", "uniform"] = "exclude"
+    resamples: Natural = 2000
+    figures: bool = True
+
+
+@options()
+class TrainSettings:
+    """What a training is told; what is not explained here is as of `ProbeSettings`.
+
+    Args:
+        prompt: What heads that ask the decoder ask.
+        head: What is trained.
+        loss: What is minimised.
+        fit: How it is fitted.
+        eval_batch_size: Clips evaluated at once; results do not depend on it.
+        ckpt: ``last``, or the folder of an interrupted run to go on from.
+        compare: A comparison of several trainings instead of one.
+    """
+
+    model: Model
+    labels: Part[LabelSet]
+    dataset: Part[DatasetSettings]
+    prompt: Prompts
+    head: Head
+    loss: Minimised
+    fit: Part[FitOptions]
+    logger: Logger
+    trainer: Annotated[Mapped, AfterValidator(check_fitting)]
+    output_dir: Place
+    callbacks: Annotated[Mapped, AfterValidator(check_callbacks)] = field(default_factory=dict)
+    analysis: Part[JudgeSettings] = field(default_factory=JudgeSettings)
+    seed: Seed = 0
+    ckpt: Place | None = None
+    batch_size: Count = 8
+    eval_batch_size: Count = 64
+    num_workers: Natural = 0
+    compare: Part[CompareSettings] | None = None
+    composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        make_prompts(self.prompt, self.labels)
+        if self.dataset.split not in (None, "all"):
+            raise InputError(
+                f"training takes a corpus as a whole and divides it itself, not the split {self.dataset.split!r}",
+                field="dataset.split",
+                remedy="Leave dataset.split=all; dataset.partition.kind=official uses the corpus's own split.",
+            )
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts in all their orders."""
+        return make_prompts(self.prompt, self.labels)
+
+
+def read_probe(config: DictConfig) -> ProbeSettings:
+    """The settings of a probe.
+
+    Raises:
+        InputError: A value is wrong, an option is unknown, or the configuration is that of a training.
+    """
+    return probe_settings(composition(config))
+
+
+def probe_settings(composed: Composition) -> ProbeSettings:
+    """`read_probe` of what is resolved already."""
+    if composed.values.get("compare") is not None:
+        raise of_another_verb("compare_finetuning", "train")
+    if composed.values.get("head") is not None:
+        bundle_options(composed.values["head"])  # a head to be trained brings options of a training with it
+    return _typed(ProbeSettings, composed)
+
+
+def read_train(config: DictConfig) -> TrainSettings:
+    """The settings of a training, or of a comparison of several.
+
+    What Lightning is given under its own names, by ``trainer`` and ``callbacks``, stands in ``fit`` too: both follow
+    ``fit`` unless they are given themselves, and what is recorded is what was done.
+
+    Raises:
+        InputError: A value is wrong, or an option is unknown.
+    """
+    return train_settings(composition(config))
+
+
+def train_settings(composed: Composition) -> TrainSettings:
+    """`read_train` of what is resolved already."""
+    composed.typed(TrainSettings)
+    values = _as_lightning_says(composed.values)
+    sources = {**composed.sources, **{f"fit.{ours}": f"trainer.{theirs}" for theirs, ours in LIGHTNING.items()}}
+    sources["fit.patience"] = "callbacks.early_stopping.patience"
+    sources["fit.monitor"] = "callbacks.model_checkpoint.monitor"
+    return _typed(TrainSettings, replace(composed, values=values, sources=sources))
+
+
+LIGHTNING = {"max_epochs": "max_epochs", "accumulate_grad_batches": "accumulate", "gradient_clip_val": "gradient_clip"}
+"""Arguments of Lightning's trainer that options of ``fit`` are other names of."""
+
+
+def _as_lightning_says(values: dict[str, Any]) -> dict[str, Any]:
+    trainer, callbacks, fit = dict(values["trainer"]), values.get("callbacks") or {}, dict(values["fit"])
+    for theirs in ("max_epochs", "accumulate_grad_batches"):
+        if trainer.get(theirs) is None:
+            trainer[theirs] = fit[LIGHTNING[theirs]]
+        fit[LIGHTNING[theirs]] = trainer[theirs]
+    clip = trainer.get("gradient_clip_val")
+    fit["gradient_clip"] = 0.0 if clip is None else clip
+    if patience := (callbacks.get("early_stopping") or {}).get("patience"):
+        fit["patience"] = patience
+    part, _, metric = str((callbacks.get("model_checkpoint") or {}).get("monitor")).partition("/")
+    if part == "dev":
+        fit["monitor"] = metric
+    return values | {"fit": fit, "trainer": trainer, "callbacks": callbacks}
+
+
+def _typed(kind: type[T], composed: Composition) -> T:
+    return replace(composed.typed(kind), composed=composed.values)
+
+
+def read_labels(config: DictConfig) -> LabelSet:
+    """The label set of a configuration, for a command that needs no more."""
+    return read_part(config, "labels", LabelSet)
+
+
+def read_dataset(config: DictConfig) -> DatasetSettings:
+    """The corpus, likewise."""
+    return read_part(config, "dataset", DatasetSettings)
+
+
+def read_analysis(config: DictConfig) -> AnalysisOptions:
+    """What is derived, with its calibrations, likewise."""
+    values = composition(config, "analysis", "calibration").values
+    calibrations = valid(Calibrations, values["calibration"], "calibration")
+    return replace(valid(Analysis, values["analysis"], "analysis"), calibrations=calibrations)

@@ -16,6 +16,7 @@ import csv
 import importlib.util
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -143,7 +144,7 @@ def audio_llm_runs(llm: Sequence[str]) -> list[Run]:
 
 
 def training_runs(whisper: Sequence[str]) -> list[Run]:
-    """All kinds of heads and losses, on one fold or on all, and the comparison of readouts."""
+    """All kinds of heads and losses, on one fold or on all, and a study of them."""
     mlp, emd = ("head=mlp_probe", "head.layers=[-1]"), ("loss=emd", "loss.ordered=true")
     heads = {
         "linear_probe": ("head=linear_probe", "head.layers=all", "dataset.fold=all", MANY),
@@ -154,8 +155,8 @@ def training_runs(whisper: Sequence[str]) -> list[Run]:
         "lora_probe": ("head=lora_probe", "head.rank=2", "head.members=2", "loss=js"),
     }
     fit = (*whisper, FEW, "fit.max_epochs=3", "fit.learning_rate=0.01")
-    study = (*whisper, "experiment=compare_finetuning", "compare.seeds=[0,1]", "dataset.limit=24", "fit.max_epochs=2")
-    study += ('compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]', "head.members=1")
+    study = (*whisper, "experiment=finetuning_study", "study.seeds=[0,1]", "dataset.limit=24", "fit.max_epochs=2")
+    study += ('study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]', "head.members=1")
     return [
         *(Run(f"train_{name}", "train.py", (*fit, *options)) for name, options in heads.items()),
         Run("compare_finetuning", "train.py", study),
@@ -318,6 +319,9 @@ def command_line(run: Run, out: Path, checkout: Path) -> list[str]:
     """The command as the checkout has it: the later ones are modules of their own or parts of one command."""
     folder = out / run.name
     arguments = [*run.arguments, *COMMON[run.command]]
+    if not (checkout / "conf" / "experiment" / "finetuning_study.yaml").exists():  # it had another name
+        arguments = [re.sub(r"^study\.", "compare.", each) for each in arguments]
+        arguments = [each.replace("finetuning_study", "compare_finetuning") for each in arguments]
     if run.command.endswith(".py"):
         return [sys.executable, run.command, *arguments, f"hydra.run.dir={folder}"]
     if run.command != "export":  # its folder is one of its arguments

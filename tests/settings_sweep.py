@@ -35,7 +35,7 @@ COMPOSITIONS = {
         "",
         "head=lora_probe loss=dirichlet",
         "head=mlp_probe dataset=msp_podcast dataset.root=DIR",
-        "experiment=compare_finetuning",
+        "experiment=finetuning_study",
     ),
 }
 FREE = {

@@ -117,12 +117,12 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             words = [word for word in words if word != "dataset.limit=1"] + ["fit.max_epochs=2"]
             heads = [word for word in words if word.startswith(("head=", "experiment="))] or ["head=linear_probe"]
             words += ["head.layers=[-1]"] if heads[0] in ("head=linear_probe", "head=mlp_probe") else []
-            if "experiment=compare_finetuning" in words:
+            if "experiment=finetuning_study" in words:
                 words += [
-                    "compare.seeds=[0]",
+                    "study.seeds=[0]",
                     "dataset.limit=20",
                     "dataset.partition.folds=3",
-                    'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+                    'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
                 ]
         else:
             words += ["null_inputs.seconds=0.2"]

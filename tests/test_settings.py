@@ -94,7 +94,7 @@ PROBE = [
         "emoprobe probe trains nothing, and 'lora' is a head to be trained (field head). Use emoprobe",
     ),
     ("fit.learning_rate=fast", "there is no option 'fit' (field fit). There are "),
-    ("experiment=compare_finetuning", "compare_finetuning is an experiment of emoprobe train (field experiment)"),
+    ("experiment=finetuning_study", "finetuning_study is an experiment of emoprobe train (field experiment)"),
 ]
 TRAIN = [
     ("fit.learning_rate=fast", "'fast' is not a number above 0 (field fit.learning_rate)"),
@@ -130,7 +130,7 @@ TRAIN = [
         "there is no option 'averaged_logits' (field analysis.aver",
     ),
     ("experiment=demo_study", "demo_study is an experiment of emoprobe probe (field experiment). Use emop"),
-    ("experiment=compare_finetuning compare.seeds=[0,0]", "0 is given twice (field compare.seeds)"),
+    ("experiment=finetuning_study study.seeds=[0,0]", "0 is given twice (field study.seeds)"),
 ]
 CASES = [(name, *case) for name in READ for case in BOTH] + [
     *(("probe", *case) for case in PROBE),
@@ -156,7 +156,7 @@ COMMANDS = [
     ("probe", "trainer.accelerator=quantum"),
     ("probe", "model.dtyp=float32"),
     ("probe", "labels=3"),
-    ("probe", "experiment=compare_finetuning"),
+    ("probe", "experiment=finetuning_study"),
     ("train", "fit.learning_rate=fast"),
     ("train", "dataset=_common"),
     ("floors", "dataset.limit=no"),

@@ -122,9 +122,9 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("way", ["--config-dir", "hydra.searchpath"])
-def test_parts_of_a_comparison_search_where_it_does(way, folder, tmp_path):
+def test_parts_of_a_study_search_where_it_does(way, folder, tmp_path):
     given = ["--config-dir", folder.name] if way == "--config-dir" else [search([str(folder)])]
-    options = ["experiment=compare_finetuning", "compare.seeds=[0]", "labels=mine", f"hydra.run.dir={tmp_path / 'run'}"]
+    options = ["experiment=finetuning_study", "study.seeds=[0]", "labels=mine", f"hydra.run.dir={tmp_path / 'run'}"]
     command = [sys.executable, "-c", PARTS, "train", *options, "logger=none", *given]
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(
@@ -190,7 +190,7 @@ def test_a_folder_is_added_to_a_search_path(folder, tmp_path):
 @pytest.mark.parametrize(
     ("verb", "other", "experiment"),
     [
-        ("probe", "train", "compare_finetuning"),
+        ("probe", "train", "finetuning_study"),
         ("train", "probe", "demo_study"),
         ("train", "probe", "token_logits_matter"),
     ],

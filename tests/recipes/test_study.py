@@ -1,4 +1,4 @@
-"""The comparison of readouts: ordinary runs as parts, their numbers, intervals by speakers."""
+"""A study of readouts: ordinary runs as parts, their numbers, intervals by speakers."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def test_intervals_resample_whole_speakers():
 
 def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
-    folder = tmp_path / "compared"
+    folder = tmp_path / "study"
     command = [
         "train",
-        "experiment=compare_finetuning",
+        "experiment=finetuning_study",
         "model=whisper",
         f"model.path={tiny_whisper_path}",
         "model.device=cpu",
         "dataset.limit=24",
-        "compare.seeds=[0,1]",
+        "study.seeds=[0,1]",
         "fit.max_epochs=2",
         "head.members=1",
         "logger=csv",
         "trainer.enable_progress_bar=false",
         f"hydra.run.dir={folder}",
-        'compare.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
-        "~compare.trained.linear_probe_middle",
+        'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+        "~study.trained.linear_probe_middle",
     ]
     done = console(*command)
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
@@ -92,10 +92,10 @@ def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatc
 def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     shared = [
-        *("experiment=compare_finetuning", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
-        *("dataset.limit=24", "compare.seeds=[0]", "fit.max_epochs=2", "fit.batch_size=7", "logger=none"),
+        *("experiment=finetuning_study", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
+        *("dataset.limit=24", "study.seeds=[0]", "fit.max_epochs=2", "fit.batch_size=7", "logger=none"),
         *("prompt=voice_sounds", "analysis.resamples=9", "trainer.accelerator=cpu", "dataset.partition.folds=3"),
-        *(f"~compare.trained.{name}" for name in ("lora", "linear_probe_middle", "mlp_probe")),
+        *(f"~study.trained.{name}" for name in ("lora", "linear_probe_middle", "mlp_probe")),
         "trainer.enable_progress_bar=false",
     ]
     frames = []

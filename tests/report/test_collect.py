@@ -281,17 +281,17 @@ def test_a_sweep_that_cannot_be_listed_says_so(tmp_path):
     assert "cannot be listed" in problem.reason
 
 
-def test_parts_of_a_comparison_that_were_not_begun_are_named(tmp_path):
-    folder = tmp_path / "compare"
+def test_parts_of_a_study_that_were_not_begun_are_named(tmp_path):
+    folder = tmp_path / "study"
     (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra/config.yaml").write_text("compare: {seeds: [0, 1], trained: {probe: [], lora: []}}\n")
-    (folder / ".hydra/overrides.yaml").write_text("- experiment=compare_finetuning\n")
+    (folder / ".hydra/config.yaml").write_text("study: {seeds: [0, 1], trained: {probe: [], lora: []}}\n")
+    (folder / ".hydra/overrides.yaml").write_text("- experiment=finetuning_study\n")
     write_run(folder / "zero_shot", HUMAN, CELLS)
     write_run(folder / "probe/seed0", HUMAN, CELLS)
     found = collect([folder])
     missing = {str(problem.folder.relative_to(folder)) for problem in found.missing}
     assert missing == {"probe/seed1", "lora/seed0", "lora/seed1"}
-    assert all(run.overrides == ["experiment=compare_finetuning"] for run in found.runs)
+    assert all(run.overrides == ["experiment=finetuning_study"] for run in found.runs)
 
 
 @pytest.mark.parametrize(

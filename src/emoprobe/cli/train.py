@@ -20,12 +20,12 @@ def main(arguments: Sequence[str]) -> int:
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
 def job(config: DictConfig) -> None:
-    """One run or one comparison, alone or of a sweep."""
+    """One run or one study, alone or of a sweep."""
     from emoprobe.recipes.settings import read_train
 
     def run() -> object:
         settings = read_train(config)
-        if settings.compare is None:
+        if settings.study is None:
             from emoprobe.recipes import train
 
             return train.run(settings)

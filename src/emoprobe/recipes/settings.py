@@ -212,9 +212,9 @@ class ProbeSettings:
         return replace(self.analysis, calibrations=self.calibration)
 
 
-@options("compare")
-class CompareSettings:
-    """What is compared.
+@options("study")
+class StudySettings:
+    """What stands side by side.
 
     Args:
         seeds: Of everything that is trained.
@@ -249,7 +249,7 @@ class TrainSettings:
         fit: How it is fitted.
         eval_batch_size: Clips evaluated at once; results do not depend on it.
         ckpt: ``last``, or the folder of an interrupted run to go on from.
-        compare: A comparison of several trainings instead of one.
+        study: Several trainings side by side instead of one.
     """
 
     model: Model
@@ -269,7 +269,7 @@ class TrainSettings:
     batch_size: Count = 8
     eval_batch_size: Count = 64
     num_workers: Natural = 0
-    compare: Part[CompareSettings] | None = None
+    study: Part[StudySettings] | None = None
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -298,15 +298,15 @@ def read_probe(config: DictConfig) -> ProbeSettings:
 
 def probe_settings(composed: Composition) -> ProbeSettings:
     """`read_probe` of what is resolved already."""
-    if composed.values.get("compare") is not None:
-        raise of_another_verb("compare_finetuning", "train")
+    if composed.values.get("study") is not None:
+        raise of_another_verb("finetuning_study", "train")
     if composed.values.get("head") is not None:
         bundle_options(composed.values["head"])  # a head to be trained brings options of a training with it
     return _typed(ProbeSettings, composed)
 
 
 def read_train(config: DictConfig) -> TrainSettings:
-    """The settings of a training, or of a comparison of several.
+    """The settings of a training, or of a study of several.
 
     What Lightning is given under its own names, by ``trainer`` and ``callbacks``, stands in ``fit`` too: both follow
     ``fit`` unless they are given themselves, and what is recorded is what was done.

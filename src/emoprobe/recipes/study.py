@@ -1,6 +1,6 @@
 """Zero-shot, calibrated zero-shot and trained readouts on the same folds, over seeds, in one table.
 
-Every part is an ordinary run in a folder of its own. An interrupted comparison goes on when the same command is given
+Every part is an ordinary run in a folder of its own. An interrupted study goes on when the same command is given
 the same folder: each part then takes over what it has finished, and refuses what other settings have made.
 """
 
@@ -20,7 +20,7 @@ from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
-from emoprobe.recipes.settings import CompareSettings, TrainSettings, read_analysis, read_probe, read_train
+from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis, read_probe, read_train
 from emoprobe.report import tracking
 from emoprobe.run.folder import Run, open_run
 from emoprobe.run.writing import utterances_frame
@@ -31,7 +31,7 @@ from emoprobe.system.processes import beginning, own_processes
 from emoprobe.training.arguments import ONLY_FITTING
 from emoprobe.training.resume import has_begun
 
-OWN = ("experiment", "compare", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
+OWN = ("experiment", "study", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = (
     *("head", "fit", "loss", "eval_batch_size", "callbacks", "trainer.precision"),
     *(f"trainer.{name}" for name in ONLY_FITTING),
@@ -40,18 +40,18 @@ ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")
 
 
 def run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
-    """Run every part, then write and print the comparison; returns the folder.
+    """Run every part, then write and print their table; returns the folder.
 
     Args:
-        settings: Those of emoprobe train, with ``compare``.
+        settings: Those of emoprobe train, with ``study``.
         overrides: The command line, which every part is given too.
     """
-    with claimed_by_main(settings.output_dir, "comparison"):
+    with claimed_by_main(settings.output_dir, "study"):
         return _run(settings, overrides)
 
 
 def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
-    folder, plan = settings.output_dir, cast(CompareSettings, settings.compare)
+    folder, plan = settings.output_dir, cast(StudySettings, settings.study)
     search = [o for o in overrides if o.startswith("hydra.searchpath=")]
     shared = [*plan.shared, *search, *(o for o in overrides if not _names(o, OWN))]
     for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
@@ -76,18 +76,18 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     predictions, kinds, human = _gather(settings, scored, plan, trained, search)
     from rich.console import Console
 
-    from emoprobe.report.comparison import comparison_frame, comparison_table, save_comparison
+    from emoprobe.report.study import save_study, study_frame, study_table
 
     truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
     ceiling = truths.scores(), truths.intervals(human["speakers"])
-    frame = comparison_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
+    frame = study_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
     speakers = len(np.unique(human["speakers"]))
     title = f"{scored.record.model.name}: zero-shot and trained readouts"
-    figures = save_comparison(frame, folder, title, scored.record.title)
+    figures = save_study(frame, folder, title, scored.record.title)
     with tracking.open_logger(settings.logger) as logger:
-        tracking.log_comparison(logger, settings.composed, frame, figures)
+        tracking.log_study(logger, settings.composed, frame, figures)
     console = Console(width=None if Console().is_terminal else 200)
-    console.print(comparison_table(frame))
+    console.print(study_table(frame))
     size = len(human["target"])
     print(scored.record.title)
     if truths.doubt:
@@ -117,7 +117,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
 def _gather(
     settings: TrainSettings,
     zero_shot: Run,
-    plan: CompareSettings,
+    plan: StudySettings,
     trained: Mapping[str, Sequence[Path]],
     search: Sequence[str],
 ):

@@ -1,4 +1,4 @@
-"""Jobs of Hydra sweeps and parts of comparisons that have no result."""
+"""Jobs of Hydra sweeps and parts of studies that have no result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collection) -> list[Problem]:
-    """Sweep jobs and parts of comparisons in and below these folders that have neither a result nor a named problem.
+    """Sweep jobs and parts of studies in and below these folders that have neither a result nor a named problem.
 
     Args:
         roots: The folders that were given.
@@ -38,10 +38,10 @@ def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collect
                     missing[(folder, *problem.job)] = problem
             if not job_here:
                 continue
-            parts = _parts_of_comparison(folder)
+            parts = _parts_of_study(folder)
             for part in parts:
                 if part not in known and not any(place.is_relative_to(part) for place in known):
-                    missing[(part,)] = Problem(part, "a part of the comparison that was not begun")
+                    missing[(part,)] = Problem(part, "a part of the study that was not begun")
             if not parts and not any(place.is_relative_to(folder) for place in known):
                 missing[(folder,)] = Problem(folder, "a job without any result", read_overrides(folder))
     return list(missing.values())
@@ -100,10 +100,10 @@ def expand(overrides: Sequence[str], searched: Sequence[str] = ()) -> list[list[
     return [list(job) for job in itertools.product(*choices.values())]
 
 
-def _parts_of_comparison(folder: Path) -> list[Path]:
-    """Folders of the runs that ``experiment=compare_finetuning`` makes; none for any other job."""
+def _parts_of_study(folder: Path) -> list[Path]:
+    """Folders of the runs that ``experiment=finetuning_study`` makes; none for any other job."""
     config = _load(folder / ".hydra" / "config.yaml")
-    plan = config.get("compare") if isinstance(config, dict) else None
+    plan = config.get("study") if isinstance(config, dict) else None
     if not isinstance(plan, dict) or not isinstance(plan.get("trained"), dict) or not plan.get("seeds"):
         return []
     seeds = [f"seed{seed}" for seed in plan["seeds"]]

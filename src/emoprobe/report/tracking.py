@@ -93,8 +93,8 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
     log_tables(logger, tables, {f"figures/{file.stem}": file for file in figures})
 
 
-def log_comparison(logger: Any, config: dict, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
-    """Send a comparison of several readouts to a tracker."""
+def log_study(logger: Any, config: dict, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
+    """Send the table of a study to a tracker."""
     if logger is None:
         return
     logger.log_hyperparams(masked(config))

@@ -1,4 +1,4 @@
-"""Several ways of reading one corpus in one table and one picture, each with its interval."""
+"""A study: several ways of reading one corpus in one table and one picture, each with its interval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POINTS = ("r2_within_clip", "wa", "uar")
 _ENDS = ((0, "low"), (1, "high"))
 
 
-def comparison_frame(
+def study_frame(
     predictions: Mapping[str, Sequence[np.ndarray]],
     target: np.ndarray,
     votes: np.ndarray,
@@ -90,7 +90,7 @@ def headers() -> list[str]:
     return [*arrows, "seeds", "sd(JS)", "failed"]
 
 
-def comparison_table(frame: pd.DataFrame) -> Table:
+def study_table(frame: pd.DataFrame) -> Table:
     """For the terminal."""
     table = Table(box=None, show_edge=False)
     table.add_column("")
@@ -105,7 +105,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     return table
 
 
-def comparison_markdown(frame: pd.DataFrame) -> str:
+def study_markdown(frame: pd.DataFrame) -> str:
     """For a paper's draft."""
     lines = ["| | " + " | ".join(headers()) + " |", "|---|" + "---:|" * len(headers())]
     for row in frame.to_dict("records"):
@@ -114,7 +114,7 @@ def comparison_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
+def study_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
     """Points with their intervals; floors and the reference as lines."""
     shown = frame[frame["kind"].isin(["zero-shot", "trained"])]
     figure = new_figure(9, 1.8 + 0.32 * len(shown), title, subtitle)
@@ -136,8 +136,8 @@ def comparison_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: st
     return figure
 
 
-def save_comparison(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> list[Path]:
+def save_study(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> list[Path]:
     """Write ``comparison.csv``, ``comparison.md`` and ``comparison.png``; returns the figure."""
     write_csv(frame, folder / "comparison.csv")
-    write_text(comparison_markdown(frame), folder / "comparison.md")
-    return [save(comparison_figure(frame, title, subtitle), folder / "comparison.png")]
+    write_text(study_markdown(frame), folder / "comparison.md")
+    return [save(study_figure(frame, title, subtitle), folder / "comparison.png")]

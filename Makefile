@@ -27,6 +27,7 @@ lowest: $(VENV)-lowest/.installed
 lint: $(VENV)/.installed
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest

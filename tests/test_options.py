@@ -90,7 +90,7 @@ class Whole:
         ({"kinds": ["mean", "max"]}, "'max' is not one of mean, std (field study.x.kinds)."),
         ({"kinds": ["mean", "mean"]}, "'mean' is given twice (field study.x.kinds)."),
         ({"many": []}, "[] is not a list of at least one whole number (field study.x.many)."),
-        ({"how": "cosin"}, "'cosin' is not one of cosine, linear (field study.x.how)."),
+        ({"how": "cosin"}, "'cosin' is not one of cosine, linear (field study.x.how). Did you mean cosine?"),
         ({"rest": 1}, "1 is not 'next' or a number from 0 to below 1 (field study.x.rest)."),
         ({"most": -1}, "-1 is not a whole number of at least 0 or null (field study.x.most)."),
         ({"most": 9}, "9 of 8 clips (field study.x.most)."),

@@ -123,10 +123,12 @@ def signature_of(target: str) -> Signature | None:
 def _spec(module: str) -> ModuleSpec | None:
     """Where a module lies; no package around it is imported."""
     parent, _, _ = module.rpartition(".")
-    around = _spec(parent) if parent else None
-    if parent and (around is None or around.submodule_search_locations is None):
+    if not parent:
+        return PathFinder.find_spec(module)
+    around = _spec(parent)
+    if around is None or around.submodule_search_locations is None:
         return None
-    return PathFinder.find_spec(module, list(around.submodule_search_locations) if around else None)
+    return PathFinder.find_spec(module, list(around.submodule_search_locations))
 
 
 def _module(target: str) -> tuple[str, str]:

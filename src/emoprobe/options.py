@@ -119,7 +119,7 @@ def options(where: str = "") -> Callable[[type[T]], type[T]]:
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        made = checked.dataclass(cls, frozen=True, config=CONFIG)
+        made: Any = checked.dataclass(cls, frozen=True, config=CONFIG)
         validate = made.__init__
 
         def __init__(self: Any, *args: object, **values: object) -> None:  # noqa: N807
@@ -159,7 +159,7 @@ def check(kind: type[T], values: object, where: str | None = None) -> T:
             raise unknown(
                 str(name),
                 known,
-                kind.__options_where__.format_map({"name": "NAME", **values}) if where is None else where,
+                _place(kind, values) if where is None else where,
             )
     return kind(**values)
 
@@ -192,9 +192,13 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-@lru_cache(maxsize=256)
 def option_names(kind: type) -> Sequence[str]:
     """The fields of an options class that a configuration can give."""
+    return _option_names(kind)
+
+
+@lru_cache(maxsize=256)
+def _option_names(kind: type) -> Sequence[str]:
     hints = _hints(kind)
     own = [each.name for each in fields(kind) if each.init]
     return [name for name in own if not any(isinstance(extra, At) for extra in _taken_apart(hints[name])[2])]
@@ -246,7 +250,7 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def _place(kind: type, values: Mapping) -> str:
+def _place(kind: Any, values: Mapping) -> str:
     return kind.__options_where__.format_map({"name": "NAME", **values})
 
 
@@ -320,8 +324,8 @@ def right(wanted: Any) -> str:
     if said:
         return said[-1]
     if origin is Union:
-        some = [right(arg) for arg in args if arg not in (type(None), Literal[""])]
-        return " or ".join([*some, "null"] if type(None) in args else some)
+        each = [right(arg) for arg in args if arg not in (type(None), Literal[""])]
+        return " or ".join([*each, "null"] if type(None) in args else each)
     if origin is Literal:
         return f"one of {', '.join(dict.fromkeys(map(str, args)))}" if len(args) > 1 else shown(args[0])
     if origin is tuple:
@@ -330,7 +334,7 @@ def right(wanted: Any) -> str:
         return f"a list of {'at least one ' if any(isinstance(extra, MinLen) for extra in extras) else some}{item}"
     if origin is Mapping:
         return f"a mapping from {right(args[0])} to {right(args[1])}"
-    if is_dataclass(origin):
+    if isinstance(origin, type) and is_dataclass(origin):
         return f"a mapping of {', '.join(option_names(origin))}" if option_names(origin) else "an empty mapping"
     if origin in (int, float):
         return f"a {'whole ' if origin is int else ''}number{_range(extras)}"

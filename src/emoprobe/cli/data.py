@@ -8,10 +8,17 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 from emoprobe.data.corpora import CORPORA
+
+if TYPE_CHECKING:
+    from emoprobe.data.prepare import Prepared
+    from emoprobe.data.utterance import Corpus
+    from emoprobe.labels import LabelSet
+    from emoprobe.recipes.settings import DatasetSettings
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -87,7 +94,7 @@ def print_card(name: str | None) -> None:
             print(textwrap.fill(text, 110, initial_indent=f"{title:<12}", subsequent_indent=" " * 12))
 
 
-def _read(overrides: Sequence[str], *defaults: str):
+def _read(overrides: Sequence[str], *defaults: str) -> tuple[DatasetSettings, Corpus, LabelSet, Prepared]:
     """``(dataset, corpus, label set, prepared)`` of a whole corpus; sound is not looked for."""
     from emoprobe.recipes.inputs import prepare_run, read_corpus
     from emoprobe.recipes.settings import read_dataset, read_labels

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
@@ -78,7 +79,7 @@ def one_job(verb: str, config: DictConfig) -> Iterator[None]:
     Raises:
         InputError: The run folder's name would show a secret.
     """
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()  # a configuration; its type says the schema
     swept = hydra.mode == RunMode.MULTIRUN
     _hide_secrets(config, hydra, swept)
     own = sys.argv[1:]

@@ -6,13 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.data.votes import SoftLabelPolicy, Target, VoteError, resolve, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import Count, valid
+
+Fact: TypeAlias = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def prepare(
     policy: SoftLabelPolicy,
     *,
     split: str | None = None,
-    keep: Mapping[str, str | Sequence[str]] | None = None,
+    keep: Mapping[str, Fact | Sequence[Fact]] | None = None,
     limit: int | None = None,
     missing_audio: Literal["error", "skip", "ignore"] = "error",
     on_error: Literal["error", "skip"] = "error",
@@ -92,7 +94,7 @@ def prepare(
     return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
 
 
-def _choose_facts(corpus: Corpus, keep: Mapping[str, str | Sequence[str]]) -> Sequence[Utterance]:
+def _choose_facts(corpus: Corpus, keep: Mapping[str, Fact | Sequence[Fact]]) -> Sequence[Utterance]:
     kept: Sequence[Utterance] = corpus.utterances
     for fact, values in keep.items():
         wanted = {str(value).lower() for value in ([values] if isinstance(values, str | int | float) else values)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from emoprobe.data.prepare import Prepared, prepare
 from emoprobe.data.utterance import Corpus
 from emoprobe.labels import LabelSet
@@ -15,7 +17,7 @@ def read_corpus(dataset: DatasetSettings) -> Corpus:
 
 
 def prepare_run(
-    dataset: DatasetSettings, corpus: Corpus, labels: LabelSet, missing_audio: str | None = None
+    dataset: DatasetSettings, corpus: Corpus, labels: LabelSet, missing_audio: Literal["ignore"] | None = None
 ) -> Prepared:
     """The utterances and targets that the settings ask for."""
     return prepare(

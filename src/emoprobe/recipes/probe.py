@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.facts import gather_facts
@@ -128,7 +128,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
         skipped = [*prepared.skipped, *unknown.values()]
         frame = utterances_frame(prepared, labels, policy)
-        asked_of = {"policy": policy, "split": dataset.split, "seed": settings.seed}
+        asked_of: dict[str, Any] = {"policy": policy, "split": dataset.split, "seed": settings.seed}
         logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
         earlier = Earlier(settings.resume, folder, probe, limits)

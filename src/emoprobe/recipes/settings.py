@@ -48,7 +48,7 @@ from emoprobe.training.heads.base import Trainable, head_options
 from emoprobe.training.losses.base import Loss, make_loss
 from emoprobe.training.options import BundleOptions, FitOptions, bundle_options
 
-T = TypeVar("T")
+T = TypeVar("T", "ProbeSettings", "TrainSettings")
 
 Mapped = Mapping[str, Any]
 

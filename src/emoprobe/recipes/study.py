@@ -120,7 +120,7 @@ def _gather(
     plan: StudySettings,
     trained: Mapping[str, Sequence[Path]],
     search: Sequence[str],
-):
+) -> tuple[dict[str, list[np.ndarray]], dict[str, str], dict[str, np.ndarray]]:
     """Distributions of all parts on the clips that all have scored.
 
     Zero-shot scores are calibrated fold by fold: what a calibration learns it learns from the fold's own training part
@@ -175,5 +175,5 @@ def _gather(
         shown = f"{'reference' if name == 'one_hot_of_top_vote' else 'floor'}: {name.replace('_', ' ')}"
         predictions[shown] = [np.concatenate([floor[name] for floor in of_floors])]
         kinds[shown] = shown.partition(":")[0]
-    human = {name: np.concatenate([p[i] for p in kept]) for i, name in ((1, "target"), (2, "votes"), (4, "num_raters"))}
-    return predictions, kinds, human | {"speakers": speakers}
+    said = {name: np.concatenate([p[i] for p in kept]) for i, name in ((1, "target"), (2, "votes"), (4, "num_raters"))}
+    return predictions, kinds, said | {"speakers": speakers}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.analysis.options import AnalysisOptions
@@ -138,7 +138,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
             num_left_out_of_partition=len(prepared.items) - len(lost) - len(_all_parts(splits)),
         )
         record = finish_run(folder, record, shown.skipped, frame)
-        plain = AnalysisOptions([Uncalibrated()], **asdict(settings.analysis))
+        plain = AnalysisOptions((Uncalibrated(),), **asdict(settings.analysis))
         analysis = analyse(read_scores(folder), frame, labels, plain)
         figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
         if settings.analysis.figures:
@@ -191,7 +191,8 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
     def keep(part: Sequence[Item]) -> tuple[Item, ...]:
         return tuple(item for item in part if item.utterance.id not in lost)
 
-    left = replace(split, **{part: keep(getattr(split, part)) for part in parts})
+    kept: dict[str, Any] = {part: keep(getattr(split, part)) for part in parts}
+    left = replace(split, **kept)
     for part in parts:
         if not getattr(left, part):
             raise InputError(

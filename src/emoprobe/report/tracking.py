@@ -75,7 +75,7 @@ def log_bundles(logger: Any, folders: Sequence[Path]) -> None:
         tracker_of(logger).bundles(folders)
 
 
-def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence[Path]) -> None:
+def log_results(logger: Any, config: Mapping, analysis: Analysis, figures: Sequence[Path]) -> None:
     """Send configuration, metrics, the result and prediction tables and the figures to a tracker.
 
     Rows of single layers are in the result table alone: a tracker's charts would drown in them.
@@ -93,7 +93,7 @@ def log_results(logger: Any, config: dict, analysis: Analysis, figures: Sequence
     log_tables(logger, tables, {f"figures/{file.stem}": file for file in figures})
 
 
-def log_study(logger: Any, config: dict, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
+def log_study(logger: Any, config: Mapping, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
     """Send the table of a study to a tracker."""
     if logger is None:
         return

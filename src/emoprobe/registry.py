@@ -21,7 +21,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from emoprobe.errors import InputError
-from emoprobe.options import shown
+from emoprobe.options import check, shown
 
 GROUP = "emoprobe.parts"
 
@@ -92,6 +92,23 @@ class Registry(Mapping[str, T]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
         load_outside_parts()
+
+
+def make_part(registry: Registry[type[T]], config: object, field: str) -> T:
+    """The part that a config names by its ``name``, made of the config's other values.
+
+    Args:
+        registry: Of options classes, see `emoprobe.options.options`.
+        config: What stands under the option.
+        field: The option, for errors.
+
+    Raises:
+        InputError: There is no such part, or a value is wrong.
+    """
+    if not isinstance(config, Mapping):
+        remedy = f"Use one of {', '.join(registry)}."
+        raise InputError(f"{shown(config)} is no {registry.kind}", field=field, remedy=remedy)
+    return check(registry.find(config.get("name"), f"{field}.name"), config)
 
 
 _outside: set[str] = set()

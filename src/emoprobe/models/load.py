@@ -5,6 +5,8 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,7 +89,7 @@ def load_whisper(
         )
     _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
-    try:
+    with _unloadable(resolved.path, name, "a Whisper checkpoint", "a transformers Whisper checkpoint"):
         model = _load(
             WhisperForConditionalGeneration,
             resolved.path,
@@ -98,16 +100,6 @@ def load_whisper(
         processor = WhisperProcessor.from_pretrained(resolved.path, **LOCAL)
         if not (resolved.path / "generation_config.json").is_file():
             _complete_settings(model, processor.tokenizer)
-    except InputError:
-        raise
-    except UNLOADABLE as error:
-        _refuse_code(error, resolved.path, name)
-        raise InputError(
-            f"{name} could not be loaded as a Whisper checkpoint: {error}",
-            file=resolved.path,
-            field="model",
-            remedy="Give the folder of a transformers Whisper checkpoint, or another model config.",
-        ) from error
     return Whisper(
         model.to(resolve_device(device)),
         processor,
@@ -180,21 +172,12 @@ def load_audio_llm(
         options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
     _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
-    try:
+    needed = "a transformers checkpoint with its processor files"
+    with _unloadable(resolved.path, name, "an audio chat model", needed):
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         family = family_class(config.model_type)
         model = _load(_model_class(family, config), resolved.path, name, **options)
         processor = family.load_processor(resolved.path)
-    except InputError:
-        raise
-    except UNLOADABLE as error:
-        _refuse_code(error, resolved.path, name)
-        raise InputError(
-            f"{name} could not be loaded as an audio chat model: {error}",
-            file=resolved.path,
-            field="model",
-            remedy="Give the folder of a transformers checkpoint with its processor files, or another model config.",
-        ) from error
     if device_map is None and quantization is None:
         model = model.to(resolve_device(device))
     sfm = AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
@@ -229,6 +212,23 @@ def _quantization(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
             f"quantization needs bitsandbytes: {error}",
             field="model.quantization",
             remedy='Install it with pip install "emoprobe[quantization]", or use model.dtype=bfloat16.',
+        ) from error
+
+
+@contextmanager
+def _unloadable(path: Path, name: str, what: str, needed: str) -> Iterator[None]:
+    """Let what transformers says of a folder that it cannot load come out as the user's error."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UNLOADABLE as error:
+        _refuse_code(error, path, name)
+        raise InputError(
+            f"{name} could not be loaded as {what}: {error}",
+            file=path,
+            field="model",
+            remedy=f"Give the folder of {needed}, or another model config.",
         ) from error
 
 

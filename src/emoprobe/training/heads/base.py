@@ -7,14 +7,13 @@ option is refused before.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
 from emoprobe.errors import InputError
-from emoprobe.options import Count, Distinct, Name, Several, Words, check, options, shown
-from emoprobe.registry import Registry
+from emoprobe.options import Count, Distinct, Name, Several, Words, options
+from emoprobe.registry import Registry, make_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,6 +92,4 @@ def head_options(config: object) -> Trainable:
     Raises:
         InputError: There is no such head, or a value is wrong.
     """
-    if not isinstance(config, Mapping):
-        raise InputError(f"{shown(config)} is no head", field="head", remedy=f"Use one of {', '.join(HEADS)}.")
-    return check(HEADS.find(config.get("name"), "head.name"), config)
+    return make_part(HEADS, config, "head")

@@ -12,13 +12,12 @@ where something is computed, so that a wrong option is refused before.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from emoprobe.errors import InputError
-from emoprobe.options import At, Name, Positive, Several, ShareBelowOne, check, options, shown
-from emoprobe.registry import Registry
+from emoprobe.options import At, Name, Positive, Several, ShareBelowOne, options
+from emoprobe.registry import Registry, make_part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,9 +196,7 @@ def make_loss(config: object) -> Loss:
     Raises:
         InputError: There is no such loss, or an option is wrong.
     """
-    if not isinstance(config, Mapping):
-        raise InputError(f"{shown(config)} is no loss", field="loss", remedy=f"Use one of {', '.join(LOSSES)}.")
-    return check(LOSSES.find(config.get("name"), "loss.name"), config)
+    return make_part(LOSSES, config, "loss")
 
 
 def impossible(log_probs: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -220,10 +220,10 @@ def _of_fact(facts: Sequence[object], name: str, quantiles: int) -> tuple[list[S
     return [Stratum(f"{10 * d:g} to {10 * d + 9:g}", 10 * d, 10 * d + 10) for d in different.tolist()], which
 
 
-def _as_number(fact: object) -> float:
+def _as_number(fact: Any) -> float:
     if isinstance(fact, bool):
         raise ValueError("a truth value is no number")
-    value = float(fact)  # type: ignore[arg-type]
+    value = float(fact)
     if not math.isfinite(value):
         raise ValueError("infinite")
     return value

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.facts import gather_facts
-from emoprobe.data.utterance import Corpus, Utterance
+from emoprobe.data.prepare import Item, Prepared
+from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.completeness import check_complete
-from emoprobe.run.record import ModelFacts, make_record
+from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
 from emoprobe.run.writing import begin_run, finish_run, utterances_frame, write_skipped
 from emoprobe.settings import make
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     import lightning as L
 
     from emoprobe.models.base import SpeechFoundationModel
+    from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.record import BatchRecorder
+    from emoprobe.run.scores import Outcome
+    from emoprobe.training.bundle import Bundle
 
 
 def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
@@ -48,8 +52,7 @@ def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, co
 
 
 def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
-    folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
-    limits, policy, prompts, readouts = dataset.audio, dataset.soft_label, settings.prompts, settings.readout
+    folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
 
@@ -57,11 +60,10 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     import lightning as L
     from lightning.pytorch.loggers.logger import DummyLogger
 
-    from emoprobe.data.datamodule import SpeechDataModule, find_near_silent
     from emoprobe.readout.scoring.earlier import Earlier
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
-    from emoprobe.readout.scoring.record import BatchRecorder, speed
+    from emoprobe.readout.scoring.record import BatchRecorder
     from emoprobe.training.tracker import lent
     from emoprobe.training.trainer import quiet
 
@@ -73,131 +75,196 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     with ExitStack() as held:
         if leads:
             held.enter_context(claimed(folder, "probe"))
-        bundle = None
-        if settings.head is not None:
-            from emoprobe.training.bundle import load_bundle
-            from emoprobe.training.evaluate import bundle_rows
-            from emoprobe.training.seen import divide_seen, leave_out_seen
-
-            bundle = load_bundle(settings.head.path)
-            if settings.head.seen == "leave_out":
-                items, seen = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
-                prepared = replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *seen))
-                seen = []
-            else:
-                _, seen = divide_seen(bundle.facts["seen"], corpus, prepared.items)
+        head, prepared = _load_head(settings, corpus, prepared)
         sfm = make(settings.model, "model") if sfm is None else sfm
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
-        facts, unknown = gather_facts(
-            needs,
-            evaluated,
-            corpus.utterances,
-            limits,
-            dataset.on_error,
-            check=sfm.check_text,
-            progress=progress and leads,
-        )
+        shown: dict[str, Any] = {"check": sfm.check_text, "progress": progress and leads}
+        facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
         plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(sfm, plans, readouts)
-
-        def score(left: Sequence[Utterance]) -> None:
-            data = SpeechDataModule(
-                left,
-                sfm.sampling_rate,
-                limits,
-                batch_size=settings.batch_size,
-                num_workers=settings.num_workers,
-                on_error=dataset.on_error,
-                min_samples=sfm.min_samples,
-            )
-            trainer.predict(probe, datamodule=data, return_predictions=False)
-
+        probe = ZeroShotProbe(sfm, plans, settings.readout)
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
-            if readouts:
+            if settings.readout:
                 with stopping.graceful():
-                    score(utterances)  # the first process says which of them are left
+                    _score(settings, trainer, probe, utterances)  # the first process says which of them are left
             return folder
 
         for plan in plans.samples:
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
-        model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
-        nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
-        skipped = [*prepared.skipped, *unknown.values()]
-        frame = utterances_frame(prepared, labels, policy)
-        asked_of: dict[str, Any] = {"policy": policy, "split": dataset.split, "seed": settings.seed}
+        job = Job(settings, corpus, prepared, sfm, [*prepared.skipped, *unknown.values()])
         logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
-        earlier = Earlier(settings.resume, folder, probe, limits)
+        earlier = Earlier(settings.resume, folder, probe, dataset.audio)
         with stopping.graceful(), ScoreWriter(folder) as writer:
-            record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
-            begin_run(folder, record, frame, skipped)
+            begin_run(folder, job.record(), job.frame, job.skipped)
             left = earlier.take_over(utterances, writer)
-            if readouts:
-                for null in earlier.missing_nulls(nulls):
+            if settings.readout:
+                for null in earlier.missing_nulls(job.nulls):
                     writer.write(probe.null_rows([null]))
                     stopping.check()
-            if readouts and (left or trainer.world_size > 1):  # the others wait to be told what is left
-                score(left)
+            if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
+                _score(settings, trainer, probe, left)
             outcomes = list(read_outcomes(folder).values())
-            skipped += [row for outcome in outcomes for row in outcome.skipped]
-            if bundle is not None:
-                lost = {row.id for row in skipped}
-                items = [item for item in prepared.items if item.utterance.id not in lost]
-                rows, unread = bundle_rows(
-                    bundle,
-                    sfm,
-                    labels,
-                    items,
-                    limits,
-                    batch_size=settings.batch_size,
-                    on_error=dataset.on_error,
-                    progress=progress,
-                    knows_votes=bool(seen),
-                )
-                writer.write(rows)
-                skipped += unread
-            cells = [(prompt.name, readout.name) for prompt in prompts for readout in readouts]
-            scored = check_complete(
-                read_scores(folder),
-                [utterance.id for utterance in evaluated],
-                {row.id for row in skipped},
-                cells,
-                [(null.kind, null.draw) for null in nulls],
-            )
-        record = make_record(corpus, prepared, skipped, labels, model, **asked_of)
-        heard = [utterance for utterance in evaluated if utterance.id not in {row.id for row in skipped}]
-        near_silent = find_near_silent(heard, sfm.sampling_rate, limits)
-        record = replace(record, num_scored=scored, speed=speed(outcomes), near_silent=near_silent)
-        record = finish_run(folder, record, skipped)
-        if not scored:
-            raise InputError(
-                f"all of the {len(evaluated)} clips were left out",
-                file=write_skipped(skipped, folder),
-                remedy="The file says why, clip by clip.",
-            )
-
-        analysis = analyse(read_scores(folder), frame, labels, settings.derived)
+            job.skipped += [row for outcome in outcomes for row in outcome.skipped]
+            if head is not None:
+                writer.write(_read_head(job, head))
+            scored = job.check_complete()
+        record = _finish(job, scored, outcomes)
+        analysis = analyse(read_scores(folder), job.frame, labels, settings.derived)
         figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
         tracking.log_results(logger, settings.composed, analysis, figures)
         if settings.report:
-            from emoprobe.recipes.judge import judge, read_table
-
-            judged = judge(folder)
-            tracking.log_tables(
-                logger,
-                {f"judgement/{file.stem}": read_table(file) for file in sorted(judged.glob("*.csv"))},
-                {f"judgement/figures/{file.stem}": file for file in sorted((judged / "figures").glob("*.png"))},
-            )
+            _judge(folder, logger)
     print_results(analysis, record, folder, figures)
     if settings.report:
         from emoprobe.report.write import write_report
 
         write_report([folder], folder / "report", audio="embed", clips=40)
     return folder
+
+
+@dataclass
+class Job:
+    """What the first process knows of a run besides its scores.
+
+    Args:
+        settings: What is asked for.
+        corpus: The corpus.
+        prepared: What is evaluated of it.
+        sfm: The model.
+        skipped: What was left out so far.
+    """
+
+    settings: ProbeSettings
+    corpus: Corpus
+    prepared: Prepared
+    sfm: SpeechFoundationModel
+    skipped: list[Skipped]
+
+    def __post_init__(self) -> None:
+        settings, sfm = self.settings, self.sfm
+        self.model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
+        self.nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
+        self.frame = utterances_frame(self.prepared, settings.labels, settings.dataset.soft_label)
+
+    @property
+    def kept(self) -> list[Item]:
+        """What was not left out so far."""
+        lost = {row.id for row in self.skipped}
+        return [item for item in self.prepared.items if item.utterance.id not in lost]
+
+    def record(self) -> Record:
+        """What was run."""
+        dataset = self.settings.dataset
+        asked_of: dict[str, Any] = {"policy": dataset.soft_label, "split": dataset.split, "seed": self.settings.seed}
+        return make_record(self.corpus, self.prepared, self.skipped, self.settings.labels, self.model, **asked_of)
+
+    def check_complete(self) -> int:
+        """How many clips were scored, where each was scored or skipped; see `emoprobe.run.completeness`."""
+        settings = self.settings
+        return check_complete(
+            read_scores(settings.output_dir),
+            [item.utterance.id for item in self.prepared.items],
+            {row.id for row in self.skipped},
+            [(prompt.name, readout.name) for prompt in settings.prompts for readout in settings.readout],
+            [(null.kind, null.draw) for null in self.nulls],
+        )
+
+
+class Head(NamedTuple):
+    """A trained head, and whether it has seen votes of what is evaluated."""
+
+    bundle: Bundle
+    knows_votes: bool
+
+
+def _load_head(settings: ProbeSettings, corpus: Corpus, prepared: Prepared) -> tuple[Head | None, Prepared]:
+    """The trained head that is read too, and what is evaluated: what it was trained on is left out, or counted."""
+    if settings.head is None:
+        return None, prepared
+    from emoprobe.training.bundle import load_bundle
+    from emoprobe.training.seen import divide_seen, leave_out_seen
+
+    bundle = load_bundle(settings.head.path)
+    if settings.head.seen != "leave_out":
+        _, known = divide_seen(bundle.facts["seen"], corpus, prepared.items)
+        return Head(bundle, bool(known)), prepared
+    items, left_out = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
+    return Head(bundle, False), replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *left_out))
+
+
+def _score(settings: ProbeSettings, trainer: L.Trainer, probe: ZeroShotProbe, left: Sequence[Utterance]) -> None:
+    """Score clips; the recorder of the trainer writes what comes out."""
+    from emoprobe.data.datamodule import SpeechDataModule
+
+    data = SpeechDataModule(
+        left,
+        probe.sfm.sampling_rate,
+        settings.dataset.audio,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        on_error=settings.dataset.on_error,
+        min_samples=probe.sfm.min_samples,
+    )
+    trainer.predict(probe, datamodule=data, return_predictions=False)
+
+
+def _read_head(job: Job, head: Head) -> list[dict[str, Any]]:
+    """Rows of the trained head; clips that it cannot read are skipped."""
+    from emoprobe.training.evaluate import bundle_rows
+
+    settings = job.settings
+    rows, unread = bundle_rows(
+        head.bundle,
+        job.sfm,
+        settings.labels,
+        job.kept,
+        settings.dataset.audio,
+        batch_size=settings.batch_size,
+        on_error=settings.dataset.on_error,
+        progress=settings.trainer["enable_progress_bar"],
+        knows_votes=head.knows_votes,
+    )
+    job.skipped += unread
+    return rows
+
+
+def _finish(job: Job, scored: int, outcomes: Sequence[Outcome]) -> Record:
+    """Write the record of a scored run.
+
+    Raises:
+        InputError: No clip was scored.
+    """
+    from emoprobe.data.datamodule import find_near_silent
+    from emoprobe.readout.scoring.record import speed
+
+    folder = job.settings.output_dir
+    heard = [item.utterance for item in job.kept]
+    near_silent = find_near_silent(heard, job.sfm.sampling_rate, job.settings.dataset.audio)
+    record = replace(job.record(), num_scored=scored, speed=speed(outcomes), near_silent=near_silent)
+    record = finish_run(folder, record, job.skipped)
+    if not scored:
+        raise InputError(
+            f"all of the {len(job.prepared.items)} clips were left out",
+            file=write_skipped(job.skipped, folder),
+            remedy="The file says why, clip by clip.",
+        )
+    return record
+
+
+def _judge(folder: Path, logger: Any) -> None:
+    """Judge the run, and send the judgement to the tracker."""
+    from emoprobe.recipes.judge import judge, read_table
+
+    judged = judge(folder)
+    tracking.log_tables(
+        logger,
+        {f"judgement/{file.stem}": read_table(file) for file in sorted(judged.glob("*.csv"))},
+        {f"judgement/figures/{file.stem}": file for file in sorted((judged / "figures").glob("*.png"))},
+    )
 
 
 def make_trainer(settings: ProbeSettings, recorder: BatchRecorder, folder: Path) -> L.Trainer:

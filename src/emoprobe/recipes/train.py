@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emoprobe.analysis.derive import analyse
+from emoprobe.analysis.derive import Analysis, analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.splits import Split, SplitPolicy, split_items
-from emoprobe.data.utterance import Corpus, Skipped
+from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes.inputs import prepare_run, read_corpus
@@ -26,7 +26,7 @@ from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.completeness import check_complete
-from emoprobe.run.record import ModelFacts, make_record
+from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
 from emoprobe.run.writing import finish_run, utterances_frame
 from emoprobe.settings import make
@@ -38,7 +38,10 @@ from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from emoprobe.models.base import SpeechFoundationModel
+    from emoprobe.training.methods.base import Method
 
 GO_ON = "Repeat the command with ckpt=last to go on from there."
 
@@ -56,8 +59,7 @@ def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, co
 
 
 def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
-    folder, dataset, labels, composed = settings.output_dir, settings.dataset, settings.labels, settings.composed
-    limits, policy = dataset.audio, dataset.soft_label
+    folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
     folds = make_splits(prepared.items, dataset.partition, dataset.fold, settings.head.members)
@@ -65,92 +67,140 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
 
-    from emoprobe.data.datamodule import find_near_silent
     from emoprobe.training.folds import FoldTraining
-    from emoprobe.training.methods.base import make_method, score_rows
+    from emoprobe.training.methods.base import make_method
     from emoprobe.training.trainer import quiet
 
     quiet()
     L.seed_everything(settings.seed, verbose=False)
     sfm = make(settings.model, "model") if sfm is None else sfm
-    method = make_method(sfm, composed["head"], labels, settings.prompts, settings.loss)
-    resume = claim(folder, composed)
-    with stopping.graceful(GO_ON):
-        lost = method.prepare(
-            [item.utterance for item in prepared.items],
-            limits,
-            batch_size=settings.batch_size,
-            on_error=dataset.on_error,
-            progress=settings.trainer["enable_progress_bar"] and is_main(),
-        )
-    folds = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
-    repeated = [row for members in folds for row in _heard(members, method.sounds)]
-    folds = [[_without(split, {row.id for row in repeated}, ("test",)) for split in members] for members in folds]
-    splits = [members[0] for members in folds]
-    tested = {item.utterance.id for split in splits for item in split.test}
-    shown = Prepared(
-        tuple(item for item in prepared.items if item.utterance.id in tested),
-        tuple(splits[0].train) if len(splits) == 1 else (),
-        (*prepared.skipped, *lost, *repeated),
-    )
-    frame = utterances_frame(shown, labels, policy)
+    method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss)
+    resume = claim(folder, settings.composed)
+    division = _divide(settings, method, prepared, folds)
+    frame = utterances_frame(division.shown, labels, dataset.soft_label)
     model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
 
     with tracking.open_logger(settings.logger if is_main() else {}) as logger:
-        job = FoldTraining(
-            composed,
-            method,
-            settings.fit,
-            settings.loss,
-            corpus.card,
-            folder,
-            resume,
-            logger,
-            partial(tracking.begin_fit, logger),
-        )
+        begin = partial(tracking.begin_fit, logger)
+        how = (method, settings.fit, settings.loss, corpus.card)
+        job = FoldTraining(settings.composed, *how, folder, resume, logger, begin)
         with stopping.graceful(GO_ON):
-            results = job.train(folds)
+            results = job.train(division.folds)
         if not is_main():
             return folder
-        with ScoreWriter(folder) as writer:
-            for split, log_probs in zip(splits, results, strict=True):
-                writer.write(score_rows(method, split.test, log_probs.tolist(), _trained(composed)))
-            ids = [item.utterance.id for split in splits for item in split.test]
-            scored = check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
+        scored = _write_scores(settings, method, division.splits, results)
         _write_curves(job.curves, folder)
-        record = make_record(
-            corpus,
-            shown,
-            shown.skipped,
-            labels,
-            model,
-            policy=policy,
-            split=dataset.split,
-            seed=settings.seed,
-        )
-        heard = [item.utterance for item in prepared.items if item.utterance.id not in {row.id for row in lost}]
-        record = replace(
-            record,
-            **{name: composed[name] for name in ("head", "loss", "fit")},
-            partition=composed["dataset"]["partition"] | {"fold": dataset.fold},
-            near_silent=find_near_silent(heard, sfm.sampling_rate, limits),
-            num_scored=scored,
-            num_left_out_of_partition=len(prepared.items) - len(lost) - len(_all_parts(splits)),
-        )
-        record = finish_run(folder, record, shown.skipped, frame)
-        plain = AnalysisOptions((Uncalibrated(),), **asdict(settings.analysis))
-        analysis = analyse(read_scores(folder), frame, labels, plain)
-        figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
-        if settings.analysis.figures:
-            title = f"Learning curves of {settings.head.name} ({settings.loss.name})"
-            figures += save_learning_curves(job.curves, folder / "figures", title, record.title)
-        tracking.log_results(logger, composed, analysis, figures)
+        record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
+        record = finish_run(folder, record, division.shown.skipped, frame)
+        analysis, figures = _write_analysis(settings, record, frame, job.curves)
+        tracking.log_results(logger, settings.composed, analysis, figures)
         tracking.log_bundles(logger, sorted(folder.glob("head_fold*")))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")
     print("  head_fold*/          what was trained; emoprobe probe head=bundle head.path=FOLDER reads it elsewhere")
     return folder
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which clips are used where.
+
+    Args:
+        prepared: All that the settings ask for.
+        lost: Clips that cannot be read.
+        repeated: Test clips whose very sound is trained on under another id.
+        folds: Each fold as each of its members sees it, without those.
+    """
+
+    prepared: Prepared
+    lost: list[Skipped]
+    repeated: list[Skipped]
+    folds: list[list[Split]]
+
+    @property
+    def splits(self) -> list[Split]:
+        """Each fold as its first member sees it."""
+        return [members[0] for members in self.folds]
+
+    @property
+    def shown(self) -> Prepared:
+        """What the run folder tells of: the tested clips, those that one fold is trained on, and what is left out."""
+        tested = {item.utterance.id for split in self.splits for item in split.test}
+        return Prepared(
+            tuple(item for item in self.prepared.items if item.utterance.id in tested),
+            tuple(self.splits[0].train) if len(self.splits) == 1 else (),
+            (*self.prepared.skipped, *self.lost, *self.repeated),
+        )
+
+    @property
+    def heard(self) -> list[Utterance]:
+        """All that could be read."""
+        lost = {row.id for row in self.lost}
+        return [item.utterance for item in self.prepared.items if item.utterance.id not in lost]
+
+
+def _divide(settings: TrainSettings, method: Method, prepared: Prepared, folds: Sequence[Sequence[Split]]) -> Division:
+    """Do what is done once per clip, and leave out of the folds what cannot be used there."""
+    with stopping.graceful(GO_ON):
+        lost = method.prepare(
+            [item.utterance for item in prepared.items],
+            settings.dataset.audio,
+            batch_size=settings.batch_size,
+            on_error=settings.dataset.on_error,
+            progress=settings.trainer["enable_progress_bar"] and is_main(),
+        )
+    read = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
+    repeated = [row for members in read for row in _heard(members, method.sounds)]
+    ids = {row.id for row in repeated}
+    return Division(
+        prepared, lost, repeated, [[_without(split, ids, ("test",)) for split in members] for members in read]
+    )
+
+
+def _write_scores(settings: TrainSettings, method: Method, splits: Sequence[Split], results: Sequence[Any]) -> int:
+    """Write the score table of the tested clips; returns how many there are."""
+    from emoprobe.training.methods.base import score_rows
+
+    folder, trained = settings.output_dir, _trained(settings.composed)
+    with ScoreWriter(folder) as writer:
+        for split, log_probs in zip(splits, results, strict=True):
+            writer.write(score_rows(method, split.test, log_probs.tolist(), trained))
+        ids = [item.utterance.id for split in splits for item in split.test]
+        return check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
+
+
+def _record(
+    settings: TrainSettings, corpus: Corpus, division: Division, model: ModelFacts, sampling_rate: int, scored: int
+) -> Record:
+    """What was run."""
+    from emoprobe.data.datamodule import find_near_silent
+
+    dataset, composed, shown = settings.dataset, settings.composed, division.shown
+    asked_of: dict[str, Any] = {"policy": dataset.soft_label, "split": dataset.split, "seed": settings.seed}
+    used = len(_all_parts(division.splits))
+    return replace(
+        make_record(corpus, shown, shown.skipped, settings.labels, model, **asked_of),
+        **{name: composed[name] for name in ("head", "loss", "fit")},
+        partition=composed["dataset"]["partition"] | {"fold": dataset.fold},
+        near_silent=find_near_silent(division.heard, sampling_rate, dataset.audio),
+        num_scored=scored,
+        num_left_out_of_partition=len(division.prepared.items) - len(division.lost) - used,
+    )
+
+
+def _write_analysis(
+    settings: TrainSettings, record: Record, frame: pd.DataFrame, curves: Sequence[Mapping]
+) -> tuple[Analysis, list[Path]]:
+    """Analyse the scores as a zero-shot run's, and write tables and figures; returns ``(analysis, figures)``."""
+    folder = settings.output_dir
+    plain = AnalysisOptions((Uncalibrated(),), **asdict(settings.analysis))
+    analysis = analyse(read_scores(folder), frame, settings.labels, plain)
+    figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
+    if settings.analysis.figures:
+        title = f"Learning curves of {settings.head.name} ({settings.loss.name})"
+        figures += save_learning_curves(curves, folder / "figures", title, record.title)
+    return analysis, figures
 
 
 def _trained(settings: Mapping) -> dict:

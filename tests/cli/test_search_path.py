@@ -114,7 +114,7 @@ def part(verb):
     return run
 
 study.probing.run, study.recipe.run = part("probe"), part("train")
-study.open_run = lambda folder: sys.exit(0)
+study.open_folder = lambda folder: sys.exit(0)
 from emoprobe.cli import main
 sys.argv[0] = "emoprobe"
 sys.exit(main())

@@ -17,7 +17,7 @@ from emoprobe.errors import InputError
 from emoprobe.run import files
 from emoprobe.run.cell import Cell, by_cell, cells_of, read_choice, rows_of, telling
 from emoprobe.run.finding import find_runs
-from emoprobe.run.folder import open_run
+from emoprobe.run.folder import open_folder
 from emoprobe.run.record import Record
 
 HOUSE = Path(emoprobe.__file__).parent
@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_everything_a_run_holds_is_asked_of_one_object(run):
-    opened = open_run(run)
+    opened = open_folder(run)
     assert opened.record.corpus.name == "made"
     assert opened.labels.labels == ("anger", "happy", "neutral", "sad")
     pd.testing.assert_frame_equal(opened.predictions, pd.read_parquet(run / "predictions.parquet"))
@@ -52,7 +52,7 @@ def test_a_later_analysis_is_read_with_the_record_and_the_votes_of_its_run(run):
     again = write_run(run / "analysis", HUMAN, {PLAIN: CELLS[PLAIN]})
     for name in (files.RECORD, files.UTTERANCES):
         (again / name).unlink()
-    opened = open_run(again)
+    opened = open_folder(again)
     assert opened.is_later_analysis
     assert opened.home == run
     assert len(list(opened.cells())) == 1
@@ -73,7 +73,7 @@ def test_every_file_is_read_once(run, monkeypatch):
 
     monkeypatch.setattr(pq, "read_table", read_table)
     monkeypatch.setattr(Path, "read_text", read_text)
-    opened = open_run(run)
+    opened = open_folder(run)
     for _ in range(2):
         _ = opened.rows, opened.predictions, opened.utterances, opened.metrics, opened.definitions, list(opened.cells())
     assert read == dict.fromkeys((files.RECORD, files.METRICS, files.PREDICTIONS, files.UTTERANCES), 1)
@@ -81,12 +81,12 @@ def test_every_file_is_read_once(run, monkeypatch):
 
 def test_what_is_no_run_says_which_folder_to_give(tmp_path):
     with pytest.raises(InputError, match=r"no readable run\.json.*Give the folder of a run"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
     write_json({"labels": {}}, tmp_path / files.RECORD)
     with pytest.raises(InputError, match=r"no readable run\.json: it is no record of a run \(KeyError: 'name'\)"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
     write_json(make_record(), tmp_path / files.RECORD)
-    opened = open_run(tmp_path)
+    opened = open_folder(tmp_path)
     assert opened.unfinished == "begun: no scores, no metrics"
     for name, message in (
         ("rows", "no metrics.json: begun"),

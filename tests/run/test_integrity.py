@@ -25,7 +25,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.recipes import probe as probing
 from emoprobe.report.results import write_results
 from emoprobe.run import integrity, score_integrity, sealing
-from emoprobe.run.folder import open_run
+from emoprobe.run.folder import open_folder
 from emoprobe.run.record import Record
 from emoprobe.run.scores import schema
 from emoprobe.run.writing import write_skipped
@@ -107,7 +107,7 @@ def run(tmp_path: Path) -> Path:
 
 def read(folder: Path):
     """What an analysis asks a run for."""
-    run = open_run(folder)
+    run = open_folder(folder)
     return run.table, run.utterances
 
 
@@ -124,7 +124,7 @@ def edit_utterances(folder: Path, change) -> None:
 
 
 def test_what_the_run_wrote_is_read(run, capsys):
-    found = open_run(run)
+    found = open_folder(run)
     scores, utterances = found.table, found.utterances
     assert (len(scores), len(utterances)) == (2 * 3 * (SIZE + 1), SIZE)
     assert capsys.readouterr().out == ""
@@ -301,7 +301,7 @@ def derive(folder: Path) -> None:
     from emoprobe.analysis.options import AnalysisOptions
     from emoprobe.beliefs.calibrations.none import Uncalibrated
 
-    run = open_run(folder)
+    run = open_folder(folder)
     analysis = derived(run.table, run.utterances, LABELS, AnalysisOptions([Uncalibrated()], resamples=0))
     write_results(folder, analysis, run.record, figures=False)
 

@@ -13,7 +13,7 @@ from emoprobe.api.models import Model
 from emoprobe.data.utterance import Corpus
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.judge import judge, read_table
-from emoprobe.run.folder import Run as RunFolder
+from emoprobe.run.folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from emoprobe.run.folder import Run
+    from emoprobe.run.folder import RunFolder
 
 
 def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -> Path:
@@ -17,10 +17,10 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     from emoprobe.analysis.derive import analyse
     from emoprobe.recipes.settings import read_analysis
     from emoprobe.report.results import print_results, write_results
-    from emoprobe.run.folder import open_run
+    from emoprobe.run.folder import open_folder
     from emoprobe.system.claim import claimed
 
-    run = open_run(folder)
+    run = open_folder(folder)
     scores, utterances, record = run.table, run.utterances, run.record
     options = read_analysis(_as_it_ran(run, overrides))
     analysis = analyse(scores, utterances, run.labels, options)
@@ -35,7 +35,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     return target
 
 
-def _as_it_ran(run: Run, overrides: Sequence[str]) -> DictConfig:
+def _as_it_ran(run: RunFolder, overrides: Sequence[str]) -> DictConfig:
     """The configuration of the run itself where its folder has it, with the overrides on top."""
     from omegaconf import OmegaConf, open_dict
 

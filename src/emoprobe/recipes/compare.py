@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from emoprobe.metrics.significance import PairedTest
-    from emoprobe.run.folder import Run
+    from emoprobe.run.folder import RunFolder
 
 MAX_CELLS = 40
 SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, and comes last"
@@ -117,11 +117,11 @@ def _name(folder: str, cell: Cell, cells: Sequence[tuple[str, Cell]]) -> str:
     return " ".join(part for part in parts if part not in ("", NO_PROMPT)) or cell.readout
 
 
-def _open(folders: Sequence[Path]) -> dict[str, Run]:
+def _open(folders: Sequence[Path]) -> dict[str, RunFolder]:
     """Shortest telling name of each folder -> its run; all of one corpus, label set and policy."""
-    from emoprobe.run.folder import open_run
+    from emoprobe.run.folder import open_folder
 
-    runs = {folder: open_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)}
+    runs = {folder: open_folder(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)}
     for name in ("label_set", "corpus", "soft_label_policy"):
         different = {getattr(run.record.identity, name) for run in runs.values()}
         if len(different) > 1:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from emoprobe.analysis.derive import Analysis
     from emoprobe.beliefs.crossfit import Plan
     from emoprobe.beliefs.targets import Targets
-    from emoprobe.run.folder import Run
+    from emoprobe.run.folder import RunFolder
     from emoprobe.run.record import Record
 
 READOUT = "fusion"
@@ -49,7 +49,7 @@ class Source:
         fitted_on: What the cell itself was fitted on.
     """
 
-    run: Run
+    run: RunFolder
     cell: Cell
     rows: pd.DataFrame
     fitted_on: str
@@ -70,9 +70,9 @@ def read_source(folder: Path, choice: str, option: str) -> Source:
     Raises:
         InputError: The folder is no run, or the choice leaves none or several cells.
     """
-    from emoprobe.run.folder import open_run
+    from emoprobe.run.folder import open_folder
 
-    run = open_run(folder)
+    run = open_folder(folder)
     cells = {each.cell: each for each in run.cells()}
     wanted = read_choice(choice, option)
     left = [cell for cell in cells if cell.fits(wanted)]

@@ -67,9 +67,9 @@ def judge(
     Raises:
         InputError: The folder is no run, holds other files than the run wrote, or a fact is not known.
     """
-    from emoprobe.run.folder import open_run
+    from emoprobe.run.folder import open_folder
 
-    opened = open_run(run)
+    opened = open_folder(run)
     predictions, utterances, labels = opened.predictions, opened.utterances, opened.labels.labels
     known = _known_facts(utterances)
     chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)

@@ -22,7 +22,7 @@ from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis, read_probe, read_train
 from emoprobe.report import tracking
-from emoprobe.run.folder import Run, open_run
+from emoprobe.run.folder import RunFolder, open_folder
 from emoprobe.run.writing import utterances_frame
 from emoprobe.settings import compose
 from emoprobe.system import stopping
@@ -72,7 +72,7 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
             ]
             trained[name] = parts
 
-    scored = open_run(zero_shot)
+    scored = open_folder(zero_shot)
     predictions, kinds, human = _gather(settings, scored, plan, trained, search)
     from rich.console import Console
 
@@ -116,7 +116,7 @@ def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
 
 def _gather(
     settings: TrainSettings,
-    zero_shot: Run,
+    zero_shot: RunFolder,
     plan: StudySettings,
     trained: Mapping[str, Sequence[Path]],
     search: Sequence[str],
@@ -135,7 +135,7 @@ def _gather(
     scores = zero_shot.table
     columns = [f"p_{label}" for label in labels.labels]
     tables = {
-        (name, i): open_run(part).predictions.set_index("utterance_id")
+        (name, i): open_folder(part).predictions.set_index("utterance_id")
         for name, parts in trained.items()
         for i, part in enumerate(parts)
     }

@@ -12,7 +12,7 @@ from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.summaries import summarise
 from emoprobe.report.sweeps import missing_jobs, read_overrides
 from emoprobe.run.finding import find_runs
-from emoprobe.run.folder import Run
+from emoprobe.run.folder import RunFolder
 
 
 def collect(folders: Sequence[str | Path]) -> Collection:
@@ -28,7 +28,7 @@ def collect(folders: Sequence[str | Path]) -> Collection:
         InputError: A folder is not there, or none of them holds a run that can be read.
     """
     found = Collection()
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, RunFolder] = {}
     roots = [Path(folder).resolve() for folder in folders]
     for given, root in zip(folders, roots, strict=True):
         if not root.is_dir():
@@ -72,7 +72,7 @@ def _common(places: Sequence[Path]) -> Path:
     return common.parent if common in places else common
 
 
-def _read(run: Run, base: Path, roots: Sequence[Path]) -> ReportedRun:
+def _read(run: RunFolder, base: Path, roots: Sequence[Path]) -> ReportedRun:
     """Read one run, check it, and keep what a report needs.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emoprobe.report.summaries import Summary
-from emoprobe.run.folder import Run
+from emoprobe.run.folder import RunFolder
 from emoprobe.run.record import Record
 
 
@@ -22,7 +22,7 @@ class ReportedRun:
         overrides: What its command line, or its sweep job, changed.
     """
 
-    run: Run
+    run: RunFolder
     name: str
     summary: Summary
     overrides: Sequence[str]

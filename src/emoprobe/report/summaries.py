@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from emoprobe.run.cell import Cell
-    from emoprobe.run.folder import Run
+    from emoprobe.run.folder import RunFolder
     from emoprobe.run.predictions import CellPredictions
 
 BINS = 10
@@ -111,7 +111,7 @@ def summarise_cell(
     )
 
 
-def summarise(run: Run) -> Summary:
+def summarise(run: RunFolder) -> Summary:
     """What a report keeps of a run's predictions.
 
     Raises:

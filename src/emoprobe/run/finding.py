@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emoprobe.run import files
-from emoprobe.run.folder import Run
+from emoprobe.run.folder import RunFolder
 
 SIGNS = (files.RECORD, files.METRICS, files.PREDICTIONS, files.SCORES, files.TRAINING)
 NEVER_RUNS = ("figures", files.PARTS, "checkpoints", "wandb", "csv", "lightning_logs", "__pycache__")
@@ -20,7 +20,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-def find_runs(root: Path) -> tuple[list[Run], list[Unreadable]]:
+def find_runs(root: Path) -> tuple[list[RunFolder], list[Unreadable]]:
     """Every folder with a sign of a run, whatever its state, in the order of their paths; and what cannot be opened.
 
     Args:
@@ -39,5 +39,5 @@ def find_runs(root: Path) -> tuple[list[Run], list[Unreadable]]:
             if not name.startswith(".") and name not in NEVER_RUNS and not name.startswith("head_fold")
         )
         if has_parts or any(sign in names for sign in SIGNS):
-            found.append(Run(Path(where)))
+            found.append(RunFolder(Path(where)))
     return found, closed

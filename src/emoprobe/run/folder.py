@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def open_run(folder: str | Path) -> Run:
+def open_folder(folder: str | Path) -> RunFolder:
     """A run, by its folder or that of a later analysis inside one.
 
     Raises:
         InputError: The folder holds no run.
     """
-    run = Run(Path(folder))
+    run = RunFolder(Path(folder))
     _ = run.record
     return run
 
 
-class Run:
+class RunFolder:
     """What a run folder holds; every property raises an `InputError` where what it gives is missing, damaged, or not
     what the run wrote.
 
@@ -55,7 +55,7 @@ class Run:
         self._noted = False
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        return f"{type(self).__name__}({str(self.folder)!r})"
 
     # -- what was run ---------------------------------------------------------------------------------------------
 

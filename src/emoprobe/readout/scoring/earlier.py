@@ -14,7 +14,7 @@ from emoprobe.errors import InputError
 from emoprobe.readout.base import READOUTS
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
-from emoprobe.run.folder import open_run
+from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import CLIP, ScoreWriter, has_scores, reopen
 
 
@@ -43,7 +43,7 @@ class Earlier:
         self.rows: list[dict] = []
         if source is None:
             return
-        run = open_run(source)
+        run = open_folder(source)
         zero_shot = table = _zero_shot(run.table)
         whole = len(zero_shot)
         sfm = probe.sfm

@@ -1,5 +1,5 @@
 # make probe: Whisper base on the demo corpus.   make test: the test suite.   Both make .venv first.
-# make lowest: the tests of models, readouts, training and recipes with the lowest versions that pyproject.toml allows.
+# make lowest: the tests of models, readouts, training, recipes, metrics and corpora with the lowest versions allowed.
 PYTHON ?= python3
 VENV ?= .venv
 

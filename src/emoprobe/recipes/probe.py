@@ -60,7 +60,6 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     import lightning as L
     from lightning.pytorch.loggers.logger import DummyLogger
 
-    from emoprobe.readout.scoring.earlier import Earlier
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
     from emoprobe.readout.scoring.record import BatchRecorder
@@ -97,21 +96,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         job = Job(settings, corpus, prepared, sfm, [*prepared.skipped, *unknown.values()])
         logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
-        earlier = Earlier(settings.resume, folder, probe, dataset.audio)
-        with stopping.graceful(), ScoreWriter(folder) as writer:
-            begin_run(folder, job.record(), job.frame, job.skipped)
-            left = earlier.take_over(utterances, writer)
-            if settings.readout:
-                for null in earlier.missing_nulls(job.nulls):
-                    writer.write(probe.null_rows([null]))
-                    stopping.check()
-            if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
-                _score(settings, trainer, probe, left)
-            outcomes = list(read_outcomes(folder).values())
-            job.skipped += [row for outcome in outcomes for row in outcome.skipped]
-            if head is not None:
-                writer.write(_read_head(job, head))
-            scored = job.check_complete()
+        scored, outcomes = _fill(job, trainer, probe, utterances, head)
         record = _finish(job, scored, outcomes)
         analysis = analyse(read_scores(folder), job.frame, labels, settings.derived)
         figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
@@ -194,6 +179,34 @@ def _load_head(settings: ProbeSettings, corpus: Corpus, prepared: Prepared) -> t
         return Head(bundle, bool(known)), prepared
     items, left_out = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
     return Head(bundle, False), replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *left_out))
+
+
+def _fill(
+    job: Job, trainer: L.Trainer, probe: ZeroShotProbe, utterances: Sequence[Utterance], head: Head | None
+) -> tuple[int, list[Outcome]]:
+    """Fill the score table: what an earlier run has, null inputs, clips, the trained head.
+
+    Returns:
+        How many clips were scored, and what each process says of itself.
+    """
+    from emoprobe.readout.scoring.earlier import Earlier
+
+    settings, folder = job.settings, job.settings.output_dir
+    earlier = Earlier(settings.resume, folder, probe, settings.dataset.audio)
+    with stopping.graceful(), ScoreWriter(folder) as writer:
+        begin_run(folder, job.record(), job.frame, job.skipped)
+        left = earlier.take_over(utterances, writer)
+        if settings.readout:
+            for null in earlier.missing_nulls(job.nulls):
+                writer.write(probe.null_rows([null]))
+                stopping.check()
+        if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
+            _score(settings, trainer, probe, left)
+        outcomes = list(read_outcomes(folder).values())
+        job.skipped += [row for outcome in outcomes for row in outcome.skipped]
+        if head is not None:
+            writer.write(_read_head(job, head))
+        return job.check_complete(), outcomes
 
 
 def _score(settings: ProbeSettings, trainer: L.Trainer, probe: ZeroShotProbe, left: Sequence[Utterance]) -> None:

@@ -250,8 +250,8 @@ def test_a_run(root: Path):
 
 def test_clips_without_a_vote_are_left_out(root: Path):
     overrides = ["dataset=emobox", f"dataset.root={root}", "dataset.corpus=msppodcast", "labels=msp8"]
-    config = compose([*overrides, "dataset.missing_audio=ignore", "dataset.soft_label.outside=drop"])
-    prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("msp8"))
+    dataset = read_dataset(compose([*overrides, "dataset.soft_label.outside=drop"]))
+    prepared = prepare_run(dataset, read_corpus(dataset), label_set("msp8"), missing_audio="ignore")
     assert ([i.utterance.metadata["code"] for i in prepared.items], len(prepared.skipped)) == (["N", "H"], 2)
 
 

@@ -234,12 +234,12 @@ def test_a_run(root: Path):
 OWN = ("dataset.soft_label.self_reports=true", "dataset.soft_label.several=each")
 
 
-def prepared(root: Path, *more: str, dataset: str = "emosuperb") -> dict[str, Item]:
+def prepared(root: Path, *more: str, name: str = "emosuperb") -> dict[str, Item]:
     """The items of a run by id, with the nine classes that the tables have."""
-    overrides = [f"dataset={dataset}", f"dataset.root={root}", "labels=iemocap9", "dataset.missing_audio=ignore"]
-    overrides += ["dataset.corpus=IEMOCAP"] if dataset == "emosuperb" else []
-    config = compose([*overrides, "dataset.soft_label.outside=drop", *more])
-    items = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("iemocap9")).items
+    overrides = [f"dataset={name}", f"dataset.root={root}", "labels=iemocap9"]
+    overrides += ["dataset.corpus=IEMOCAP"] if name == "emosuperb" else []
+    dataset = read_dataset(compose([*overrides, "dataset.soft_label.outside=drop", *more]))
+    items = prepare_run(dataset, read_corpus(dataset), label_set("iemocap9"), missing_audio="ignore").items
     return {item.utterance.id: item for item in items}
 
 
@@ -280,7 +280,7 @@ def test_published_shares_of_iemocap_need_their_own_policy(both, refused):
 
 def test_both_routes_agree_on_the_published_policy(both):
     iemocap_root, superb = both
-    there, here = prepared(iemocap_root, *OWN, dataset="iemocap"), prepared(superb, *OWN)
+    there, here = prepared(iemocap_root, *OWN, name="iemocap"), prepared(superb, *OWN)
     assert len(here) == 29
     assert set(there) - set(here) == {"Ses01F_impro01_F001"}  # a rater occurs twice
     for name, item in here.items():
@@ -292,7 +292,7 @@ def test_both_routes_agree_on_the_published_policy(both):
 
 def test_both_routes_agree_on_observers_alone(both):
     iemocap_root, superb = both
-    there, here = prepared(iemocap_root, dataset="iemocap"), prepared(superb, f"dataset.iemocap_root={iemocap_root}")
+    there, here = prepared(iemocap_root, name="iemocap"), prepared(superb, f"dataset.iemocap_root={iemocap_root}")
     assert len(here) == 29
     for name, item in here.items():
         np.testing.assert_array_equal(item.target.distribution, there[name].target.distribution)

@@ -61,6 +61,7 @@ COMMON = {
     "probe.py": (*_PROBE, *_ANALYSIS, "null_inputs.seconds=0.5", "null_inputs.noise_draws=2"),
     "train.py": (*_PROBE, *_ANALYSIS),
     "analyse": _ANALYSIS,
+    "floors": _ANALYSIS,
     "judge": ("--resamples", "100", "--no-figures"),
     "fuse": ("--no-figures",),
     "compare": ("--resamples", "200"),
@@ -196,7 +197,7 @@ def later_runs(out: Path) -> list[Run]:
     trained = ("--cells", "readout=linear_probe", "--cells", "readout=fusion")
     return [
         Run("analyse", "analyse", (prompts, *again)),
-        Run("floors", "analyse", ("floors", "dataset=demo")),
+        Run("floors", "floors", ("dataset=demo",)),
         Run("judge_prompts", "judge", (prompts,)),
         Run("judge_formats", "judge", (str(out / "llm_formats"),)),
         Run("fuse_geometric", "fuse", (many, linear, *likelihood)),
@@ -328,6 +329,8 @@ def command_line(run: Run, out: Path, checkout: Path) -> list[str]:
         arguments += ["-o", str(folder / "tests.csv" if run.command == "compare" else folder)]
     one_command = (checkout / "src" / "emoprobe" / "cli").exists()
     module = ["emoprobe", run.command] if one_command else [f"emoprobe.{run.command}"]
+    if run.command == "floors" and not one_command:
+        module = ["emoprobe.analyse", "floors"]
     return [sys.executable, "-m", *module, *arguments]
 
 

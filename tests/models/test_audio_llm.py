@@ -10,7 +10,7 @@ from conftest import FAMILIES
 from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
-from emoprobe.models import audio_llm, prefilled
+from emoprobe.models import chat_llm, prefilled
 from emoprobe.models.base import Question, Sampling
 from emoprobe.models.text import PromptText
 
@@ -87,8 +87,8 @@ def test_many_passes_are_as_one(sfm, questions, voices, monkeypatch):
     context = sfm.encode(voices)
     whole = sfm.score(context, questions)
     answers = sfm.generate(context, questions, max_new_tokens=3)
-    monkeypatch.setattr(audio_llm, "MAX_NODES", 1)
-    monkeypatch.setattr(audio_llm, "MAX_ANSWERS", 1)
+    monkeypatch.setattr(chat_llm, "MAX_NODES", 1)
+    monkeypatch.setattr(chat_llm, "MAX_ANSWERS", 1)
     monkeypatch.setattr(prefilled, "MAX_PREFIXES", 1)
     parts = sfm.score(sfm.encode(voices), questions)
     for a, b in zip(whole, parts, strict=True):

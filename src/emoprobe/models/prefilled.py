@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from emoprobe.errors import InputError
 from emoprobe.models.attention import check_cache, check_window
 from emoprobe.models.base import AudioContext, Network, Question, SpeechFoundationModel
-from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.families.turns import Turns
 from emoprobe.models.prefix import Prefix
 from emoprobe.models.tree import TokenTree
 
@@ -27,7 +27,7 @@ MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
 
 @dataclass
 class SoundState:
-    """What an audio LLM keeps of a batch of clips.
+    """What a chat model keeps of a batch of clips.
 
     Args:
         embeddings: Per clip the decoder's input embeddings of the sound, ``[positions, width]``.
@@ -61,14 +61,14 @@ class QuestionGroup:
 
 
 class PrefilledLLM(SpeechFoundationModel):
-    """The decoder's side of an audio LLM.
+    """The decoder's side of a chat model.
 
     Attributes:
-        family: Its decoder, and the token that stands for sound.
+        family: Its decoder, and the token that stands for a clip.
         window: Tokens that the narrowest of its layers looks back; None where all are seen.
     """
 
-    family: ChatFamily
+    family: Turns
     window: int | None
 
     @property
@@ -87,8 +87,8 @@ class PrefilledLLM(SpeechFoundationModel):
             ``[clips, positions, width]``, padded with zeros; the clips' own lengths and first positions ``[clips]``.
         """
         place = tokens.index(self.family.audio_token_id)
-        embedded = self._embed(torch.tensor(tokens))
-        rows = [torch.cat([embedded[:place], sound.to(embedded), embedded[place + 1 :]]) for sound in sounds]
+        embedded = self._embed(torch.tensor([*tokens[:place], *tokens[place + 1 :]], dtype=torch.long))
+        rows = [torch.cat([embedded[:place], sound.to(embedded), embedded[place:]]) for sound in sounds]
         lengths = torch.tensor([len(row) for row in rows])
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side=padding)
         starts = padded.shape[1] - lengths if padding == "left" else torch.zeros_like(lengths)

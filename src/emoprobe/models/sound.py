@@ -17,7 +17,8 @@ from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network
-from emoprobe.models.families.chat import ANY, ChatFamily, move
+from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.families.turns import ANY, move
 
 # What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
 _HARMLESS = frozenset(

@@ -8,23 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import Network, shortest_clip
+from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.text import PromptText
-from emoprobe.models.vocabulary import VocabularyHead
 
-ANY = PromptText(instruction="What do you hear?")  # the chat in which a sound is heard; see `ChatFamily.hear_inputs`
 FRAMES = 256  # frames that are remembered, the latest of them
-SHARED_END = 4  # tokens before an answer that must not depend on how the sound is written
 
 
-class ChatFamily:
+class ChatFamily(Turns):
     """How a family writes a chat turn with sound in it, and how it hears the sound.
 
     A new native model needs a subclass only where it departs from the common form.
@@ -39,8 +35,7 @@ class ChatFamily:
     has_adapter = False  # whether the class loads an adapter as a part of itself
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
-        self.model, self.processor = model, processor
-        self.tokenizer = processor.tokenizer
+        super().__init__(model, processor, processor.tokenizer)
         self.audio_token = self._audio_token()
         self.audio_token_id = self.tokenizer.convert_tokens_to_ids(self.audio_token)
         self._frames: dict[tuple, tuple[Frame, tuple]] = {}
@@ -79,20 +74,6 @@ class ChatFamily:
         return float(getattr(self.processor.feature_extractor, "chunk_length", 30))
 
     @property
-    def decoder(self) -> Network:
-        """The text decoder, from merged embeddings to normed states."""
-        return self.model.get_decoder()
-
-    @property
-    def head(self) -> VocabularyHead:
-        """From the decoder's states to logits."""
-        return VocabularyHead(self.model.get_output_embeddings())
-
-    def class_logits(self, logits: Tensor) -> Tensor:
-        """Logits of the model class's own forward pass as they should be, where it is known to depart from training."""
-        return logits
-
-    @property
     def encoder_layers(self) -> Sequence[Network]:
         """Layers of the audio encoder."""
         base = self.model if hasattr(self.model, self.encoder) else self.model.base_model
@@ -108,25 +89,6 @@ class ChatFamily:
     def system_content(self, text: str) -> Any:
         """The content of the system turn."""
         return [{"type": "text", "text": text}]
-
-    def render(self, messages: list[dict], **options: Any) -> str:
-        """The chat template's text."""
-        try:
-            return self.processor.apply_chat_template(messages, tokenize=False, **options)
-        except (ValueError, TemplateError) as error:
-            raise InputError(
-                f"its chat template cannot be used: {error}",
-                field="model",
-                remedy="Take a checkpoint with a chat template (chat_template.jinja), for example an instruct model.",
-            ) from error
-
-    def text(self, prompt: PromptText) -> str:
-        """The rendered chat, up to where the answer begins."""
-        return self.render(self.messages(prompt), add_generation_prompt=True) + prompt.before
-
-    def tokens(self, prompt: PromptText, answer: str = "") -> tuple[int, ...]:
-        """Prompt and answer tokenised together, the sound as one placeholder, without what a processor writes by it."""
-        return self.encode_text(self.text(prompt) + answer)
 
     def inputs(self, prompt: PromptText, waveform: Tensor) -> dict[str, Tensor]:
         """The model's inputs as its processor makes them of the whole chat with the sound in it."""
@@ -181,59 +143,6 @@ class ChatFamily:
 
         return shortest_clip(self.sampling_rate, heard)
 
-    def encode_text(self, text: str) -> tuple[int, ...]:
-        """Token ids of rendered text; a begin token is added where the template does not write it itself."""
-        return tuple(self.tokenizer(text, add_special_tokens=self._begins(text)).input_ids)
-
-    def _begins(self, text: str) -> bool:
-        begin = self.tokenizer.bos_token
-        return not (begin and text.startswith(begin))
-
-    def answer_tokens(self, text: str) -> tuple[int, ...]:
-        """Token ids of text in the middle of an answer."""
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def stop_tokens(self) -> tuple[int, ...]:
-        """Tokens that end the model's turn; the first is the one its chat template writes."""
-        config = self.model.generation_config
-        ids = config.eos_token_id if config.eos_token_id is not None else self.tokenizer.eos_token_id
-        ids = [ids] if isinstance(ids, int) else list(ids or ())
-        if not ids:
-            raise InputError("it has no end token", field="model", remedy="Set eos_token_id in generation_config.json.")
-        written = self._written_end()
-        return tuple(sorted(ids, key=lambda token: token != written))
-
-    def _written_end(self) -> int | None:
-        turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "happy"}]
-        try:
-            text = self.render(turn, add_generation_prompt=False)
-        except (InputError, TypeError):
-            return None
-        _, written, after = text.rpartition("happy")
-        if not written:
-            return None
-        ids = self.tokenizer(after, add_special_tokens=False).input_ids
-        return ids[0] if ids else None
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text of generated tokens, special tokens included."""
-        return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
-
     def control_tokens(self) -> Mapping[str, int]:
-        """Strings that the tokenizer would turn into control tokens or placeholders, with their ids."""
-        return {str(token): i for token, i in self.tokenizer.get_added_vocab().items()} | {
-            self.audio_token: self.audio_token_id
-        }
-
-    def repetition_penalty(self) -> float:
-        """What the checkpoint's generation settings ask for."""
-        return self.model.generation_config.repetition_penalty or 1.0
-
-
-def move(inputs: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Inputs on a device, floats in the model's dtype."""
-    return {
-        name: value.to(device, dtype) if torch.is_floating_point(value) else value.to(device)
-        for name, value in inputs.items()
-        if isinstance(value, Tensor)
-    }
+        """Those of the tokenizer, and the placeholder of the sound."""
+        return {**super().control_tokens(), self.audio_token: self.audio_token_id}

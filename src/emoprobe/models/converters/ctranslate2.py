@@ -12,20 +12,22 @@ from typing import Any
 import transformers
 from safetensors.numpy import save_file
 
+from emoprobe.models.converters import CONVERTERS
 from emoprobe.models.ctranslate2 import read_ctranslate2, to_transformers_whisper
 
 
-def write_checkpoint(model: Path, settings: Path, tokenizer: Path, target: Path) -> None:
-    """Write an ordinary transformers checkpoint: weights, config, generation config, tokenizer, feature extractor.
+@CONVERTERS.register("ctranslate2")
+def write_whisper(weights: Path, side_files: list[Path], target: Path) -> None:
+    """Write a Whisper: weights, config, generation config, tokenizer, feature extractor.
 
     Args:
-        model: CTranslate2's ``model.bin``.
-        settings: Its ``config.json``.
-        tokenizer: ``tokenizer.json``.
+        weights: CTranslate2's ``model.bin``.
+        side_files: Its ``config.json``, and ``tokenizer.json``.
         target: An empty folder.
     """
-    _, variables = read_ctranslate2(model)
-    state, dimensions = to_transformers_whisper(variables, model)
+    settings, tokenizer = side_files
+    _, variables = read_ctranslate2(weights)
+    state, dimensions = to_transformers_whisper(variables, weights)
     ids = _token_ids(tokenizer)
     lists = json.loads(settings.read_text())
     special: dict[str, Any] = {

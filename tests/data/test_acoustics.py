@@ -15,19 +15,12 @@ import scipy.signal
 import scipy.stats
 import soundfile
 
-from emoprobe.data.acoustics import (
-    NOT_MEASURABLE,
-    Acoustics,
-    Terciles,
-    acoustic_facts,
-    describe,
-    fit_thresholds,
-    measure,
-)
+from emoprobe.data.acoustics import acoustic_facts, fit_thresholds
 from emoprobe.data.audio import AudioLimits, read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
+from emoprobe.models.acoustics import NOT_MEASURABLE, Acoustics, Terciles, describe, measure
 
 pytest.importorskip("parselmouth", reason="needs the extra acoustics")
 

@@ -36,6 +36,12 @@ class InputError(EmoprobeError, ValueError):
         message = what + (f" ({', '.join(where)})" if where else "") + "."
         super().__init__(f"{message} {remedy}" if remedy else message)
 
+    def of_file(self, file: str | Path) -> InputError:
+        """The same error, said of a file unless it names one."""
+        return (
+            self if self.file else InputError(self.what, file=file, row=self.row, field=self.field, remedy=self.remedy)
+        )
+
 
 class WeightsError(EmoprobeError):
     """A model's weights are missing, damaged or not what they claim to be."""

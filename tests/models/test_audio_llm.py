@@ -55,6 +55,17 @@ def test_scores_are_those_of_plain_forward_passes(sfm, questions, voices, size):
                 torch.testing.assert_close(values[clip], expected, atol=1e-4, rtol=0)
 
 
+def test_raw_logits_and_normalizers_are_those_of_plain_forward_passes(sfm, questions, voices):
+    found = sfm.score_logits(sfm.encode(voices), questions)
+    for question, forms in zip(questions, found, strict=True):
+        for continuation, values in zip(question.continuations, forms, strict=True):
+            for voice, (logits, normalizers) in zip(voices, values, strict=True):
+                plain = chat_logits(sfm, question.prompt, voice, continuation[:-1])[-len(continuation) :]
+                expected = plain.gather(-1, torch.tensor(continuation)[:, None])[:, 0]
+                torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+                torch.testing.assert_close(normalizers, plain.logsumexp(-1), atol=1e-4, rtol=0)
+
+
 def test_the_reference_is_the_plain_forward_pass(sfm, questions, voices):
     for question in questions:
         written = question.continuations[-1][:-1]

@@ -54,6 +54,21 @@ def test_scores_equal_a_plain_forward_pass_at_any_batch_size(tiny_whisper, quest
             torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
 
 
+def test_raw_logits_and_normalizers_are_those_of_a_plain_forward_pass(tiny_whisper, questions):
+    waves = waveforms(0.5, 2.0)
+    found = tiny_whisper.score_logits(tiny_whisper.encode(waves), questions)
+    for question, forms in zip(questions, found, strict=True):
+        for continuation, values in zip(question.continuations, forms, strict=True):
+            ids = torch.tensor([[*question.prefix, *continuation]])
+            for wave, (logits, normalizers) in zip(waves, values, strict=True):
+                features = tiny_whisper.input_features([wave])
+                plain = tiny_whisper.model(input_features=features, decoder_input_ids=ids).logits.detach()[0]
+                plain = plain[-len(continuation) - 1 : -1]
+                expected = plain.gather(-1, ids[0, -len(continuation) :, None])[:, 0]
+                torch.testing.assert_close(logits, expected, atol=TOLERANCE, rtol=0)
+                torch.testing.assert_close(normalizers, plain.logsumexp(-1), atol=TOLERANCE, rtol=0)
+
+
 def test_scores_do_not_depend_on_order_batch_or_company(tiny_whisper, questions):
     waves = waveforms(1.0, 2.0, 3.0)
     together = tiny_whisper.score(tiny_whisper.encode(waves), questions)

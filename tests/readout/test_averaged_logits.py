@@ -5,18 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.special import softmax
+import torch
+from scipy.special import logsumexp, softmax
+from tiny.plain import chat_logits
 
 from emoprobe.errors import InputError
-from emoprobe.readout.averaged_logits import AVERAGED_LOGITS, AveragedLogitsVariant, averaged_logits
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.averaged_logits import AveragedLogits, AveragedLogitsOptions
+from emoprobe.readout.base import make_readouts
+from emoprobe.readout.logit_readings import AVERAGED_LOGITS, AveragedLogitsVariant, averaged_logits
+from emoprobe.readout.scoring.plan import make_plan
+from emoprobe.readout.scoring.read import read
+from emoprobe.run.scores import schema
 
 LABELS = ("angry", "sad")
+BOTH = LabelSet("two", LABELS, {"angry": {"adjective": ["angry"]}, "sad": {"adjective": ["sad", "unhappy"]}})
 
 
-def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept=(1, 2, 3)):
+def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept=(1, 2, 3), written=None, forced=None):
+    """One row per list of positions x kept tokens; the last position is that of the end, unless told otherwise."""
     normalizers = normalizers or [[10.0] * len(row) for row in logits]
+    written = written or [len(row) - 1 for row in logits]
     return pa.table(
         {
+            "generated_tokens": pa.array([[5] * length for length in written], pa.list_(pa.int32())),
+            "forced_logits": forced or [[[20.0, 1.0], [16.0, 10.0, 4.0]]] * len(logits),
             "form_labels": [["angry", "sad"]] * len(logits),
             "form_tokens": [[list(form) for form in form_tokens]] * len(logits),
             "form_own_tokens": [[len(form) - 1 for form in form_tokens]] * len(logits),
@@ -40,6 +54,138 @@ def test_averaged_logits_variants_by_hand():
     first, second = np.exp([[-1.0, -2.0, -4.0], [-2.0, -8.0, -4.0]])
     expected = np.array([(first[0] + second[0]) / 2, (first[1:].mean() + second[1:].mean()) / 2])
     np.testing.assert_allclose(probs["probability_ratio"], expected / expected.sum())
+    # The second position is that of the end; "angry" is forced as 20 and an end of 1, "sad" as 16, 10 and an end of 4.
+    expected = np.array([first[0], first[1:].mean()])
+    np.testing.assert_allclose(probs["raw_logit_ratio_without_end"], np.array([20, 18]) / 38)
+    np.testing.assert_allclose(probs["probability_ratio_without_end"], expected / expected.sum())
+    np.testing.assert_allclose(probs["softmax_of_mean_without_end"], softmax([20, 18]))
+    np.testing.assert_allclose(probs["mean_of_softmax_without_end"], softmax([20, 18]))
+    np.testing.assert_allclose(probs["raw_logit_ratio_forced"], np.array([20, 13]) / 33)
+    np.testing.assert_allclose(probs["softmax_forced"], softmax([20, 13]))
+    np.testing.assert_allclose(probs["raw_logit_ratio_forced_to_end"], np.array([10.5, 10]) / 20.5)
+    np.testing.assert_allclose(probs["softmax_forced_to_end"], softmax([10.5, 10]))
+    assert all(variant.definition for variant in AVERAGED_LOGITS.values())
+
+
+def test_where_nothing_but_the_end_was_written_readings_without_it_are_undefined():
+    table = logits_table([[[20, 19, 17]], [[20, 19, 17], [-9, -8, -7]], [[20, 19, 17], [10, 4, 8]]], written=[0, 1, 2])
+    for name in ("raw_logit_ratio", "probability_ratio", "softmax_of_mean", "mean_of_softmax"):
+        without = averaged_logits(table, LABELS, AVERAGED_LOGITS[f"{name}_without_end"])
+        assert without.status == ("undefined", "ok", "ok")
+        assert np.isnan(without.log_probs[0]).all()
+        whole = averaged_logits(table, LABELS, AVERAGED_LOGITS[name])
+        # Cut at its limit the third answer has no end, so nothing is left out of it.
+        np.testing.assert_array_equal(without.log_probs[2], whole.log_probs[2])
+    assert averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio"]).status == ("ok", "ok", "ok")
+    table = logits_table([[[20, 19, 17], [-29, -28, -27]]])  # the end's position alone makes the mean negative
+    assert averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio"]).status == ("undefined",)
+    assert averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio_without_end"]).status == ("ok",)
+
+
+def test_forms_of_a_label_that_are_forced_average_and_the_templates_text_is_left_out():
+    """ "angry.", "sad." and "unhappy.": of each the full stop, 4, and the end, 9, are not the label's own."""
+    forced = [[[6.0, 50.0, 2.0], [1.0, 3.0, 60.0, 8.0], [4.0, 70.0, 1.0]], [[-6.0, 0.0, 0.0], [1.0, 3.0, 0.0, 0.0]] * 1]
+    forced[1].append([4.0, 0.0, 0.0])
+    table = logits_table(
+        [[[1] * 4], [[1] * 4]], form_tokens=((1, 4, 9), (2, 3, 4, 9), (7, 4, 9)), kept=(1, 2, 3, 7), forced=forced
+    )
+    columns = {"form_labels": [["angry", "sad", "sad"]] * 2, "form_own_tokens": [[1, 2, 1]] * 2}
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    bare = averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio_forced"])
+    assert bare.status == ("ok", "undefined")
+    np.testing.assert_allclose(bare.probs[0], np.array([6, 3]) / 9)
+    to_end = averaged_logits(table, LABELS, AVERAGED_LOGITS["softmax_forced_to_end"])
+    np.testing.assert_allclose(to_end.probs[0], softmax([4, (4 + 2.5) / 2]))
+
+
+def plain_logits(sfm, voice, question, tokens):
+    """Logits of one plain forward pass from the answer position on, ``[1 + tokens, vocabulary]``."""
+    if sfm.instructed:
+        return chat_logits(sfm, question.prompt, voice, tokens)[-len(tokens) - 1 :].double().numpy()
+    ids = torch.tensor([[*question.prefix, *tokens]])
+    with torch.no_grad():
+        out = sfm.model(input_features=sfm.input_features([voice]), decoder_input_ids=ids).logits[0]
+    return out[-len(tokens) - 1 :].double().numpy()
+
+
+@pytest.fixture(params=["whisper", "qwen2_audio"])
+def asked(request, tiny_llm, tiny_whisper, voices):
+    """A model, a prompt's plan, and rows of the score table about three clips."""
+    sfm = tiny_whisper if request.param == "whisper" else tiny_llm(request.param)
+    words = (
+        {"template": "The speaker is {label}."}
+        if request.param == "whisper"
+        else {"family": "instruction", "instruction": "Which of {labels}?"}
+    )
+    plan = make_plan(sfm, make_prompts({"p": words}, BOTH)[0], BOTH)
+    readouts = make_readouts({"averaged_logits": {"max_new_tokens": 5}, "label_likelihood": {}})
+    rows = [row for clip in read(sfm, sfm.encode(voices), [plan], readouts, list("abc")) for row in clip]
+    return (
+        sfm,
+        plan,
+        [[row for row in rows if row["readout"] == name] for name in ("averaged_logits", "label_likelihood")],
+    )
+
+
+def test_forced_labels_are_read_as_plain_transformers_reads_them(asked, voices):
+    sfm, plan, (rows, likelihoods) = asked
+    assert max(plan.own_tokens) > 1
+    expected = []
+    for voice, row, likelihood in zip(voices, rows, likelihoods, strict=True):
+        means = {"angry": [], "sad": []}
+        ends = {"angry": [], "sad": []}
+        for i, (label, tokens, own) in enumerate(
+            zip(plan.labels, plan.question.continuations, plan.own_tokens, strict=True)
+        ):
+            plain = plain_logits(sfm, voice, plan.question, tokens[:-1])
+            logits = plain[np.arange(len(tokens)), list(tokens)]
+            np.testing.assert_allclose(row["forced_logits"][i], logits, atol=1e-4)
+            normalizers = logsumexp(plain, axis=1)
+            np.testing.assert_allclose(row["forced_log_normalizers"][i], normalizers, atol=1e-4)
+            stored = np.array(row["forced_logits"][i]) - np.array(row["forced_log_normalizers"][i])
+            np.testing.assert_allclose(stored, likelihood["form_token_logprobs"][i], atol=1e-6)
+            means[label].append(logits[:own].mean())
+            ends[label].append(np.append(logits[:own], logits[-1]).mean())
+        expected.append([softmax([np.mean(values) for values in of.values()]) for of in (means, ends)])
+    table = pa.Table.from_pylist(rows, schema=schema())
+    for place, name in enumerate(("softmax_forced", "softmax_forced_to_end")):
+        found = averaged_logits(table, LABELS, AVERAGED_LOGITS[name])
+        np.testing.assert_allclose(found.probs, [each[place] for each in expected], atol=1e-4)
+
+
+def test_readings_without_the_end_are_those_of_plain_transformers(asked, voices):
+    sfm, plan, (rows, _) = asked
+    for row in rows:  # a random model ends its answer by chance: one row ends after three tokens, one after none
+        row["generated_tokens"] = row["generated_tokens"][:4]
+    rows[1]["generated_tokens"] = rows[1]["generated_tokens"][:3]
+    rows[1]["kept_logits"] = rows[1]["kept_logits"][: 4 * len(rows[1]["kept_tokens"])]
+    rows[1]["log_normalizers"] = rows[1]["log_normalizers"][:4]
+    rows[2]["generated_tokens"] = []
+    found = averaged_logits(
+        pa.Table.from_pylist(rows, schema=schema()), LABELS, AVERAGED_LOGITS["mean_of_softmax_without_end"]
+    )
+    assert found.status == ("ok", "ok", "undefined")
+    for voice, row, probs in list(zip(voices, rows, found.probs, strict=True))[:2]:
+        written = row["generated_tokens"]
+        plain = plain_logits(sfm, voice, plan.free, written)[: len(written)]
+        of_form = [
+            plain[:, list(tokens[:own])].mean(axis=1)
+            for tokens, own in zip(plan.question.continuations, plan.own_tokens, strict=True)
+        ]
+        per_label = np.stack([of_form[0], (of_form[1] + of_form[2]) / 2], axis=1)
+        np.testing.assert_allclose(probs, softmax(per_label, axis=1).mean(axis=0), atol=1e-4)
+
+
+def test_what_an_earlier_version_did_not_store_is_refused_and_the_rest_is_read(asked):
+    _, _, (rows, _) = asked
+    table = pa.Table.from_pylist(rows, schema=schema()).drop_columns(["forced_logits", "forced_log_normalizers"])
+    others = AveragedLogits.read(table, BOTH, AveragedLogitsOptions(("raw_logit_ratio", "softmax_of_mean_without_end")))
+    assert [reading.derive(table).probs.shape for reading in others] == [(3, 2), (3, 2)]
+    with pytest.raises(
+        InputError, match=r"no forced_logits, which softmax_forced is read from.*raw_logit_ratio,.*\]\."
+    ):
+        AveragedLogits.read(table, BOTH, AveragedLogitsOptions(("raw_logit_ratio", "softmax_forced")))
 
 
 def test_the_templates_text_after_a_label_has_no_logit():
@@ -84,7 +230,9 @@ def test_first_tokens_that_labels_share_are_refused():
 
 
 def test_unknown_variants_are_refused():
-    with pytest.raises(InputError, match=r"'last' is not one of all, answer .*positions"):
+    with pytest.raises(InputError, match=r"'last' is not one of all, written, answer, .*positions"):
         AveragedLogitsVariant(positions="last")
+    with pytest.raises(InputError, match="a position each"):
+        AveragedLogitsVariant(positions="forced", tokens="first")
     with pytest.raises(InputError, match="softmax of probabilities"):
         AveragedLogitsVariant(values="probability", shares="softmax")

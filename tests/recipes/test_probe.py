@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from scoring import EMOTIONS, config, write_corpus
@@ -18,6 +21,7 @@ from emoprobe.cli.floors import main as floors_main
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.run.scores import read_scores
+from emoprobe.run.sealing import seal
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,31 @@ def test_a_run_that_died_is_resumed_in_another_folder(tiny_whisper_path, corpus,
     fresh = probing.run(config(tiny_whisper_path, corpus, tmp_path / "fresh"))
     a, b = pd.read_csv(resumed / "metrics.csv"), pd.read_csv(fresh / "metrics.csv")
     np.testing.assert_allclose(a["js_divergence"], b["js_divergence"], atol=1e-5)
+
+
+def test_a_run_of_an_earlier_version_is_read_as_far_as_it_goes_and_asked_again(
+    finished, tiny_whisper_path, corpus, tmp_path, capsys
+):
+    old = shutil.copytree(finished, tmp_path / "old")
+    scores = pq.read_table(old / "scores.parquet")
+    later = [each.name for each in scores.schema if (each.metadata or {}).get(b"since") == b"4"]
+    table = scores.drop_columns(later).replace_schema_metadata({b"emoprobe_schema_version": b"3"})
+    pq.write_table(table, old / "scores.parquet")
+    record = json.loads((old / "run.json").read_text())
+    (old / "run.json").write_text(json.dumps(record | {"files": seal(old)}))
+    assert analyse_main([str(old), "analysis.figures=false"]) == 0
+    readings = "analysis.averaged_logits=[softmax_of_mean_without_end,raw_logit_ratio]"
+    assert analyse_main([str(old), readings, "analysis.figures=false"]) == 0
+    assert "holds no checksums" not in capsys.readouterr().out
+    assert analyse_main([str(old), "analysis.averaged_logits=[softmax_forced]", "analysis.figures=false"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the score table holds no forced_logits, which softmax_forced is read from")
+    assert f"(file {old / 'scores.parquet'}, field analysis.averaged_logits). Run the probe again into a new" in line
+    probing.run(config(tiny_whisper_path, corpus, tmp_path / "new", f"resume={old}", "dataset.split=test"))
+    assert "taken over" not in capsys.readouterr().out
+    again = read_scores(tmp_path / "new")
+    asked = again.filter(pc.equal(again["readout"], "averaged_logits"))
+    assert not any(asked[name].null_count for name in later)
 
 
 def test_changed_sound_is_never_taken_over(tiny_whisper_path, tmp_path, capsys):

@@ -270,12 +270,21 @@ class SpeechFoundationModel(ABC):
         """A context of size one in which the model hears nothing at all (not even silence)."""
 
     @abstractmethod
+    def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Raw logits of every continuation's tokens, each at its own position after the earlier ones.
+
+        Returns:
+            For every question and every continuation a float32 tensor ``[clips, 2, tokens of the continuation]``: the
+            logits, then the log-sum-exp over the whole vocabulary at each position.
+        """
+
     def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Log-probabilities, token by token: ``log P(token | audio, prefix, earlier tokens)``, in nats.
 
         Returns:
             For every question and every continuation a float32 tensor ``[clips, tokens of the continuation]``.
         """
+        return [[one[:, 0] - one[:, 1] for one in forms] for forms in self.score_logits(context, questions)]
 
     @abstractmethod
     def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:

@@ -226,8 +226,8 @@ class ChatLLM(PrefilledLLM):
         return scored.likelihoods(values), states[:, tree.ends[0]]
 
     @torch.no_grad()
-    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
-        """Log-probability of every continuation token."""
+    def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Raw logits of every continuation token, questions that share their prefix in one pass."""
         return self._score(context, questions, layers=False)
 
     @torch.no_grad()
@@ -248,7 +248,7 @@ class ChatLLM(PrefilledLLM):
                 states = [self.family.decoder.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
                 values = torch.stack([self.family.head.log_probabilities(s, scored.wanted) for s in states], dim=1)
             else:
-                values = self.family.head.log_probabilities(last, scored.wanted)
+                values = self.family.head.token_logits(last, scored.wanted)
             for i, picked in zip(group.members, scored.pick(values), strict=True):
                 results[i] = picked
         return results

@@ -33,9 +33,6 @@ class VocabularyHead:
     def log_probabilities(self, states: Tensor, wanted: Tensor) -> Tensor:
         """Log-softmax over the whole vocabulary, in float32, of a few tokens per row.
 
-        Without gradients only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used
-        again: allocating and first touching it for every row costs as much as the arithmetic.
-
         Args:
             states: ``[clips, rows, width]``.
             wanted: Token ids ``[rows, tokens]``.
@@ -50,6 +47,26 @@ class VocabularyHead:
             return logits.gather(-1, wanted.to(logits.device).expand(*logits.shape[:2], -1)) - logits.logsumexp(
                 -1, keepdim=True
             )
+        chosen, normalizers = self.token_logits(states, wanted).unbind(1)
+        return chosen - normalizers
+
+    @torch.no_grad()
+    def token_logits(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """Raw logits of a few tokens per row, and of each row the log-sum-exp over the whole vocabulary, in float32.
+
+        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
+        first touching it for every row costs as much as the arithmetic.
+
+        Args:
+            states: ``[clips, rows, width]``.
+            wanted: Token ids ``[rows, tokens]``.
+
+        Returns:
+            Logits, then log normalizers, ``[clips, 2, rows, tokens]`` on the CPU.
+        """
+        clips, size = states.shape[:2]
+        if not wanted.numel():
+            return torch.zeros(clips, 2, size, 0)
         matrix = self.linear.weight
         flat = states.reshape(-1, states.shape[-1]).to(matrix.device)
         ids = wanted.to(flat.device).repeat(states.shape[0], 1)
@@ -66,5 +83,5 @@ class VocabularyHead:
             chosen = logits.gather(0, ids[start : start + VOCABULARY_ROWS].T)
             top = logits.amax(0)
             normalizer = logits.sub_(top).exp_().sum(0).log_() + top
-            parts.append((chosen - normalizer).T.cpu())
-        return torch.cat(parts).view(*states.shape[:2], -1)
+            parts.append(torch.stack([chosen, normalizer.expand_as(chosen)]).transpose(1, 2).cpu())
+        return torch.cat(parts, dim=1).view(2, clips, size, -1).transpose(0, 1)

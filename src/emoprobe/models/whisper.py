@@ -355,12 +355,12 @@ class Whisper(SpeechFoundationModel):
         return self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
 
     @torch.no_grad()
-    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
-        """Log-probability of every continuation token, all questions in one decoder pass."""
+    def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Raw logits of every continuation token, all questions in one decoder pass."""
         tree = build_tree(questions)
         scored = find_scored(questions, tree)
         states = self._ask(context, tree).last_hidden_state
-        return scored.pick(self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted))
+        return scored.pick(self.head.token_logits(states[:, list(scored.nodes)], scored.wanted))
 
     @torch.no_grad()
     def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:

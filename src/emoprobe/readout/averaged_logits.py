@@ -1,69 +1,36 @@
-"""Raw logits of the label tokens, averaged over the greedy answer ("Token-Level Logits Matter", arXiv 2505.18484).
+"""Raw logits of the label tokens over the greedy answer, and where each label is forced as the answer.
 
-The published descriptions that can be read leave open which positions, tokens and values are meant; every plausible
-reading is a named variant here, computed from the stored logits.
+How they become distributions: `emoprobe.readout.logit_readings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import log_softmax, softmax
+import pyarrow.compute as pc
 
-from emoprobe.beliefs.distributions import Distributions
 from emoprobe.beliefs.reading import Reading
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import At, Count, Distinct, OneOf, options
-from emoprobe.readout.base import FLOATS, INTS, READOUTS, AnswerReadout
+from emoprobe.readout.base import READOUTS, AnswerReadout
+from emoprobe.readout.logit_readings import (
+    AVERAGED_LOGITS,
+    FORCED,
+    FORCED_NORMALIZERS,
+    KEPT,
+    LOGITS,
+    NORMALIZERS,
+    averaged_logits,
+)
 from emoprobe.readout.scoring.asking import Asking, kept_tokens
 from emoprobe.readout.written import ANSWER, answer_columns
 from emoprobe.run.lists import by_row, joined, lengths, unlike_the_first
 from emoprobe.run.scores import UNLIKE, Contradiction
-
-KEPT = pa.field("kept_tokens", INTS)
-LOGITS = pa.field("kept_logits", FLOATS)
-NORMALIZERS = pa.field("log_normalizers", FLOATS)
-"""Raw logits of the kept tokens at each generated position, positions x kept, row by row; and of each position the
-log-sum-exp over the whole vocabulary."""
-
-
-@options("averaged_logits")
-class AveragedLogitsVariant:
-    """One reading of the published formula ``z_n / sum(z)``.
-
-    Args:
-        positions: ``all`` generated positions, or the ``answer`` position only.
-        tokens: ``all`` sub-tokens of a surface form (their mean; the template's text around it is left out), or its
-            ``first``.
-        values: What is averaged over positions: the raw ``logit``, its softmax over the vocabulary (``probability``),
-            or its softmax over the labels (``label_softmax``).
-        shares: ``ratio``: value / sum of values, undefined unless every value is positive; ``softmax`` of the values.
-    """
-
-    positions: Literal["all", "answer"] = "all"
-    tokens: Literal["all", "first"] = "all"
-    values: Literal["logit", "probability", "label_softmax"] = "logit"
-    shares: Literal["ratio", "softmax"] = "ratio"
-
-    def __post_init__(self) -> None:
-        if self.shares == "softmax" and self.values != "logit":
-            raise InputError("a softmax of probabilities is no distribution of theirs; use shares: ratio")
-
-
-AVERAGED_LOGITS = {
-    "raw_logit_ratio": AveragedLogitsVariant(),
-    "raw_logit_ratio_answer": AveragedLogitsVariant(positions="answer"),
-    "raw_logit_ratio_first_token": AveragedLogitsVariant(tokens="first"),
-    "probability_ratio": AveragedLogitsVariant(values="probability"),
-    "softmax_of_mean": AveragedLogitsVariant(shares="softmax"),
-    "mean_of_softmax": AveragedLogitsVariant(values="label_softmax"),
-    "answer_softmax": AveragedLogitsVariant(positions="answer", tokens="first", shares="softmax"),
-}
 
 
 @options("analysis.averaged_logits")
@@ -84,7 +51,7 @@ class AveragedLogitsOptions:
 @READOUTS.register("averaged_logits")
 @options("readout.averaged_logits")
 class AveragedLogits(AnswerReadout):
-    """Raw logits of the label tokens at every position of the greedy answer.
+    """Raw logits of the label tokens at every position of the greedy answer, and of each label forced as the answer.
 
     Args:
         max_new_tokens: Positions that are averaged at most. No other readout's answer is cut by it.
@@ -92,12 +59,16 @@ class AveragedLogits(AnswerReadout):
 
     max_new_tokens: Count | None = 16
     name = "averaged_logits"
-    columns = (KEPT, LOGITS, NORMALIZERS, *ANSWER)
+    columns = (KEPT, LOGITS, NORMALIZERS, *ANSWER, FORCED, FORCED_NORMALIZERS)
     place = 3
     analysis = AveragedLogitsOptions
 
     def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:
-        """Kept token ids and, position by position, their raw logits and the vocabulary's log normalizer."""
+        """Kept token ids and, position by position, their raw logits and the vocabulary's log normalizer.
+
+        What is forced comes of the same pass as the label likelihood.
+        """
+        asked = zip(asking.plans, asking.answers(self.limit), asking.form_logits, strict=True)
         return [
             [
                 {
@@ -105,15 +76,19 @@ class AveragedLogits(AnswerReadout):
                     LOGITS.name: answer.kept_logits.flatten().tolist(),
                     NORMALIZERS.name: answer.log_normalizer.tolist(),
                     **answer_columns(answer),
+                    FORCED.name: [one[0].tolist() for one in forms],
+                    FORCED_NORMALIZERS.name: [one[1].tolist() for one in forms],
                 }
-                for answer in answers
+                for answer, forms in zip(answers, forced, strict=True)
             ]
-            for plan, answers in zip(asking.plans, asking.answers(self.limit), strict=True)
+            for plan, answers, forced in asked
         ]
 
     @classmethod
     def read(cls, rows: pa.Table, labels: LabelSet, options: AveragedLogitsOptions) -> list[Reading]:
         """One reading per variant; surface forms have no scores of their own."""
+        for name in options.variants:
+            _check_stored(rows, name)
         return [
             Reading(name, partial(averaged_logits, labels=labels.labels, variant=AVERAGED_LOGITS[name]))
             for name in options.variants
@@ -131,57 +106,43 @@ class AveragedLogits(AnswerReadout):
         above = ~(logits <= np.repeat(normalizers, np.repeat(kept, positions)) + 1e-3)
         wrong = by_row(above, size, np.maximum) > 0
         yield Contradiction(wrong, LOGITS.name, "is above its log_normalizer")
+        yield from _forced_contradictions(rows)
 
 
-def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLogitsVariant) -> Distributions:
-    """Shares of token-averaged logits under one reading; a row whose ratio has a value <= 0 is ``undefined``."""
-    kept = table["kept_tokens"][0].as_py()
-    groups = _token_groups(table, labels, kept, variant.tokens)
-    rows, status = [], []
-    for flat, normalizers in zip(table["kept_logits"].to_pylist(), table["log_normalizers"].to_pylist(), strict=True):
-        logits = np.array(flat, dtype=np.float64).reshape(len(normalizers), len(kept))
-        normalizer = np.array(normalizers, dtype=np.float64)
-        if variant.positions == "answer":
-            logits, normalizer = logits[:1], normalizer[:1]
-        values = logits - normalizer[:, None] if variant.values == "probability" else logits
-        if variant.values == "probability":
-            values = np.exp(values)
-        per_label = np.stack([_pool(values, group, variant.values) for group in groups], axis=1)  # [positions, labels]
-        if variant.values == "label_softmax":
-            per_label = softmax(per_label, axis=1)
-        mean = per_label.mean(axis=0)
-        if variant.shares == "softmax":
-            rows.append(log_softmax(mean))
-        elif (mean > 0).all():
-            rows.append(np.log(mean / mean.sum()))
-        else:
-            rows.append(np.full(len(labels), np.nan))
-        status.append("undefined" if np.isnan(rows[-1]).any() else "ok")
-    return Distributions(np.array(rows), tuple(status))
+def _check_stored(rows: pa.Table, reading: str) -> None:
+    """Refuse a reading of what an earlier version did not store.
+
+    Raises:
+        InputError: A column that it needs is missing or has gaps.
+    """
+    lacking = [name for name in AVERAGED_LOGITS[reading].columns if not _holds(rows, name)]
+    if lacking:
+        others = [
+            name for name, variant in AVERAGED_LOGITS.items() if all(_holds(rows, column) for column in variant.columns)
+        ]
+        raise InputError(
+            f"the score table holds no {lacking[0]}, which {reading} is read from: an earlier version wrote it",
+            field="analysis.averaged_logits",
+            remedy=f"Run the probe again into a new folder, or use analysis.averaged_logits=[{','.join(others)}].",
+        )
 
 
-def _token_groups(table: pa.Table, labels: Sequence[str], kept: list[int], tokens: str) -> list[list[list[int]]]:
-    """Per label, per surface form, the columns of its tokens."""
-    column = {token: i for i, token in enumerate(kept)}
-    groups: list[list[list[int]]] = [[] for _ in labels]
-    columns_of = ("form_labels", "form_tokens", "form_own_tokens")
-    for label, form, own in zip(*(table[name][0].as_py() for name in columns_of), strict=True):
-        ids = form[:own] if tokens == "all" else form[:1]
-        groups[labels.index(label)].append([column[token] for token in ids])
-    owners: dict[tuple[int, ...], str] = {}
-    for label, forms in zip(labels, groups, strict=True):
-        for columns in forms:
-            if owners.setdefault(tuple(columns), label) != label:
-                raise InputError(
-                    f"labels {owners[tuple(columns)]!r} and {label!r} share their first token, which cannot tell them "
-                    "apart",
-                    field="analysis.averaged_logits",
-                    remedy="Use a reading of all tokens, or other surface forms.",
-                )
-    return groups
+def _holds(rows: pa.Table, column: str) -> bool:
+    return column in rows.column_names and not rows[column].null_count
 
 
-def _pool(values: np.ndarray, forms: list[list[int]], kind: str) -> np.ndarray:
-    """One value per position for a label: mean over a form's tokens; over forms probabilities add, logits average."""
-    per_form = np.stack([values[:, columns].mean(axis=1) for columns in forms], axis=1)
-    return per_form.sum(axis=1) if kind == "probability" else per_form.mean(axis=1)
+def _forced_contradictions(rows: pa.Table) -> Iterator[Contradiction]:
+    """Of every surface form one logit and one log normalizer per token."""
+    forms = lengths(rows[FORCED.name])
+    if not forms.any():
+        return
+    tokens = lengths(pc.list_flatten(rows["form_tokens"]))
+    for name in (FORCED.name, FORCED_NORMALIZERS.name):
+        yield Contradiction(lengths(rows[name]) != lengths(rows["form_tokens"]), name, "has not one list for each form")
+        unlike = lengths(pc.list_flatten(rows[name])) != tokens
+        yield Contradiction(
+            by_row(unlike, forms, np.maximum) > 0, name, "has not one value for each of a form's tokens"
+        )
+    logits, normalizers = (joined(pc.list_flatten(rows[name.name])) for name in (FORCED, FORCED_NORMALIZERS))
+    above = by_row(~(logits <= normalizers + 1e-3), tokens, np.maximum)
+    yield Contradiction(by_row(above, forms, np.maximum) > 0, FORCED.name, "is above its forced_log_normalizer")

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.errors import InputError
+from emoprobe.run import files
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -23,7 +26,10 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     run = open_folder(folder)
     scores, utterances, record = run.table, run.utterances, run.record
     options = read_analysis(_as_it_ran(run, overrides))
-    analysis = analyse(scores, utterances, run.labels, options)
+    try:
+        analysis = analyse(scores, utterances, run.labels, options)
+    except InputError as error:
+        raise error.of_file(run.home / files.SCORES) from error.__cause__
     target = output or folder / "analysis"
     with claimed(target, "analyse"):
         figures = write_results(target, analysis, record, figures=options.figures)

@@ -28,7 +28,11 @@ from emoprobe.run import files
 from emoprobe.run.sealing import INDEX
 from emoprobe.system.output import whole, write_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE = (3, 4)
+"""Versions that are read. A column that came later than its table says since when in its field's metadata; what is
+made of it is then refused, and nothing else."""
+SINCE = b"since"
 CLIP = "clip"
 NULLS = ("silence", "noise", "no_audio")
 """What a row heard, its ``input``: an utterance, or a content-free input of one of these kinds."""
@@ -128,6 +132,11 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
             if _is_own(readout) or each.name in extra:
                 fields.setdefault(each.name, each)
     return pa.schema(list(fields.values()), metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()})
+
+
+def _names(version: int) -> list[str]:
+    """The columns of a score table of a version, those of emoprobe's own readouts."""
+    return [each.name for each in schema() if int((each.metadata or {}).get(SINCE, 0)) <= version]
 
 
 def _is_own(readout: type[StoresColumns]) -> bool:
@@ -297,9 +306,11 @@ def _read(file: Path) -> pa.Table:
         version = (table.schema.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
         # Other programs drop the version and choose other types (large lists, float64) for the same columns.
         kept = [name for name in table.column_names if name != INDEX]
-        if version not in (str(SCHEMA_VERSION), "none") or kept[: len(schema())] != schema().names:
+        own = [_names(number) for number in READABLE if version in (str(number), "none")]
+        if not any(kept[: len(names)] == names for names in own):
             raise InputError(
-                f"this score table has schema version {version} and this emoprobe reads {SCHEMA_VERSION}",
+                f"this score table has schema version {version} and this emoprobe reads "
+                f"{' and '.join(map(str, READABLE))}",
                 file=file,
                 remedy="Run the probe again, or use the emoprobe version that wrote it.",
             )

@@ -72,6 +72,9 @@ def test_rows_do_not_depend_on_the_batch(sfm, voices):
         for name, value in row.items():
             if name in ("form_logprobs", "kept_logits", "log_normalizers", "layer_form_logprobs"):
                 assert value == pytest.approx(other[name], abs=2e-4)
+            elif name in ("forced_logits", "forced_log_normalizers"):
+                for values, of_form in zip(value, other[name], strict=True):
+                    assert values == pytest.approx(of_form, abs=2e-4)
             elif name in ("form_token_logprobs", "log_label_mass"):
                 continue
             else:
@@ -288,7 +291,7 @@ def test_one_clip_that_does_not_fit_ends_the_run_with_a_remedy(sfm, voices):
     def full(*arguments, **options):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
-    small.score = full
+    small.score_logits = full
     module = probe(small, {"plain": ASK})
     module.heard = True
     with pytest.raises(EmoprobeError, match=r"single clip does not fit .* model\.dtype=bfloat16"):
@@ -301,7 +304,7 @@ def test_other_errors_are_not_taken_for_memory(sfm, voices):
     def fail(*arguments, **options):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    small.score = fail
+    small.score_logits = fail
     module = probe(small, {"plain": ASK})
     module.heard = True
     with pytest.raises(RuntimeError, match="shapes"):

@@ -43,10 +43,16 @@ class Asking:
         return [plan.question for plan in self.plans]
 
     @cached_property
+    def form_logits(self) -> list[list[list[Tensor]]]:
+        """Raw logits of (form, end) token by token and the log normalizers there, ``[prompts][clips][forms]`` of
+        ``[2, tokens]``."""
+        scores = self.sfm.score_logits(self.context, self.questions)
+        return [self._by_clip(forms) for forms in scores]
+
+    @property
     def form_logprobs(self) -> list[list[list[Tensor]]]:
         """log P(form, end) token by token, ``[prompts][clips][forms]`` of ``[tokens]`` nats."""
-        scores = self.sfm.score(self.context, self.questions)
-        return [self._by_clip(forms) for forms in scores]
+        return [[[one[0] - one[1] for one in forms] for forms in clips] for clips in self.form_logits]
 
     @cached_property
     def layer_form_logprobs(self) -> list[list[list[Tensor]]]:

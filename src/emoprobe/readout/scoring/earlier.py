@@ -22,8 +22,8 @@ class Earlier:
     """Finished cells of an earlier run: of this output folder (the same command run again), or of ``resume``.
 
     A row is taken over only if model, revision, dtype, prompt text, label set, readout options, library versions and
-    the sound file's bytes and its duration are all the same, and only if its utterance is complete and this run's own
-    limits take its clip.
+    the sound file's bytes and its duration are all the same, and only if its utterance is complete, nothing that its
+    readout stores is missing from it and this run's own limits take its clip.
 
     Args:
         resume: Folder of an earlier run, or None.
@@ -63,7 +63,7 @@ class Earlier:
             for readout in probe.readouts
         }
         self.tokens = {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
-        self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted]
+        self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted and _is_whole(row)]
         if self.same_folder and len(self.rows) != whole:
             raise InputError(
                 "this output folder holds scores of another configuration",
@@ -137,6 +137,11 @@ class Earlier:
 
 def _asked(row: dict) -> tuple[str, str, str]:
     return row["prompt_hash"], row["readout"], row["readout_options"]
+
+
+def _is_whole(row: dict) -> bool:
+    """Whether a row holds all that its readout stores, which grows from version to version."""
+    return all(row.get(each.name) is not None for each in READOUTS[row["readout"]].columns)
 
 
 def _zero_shot(table: pa.Table) -> pa.Table:

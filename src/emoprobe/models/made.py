@@ -46,8 +46,8 @@ class MadeCheckpoint(ABC):
         """What to install where something is missing."""
 
     @abstractmethod
-    def check_sources(self) -> None:
-        """Look whether what it is made of is here.
+    def check_sources(self, cache: Path) -> None:
+        """Look whether what it is made of is here, or already in the cache as what it is made into.
 
         Raises:
             NotFoundError: It is not installed.
@@ -79,7 +79,7 @@ class MadeCheckpoint(ABC):
         from filelock import FileLock
         from safetensors import SafetensorError
 
-        self.check_sources()
+        self.check_sources(cache)
         folder = self.folder(cache)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emoprobe.errors import WeightsError
+from emoprobe.models.assembled import SMALL_BASE
 from emoprobe.models.data_packages import PACKAGES
 from emoprobe.models.made import (
     CHECKPOINT_FILES,
@@ -24,6 +25,7 @@ from emoprobe.models.made import (
 )
 from emoprobe.system.cache import cache_folder
 
+MADE: tuple[MadeCheckpoint, ...] = (*PACKAGES, SMALL_BASE)
 SOURCES = ("path", "cache", "hub", "package")
 HUB_LEFT_OUT = ("consolidated*", "original/*")  # the same weights once more, in other formats
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
@@ -53,7 +55,7 @@ def resolve(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     sources: Sequence[str] = SOURCES,
-    packages: Sequence[MadeCheckpoint] = PACKAGES,
+    packages: Sequence[MadeCheckpoint] = MADE,
 ) -> ResolvedWeights:
     """Find a model's weights, converting a data package into the cache where needed.
 
@@ -79,13 +81,16 @@ def resolve(
         raise WeightsError(
             f"{name!r} at revision {revision!r} is not a hub name. Use OWNER/MODEL, or model.path=FOLDER."
         )
-    package = next((p for p in packages if p.name == name and revision in (None, p.revision)), None)
+    known = [p for p in packages if p.name == name]
+    package = next((p for p in known if revision in (None, p.revision)), None)
+    published = all(p.published for p in known)
     cache = cache_folder(cache_dir)
     finders: dict[str, Callable[[], ResolvedWeights]] = {
-        "cache": lambda: _from_cache(name, revision, package, cache),
-        "hub": lambda: _from_hub(name, revision, local_only=False),
+        "cache": lambda: _from_cache(name, revision, package, cache, published),
         "package": lambda: _from_package(package, name, cache),
     }
+    if published:
+        finders["hub"] = lambda: _from_hub(name, revision, local_only=False)
     tried = []
     for source in sources:
         if source in finders:
@@ -94,8 +99,8 @@ def resolve(
             except NotFoundError as reason:
                 tried.append(f"  {source}: {reason}")
     remedies = ["give a checkpoint folder: model.path=FOLDER"]
-    remedies += [p.remedy for p in packages if p.name == name]
-    remedies += ["connect to the model hub, with HF_HUB_OFFLINE unset"]
+    remedies += [p.remedy for p in known]
+    remedies += ["connect to the model hub, with HF_HUB_OFFLINE unset"] if published else []
     raise WeightsError(
         f"No weights of {name} were found.\n"
         + "\n".join(tried)
@@ -122,10 +127,14 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(json.dumps(file_hashes(folder)).encode()).hexdigest()
 
 
-def _from_cache(name: str, revision: str | None, package: MadeCheckpoint | None, cache: Path) -> ResolvedWeights:
+def _from_cache(
+    name: str, revision: str | None, package: MadeCheckpoint | None, cache: Path, published: bool
+) -> ResolvedWeights:
     if package is not None and (folder := package.folder(cache)).is_dir():
         check_made(folder)
         return ResolvedWeights(folder, name, f"{package.revision} {PRECISION}", "cache")
+    if not published:
+        raise NotFoundError("not there")
     found = _from_hub(name, revision, local_only=True)
     return ResolvedWeights(found.path, name, found.revision, "cache")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
 import transformers
 from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
-from transformers.utils import logging as transformers_logging
 
 from emoprobe.models.converters import CONVERTERS
 
@@ -21,9 +22,7 @@ def write_llama(weights: Path, side_files: list[Path], target: Path) -> None:
 
     transformers reads the file, and does not save what it read from one.
     """
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
+    with redirect_stderr(io.StringIO()):  # progress bars of several makers
         loaded = transformers.LlamaForCausalLM.from_pretrained(
             weights.parent,
             gguf_file=weights.name,
@@ -31,9 +30,6 @@ def write_llama(weights: Path, side_files: list[Path], target: Path) -> None:
             quantization_config=transformers.GgufConfig(dequantize=True),
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
     settings = loaded.config.to_dict()
     for name in ("quantization_config", "_name_or_path", "transformers_version"):
         settings.pop(name, None)

@@ -32,7 +32,7 @@ NEEDED["model", "whisper"] = NEEDED["model", "audio_llm"] = ["model.path=DIR"]
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
-FOR_TRAINING = ("head", "loss", "callbacks", "experiment")
+FOR_TRAINING = ("answers", "head", "loss", "callbacks", "experiment")
 FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 
 

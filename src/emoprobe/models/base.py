@@ -256,6 +256,26 @@ class SpeechFoundationModel(ABC):
             `hidden_states`.
         """
 
+    def teacher_forced(self, sounds: Sequence[Tensor], question: Question, answers: Sequence[Sequence[int]]) -> Tensor:
+        """One pass over prefix and a given answer of each clip, through which gradients flow: how answers are taught.
+
+        Args:
+            sounds: Of `hear`.
+            question: Its prefix is asked of every clip.
+            answers: Token ids of each clip's answer, end token included.
+
+        Returns:
+            Mean over an answer's tokens of their log-likelihood, float32 nats ``[clips]``.
+
+        Raises:
+            InputError: The model does not follow instructions.
+        """
+        raise InputError(
+            f"{self.name} follows no instructions, so it is taught no answers in words",
+            field="answers",
+            remedy="Use answers=none, or an audio LLM.",
+        )
+
     @abstractmethod
     def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
         """Do the audio part of the work once per clip.

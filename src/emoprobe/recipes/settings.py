@@ -43,6 +43,7 @@ from emoprobe.prompts.prompt import Prompt, make_prompts
 from emoprobe.readout.base import Readout, make_reading_options, make_readouts
 from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.settings import Composition, composition, of_another_verb, read_part
+from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.arguments import check_callbacks, check_fitting, check_scoring, check_scoring_callbacks
 from emoprobe.training.heads.base import Trainable, head_options
 from emoprobe.training.losses.base import Loss, make_loss
@@ -246,6 +247,7 @@ class TrainSettings:
         prompt: What heads that ask the decoder ask.
         head: What is trained.
         loss: What is minimised.
+        answers: What the model is taught to write beside; None for nothing.
         fit: How it is fitted.
         eval_batch_size: Clips evaluated at once; results do not depend on it.
         ckpt: ``last``, or the folder of an interrupted run to go on from.
@@ -263,6 +265,7 @@ class TrainSettings:
     trainer: Annotated[Mapped, AfterValidator(check_fitting)]
     output_dir: Place
     callbacks: Annotated[Mapped, AfterValidator(check_callbacks)] = field(default_factory=dict)
+    answers: Part[AnswersOptions] | None = None
     analysis: Part[JudgeSettings] = field(default_factory=JudgeSettings)
     seed: Seed = 0
     ckpt: Place | None = None

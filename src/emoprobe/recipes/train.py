@@ -74,7 +74,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     quiet()
     L.seed_everything(settings.seed, verbose=False)
     sfm = make(settings.model, "model") if sfm is None else sfm
-    method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss)
+    method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss, settings.answers)
     resume = claim(folder, settings.composed)
     division = _divide(settings, method, prepared, folds)
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
@@ -205,7 +205,8 @@ def _write_analysis(
 
 def _trained(settings: Mapping) -> dict:
     """What tells one trained readout from another."""
-    return {name: settings[name] for name in ("head", "loss", "fit", "seed")}
+    trained = {name: settings[name] for name in ("head", "loss", "fit", "seed")}
+    return trained if settings.get("answers") is None else trained | {"answers": settings["answers"]}
 
 
 def make_splits(
@@ -257,5 +258,6 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
 def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
     import pandas as pd
 
-    columns = ["fold", "member", "epoch", "train_loss", "dev_loss", "clips", *METRICS]
+    answers = ["answers_loss"] if any("answers_loss" in row for row in curves) else []
+    columns = ["fold", "member", "epoch", "train_loss", *answers, "dev_loss", "clips", *METRICS]
     write_csv(pd.DataFrame(curves, columns=columns), folder / "learning_curves.csv")

@@ -6,7 +6,7 @@ gradient are fitted, kept and written. Results depend neither on the number of p
 of the clips and the random numbers of every step come from the seed, the epoch and the step alone.
 
 Early stopping, the best epoch, progress and learning rates are Lightning's own callbacks (``conf/callbacks``), and all
-values reach them and every logger through ``self.log``: ``train/loss``, ``dev/loss`` and ``dev/`` with each metric.
+values reach them and every logger through ``self.log``: ``train/loss`` (and ``train/answers_loss``), ``dev/loss`` and ``dev/`` with each metric.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network
 from emoprobe.system import stopping
 from emoprobe.training.arguments import NOT_IN_FITTING
+from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
 from emoprobe.training.development import DevelopmentMetrics
@@ -34,6 +35,9 @@ from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
+
+
+_SUMS = ("labels", "labels_clips", "answers", "answers_clips")  # of losses, and of how many clips
 
 
 class ReaderModule(L.LightningModule):
@@ -45,6 +49,7 @@ class ReaderModule(L.LightningModule):
         options: How.
         seed: Of everything random.
         identity: Of all that the numbers depend on; checkpoints bear it.
+        answers: What the reader's model is taught to write beside.
 
     Attributes:
         curve: One row per evaluation of the development clips; what is undefined or infinite is left out.
@@ -52,12 +57,22 @@ class ReaderModule(L.LightningModule):
 
     strict_loading = False  # frozen weights are in no checkpoint
 
-    def __init__(self, reader: Network, loss: Loss, options: FitOptions, *, seed: int, identity: str = "") -> None:
+    def __init__(
+        self,
+        reader: Network,
+        loss: Loss,
+        options: FitOptions,
+        *,
+        seed: int,
+        identity: str = "",
+        answers: AnswersOptions | None = None,
+    ) -> None:
         super().__init__()
+        self.answers = answers
         self.reader, self.loss, self.options, self.seed, self.identity = reader, loss, options, seed, identity
         self.development = DevelopmentMetrics()
         self.curve: list[dict[str, float]] = []
-        self._sum = self._count = 0.0
+        self._sums = dict.fromkeys(_SUMS, 0.0)
 
     def output(self, batch: dict) -> Tensor:
         """What the loss wants: log-probabilities or a Dirichlet concentration, ``[batch, labels]``."""
@@ -69,7 +84,11 @@ class ReaderModule(L.LightningModule):
 
     def training_step(self, batch: dict, index: int) -> Tensor:
         torch.manual_seed(seed_of(self.seed, self.current_epoch, index, self.global_rank))  # dropout
-        losses = self.loss.per_utterance(self.output(batch), batch["target"], batch["votes"])
+        turn = self._turn(index)
+        if turn is None:
+            losses = self.loss.per_utterance(self.output(batch), batch["target"], batch["votes"])
+        else:
+            losses = self._unlike_answers(batch, turn)
         value = (losses * batch["share"]).sum()
         if self.options.l2:
             matrices = (weight for weight in self.trainable().values() if weight.ndim > 1)
@@ -80,9 +99,23 @@ class ReaderModule(L.LightningModule):
                 "Lower fit.learning_rate, or look at these clips."
             )
         real = batch["share"] > 0
-        self._sum += float(losses.detach()[real].sum())
-        self._count += int(real.sum())
+        kind = "labels" if turn is None else "answers"
+        self._sums[kind] += float(losses.detach()[real].sum())
+        self._sums[f"{kind}_clips"] += int(real.sum())
         return value
+
+    def _turn(self, index: int) -> int | None:
+        """How many steps taught answers in words before this one, which does too; None where it does not."""
+        if self.answers is None:
+            return None
+        return self.answers.turn(self.current_epoch * int(self.trainer.num_training_batches) + index)
+
+    def _unlike_answers(self, batch: dict, turn: int) -> Tensor:
+        """Negative log-likelihoods of answers in words, weighted, ``[batch]``."""
+        assert self.answers is not None
+        seeds = (seed_of(self.seed, self.current_epoch, clip) for clip in batch["indices"].tolist())
+        draws = [torch.rand((), generator=torch.Generator().manual_seed(seed)).item() for seed in seeds]
+        return -self.answers.weight * self.reader.written(batch, turn, draws)
 
     def validation_step(self, batch: dict, index: int) -> None:
         output = self.output(batch)
@@ -95,11 +128,16 @@ class ReaderModule(L.LightningModule):
         self.development.reset()
         if self.trainer.sanity_checking:
             return
-        total, count = self._sums()
-        self._sum = self._count = 0.0
+        sums = self._all_sums()
+        self._sums = dict.fromkeys(_SUMS, 0.0)
         clips = values.pop("clips")
-        loss = torch.tensor(total / max(1.0, count), dtype=torch.float64)
+        loss, answers_loss = (
+            torch.tensor(sums[kind] / max(1.0, sums[f"{kind}_clips"]), dtype=torch.float64)
+            for kind in ("labels", "answers")
+        )
         self.log("train/loss", loss, prog_bar=True)
+        if self.answers is not None:
+            self.log("train/answers_loss", answers_loss, prog_bar=True)
         for name, value in values.items():
             self.log(f"dev/{name}", value, prog_bar=name == self.options.monitor)
         row: dict[str, Any] = {
@@ -107,16 +145,16 @@ class ReaderModule(L.LightningModule):
             "train_loss": loss,
             "dev_loss": values.pop("loss"),
             "clips": clips,
-        }
+        } | ({} if self.answers is None else {"answers_loss": answers_loss})
         row = {name: float(value) for name, value in (row | values).items()}
         self.curve.append({name: value for name, value in row.items() if math.isfinite(value)})
 
-    def _sums(self) -> list[float]:
-        """Sum and number of the training losses since the last evaluation, of all processes."""
-        sums = torch.tensor([self._sum, self._count], dtype=torch.float64)
+    def _all_sums(self) -> dict[str, float]:
+        """Sums and numbers of the training losses since the last evaluation, of all processes."""
+        sums = torch.tensor(list(self._sums.values()), dtype=torch.float64)
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
-        return sums.tolist()
+        return dict(zip(_SUMS, sums.tolist(), strict=True))
 
     def configure_optimizers(self) -> Any:
         options = self.options
@@ -133,13 +171,12 @@ class ReaderModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         # Of all processes: how many they are may be another number when the fit goes on.
-        total, count = self._sums()
-        checkpoint["fit"] = {"curve": self.curve, "identity": self.identity, "sum": total, "count": count}
+        checkpoint["fit"] = {"curve": self.curve, "identity": self.identity, "sums": self._all_sums()}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         saved = checkpoint["fit"]
         self.curve = list(saved["curve"])
-        self._sum, self._count = (saved["sum"], saved["count"]) if self.global_rank == 0 else (0.0, 0.0)
+        self._sums = dict(saved["sums"]) if self.global_rank == 0 else dict.fromkeys(_SUMS, 0.0)
 
 
 def fit_reader(
@@ -158,6 +195,7 @@ def fit_reader(
     eval_batch_size: int = 1024,
     resume: Path | None = None,
     identity: str = "",
+    answers: AnswersOptions | None = None,
 ) -> ReaderModule:
     """Fit a reader; it ends with the parameters that ModelCheckpoint calls best, without one with the last.
 
@@ -178,6 +216,7 @@ def fit_reader(
         eval_batch_size: Utterances evaluated at once.
         resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
         identity: Of all that the numbers depend on.
+        answers: What the reader's model is taught to write beside.
 
     Raises:
         InputError: The checkpoint is damaged or of another fit, or Lightning refuses an argument.
@@ -206,7 +245,7 @@ def fit_reader(
         "plugins": [WholeFiles()],
     }
     engine = make_trainer({k: v for k, v in given.items() if k != "enable_checkpointing"}, own, NOT_IN_FITTING)
-    module = ReaderModule(reader, loss, options, seed=seed, identity=identity)
+    module = ReaderModule(reader, loss, options, seed=seed, identity=identity, answers=answers)
     data = TrainingDataModule(
         train, development, batch_size=options.batch_size, seed=seed, eval_batch_size=eval_batch_size
     )

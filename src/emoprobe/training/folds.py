@@ -132,6 +132,7 @@ class FoldTraining:
                     root=self.folder / "lightning" / place.name,
                     resume=earlier,
                     identity=digest_of(self._expected(split, member)),
+                    answers=self.method.answers,
                 )
                 self.steps += module.trainer.global_step
                 weights, curve = method.weights(reader), [{"member": member, **row} for row in module.curve]
@@ -181,6 +182,7 @@ class FoldTraining:
             "label_set_hash": labels.hash,
             **self.method.facts(),
             "loss": self.settings["loss"],
+            "answers": self.settings.get("answers"),
             "prompt_config": self.settings["prompt"],
             "audio": self.settings["dataset"]["audio"],
             "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},

@@ -27,6 +27,8 @@ class Lora(Trainable):
     Args:
         part: Where modules are adapted; a frozen encoder hears every clip only once.
         target_modules: Regular expression that is found in the names of the adapted linear modules.
+        whole_modules: Regular expression that is found in the names of modules whose own weights are trained, such as
+            the projector between encoder and decoder; None for none.
         rank: Of the adapters.
         alpha: Their scale.
         dropout: Share of an adapter's inputs dropped in training.
@@ -43,6 +45,7 @@ class Lora(Trainable):
     target_modules: Annotated[str, AfterValidator(_expression)] = (
         "(q_proj|v_proj|out_proj|o_proj|fc1|fc2|up_proj|down_proj)$"
     )
+    whole_modules: Annotated[str, AfterValidator(_expression)] | None = None
     rank: Count = 16
     alpha: Positive = 32
     dropout: ShareBelowOne = 0.0

@@ -25,6 +25,7 @@ from emoprobe.readout.scoring.plan import PromptPlan, make_plan
 from emoprobe.registry import Registry
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.scores import CLIP
+from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips
 from emoprobe.training.heads.base import head_options
 from emoprobe.training.losses.base import Loss, make_loss
@@ -39,6 +40,7 @@ class Method(ABC):
         labels: The label set.
         prompt: What the model is asked, where the method asks something.
         loss: What readers are trained with.
+        answers: What the SFM is taught to write beside it.
 
     Attributes:
         options: The same, checked.
@@ -55,6 +57,7 @@ class Method(ABC):
         labels: LabelSet,
         prompt: Prompt | None = None,
         loss: Loss | None = None,
+        answers: AnswersOptions | None = None,
     ) -> None:
         self.sfm, self.config, self.labels, self.loss = (
             sfm,
@@ -65,6 +68,13 @@ class Method(ABC):
         self.options = head_options(config)
         self.name: str = self.options.name
         self.members: int = self.options.members
+        self.answers = answers
+        if answers is not None and not self.teaches:
+            raise InputError(
+                f"{self.name} stands beside the model, which is taught nothing",
+                field="answers",
+                remedy="Use head=lora, which changes what the model writes, or answers=none.",
+            )
         self.sounds: dict[str, str] = {}
         self.plan: PromptPlan | None = None
         if self.asks:
@@ -80,6 +90,11 @@ class Method(ABC):
     @abstractmethod
     def asks(self) -> bool:
         """Whether the model is asked a prompt."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the model can be taught answers in words beside."""
+        return False
 
     @property
     def asked(self) -> PromptPlan:
@@ -161,7 +176,12 @@ METHODS: Registry[type[Method]] = Registry("method of training", "emoprobe.train
 
 
 def make_method(
-    sfm: SpeechFoundationModel, config: Mapping, labels: LabelSet, prompts: Sequence[Prompt], loss: Loss | None = None
+    sfm: SpeechFoundationModel,
+    config: Mapping,
+    labels: LabelSet,
+    prompts: Sequence[Prompt],
+    loss: Loss | None = None,
+    answers: AnswersOptions | None = None,
 ) -> Method:
     """The method of the head that a config names.
 
@@ -170,7 +190,7 @@ def make_method(
     """
     kind = METHODS[head_options(config).method]
     sfm.model.requires_grad_(False)
-    return kind(sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss)
+    return kind(sfm, config, labels, prompts[0] if len(prompts) == 1 else None, loss, answers)
 
 
 def score_rows(

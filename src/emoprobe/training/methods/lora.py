@@ -24,6 +24,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.system import stopping
+from emoprobe.training.answers import AnswersOptions, TaughtAnswers
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
@@ -34,7 +35,7 @@ from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 from emoprobe.training.methods.probe import check_names
 
-ADAPTER, HEAD = "adapter.", "head."  # beginnings of the names of a bundle's weights
+ADAPTER, WHOLE, HEAD = "adapter.", "whole.", "head."  # beginnings of the names of a bundle's weights
 EVALUATE_BY = 16  # clips at a time
 
 
@@ -49,6 +50,14 @@ class TunedReader(nn.Module):
     def __init__(self, method: LoraMethod, head: Head | None = None) -> None:
         super().__init__()
         self.method, self.model, self.head = [method], method.sfm.model, head  # a list hides it from torch
+
+    def train(self, mode: bool = True) -> TunedReader:
+        """Training mode, but for batch norms: their running statistics are the untuned model's, and are no weights."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def stats(self, batch: Mapping) -> Tensor:
         """States for the head, ``[batch, layers, kinds, width]``."""
@@ -82,6 +91,21 @@ class TunedReader(nn.Module):
         pooled = torch.stack([likelihoods[:, own].logsumexp(-1) for own in forms], dim=-1)
         return pooled.log_softmax(-1)
 
+    def written(self, batch: Mapping, turn: int, draws: Sequence[float]) -> Tensor:
+        """Mean log-likelihood of the tokens of the answers in words whose turn it is, nats ``[batch]``.
+
+        Args:
+            batch: Clips with their targets.
+            turn: See `emoprobe.training.answers.AnswersOptions.turn`.
+            draws: A number from 0 to 1 of every clip.
+        """
+        (method,) = self.method
+        taught = method.taught
+        if taught is None:
+            raise ValueError("this reader is taught no answers")
+        texts = taught.texts(turn, batch["target"].tolist(), draws)
+        return method.sfm.teacher_forced(self.sounds(batch), *taught.tokens(turn, texts))
+
     def concentration(self, batch: Mapping) -> Tensor:
         """Of a head with the Dirichlet output."""
         if self.head is None:
@@ -107,8 +131,10 @@ class LoraMethod(Method):
         labels: LabelSet,
         prompt: Prompt | None = None,
         loss: Loss | None = None,
+        answers: AnswersOptions | None = None,
     ) -> None:
-        super().__init__(sfm, config, labels, prompt, loss)
+        super().__init__(sfm, config, labels, prompt, loss, answers)
+        self.taught = None if answers is None else TaughtAnswers(sfm, answers, labels)
         head = self.options if isinstance(self.options, LoraProbe) else None
         self.with_head = head is not None
         if self.loss.of_head == "concentration" and not self.with_head:
@@ -120,7 +146,9 @@ class LoraMethod(Method):
         self.targets = self._targets()
         decoder = {id(module) for module in sfm.decoder.modules()}
         modules = dict(sfm.model.named_modules())
-        self.frozen_encoder = all(id(modules[name]) in decoder for name in self.targets)
+        self.whole = self._whole(modules)
+        changed = [*self.targets, *(name.rpartition(".")[0] for name in self.whole)]
+        self.frozen_encoder = all(id(modules[name]) in decoder for name in changed)
         self.layers: tuple[int, ...] = ()
         self.kinds: tuple[str, ...] = ("state",)
         if head is not None and not self.asks:
@@ -147,6 +175,10 @@ class LoraMethod(Method):
         self.limits = AudioLimits()
 
     @property
+    def teaches(self) -> bool:
+        return not isinstance(self.options, LoraProbe)
+
+    @property
     def asks(self) -> bool:
         return not isinstance(self.options, LoraProbe) or self.options.source == "decoder"
 
@@ -170,6 +202,33 @@ class LoraMethod(Method):
                 f"no linear module of the {part} matches {pattern!r}",
                 field="head.target_modules",
                 remedy=f"Their names end in {', '.join(kinds)}.",
+            )
+        return found
+
+    def _whole(self, modules: Mapping[str, Network]) -> dict[str, Tensor]:
+        """Parameters that are trained whole, by name, and their values in the untuned model."""
+        pattern = self.options.whole_modules
+        if pattern is None:
+            return {}
+        expression = re.compile(pattern)
+        inside = [name for name in modules if name and expression.search(name)]
+        found = {
+            name: value.detach().clone()
+            for name, value in self.sfm.model.named_parameters()
+            if any(name.startswith(f"{module}.") for module in inside)
+        }
+        if not found:
+            raise InputError(
+                f"no module of {self.sfm.name} with weights of its own matches {pattern!r}",
+                field="head.whole_modules",
+                remedy=f"Its modules are {', '.join(name for name, _ in self.sfm.model.named_children())}.",
+            )
+        adapted = sorted({name for name in self.targets if f"{name}.weight" in found})
+        if adapted:
+            raise InputError(
+                f"{adapted[0]} is to be adapted and trained whole",
+                field="head.whole_modules",
+                remedy="Let head.target_modules and head.whole_modules name different modules.",
             )
         return found
 
@@ -211,8 +270,19 @@ class LoraMethod(Method):
 
     def _adapt(self) -> None:
         self.tuner = LoraModel(self.sfm.model, self.lora, "default")
+        for value in self._whole_now().values():
+            value.requires_grad_(True)
         if self.options.gradient_checkpointing:
             self.sfm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def _whole_now(self) -> dict[str, nn.Parameter]:
+        """Parameters that are trained whole, as they are now, by name."""
+        return {name: value for name, value in self.sfm.model.named_parameters() if name in self.whole}
+
+    def _set_whole(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self._whole_now().items():
+                value.copy_(values[name])
 
     def _head(self, width: int) -> Head:
         output = "dirichlet" if self.loss.of_head == "concentration" else "log_probs"
@@ -236,6 +306,7 @@ class LoraMethod(Method):
     def weights(self, reader: Network) -> dict[str, Tensor]:
         state = get_peft_model_state_dict(self.sfm.model, adapter_name="default", save_embedding_layers=False)
         weights = {ADAPTER + name: value.detach().cpu().contiguous() for name, value in state.items()}
+        weights |= {WHOLE + name: value.detach().cpu().clone() for name, value in self._whole_now().items()}
         if reader.head is not None:
             weights |= {HEAD + name: value.cpu().contiguous() for name, value in reader.head.state_dict().items()}
         return weights
@@ -253,6 +324,7 @@ class LoraMethod(Method):
             raise
         adapter = {name.removeprefix(ADAPTER): value for name, value in weights.items() if name.startswith(ADAPTER)}
         set_peft_model_state_dict(self.sfm.model, adapter, adapter_name="default")
+        self._set_whole({name.removeprefix(WHOLE): value for name, value in weights.items() if name.startswith(WHOLE)})
         if reader.head is not None:
             own = {name.removeprefix(HEAD): value for name, value in weights.items() if name.startswith(HEAD)}
             reader.head.load_state_dict(own)
@@ -264,6 +336,7 @@ class LoraMethod(Method):
         if self.tuner is not None:
             self.tuner.unload()
             self.tuner = None
+        self._set_whole(self.whole)
         self.sfm.model.requires_grad_(False)
         self.sfm.model.eval()
 
@@ -275,7 +348,7 @@ class LoraMethod(Method):
         return model
 
     def facts(self) -> dict:
-        return super().facts() | {"adapted_modules": self.targets}
+        return super().facts() | {"adapted_modules": self.targets, "whole_parameters": list(self.whole)}
 
     def describe(self, reader: Network) -> str:
         ends: dict[str, int] = {}
@@ -284,4 +357,5 @@ class LoraMethod(Method):
             ends[end] = ends.get(end, 0) + 1
         where = ", ".join(f"{count} {end}" for end, count in ends.items())
         heard = "the encoder's output is kept" if self.features is not None else "every epoch hears every clip"
-        return f"{super().describe(reader)}; adapted: {where}; {heard}"
+        whole = f"; whole: {', '.join(self.whole)}" if self.whole else ""
+        return f"{super().describe(reader)}; adapted: {where}{whole}; {heard}"

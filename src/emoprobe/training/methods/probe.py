@@ -14,6 +14,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
+from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
@@ -38,8 +39,9 @@ class ProbeMethod(Method):
         labels: LabelSet,
         prompt: Prompt | None = None,
         loss: Loss | None = None,
+        answers: AnswersOptions | None = None,
     ) -> None:
-        super().__init__(sfm, config, labels, prompt, loss)
+        super().__init__(sfm, config, labels, prompt, loss, answers)
         source, self.attentive = self.options.source, self.options.pooling == "attentive"
         depth = sfm.num_encoder_layers if source == "encoder" else sfm.num_decoder_layers
         self.layers = chosen_layers(self.options.layers, depth, source)

@@ -21,6 +21,7 @@ from emoprobe.prompts.answers.result import ParsedAnswer
 from emoprobe.registry import Registry
 
 Parse = Callable[..., ParsedAnswer | None]
+Write = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,22 @@ class AnswerFormat:
             things.
         has_marks: Whether a mark of the end result is looked for.
         reasons: Whether an answer without a mark is reasoning that has not come to its end.
+        write: ``(shares, words, draw)`` to the answer that states these shares, see `emoprobe.prompts.answers.writing`;
+            None of a format in which models are not taught to answer.
     """
 
     max_new_tokens: int
     parse: Parse
     has_marks: bool = True
     reasons: bool = False
+    write: Write | None = None
 
 
 FORMATS: Registry[AnswerFormat] = Registry("answer format", "emoprobe.prompts.answers.formats")
 
 
 def register(
-    name: str, max_new_tokens: int, *, has_marks: bool = True, reasons: bool = False
+    name: str, max_new_tokens: int, *, has_marks: bool = True, reasons: bool = False, write: Write | None = None
 ) -> Callable[[Parse], Parse]:
     """Decorator of a format's parser: prompts ask for it by this name; see `AnswerFormat`.
 
@@ -54,7 +58,7 @@ def register(
     """
 
     def add(parse: Parse) -> Parse:
-        FORMATS.register(name)(AnswerFormat(max_new_tokens, parse, has_marks, reasons))
+        FORMATS.register(name)(AnswerFormat(max_new_tokens, parse, has_marks, reasons, write))
         return parse
 
     return add

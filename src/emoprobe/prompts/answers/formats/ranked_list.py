@@ -21,6 +21,7 @@ from emoprobe.prompts.answers.one_label import choice
 from emoprobe.prompts.answers.result import AmbiguousError, ParsedAnswer, certain
 from emoprobe.prompts.answers.shares import NUMBER, Written, distribution, parse_shares
 from emoprobe.prompts.answers.words import Vocabulary, has_number
+from emoprobe.prompts.answers.writing import write_ranking
 
 _ENTRY = re.compile(r"(?:^|(?<=[\s,;(]))([0-9]{1,2})[.):][ \t]*+(?![0-9])")
 _PARTS = re.compile(r"(?P<named>.*?)\s*(?:[:(]|\s-\s)(?P<remark>.*)", re.DOTALL)
@@ -28,7 +29,7 @@ _SHARE = re.compile(rf"[\s\"']*{NUMBER}[\s\"')\]]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+){0,2}")
 
 
-@register("ranked_list", max_new_tokens=320)
+@register("ranked_list", max_new_tokens=320, write=write_ranking)
 def parse(text: str, vocabulary: Vocabulary, *, marked: bool = False) -> ParsedAnswer | None:
     """Shares of ranks or the shares beside them, the one label of a list of one, or what `parse_shares` reads.
 

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from emoprobe.prompts.answers.formats import register
 from emoprobe.prompts.answers.one_label import parse_label
+from emoprobe.prompts.answers.writing import write_word
 
-register("single_word", max_new_tokens=32)(parse_label)
+register("single_word", max_new_tokens=32, write=write_word)(parse_label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import fitting
@@ -62,7 +63,7 @@ def test_a_ranking_orders_the_labels_by_share(votes):
     text = FORMATS["ranked_list"].write(shares.tolist(), WORDS, 0.0)
     listed = [line.split(". ")[1] for line in text.splitlines()]
     steps = [dict(zip(WORDS, shares, strict=True))[word] for word in listed]
-    assert all(first >= second - 0.05 for first, second in zip(steps, steps[1:], strict=False))
+    assert all(first >= second - 0.05 for first, second in pairwise(steps))
     assert read(text, "ranked_list").shares is not None
 
 

@@ -225,6 +225,28 @@ class ChatLLM(PrefilledLLM):
         values = self.family.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
         return scored.likelihoods(values), states[:, tree.ends[0]]
 
+    def teacher_forced(self, sounds: Sequence[Tensor], question: Question, answers: Sequence[Sequence[int]]) -> Tensor:
+        """One causal pass over sound, prefix and each clip's own answer, padded behind, where nothing looks."""
+        prefix, lengths, _ = self._assemble(question.prefix, sounds)
+        rows = [
+            torch.cat([prompt[:length], self._embed(torch.tensor(answer[:-1], dtype=torch.long))])
+            for prompt, length, answer in zip(prefix, lengths.tolist(), answers, strict=True)
+        ]
+        embedded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        check_window(self.window, embedded.shape[1], self.name)
+        states = self.family.decoder(
+            inputs_embeds=embedded,
+            position_ids=torch.arange(embedded.shape[1], device=embedded.device)[None],
+            use_cache=False,
+        ).last_hidden_state
+        own = [
+            row[n - 1 : n - 1 + len(answer)] for row, n, answer in zip(states, lengths.tolist(), answers, strict=True)
+        ]
+        logits = self.family.head.logits(torch.cat(own))
+        wanted = torch.tensor([token for answer in answers for token in answer], device=logits.device)
+        values = logits.gather(-1, wanted[:, None])[:, 0] - logits.logsumexp(-1)
+        return torch.stack([part.mean() for part in values.split([len(answer) for answer in answers])])
+
     @torch.no_grad()
     def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Raw logits of every continuation token, questions that share their prefix in one pass."""

@@ -1,4 +1,4 @@
-"""Answers in words that a model is taught beside its label likelihoods: drawn from, or stating, a clip's vote shares."""
+"""Answers in words that a model is taught beside its label likelihoods: they state a clip's vote shares."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ gradient are fitted, kept and written. Results depend neither on the number of p
 of the clips and the random numbers of every step come from the seed, the epoch and the step alone.
 
 Early stopping, the best epoch, progress and learning rates are Lightning's own callbacks (``conf/callbacks``), and all
-values reach them and every logger through ``self.log``: ``train/loss`` (and ``train/answers_loss``), ``dev/loss`` and ``dev/`` with each metric.
+values reach them and every logger through ``self.log``: ``train/loss``, ``train/answers_loss`` of answers in words,
+``dev/loss`` and ``dev/`` with each metric.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from torch import Tensor, nn
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network
 from emoprobe.system import stopping
-from emoprobe.training.arguments import NOT_IN_FITTING
 from emoprobe.training.answers import AnswersOptions
+from emoprobe.training.arguments import NOT_IN_FITTING
 from emoprobe.training.batches import Clips, seed_of
 from emoprobe.training.datamodule import TrainingDataModule
 from emoprobe.training.development import DevelopmentMetrics
@@ -35,7 +36,6 @@ from emoprobe.training.going_on import GoingOn, WholeFiles, take_over
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.options import FitOptions
 from emoprobe.training.trainer import lightning_refusals, make_trainer
-
 
 _SUMS = ("labels", "labels_clips", "answers", "answers_clips")  # of losses, and of how many clips
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emoprobe.errors import WeightsError
-from emoprobe.models.assembled import SMALL_BASE
 from emoprobe.models.data_packages import PACKAGES
 from emoprobe.models.made import (
     CHECKPOINT_FILES,
@@ -23,6 +22,7 @@ from emoprobe.models.made import (
     check_made,
     file_hashes,
 )
+from emoprobe.models.small.checkpoints import SMALL_BASE
 from emoprobe.system.cache import cache_folder
 
 MADE: tuple[MadeCheckpoint, ...] = (*PACKAGES, SMALL_BASE)

@@ -11,7 +11,7 @@ import numpy as np
 import transformers
 from safetensors.numpy import load_file, save_file
 
-from emoprobe.models.assembled import AUDIO_TOKENS, CHAT_TEMPLATE, PROJECTOR_SEED, PROJECTOR_SPREAD
+from emoprobe.models.small.recipe import AUDIO_TOKENS, CHAT_TEMPLATE, PROJECTOR_SEED, PROJECTOR_SPREAD
 
 
 def write_qwen2_audio(hearing: Path, text: Path, target: Path) -> None:

@@ -1,7 +1,4 @@
-"""A small instruction-following audio LLM, assembled of Whisper base's encoder and SmolLM2 as a Qwen2-Audio.
-
-Both come from the pinned data packages, never from a copy on the model hub: the weights are the same everywhere.
-"""
+"""The small audio LLM as checkpoints that are made in the cache."""
 
 from __future__ import annotations
 
@@ -13,32 +10,7 @@ from typing import Any
 
 from emoprobe.models.data_packages import SMOLLM2, WHISPER_BASE, DataPackage
 from emoprobe.models.made import PROVENANCE, MadeCheckpoint
-
-AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
-PROJECTOR_SEED = 0
-PROJECTOR_SPREAD = 4.0  # what a sound is embedded with, in standard deviations of the text model's embeddings
-
-# SmolLM2's ChatML, the sound in the user's turn; a system turn stands only where one is given.
-CHAT_TEMPLATE = """\
-{%- for message in messages -%}
-{{- '<|im_start|>' + message.role + '\\n' -}}
-{%- if message.content is string -%}
-{{- message.content -}}
-{%- else -%}
-{%- for item in message.content -%}
-{%- if item.type == 'audio' -%}
-{{- '<|audio_bos|><|AUDIO|><|audio_eos|>' -}}
-{%- else -%}
-{{- item.text -}}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{{- '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n' -}}
-{%- endif -%}
-"""
+from emoprobe.models.small.recipe import AUDIO_TOKENS, CHAT_TEMPLATE, PROJECTOR_SEED, PROJECTOR_SPREAD
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,7 @@ class SmallBase(MadeCheckpoint):
                 package.check_sources(cache)
 
     def write(self, target: Path, cache: Path) -> dict[str, Any]:
-        from emoprobe.models.assembly import write_qwen2_audio
+        from emoprobe.models.small.assembly import write_qwen2_audio
 
         hearing, text = self.hearing.made(cache), self.text.made(cache)
         write_qwen2_audio(hearing, text, target)

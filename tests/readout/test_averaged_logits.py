@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,13 +25,32 @@ LABELS = ("angry", "sad")
 BOTH = LabelSet("two", LABELS, {"angry": {"adjective": ["angry"]}, "sad": {"adjective": ["sad", "unhappy"]}})
 
 
-def logits_table(logits, normalizers=None, form_tokens=((1, 9), (2, 3, 9)), kept=(1, 2, 3), written=None, forced=None):
+def logits_table(
+    logits,
+    normalizers=None,
+    form_tokens=((1, 9), (2, 3, 9)),
+    kept=(1, 2, 3),
+    written=None,
+    forced=None,
+    texts=None,
+    ends=None,
+    spelled=None,
+):
     """One row per list of positions x kept tokens; the last position is that of the end, unless told otherwise."""
     normalizers = normalizers or [[10.0] * len(row) for row in logits]
     written = written or [len(row) - 1 for row in logits]
     return pa.table(
         {
             "generated_tokens": pa.array([[5] * length for length in written], pa.list_(pa.int32())),
+            "generated_text": texts or ["hm"] * len(logits),
+            "forms": [["angry", "sad"]] * len(logits),
+            "generated_ends": pa.array(ends or [[2] * length for length in written], pa.list_(pa.int32())),
+            "spelled_tokens": [spelled or [[10, 20], [11, 21], [12, 22], [13, 23]]] * len(logits),
+            # By position 100 p, by spelling 10 s; "angry" has 2 more than "sad".
+            "spelled_logits": [
+                [100.0 * p + 10 * s + more for p in range(len(row)) for s in range(4) for more in (3, 1)]
+                for row in logits
+            ],
             "forced_logits": forced or [[[20.0, 1.0], [16.0, 10.0, 4.0]]] * len(logits),
             "form_labels": [["angry", "sad"]] * len(logits),
             "form_tokens": [[list(form) for form in form_tokens]] * len(logits),
@@ -64,6 +85,7 @@ def test_averaged_logits_variants_by_hand():
     np.testing.assert_allclose(probs["softmax_forced"], softmax([20, 13]))
     np.testing.assert_allclose(probs["raw_logit_ratio_forced_to_end"], np.array([10.5, 10]) / 20.5)
     np.testing.assert_allclose(probs["softmax_forced_to_end"], softmax([10.5, 10]))
+    assert np.isnan(probs["softmax_label"]).all()  # none is written
     assert all(variant.definition for variant in AVERAGED_LOGITS.values())
 
 
@@ -97,6 +119,54 @@ def test_forms_of_a_label_that_are_forced_average_and_the_templates_text_is_left
     np.testing.assert_allclose(bare.probs[0], np.array([6, 3]) / 9)
     to_end = averaged_logits(table, LABELS, AVERAGED_LOGITS["softmax_forced_to_end"])
     np.testing.assert_allclose(to_end.probs[0], softmax([4, (4 + 2.5) / 2]))
+
+
+LONG = [[[1.0, 1.0, 1.0]] * 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "angry"),
+    [
+        ("sad", [3], 3),
+        ("Angry!", [2, 5, 6], 13),
+        ("He is sad.", [2, 5, 9, 10], 223),
+        ("It is: Fury, I think", [2, 5, 6, 11, 12], 333),
+        ('{"sad": 0.4, "angry": 0.6}', [1, 2, 5, 20, 26], 203),
+        ("happy", [5], None),
+        ("unsaddled sadly", [9, 15], None),
+        ("", [], None),
+        ("<think>angry?</think>sad", [7, 13, 21, 24], 303),
+        ("<think>angry? sad", [7, 13, 17], None),
+        # Two bytes of a letter are two tokens, the first of which has a sign of its own.
+        ("éé sad", [1, 1, 2, 6], 323),
+    ],
+)
+def test_the_position_where_a_label_is_written_and_how_it_is_spelled_there(text, ends, angry):
+    table = logits_table(LONG, texts=[text], ends=[ends])
+    words = [("angry", "fury")]
+    soft = averaged_logits(table, LABELS, AVERAGED_LOGITS["softmax_label"], words)
+    ratio = averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio_label"], words)
+    assert soft.status == ratio.status == ("undefined" if angry is None else "ok",)
+    if angry is None:
+        assert np.isnan(soft.log_probs).all()
+    else:
+        np.testing.assert_allclose(ratio.probs[0], np.array([angry, angry - 2]) / (2 * angry - 2))
+        np.testing.assert_allclose(soft.probs[0], softmax([2, 0]))
+
+
+def test_letters_of_options_are_found_as_they_are_written():
+    table = logits_table(
+        LONG * 3, texts=["(B) sad", "a guess: sad", "Option A"], ends=[[1, 2, 3, 7], [1, 7, 8, 12], [6, 8]]
+    )
+    table = table.set_column(table.column_names.index("forms"), "forms", pa.array([["A", "B"]] * 3))
+    ratio = averaged_logits(table, LABELS, AVERAGED_LOGITS["raw_logit_ratio_label"])
+    np.testing.assert_allclose(ratio.probs[:, 0] / ratio.probs[:, 1], [113 / 111, 323 / 321, 133 / 131])
+
+
+def test_labels_that_begin_alike_where_they_are_written_are_undefined():
+    spelled = [[10, 20], [11, 11], [12, 22], [13, 23]]
+    table = logits_table(LONG * 2, texts=["sad", "Sad"], ends=[[3], [3]], spelled=spelled)
+    assert averaged_logits(table, LABELS, AVERAGED_LOGITS["softmax_label"]).status == ("ok", "undefined")
 
 
 def plain_logits(sfm, voice, question, tokens):
@@ -175,6 +245,40 @@ def test_readings_without_the_end_are_those_of_plain_transformers(asked, voices)
         ]
         per_label = np.stack([of_form[0], (of_form[1] + of_form[2]) / 2], axis=1)
         np.testing.assert_allclose(probs, softmax(per_label, axis=1).mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
+def test_the_position_of_a_label_is_read_as_plain_transformers_reads_it(family, tiny_llm, tiny_whisper, voices):
+    """What a random model writes is called a label."""
+    sfm = tiny_whisper if family == "whisper" else tiny_llm(family)
+    prompt = (
+        {"template": "I hear {label} speech."}
+        if family == "whisper"
+        else {"family": "instruction", "instruction": "What?"}
+    )
+    question = make_plan(sfm, make_prompts({"p": prompt}, BOTH)[0], BOTH).free
+    positions = []
+    for voice in voices:
+        answer = sfm.generate(sfm.encode([voice]), [question], max_new_tokens=12)[0][0]
+        said = re.findall(r"(?<![^\W_])[A-Za-z]{2,}(?![^\W_])", answer.text)
+        if not said:
+            continue
+        word = said[-1]
+        labels = LabelSet("two", LABELS, {"angry": {"adjective": [word.lower()]}, "sad": {"adjective": ["quiet"]}})
+        plan = make_plan(sfm, make_prompts({"p": prompt}, labels)[0], labels)
+        readouts = make_readouts({"averaged_logits": {"max_new_tokens": 12}})
+        rows = pa.Table.from_pylist(read(sfm, sfm.encode([voice]), [plan], readouts, ["x"])[0], schema=schema())
+        (reading,) = AveragedLogits.read(rows, labels, AveragedLogitsOptions(("softmax_label",)))
+        start = re.search(rf"(?<![^\W_]){word}(?![^\W_])", answer.text, re.IGNORECASE).start()
+        position = next(n for n in range(12) if len(sfm.decode(answer.tokens[: n + 1])) > start)
+        before = sfm.decode(answer.tokens[:position])
+        spell = str.capitalize if answer.text[start].isupper() else str
+        space = " " if answer.text[len(before)] == " " else ""
+        ids = [sfm.text_tokens(space + spell(form))[0] for form in (word.lower(), "quiet")]
+        plain = plain_logits(sfm, voice, plan.free, answer.tokens[:position])[-1]
+        np.testing.assert_allclose(reading.derive(rows).probs[0], softmax(plain[ids]), atol=1e-4)
+        positions.append(position)
+    assert max(positions) > 0
 
 
 def test_what_an_earlier_version_did_not_store_is_refused_and_the_rest_is_read(asked):

@@ -70,6 +70,9 @@ def score_rows(ids, prompts=("p", "q")) -> list[dict]:
             layers = {"readout": "layerwise", "layer_form_logprobs": [*(sums - 1).tolist(), *sums.tolist()]}
             logits = {"readout": "averaged_logits", "kept_tokens": [1, 2, 3], "log_normalizers": [9.0, 8.0]}
             logits |= {"kept_logits": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0], "generated_text": "angry"}
+            logits |= {"generated_tokens": [1], "generated_ends": [5], "spelled_tokens": [[1, 2, 3], [4, 5, 6]]}
+            logits |= {"spelled_logits": [1.0] * 12, "forced_logits": [[1.0, 2.0]] * 3}
+            logits |= {"forced_log_normalizers": [[9.0, 9.0]] * 3}
             rows += [{**shared, **own, **of} for of in (likelihood, layers, logits)]
     return rows
 
@@ -190,6 +193,15 @@ def _one_prompt(rows):
         (_set("form_logprobs", [-1.0, -2.0, -3.0], 3), "of 'u000001'"),
         (_set("form_token_logprobs", [[-1.0, -1.0]] * 3, 3), "form_logprobs of 'u000001' .* is not the sum"),
         (_set("form_token_logprobs", [[-1.0, float("nan")]] * 3, 3), "form_token_logprobs of 'u000001'"),
+        (_set("forced_logits", [[1.0, 2.0]] * 2, 5), "forced_logits of 'u000001' .* has not one list for each form"),
+        (_set("forced_logits", [[1.0]] * 3, 5), "forced_logits of 'u000001' .* has not one value for each of a form's"),
+        (_set("forced_logits", [[1.0, 9.1]] * 3, 5), "forced_logits of 'u000001' .* is above its forced_log_norm"),
+        (
+            _set("forced_log_normalizers", [[9.0]] * 3, 5),
+            "forced_log_normalizers of 'u000001' .* not one value for each",
+        ),
+        (_set("spelled_logits", [1.0] * 11, 5), "spelled_logits of 'u000001' .* not one value per position, spelling"),
+        (_set("generated_ends", [5, 6], 5), "generated_ends of 'u000001' .* has not one place per generated token"),
         (_set("layer_form_logprobs", [-1.0] * 5, 4), "layer_form_logprobs of 'u000001' .* wrong length"),
         (_set("layer_form_logprobs", [-1.0, -2.0, -3.0, 0.1, -2.0, -3.0], 4), "layer_form_logprobs of 'u000001'"),
         (_set("kept_logits", [1.0] * 5, 5), "kept_logits of 'u000001' .* one value per position and token"),

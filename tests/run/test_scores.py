@@ -110,15 +110,19 @@ def test_a_table_of_an_earlier_version_is_read_without_what_came_later(tmp_path)
     with ScoreWriter(tmp_path) as writer:
         writer.write([row("a"), row("b")])
     expected, file = read_scores(tmp_path), tmp_path / files.SCORES
-    later = [each.name for each in schema() if (each.metadata or {}).get(b"since") == b"4"]
-    assert later
-    for version in (b"3", None):  # a copy of another program's says no version
-        old = expected.drop_columns(later)
-        pq.write_table(old.replace_schema_metadata({b"emoprobe_schema_version": version} if version else {}), file)
-        assert read_scores(tmp_path).equals(old)
-    pq.write_table(old.replace_schema_metadata({b"emoprobe_schema_version": b"4"}), file)
-    with pytest.raises(InputError, match="schema version 4 and this emoprobe reads 3 and 4"):
-        read_scores(tmp_path)
+    since = {each.name: int(each.metadata[b"since"]) for each in schema() if each.metadata}
+    assert set(since.values()) == {4, 5}
+    for version in (3, 4):
+        old = expected.drop_columns([name for name, first in since.items() if first > version])
+        said = {b"emoprobe_schema_version": str(version).encode()}
+        for metadata in (said, {}):  # a copy of another program's says no version
+            pq.write_table(old.replace_schema_metadata(metadata), file)
+            assert read_scores(tmp_path).equals(old)
+    for wrong in (b"3", b"5"):
+        pq.write_table(old.replace_schema_metadata({b"emoprobe_schema_version": wrong}), file)
+        if wrong == b"5":
+            with pytest.raises(InputError, match="schema version 5 and this emoprobe reads 3 to 5"):
+                read_scores(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

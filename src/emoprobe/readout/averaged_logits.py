@@ -5,9 +5,9 @@ How they become distributions: `emoprobe.readout.logit_readings`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,17 +20,26 @@ from emoprobe.options import At, Count, Distinct, OneOf, options
 from emoprobe.readout.base import READOUTS, AnswerReadout
 from emoprobe.readout.logit_readings import (
     AVERAGED_LOGITS,
+    ENDS,
     FORCED,
     FORCED_NORMALIZERS,
     KEPT,
     LOGITS,
     NORMALIZERS,
+    SPELLED,
+    SPELLED_LOGITS,
     averaged_logits,
 )
 from emoprobe.readout.scoring.asking import Asking, kept_tokens
-from emoprobe.readout.written import ANSWER, answer_columns
+from emoprobe.readout.written import ANSWER, answer_columns, known_words
 from emoprobe.run.lists import by_row, joined, lengths, unlike_the_first
 from emoprobe.run.scores import UNLIKE, Contradiction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from emoprobe.models.base import Generation, SpeechFoundationModel
+    from emoprobe.readout.scoring.plan import PromptPlan
 
 
 @options("analysis.averaged_logits")
@@ -59,7 +68,7 @@ class AveragedLogits(AnswerReadout):
 
     max_new_tokens: Count | None = 16
     name = "averaged_logits"
-    columns = (KEPT, LOGITS, NORMALIZERS, *ANSWER, FORCED, FORCED_NORMALIZERS)
+    columns = (KEPT, LOGITS, NORMALIZERS, *ANSWER, FORCED, FORCED_NORMALIZERS, SPELLED, SPELLED_LOGITS, ENDS)
     place = 3
     analysis = AveragedLogitsOptions
 
@@ -68,31 +77,32 @@ class AveragedLogits(AnswerReadout):
 
         What is forced comes of the same pass as the label likelihood.
         """
+        ends = cache(partial(_ends, asking.sfm))
+
+        def columns(plan: PromptPlan, answer: Generation, forms: Sequence[Tensor]) -> dict[str, Any]:
+            kept = kept_tokens(plan)
+            return {
+                KEPT.name: list(kept),
+                LOGITS.name: answer.kept_logits[:, : len(kept)].flatten().tolist(),
+                NORMALIZERS.name: answer.log_normalizer.tolist(),
+                **answer_columns(answer),
+                FORCED.name: [one[0].tolist() for one in forms],
+                FORCED_NORMALIZERS.name: [one[1].tolist() for one in forms],
+                SPELLED.name: [list(tokens) for tokens in plan.spelled],
+                SPELLED_LOGITS.name: answer.kept_logits[:, len(kept) :].flatten().tolist(),
+                ENDS.name: ends(answer.tokens),
+            }
+
         asked = zip(asking.plans, asking.answers(self.limit), asking.form_logits, strict=True)
-        return [
-            [
-                {
-                    KEPT.name: list(kept_tokens(plan)),
-                    LOGITS.name: answer.kept_logits.flatten().tolist(),
-                    NORMALIZERS.name: answer.log_normalizer.tolist(),
-                    **answer_columns(answer),
-                    FORCED.name: [one[0].tolist() for one in forms],
-                    FORCED_NORMALIZERS.name: [one[1].tolist() for one in forms],
-                }
-                for answer, forms in zip(answers, forced, strict=True)
-            ]
-            for plan, answers, forced in asked
-        ]
+        return [[columns(plan, *told) for told in zip(answers, forced, strict=True)] for plan, answers, forced in asked]
 
     @classmethod
     def read(cls, rows: pa.Table, labels: LabelSet, options: AveragedLogitsOptions) -> list[Reading]:
         """One reading per variant; surface forms have no scores of their own."""
         for name in options.variants:
             _check_stored(rows, name)
-        return [
-            Reading(name, partial(averaged_logits, labels=labels.labels, variant=AVERAGED_LOGITS[name]))
-            for name in options.variants
-        ]
+        derive = partial(averaged_logits, labels=labels.labels, words=known_words(labels))
+        return [Reading(name, partial(derive, variant=AVERAGED_LOGITS[name])) for name in options.variants]
 
     @classmethod
     def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
@@ -106,7 +116,12 @@ class AveragedLogits(AnswerReadout):
         above = ~(logits <= np.repeat(normalizers, np.repeat(kept, positions)) + 1e-3)
         wrong = by_row(above, size, np.maximum) > 0
         yield Contradiction(wrong, LOGITS.name, "is above its log_normalizer")
-        yield from _forced_contradictions(rows)
+        yield from _later_contradictions(rows)
+
+
+def _ends(sfm: SpeechFoundationModel, tokens: tuple[int, ...]) -> list[int]:
+    """Characters of an answer's text up to the end of each of its tokens."""
+    return [len(sfm.decode(tokens[: i + 1])) for i in range(len(tokens))]
 
 
 def _check_stored(rows: pa.Table, reading: str) -> None:
@@ -131,8 +146,8 @@ def _holds(rows: pa.Table, column: str) -> bool:
     return column in rows.column_names and not rows[column].null_count
 
 
-def _forced_contradictions(rows: pa.Table) -> Iterator[Contradiction]:
-    """Of every surface form one logit and one log normalizer per token."""
+def _later_contradictions(rows: pa.Table) -> Iterator[Contradiction]:
+    """Of every surface form one logit and one log normalizer per token, and one logit per position and spelling."""
     forms = lengths(rows[FORCED.name])
     if not forms.any():
         return
@@ -146,3 +161,9 @@ def _forced_contradictions(rows: pa.Table) -> Iterator[Contradiction]:
     logits, normalizers = (joined(pc.list_flatten(rows[name.name])) for name in (FORCED, FORCED_NORMALIZERS))
     above = by_row(~(logits <= normalizers + 1e-3), tokens, np.maximum)
     yield Contradiction(by_row(above, forms, np.maximum) > 0, FORCED.name, "is above its forced_log_normalizer")
+    if lengths(rows[SPELLED.name]).any():
+        size = lengths(rows[SPELLED_LOGITS.name])
+        wrong = size != lengths(rows[NORMALIZERS.name]) * lengths(rows[SPELLED.name]) * forms
+        yield Contradiction(wrong, SPELLED_LOGITS.name, "has not one value per position, spelling and form")
+        wrong = lengths(rows[ENDS.name]) != lengths(rows["generated_tokens"])
+        yield Contradiction(wrong, ENDS.name, "has not one place per generated token")

@@ -16,19 +16,24 @@ from scipy.special import log_softmax, softmax
 from emoprobe.beliefs.distributions import Distributions
 from emoprobe.errors import InputError
 from emoprobe.options import options
-from emoprobe.readout.base import FLOATS
-from emoprobe.readout.written import TOKENS
+from emoprobe.prompts.answers import find_label_word
+from emoprobe.readout.base import FLOATS, INTS
+from emoprobe.readout.written import TEXT, TOKENS
 
-KEPT = pa.field("kept_tokens", pa.list_(pa.int32()))
+KEPT = pa.field("kept_tokens", INTS)
 LOGITS = pa.field("kept_logits", FLOATS)
 NORMALIZERS = pa.field("log_normalizers", FLOATS)
 """Raw logits of the kept tokens at each generated position, positions x kept, row by row; and of each position the
 log-sum-exp over the whole vocabulary."""
-SINCE = {"since": "4"}
-FORCED = pa.field("forced_logits", pa.list_(FLOATS), metadata=SINCE)
-FORCED_NORMALIZERS = pa.field("forced_log_normalizers", pa.list_(FLOATS), metadata=SINCE)
+FORCED = pa.field("forced_logits", pa.list_(FLOATS), metadata={"since": "4"})
+FORCED_NORMALIZERS = pa.field("forced_log_normalizers", pa.list_(FLOATS), metadata={"since": "4"})
 """Where a surface form is forced as the answer: raw logits of its tokens, end included, each at its own position, and
 the log-sum-exp over the whole vocabulary there."""
+SPELLED = pa.field("spelled_tokens", pa.list_(INTS), metadata={"since": "5"})
+SPELLED_LOGITS = pa.field("spelled_logits", FLOATS, metadata={"since": "5"})
+ENDS = pa.field("generated_ends", INTS, metadata={"since": "5"})
+"""First token of every surface form as it is, with a capital, and both behind a space, spellings x forms; their raw
+logits at each generated position, positions x spellings x forms; characters of the text up to each token's end."""
 AT_POSITIONS = (LOGITS.name, NORMALIZERS.name)
 
 
@@ -39,8 +44,9 @@ class AveragedLogitsVariant:
     Args:
         definition: In one line, for people.
         positions: ``all`` generated positions, the one where the end token was chosen among them; ``written``: those
-            of the answer's tokens, without the end; ``answer``: the first one. Or no answer at all: every surface form
-            is ``forced`` as the answer, each of its tokens read at its own position; ``forced_to_end``: its end token
+            of the answer's tokens, without the end; ``answer``: the first one; ``label``: where the answer first writes
+            a label, if it does, in the spelling that it has there. Or no answer at all: every surface form is
+            ``forced`` as the answer, each of its tokens read at its own position; ``forced_to_end``: its end token
             among them.
         tokens: ``all`` sub-tokens of a surface form (their mean; the template's text around it is left out), or its
             ``first``.
@@ -50,7 +56,7 @@ class AveragedLogitsVariant:
     """
 
     definition: str = ""
-    positions: Literal["all", "written", "answer", "forced", "forced_to_end"] = "all"
+    positions: Literal["all", "written", "answer", "label", "forced", "forced_to_end"] = "all"
     tokens: Literal["all", "first"] = "all"
     values: Literal["logit", "probability", "label_softmax"] = "logit"
     shares: Literal["ratio", "softmax"] = "ratio"
@@ -60,6 +66,8 @@ class AveragedLogitsVariant:
             raise InputError("a softmax of probabilities is no distribution of theirs; use shares: ratio")
         if self.is_forced and (self.values, self.tokens) != ("logit", "all"):
             raise InputError("the tokens of a forced label have a position each; use tokens: all and values: logit")
+        if self.positions == "label" and (self.values, self.tokens) != ("logit", "first"):
+            raise InputError("where a label is written its first token is read; use tokens: first and values: logit")
 
     @property
     def is_forced(self) -> bool:
@@ -71,6 +79,8 @@ class AveragedLogitsVariant:
         """What it needs of the score table, beside the surface forms and their tokens."""
         if self.is_forced:
             return (FORCED.name,)
+        if self.positions == "label":
+            return (SPELLED.name, SPELLED_LOGITS.name, ENDS.name, TEXT.name)
         return (*AT_POSITIONS, TOKENS.name) if self.positions == "written" else AT_POSITIONS
 
 
@@ -92,6 +102,11 @@ AVERAGED_LOGITS = {
     "raw_logit_ratio_forced_to_end": AveragedLogitsVariant(
         "the same, the end token after the label included in the mean", "forced_to_end"
     ),
+    "raw_logit_ratio_label": AveragedLogitsVariant(
+        "logit / sum of logits of the labels' first tokens at the position where the answer first writes a label",
+        "label",
+        "first",
+    ),
     "probability_ratio": AveragedLogitsVariant(
         "probability over the vocabulary / their sum, mean over all generated positions", values="probability"
     ),
@@ -110,6 +125,9 @@ AVERAGED_LOGITS = {
     "softmax_forced_to_end": AveragedLogitsVariant(
         "the same, the end token after the label included in the mean", "forced_to_end", shares="softmax"
     ),
+    "softmax_label": AveragedLogitsVariant(
+        "softmax over the labels of raw_logit_ratio_label's logits", "label", "first", shares="softmax"
+    ),
     "mean_of_softmax": AveragedLogitsVariant(
         "softmax over the labels at each generated position, then the mean over all of them", values="label_softmax"
     ),
@@ -125,7 +143,12 @@ AVERAGED_LOGITS = {
 }
 
 
-def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLogitsVariant) -> Distributions:
+def averaged_logits(
+    table: pa.Table,
+    labels: Sequence[str],
+    variant: AveragedLogitsVariant,
+    words: Sequence[tuple[str, str]] = (),
+) -> Distributions:
     """Shares of token-averaged logits under one reading.
 
     A row whose ratio has a value that is not positive, or that has no position to read, is ``undefined``.
@@ -134,12 +157,18 @@ def averaged_logits(table: pa.Table, labels: Sequence[str], variant: AveragedLog
         table: Rows of one model and prompt.
         labels: Labels in order.
         variant: The reading.
+        words: ``(label, word)`` pairs that an answer may write, beside the rows' own surface forms.
 
     Raises:
         InputError: Labels share their first token, which is all that the reading looks at.
     """
-    values = _of_forced_labels if variant.is_forced else _of_positions
-    rows = [_shares(each, variant.shares) for each in values(table, labels, variant)]
+    if variant.is_forced:
+        found = _of_forced_labels(table, labels, variant)
+    elif variant.positions == "label":
+        found = _at_written_label(table, labels, words)
+    else:
+        found = _of_positions(table, labels, variant)
+    rows = [_shares(values, variant.shares) for values in found]
     status = tuple("undefined" if np.isnan(row).any() else "ok" for row in rows)
     return Distributions(np.array(rows).reshape(-1, len(labels)), status)
 
@@ -182,6 +211,30 @@ def _of_forced_labels(table: pa.Table, labels: Sequence[str], variant: AveragedL
             read = [*values[:count], values[-1]] if variant.positions == "forced_to_end" else values[:count]
             means[owner].append(np.mean(read, dtype=np.float64))
         yield np.array([[np.mean(means[label]) for label in labels]])
+
+
+def _at_written_label(table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]]) -> Iterator[np.ndarray]:
+    """First-token logits of each row's labels where its answer first writes one, as it spells it, ``[1, labels]``.
+
+    ``[0, labels]`` where it writes none, or where two labels' first tokens are the same in this spelling.
+    """
+    owners = table["form_labels"][0].as_py()
+    known = [*words, *zip(owners, table["forms"][0].as_py(), strict=True)]
+    owner = np.array([labels.index(label) for label in owners])
+    stored = (table[each.name].to_pylist() for each in (TEXT, ENDS, SPELLED, SPELLED_LOGITS))
+    for text, ends, tokens, flat in zip(*stored, strict=True):
+        place = find_label_word(text, labels, known)
+        position = next((i for i, end in enumerate(ends) if place is not None and end > place), None)
+        if place is None or position is None:
+            yield np.empty((0, len(labels)))
+            continue
+        start = ends[position - 1] if position else 0
+        spelling = 2 * text[start : start + 1].isspace() + text[place].isupper()
+        if len(set(zip(tokens[spelling], owners, strict=True))) != len(set(tokens[spelling])):
+            yield np.empty((0, len(labels)))
+            continue
+        logits = np.array(flat, dtype=np.float64).reshape(-1, len(tokens), len(owners))[position, spelling]
+        yield np.array([[logits[owner == i].mean() for i in range(len(labels))]])
 
 
 def _token_groups(table: pa.Table, labels: Sequence[str], kept: list[int], tokens: str) -> list[list[list[int]]]:

@@ -28,8 +28,8 @@ from emoprobe.run import files
 from emoprobe.run.sealing import INDEX
 from emoprobe.system.output import whole, write_json
 
-SCHEMA_VERSION = 4
-READABLE = (3, 4)
+SCHEMA_VERSION = 5
+READABLE = (3, 4, 5)
 """Versions that are read. A column that came later than its table says since when in its field's metadata; what is
 made of it is then refused, and nothing else."""
 SINCE = b"since"
@@ -310,7 +310,7 @@ def _read(file: Path) -> pa.Table:
         if not any(kept[: len(names)] == names for names in own):
             raise InputError(
                 f"this score table has schema version {version} and this emoprobe reads "
-                f"{' and '.join(map(str, READABLE))}",
+                f"{READABLE[0]} to {READABLE[-1]}",
                 file=file,
                 remedy="Run the probe again, or use the emoprobe version that wrote it.",
             )

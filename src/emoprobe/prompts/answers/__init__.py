@@ -14,7 +14,7 @@ does not is a failure with a status: it is counted, and never becomes a label.
 """
 
 from emoprobe.prompts.answers.formats import FORMATS, AnswerFormat
-from emoprobe.prompts.answers.parse import parse_answer
+from emoprobe.prompts.answers.parse import find_label_word, parse_answer
 from emoprobe.prompts.answers.result import FAILED, STATUSES, ParsedAnswer
 
-__all__ = ["FAILED", "FORMATS", "STATUSES", "AnswerFormat", "ParsedAnswer", "parse_answer"]
+__all__ = ["FAILED", "FORMATS", "STATUSES", "AnswerFormat", "ParsedAnswer", "find_label_word", "parse_answer"]

@@ -58,3 +58,22 @@ def parse_answer(
     if read[0] is None:
         return ParsedAnswer("refused" if cleaning.is_refusal(said) else "unparsed")
     return read[0]
+
+
+def find_label_word(text: str, labels: Sequence[str], words: Sequence[tuple[str, str]]) -> int | None:
+    """Where an answer first writes a label, whatever it says of it: index of the first letter; None if it writes none.
+
+    Args:
+        text: The answer. Reasoning before it does not count; what it does not end, or has in its midst, has no place.
+        labels: Labels in order.
+        words: As of `parse_answer`.
+
+    >>> find_label_word("<think>sad?</think> It sounds Joyful.", ["happy", "sad"], [("happy", "joyful")])
+    30
+    """
+    try:
+        said = cleaning.without_reasoning(text)
+    except cleaning.ReasoningCutError:
+        return None
+    start, place = text.rfind(said), _vocabulary(tuple(labels), tuple(words)).place(said)
+    return None if start < 0 or place is None else start + place

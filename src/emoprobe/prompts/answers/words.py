@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,23 @@ class Vocabulary:
         """The labels that are named anywhere in a text."""
         said = f" {bare(text)} "
         return {label for pattern, label in self._patterns if pattern in said}
+
+    def place(self, text: str) -> int | None:
+        """Where the first word that names a label, or the first letter of an option, begins in a text; None without.
+
+        >>> Vocabulary.of(["happy"], []).place("The voice: Happy!")
+        11
+        """
+        said = f" {bare(text)} "
+        found = [(said.find(pattern), pattern) for pattern, _ in self._patterns if pattern in said]
+        letters = [at.start() for at in re.finditer(r"\b[A-Za-z]\b", text) if at[0] in self.letters]
+        places = letters[:1]
+        if found:
+            at, pattern = min(found)
+            letter = at if pattern[0] == " " else at - 1  # its index among the bare letters
+            # What of the text gives so many bare letters and one more ends with it.
+            places.append(bisect_left(range(len(text) + 1), letter + 1, key=lambda size: len(bare(text[:size]))) - 1)
+        return min(places, default=None)
 
     def begins(self, text: str) -> bool:
         """Whether a text is the beginning of a label's word, and no label."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Asking:
         return [[values[clip] for values in forms] for clip in range(self.context.size)]
 
     def answers(self, limit: Callable[[Prompt], int]) -> list[list[Generation]]:
-        """The greedy answers with the logits of `kept_tokens`, ``[prompts][clips]``.
+        """The greedy answers with the logits of `kept_tokens`, then of ``PromptPlan.spelled``, ``[prompts][clips]``.
 
         A greedy answer under a lower limit is the beginning of the longer one. The limit counts the end token, so an
         answer of as many tokens is not finished, whatever a longer one would show: what a readout stores does not
@@ -82,8 +83,9 @@ class Asking:
     def _greedy(self) -> list[list[Generation]]:
         found: dict[int, list[Generation]] = {}
         for longest, places in self.by_limit(self.longest):
-            keep = [kept_tokens(self.plans[i]) for i in places]
-            free = [self.plans[i].free for i in places]
+            asked = [self.plans[i] for i in places]
+            keep = [(*kept_tokens(plan), *chain(*plan.spelled)) for plan in asked]
+            free = [plan.free for plan in asked]
             generated = self.sfm.generate(self.context, free, max_new_tokens=longest, keep=keep)
             found |= zip(places, generated, strict=True)
         return [found[i] for i in range(len(self.plans))]

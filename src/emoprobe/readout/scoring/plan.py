@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emoprobe.errors import InputError
@@ -12,6 +12,13 @@ from emoprobe.labels import LabelSet
 from emoprobe.models.base import Question, SpeechFoundationModel
 from emoprobe.prompts.prompt import FACTS, Prompt
 
+SPELLINGS: Sequence[Callable[[str], str]] = (
+    lambda form: form,
+    lambda form: form[:1].upper() + form[1:],
+    lambda form: f" {form}",
+    lambda form: f" {form[:1].upper()}{form[1:]}",
+)
+"""How a surface form may stand in the middle of an answer: as it is or with a capital, then both behind a space."""
 NO_FACTS = dict.fromkeys(FACTS, "N/A")  # what a null input is said to be (arXiv 2102.09690)
 
 
@@ -29,6 +36,7 @@ class PromptPlan:
         labels: Label of each surface form.
         forms: The surface forms.
         label_set_hash: Hash of the label set with its verbalizer.
+        spelled: First token of each surface form in each of `SPELLINGS`, ``[spellings][forms]``.
     """
 
     prompt: Prompt
@@ -38,6 +46,7 @@ class PromptPlan:
     labels: tuple[str, ...]
     forms: tuple[str, ...]
     label_set_hash: str
+    spelled: tuple[tuple[int, ...], ...]
 
     @property
     def question_hash(self) -> str:
@@ -100,14 +109,16 @@ def make_plan(
                 remedy="Drop one of them.",
             )
         owner[tokens] = form
+    forms = tuple(form for _, form, _ in answers)
     return PromptPlan(
         prompt,
         question,
         free,
         tuple(own),
         tuple(label for label, _, _ in answers),
-        tuple(form for _, form, _ in answers),
+        forms,
         labels.hash,
+        tuple(tuple(sfm.text_tokens(spell(form))[0] for form in forms) for spell in SPELLINGS),
     )
 
 

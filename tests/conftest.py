@@ -173,6 +173,17 @@ def tiny_llm(tiny_path):
 
 
 @pytest.fixture(scope="session")
+def tiny_chat_path(tmp_path_factory: pytest.TempPathFactory):
+    """Folder of a tiny text-only chat LLM of a kind, written once."""
+    from functools import cache
+
+    from tiny.chat_llm import write
+
+    root = tmp_path_factory.mktemp("chat")
+    return cache(lambda kind: write(root / kind, kind))
+
+
+@pytest.fixture(scope="session")
 def voices():
     """Three clips of synthetic speech of different lengths, 16 kHz."""
     import torch

@@ -54,7 +54,7 @@ MAKE_TARGETS = sorted(
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
+def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> dict[str, str]:
     """What the placeholders of the pages stand for."""
     from emoprobe.recipes import probe as probing
     from emoprobe.recipes import train as recipe
@@ -89,6 +89,7 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path) -> dict[str, str]:
         "CREMAD_DIR": str(root / "cremad"),
         "MANIFEST": str(root / "manifest.csv"),
         "CHECKPOINT_DIR": str(tiny_whisper_path),
+        "CHAT_DIR": str(tiny_chat_path("llama")),
         "LLM_DIR": str(tiny_path("qwen2_audio")),
         "RUN_DIR": str(root / "run"),
         "OTHER_RUN": str(root / "lora"),

@@ -174,6 +174,9 @@ def _hearing(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions:
     """The scores must depend on the sound: on its presence, and on which clip it is."""
     from emoprobe.readout.scoring.hearing import DEAF, sound_effects
 
+    if not sfm.hears:
+        note = "does not apply: it is told words, not sound"
+        return [Verdict(f"the clip against {name}", None, note=note) for name in ("silence", "noise", "another clip")]
     floor = max(DEAF, 0.0 if sfm.dtype == "float32" else 1e-2)
     effects = sound_effects(sfm, waveforms[0], questions[0])
     shorter = min(map(len, waveforms[:2]))  # of one length, or the mere number of placeholders would tell them apart
@@ -195,7 +198,7 @@ def _placeholders(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], quest
     state = sfm.encode(waveforms).state
     wrong = 0
     for waveform, tokens, embeddings in zip(waveforms, state.tokens, state.embeddings, strict=True):
-        wrong += len(tokens) != len(embeddings) or family.audio_token_id not in tokens
+        wrong += len(tokens) != len(embeddings) or (sfm.hears and family.audio_token_id not in tokens)
         for question in questions:
             prefix = question.prefix[: len(question.prefix) - question.added]
             place = prefix.index(family.audio_token_id)

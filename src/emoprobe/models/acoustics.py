@@ -8,8 +8,8 @@ emotion recognition with vocal nuances", arXiv:2407.21315.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +22,7 @@ MIN_VOICED_SECONDS = 0.05
 LEVELS = ("low", "medium", "high")
 VARIATION = ("monotone", "moderately varied", "varied")
 NOT_MEASURABLE = "not measurable"
+MEASURES = ("pitch", "pitch_range", "intensity", "rate")
 
 _STEP = 0.01  # seconds between frames
 _PITCH_RANGE = (60.0, 700.0)  # hertz, of the first pass: from deep voices to shouts
@@ -110,7 +111,7 @@ class Terciles:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What counts as low, medium and high in a corpus: terciles of each measure over its clips.
+    """What counts as low, medium and high, of a corpus: terciles of each measure over its clips.
 
     A pitch that is high for one voice is low for another. Where a speaker has at least 5 clips with a measurable pitch,
     their pitch is therefore taken relative to the speaker's own median and compared with all such clips; other clips
@@ -118,23 +119,47 @@ class Thresholds:
     clips; energy therefore also tells how loud a speaker was recorded. No votes are used.
 
     Args:
-        speaker_pitch: Speaker -> median of the pitch of the speaker's clips, hertz.
-        own_pitch: Pitch above the speaker's median, semitones.
         pitch: Pitch, hertz.
         pitch_range: Semitones.
         intensity: dB.
         rate: Syllable nuclei per second.
+        speaker_pitch: Speaker -> median of the pitch of the speaker's clips, hertz.
+        own_pitch: Pitch above the speaker's median, semitones.
     """
 
-    speaker_pitch: Mapping[str, float]
-    own_pitch: Terciles
     pitch: Terciles
     pitch_range: Terciles
     intensity: Terciles
     rate: Terciles
+    speaker_pitch: Mapping[str, float] = field(default_factory=dict)
+    own_pitch: Terciles = Terciles(math.nan, math.nan)
 
 
-def describe(acoustics: Acoustics, thresholds: Thresholds, speaker: str | None) -> str:
+def read_thresholds(given: Mapping[str, Sequence[float]]) -> Thresholds:
+    """Thresholds that do not depend on a corpus, by measure where low ends and high begins.
+
+    Raises:
+        InputError: A measure is unknown or missing, or its two values are none.
+    """
+    if set(given) != set(MEASURES):
+        raise InputError(
+            f"thresholds of {', '.join(given) or 'nothing'} are given",
+            field="model.acoustics",
+            remedy=f"Give those of {', '.join(MEASURES)}, such as pitch: [153, 215], or null.",
+        )
+    for name, pair in given.items():
+        numbers = isinstance(pair, list | tuple) and all(type(value) in (int, float) for value in pair)
+        if not numbers or len(pair) != 2 or not pair[0] <= pair[1]:
+            raise InputError(
+                f"{pair!r} does not say where low ends and high begins",
+                field=f"model.acoustics.{name}",
+                remedy="Give two numbers, the lower one first.",
+            )
+    pitch, pitch_range, intensity, rate = (Terciles(float(given[name][0]), float(given[name][1])) for name in MEASURES)
+    return Thresholds(pitch=pitch, pitch_range=pitch_range, intensity=intensity, rate=rate)
+
+
+def describe(acoustics: Acoustics, thresholds: Thresholds, speaker: str | None = None) -> str:
     """A clip in words, such as ``pitch: high, varied; energy: low; speaking rate: medium``.
 
     Every measure that could not be taken is called ``not measurable``.

@@ -105,12 +105,14 @@ class AudioContext:
         state: What the model family needs to answer questions (encoder states, key/value caches).
         frames: Number of encoder frames that hold sound, per clip ``[clips]``.
         hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
+        told: Per clip what a model that does not hear was told of it, in words.
     """
 
     size: int
     state: Any
     frames: Tensor
     hidden: dict[int, Tensor] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
 
 class SpeechFoundationModel(ABC):
@@ -125,11 +127,13 @@ class SpeechFoundationModel(ABC):
         min_samples: Shortest clip that the model hears: one window of its spectrogram, or what makes one token.
         pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
         instructed: Whether the model follows instructions.
+        hears: Whether sound reaches it, and not only words about the sound.
         model: The torch module.
     """
 
     pads = False
     instructed = False
+    hears = True
 
     model: Network
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,8 +16,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForMultimodalLM,
     AutoModelForSeq2SeqLM,
+    AutoTokenizer,
     BitsAndBytesConfig,
     WhisperForConditionalGeneration,
     WhisperProcessor,
@@ -26,7 +28,9 @@ from transformers.utils import logging as transformers_logging
 
 from emoprobe.errors import InputError
 from emoprobe.models import weights
+from emoprobe.models.acoustics import read_thresholds
 from emoprobe.models.audio_llm import AudioLLM
+from emoprobe.models.cascade import Cascade, DescribedChat, Describer
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.whisper import Whisper, suppressed_tokens
@@ -156,20 +160,7 @@ def load_audio_llm(
         raise InputError(
             "no model is named", field="model.name", remedy="Give model.name=OWNER/MODEL, or model.path=FOLDER."
         )
-    if attention not in ("sdpa", "eager"):
-        raise InputError(f"unknown attention {attention!r}", field="model.attention", remedy="Use sdpa or eager.")
-    if dtype == "auto":
-        on_gpu = resolve_device(device).type == "cuda" or (device_map is not None and torch.cuda.is_available())
-        dtype = "bfloat16" if on_gpu else "float32"
-    if dtype not in DTYPES:
-        raise InputError(
-            f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use auto, float32 or bfloat16 (float16 overflows)."
-        )
-    options: dict = {"dtype": DTYPES[dtype], "attn_implementation": attention}
-    if device_map is not None:
-        options["device_map"] = device_map
-    if quantization is not None:
-        options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
+    options = _chat_options(dtype, device, device_map, attention, quantization)
     _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
     needed = "a transformers checkpoint with its processor files"
@@ -184,6 +175,103 @@ def load_audio_llm(
     if quantization is not None:
         sfm.dtype += f"-{quantization}"  # so that no table or resumed run takes it for the model itself
     return sfm
+
+
+def load_cascade(
+    name: Annotated[str, Words("a model on the hub (model.name=OWNER/MODEL), or a folder (model.path=FOLDER)")],
+    *,
+    path: str | Path | None = None,
+    revision: str | None = None,
+    transcriber: Mapping[str, Any] | None = None,
+    acoustics: Mapping[str, Sequence[float]] | None = None,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"], Words("auto, float32 or bfloat16 (float16 overflows)")
+    ] = "auto",
+    device: str = "auto",
+    device_map: str | dict | None = None,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+    quantization: Literal["8bit", "4bit"] | None = None,
+) -> Cascade:
+    """Load a chat LLM, and what describes clips to it.
+
+    Args:
+        name: Hub name of the chat LLM, such as ``HuggingFaceTB/SmolLM2-135M-Instruct``.
+        path: Its folder, instead of the cache, the hub or the data packages; it is then called by it.
+        revision: Its hub revision.
+        transcriber: Arguments of `load_whisper` that are not the cascade's own: ``name``, ``path``, ``revision``,
+            ``language``, ``task``. None: no words are told.
+        acoustics: By measure (``pitch``, ``pitch_range``, ``intensity``, ``rate``) where low ends and high begins, see
+            `emoprobe.models.acoustics.Thresholds`. None: nothing is told of the voice.
+        dtype: As of `load_audio_llm`; the transcriber's too.
+        device: Likewise.
+        device_map: As of `load_audio_llm`, for the LLM; the transcriber stays on ``device``.
+        attention: As of `load_audio_llm`.
+        quantization: As of `load_audio_llm`, for the LLM.
+
+    Raises:
+        WeightsError: Weights are missing or damaged.
+        InputError: An option is wrong, nothing is to be told, or the checkpoint is no chat LLM.
+    """
+    if transcriber is None and acoustics is None:
+        raise InputError(
+            "neither words nor voice are described, so the LLM would know nothing of a clip",
+            field="model",
+            remedy="Leave out model.transcriber=null or model.acoustics=null.",
+        )
+    options = _chat_options(dtype, device, device_map, attention, quantization)
+    thresholds = None if acoustics is None else read_thresholds(acoustics)
+    whisper = None
+    if transcriber is not None:
+        precision = str(options["dtype"]).removeprefix("torch.")
+        named = {"name": str(transcriber.get("path") or transcriber.get("name"))}
+        shared = {"dtype": precision, "device": device, "attention": attention}
+        whisper = load_whisper(**{**shared, **transcriber, **named})
+    _keep_float32()
+    name = name if path is None else str(path)
+    resolved = weights.resolve(name, path=path, revision=revision)
+    with _unloadable(resolved.path, name, "a chat LLM", "a transformers checkpoint of a chat LLM with its tokenizer"):
+        config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
+        if type(config) not in AutoModelForCausalLM._model_mapping:
+            raise InputError(
+                f"transformers has no text model for model_type {config.model_type!r}",
+                field="model",
+                remedy="Choose a chat LLM, such as HuggingFaceTB/SmolLM2-135M-Instruct.",
+            )
+        model = _load(AutoModelForCausalLM, resolved.path, name, **options)
+        tokenizer = AutoTokenizer.from_pretrained(resolved.path, **LOCAL)
+    if device_map is None and quantization is None:
+        model = model.to(resolve_device(device))
+    describer = Describer(whisper, thresholds)
+    shown, exact = describer.in_words(resolved.name, resolved.revision)
+    sfm = Cascade(model, DescribedChat(model, tokenizer, describer), name=shown, revision=exact)
+    if quantization is not None:
+        sfm.dtype += f"-{quantization}"
+    return sfm
+
+
+def _chat_options(
+    dtype: str, device: str, device_map: str | dict | None, attention: str, quantization: str | None
+) -> dict[str, Any]:
+    """What ``from_pretrained`` is told beside the checkpoint.
+
+    Raises:
+        InputError: A value is unknown.
+    """
+    if attention not in ("sdpa", "eager"):
+        raise InputError(f"unknown attention {attention!r}", field="model.attention", remedy="Use sdpa or eager.")
+    if dtype == "auto":
+        on_gpu = resolve_device(device).type == "cuda" or (device_map is not None and torch.cuda.is_available())
+        dtype = "bfloat16" if on_gpu else "float32"
+    if dtype not in DTYPES:
+        raise InputError(
+            f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use auto, float32 or bfloat16 (float16 overflows)."
+        )
+    options: dict = {"dtype": DTYPES[dtype], "attn_implementation": attention}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if quantization is not None:
+        options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
+    return options
 
 
 def _model_class(family: type[ChatFamily], config: Any) -> type:

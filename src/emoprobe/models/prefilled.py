@@ -20,6 +20,7 @@ from emoprobe.models.attention import check_cache, check_window
 from emoprobe.models.base import AudioContext, Network, Question, SpeechFoundationModel
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.prefix import Prefix
+from emoprobe.models.span import common_start
 from emoprobe.models.tree import TokenTree
 
 MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
@@ -131,7 +132,7 @@ class PrefilledLLM(SpeechFoundationModel):
             by_head.setdefault(question.prefix[:place], []).append(i)
         for members in by_head.values():
             prefixes = [questions[i].prefix for i in members]
-            common = _common(prefixes)[: min(map(len, prefixes)) - 1]
+            common = common_start(prefixes)[: min(map(len, prefixes)) - 1]
             known = [
                 tokens
                 for tokens in context.state.prefixes
@@ -184,10 +185,3 @@ class PrefilledLLM(SpeechFoundationModel):
         cache = group.prefix.cache(grow=grow)
         out = self._pass(group.prefix, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
         return cache, out
-
-
-def _common(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The longest common prefix."""
-    first, last = min(sequences), max(sequences)
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:length]

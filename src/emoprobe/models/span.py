@@ -36,11 +36,20 @@ class Frame:
         Raises:
             InputError: The chat is another one around this sound, or the sound has no token in it.
         """
+        tokens = self.between(ids)
+        if placeholder not in tokens:
+            raise InputError("its processor makes no token of the sound", field="model")
+        return tokens
+
+    def between(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Tokens between head and tail out of those of the whole chat.
+
+        Raises:
+            InputError: The chat is another one around them.
+        """
         start, end = len(self.head), len(ids) - len(self.tail)
         if end < start or tuple(ids[:start]) != self.head or tuple(ids[end:]) != self.tail:
             raise InputError("its processor writes other text around this sound than around others", field="model")
-        if placeholder not in ids[start:end]:
-            raise InputError("its processor makes no token of the sound", field="model")
         return tuple(ids[start:end])
 
 
@@ -70,3 +79,10 @@ def find_frame(rendered: Sequence[Sequence[int]], placeholder: int) -> Frame:
             remedy="Such a model cannot be asked with shared prompts yet; choose another.",
         )
     return frames.pop()
+
+
+def common_start(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The longest beginning that all sequences share."""
+    first, last = min(sequences), max(sequences)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]

@@ -1,8 +1,11 @@
-"""What a model is asked, as text."""
+"""What a model is asked, as text, and how one is called that knows nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+TEXT_ONLY = "(text only)"
+"""In the name of every model that does not hear, so that no table takes it for one that does."""
 
 
 @dataclass(frozen=True)

@@ -225,13 +225,15 @@ def _record(a: Source, b: Source, details: dict[str, Any], *, num_evaluated: int
     from emoprobe.run.record import ModelFacts, Record, versions
 
     first, second = a.run.record, b.run.record
+    name, revision, dtype, device = map(_both, first.model[:4], second.model[:4])
+    hears = first.model.hears or second.model.hears
     return Record(
         labels=a.run.labels,
         label_set_hash=first.label_set_hash,
         corpus=first.corpus,
         soft_label_policy=first.soft_label_policy,
         split=_both(str(first.split), str(second.split)),
-        model=ModelFacts(*map(_both, first.model, second.model)),
+        model=ModelFacts(name, revision, dtype, device, hears),
         num_evaluated=num_evaluated,
         num_skipped={"only_in_one_run": num_alone} if num_alone else {},
         seed=details["seed"],

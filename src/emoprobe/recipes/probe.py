@@ -131,7 +131,7 @@ class Job:
 
     def __post_init__(self) -> None:
         settings, sfm = self.settings, self.sfm
-        self.model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
+        self.model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
         self.nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
         self.frame = utterances_frame(self.prepared, settings.labels, settings.dataset.soft_label)
 

@@ -78,7 +78,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     resume = claim(folder, settings.composed)
     division = _divide(settings, method, prepared, folds)
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
-    model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device))
+    model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
 
     with tracking.open_logger(settings.logger if is_main() else {}) as logger:
         begin = partial(tracking.begin_fit, logger)

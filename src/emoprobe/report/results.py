@@ -57,6 +57,8 @@ def print_results(analysis: Analysis, record: Record, folder: Path, figures: Seq
     entropy, votes = ambiguity(analysis.targets)
     skipped = ", ".join(f"{count} {reason}" for reason, count in record.num_skipped.items()) or "none"
     print(f"Model    {model.name} ({model.revision}), {model.dtype} on {model.device}")
+    if not model.hears:
+        print("         It does not hear: it was told words about each clip.")
     print(f"Corpus   {record.title}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
     near_silent = record.near_silent or {}
     if near_silent.get("utterances"):

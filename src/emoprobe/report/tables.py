@@ -17,6 +17,7 @@ from rich.text import Text
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
 from emoprobe.metrics.truths import SURE_VOTES
+from emoprobe.models.text import TEXT_ONLY
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
@@ -50,6 +51,7 @@ WORTH = (
 DOUBT = "?"
 DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
 ONE_SPEAKER = "   no intervals: a single speaker"
+DEAF = f"   {TEXT_ONLY}: the model did not hear, but was told words about each clip"
 NARROW = 16
 """Characters to which a name may be folded before the numbers go to a further table below."""
 
@@ -226,7 +228,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
         _Column(header, [Text(name[i]) for name in named], is_name=True)
         for i, header in enumerate(("prompt", "readout", "calibration"))
     ]
-    if len({row["model"] for row in rows if row["model"]}) > 1:
+    if _names_models(rows):
         columns.insert(0, _Column("model", [Text(row["model"]) for row in ordered], is_name=True))
     columns.append(_Column("n", [Text(str(row["num_utterances"])) for row in ordered]))
     columns.append(_Column("failed", [Text(str(row["num_failed"])) for row in ordered]))
@@ -242,6 +244,12 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     return _FittingTable(columns, len(readouts), footnote(rows))
 
 
+def _names_models(rows: Sequence[Mapping]) -> bool:
+    """Whether a table says which model a row is of: where there are several, or one that does not hear."""
+    models = {row["model"] for row in rows if row["model"]}
+    return len(models) > 1 or any(TEXT_ONLY in model for model in models)
+
+
 def footnote(rows: Sequence[Mapping]) -> str:
     """What the marks and columns of these rows mean."""
     said = {
@@ -249,6 +257,7 @@ def footnote(rows: Sequence[Mapping]) -> str:
         WORTH: any(map(_judged, rows)),
         DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
         ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
+        DEAF: any(TEXT_ONLY in (row["model"] or "") for row in rows),
     }
     return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + _written(rows)
 
@@ -330,7 +339,7 @@ def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMN
         InputError: There is no metric of that name.
     """
     known = _definitions(metrics)
-    several = len({row["model"] for row in rows if row["model"]}) > 1
+    several = _names_models(rows)
     header = ["model"] * several + ["prompt", "readout", "calibration", "n", "failed", "label mass"]
     best = {metric: _best(rows, metric) for metric in metrics}
     lines = ["| " + " | ".join([*header, *(f"{metric} {_arrow(known[metric])}" for metric in metrics)]) + " |"]

@@ -43,12 +43,23 @@ class PolicyFacts(NamedTuple):
 
 
 class ModelFacts(NamedTuple):
-    """The model of a run: its name, revision, precision and device."""
+    """The model of a run: its name, revision, precision and device, and whether it hears or is told words only."""
 
     name: str
     revision: str
     dtype: str
     device: str
+    hears: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; that a model hears goes without saying."""
+        return {name: value for name, value in self._asdict().items() if name != "hears" or not value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelFacts:
+        """The facts that `to_json` gave."""
+        name, revision, dtype, device = (str(value[each]) for each in cls._fields[:4])
+        return cls(name, revision, dtype, device, bool(value.get("hears", True)))
 
 
 class Identity(NamedTuple):
@@ -135,7 +146,7 @@ class Record:
             "corpus": asdict(self.corpus),
             "soft_label_policy": self.soft_label_policy._asdict(),
             "split": self.split,
-            "model": self.model._asdict(),
+            "model": self.model.to_json(),
         }
         later = {name: getattr(self, name) for name in _LATER if getattr(self, name) is not None}
         return own | later | dict(self.more)
@@ -158,7 +169,7 @@ class Record:
                 corpus=_card(value["corpus"]),
                 soft_label_policy=PolicyFacts(*(str(value["soft_label_policy"][n]) for n in PolicyFacts._fields)),
                 split=value.get("split"),
-                model=ModelFacts(*(str(value["model"][n]) for n in ModelFacts._fields)),
+                model=ModelFacts.from_json(value["model"]),
                 **known,
                 more={name: of for name, of in value.items() if name not in (*_FIRST, *_LATER)},
             )

@@ -70,6 +70,8 @@ OF_EVERY_READOUT = pa.schema(
         ("form_own_tokens", pa.list_(pa.int32())),
     ],
 )
+# Of models that do not hear: what they were told of the clip, in words.
+OF_SOME_MODELS = pa.schema([("told", pa.string())])
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
 
 
@@ -119,7 +121,7 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
     """The columns of a score table.
 
     Those of emoprobe's own readouts are in every table, so that all runs have the same; those of a readout that
-    another package brings are in the tables of runs that use it.
+    another package brings, and `OF_SOME_MODELS`, are in the tables of runs that use them.
 
     Args:
         extra: Names of the latter that are wanted.
@@ -131,6 +133,7 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
                 raise ValueError(f"{readout.__name__} stores {each.name} as {each.type}, which is another column")
             if _is_own(readout) or each.name in extra:
                 fields.setdefault(each.name, each)
+    fields |= {each.name: each for each in OF_SOME_MODELS if each.name in extra}
     return pa.schema(list(fields.values()), metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()})
 
 

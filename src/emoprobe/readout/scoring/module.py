@@ -14,7 +14,7 @@ from emoprobe.data.audio import AudioClip
 from emoprobe.data.datamodule import Batch
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
-from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.models.base import AudioContext, SpeechFoundationModel
 from emoprobe.readout.base import Readout
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading
 from emoprobe.readout.scoring.nulls import NullInput
@@ -53,7 +53,8 @@ class ZeroShotProbe(L.LightningModule):
         pairs = list(zip(batch.utterances, batch.clips, strict=True))
         if pairs and not self.heard:
             first = torch.from_numpy(pairs[0][1].waveform), self.plans.samples[0].question
-            check_hearing(self.sfm, *first)
+            if self.sfm.hears:
+                check_hearing(self.sfm, *first)
             check_reading(self.sfm, *first)
             self.heard = True
         rows: list[dict] = []
@@ -98,6 +99,7 @@ class ZeroShotProbe(L.LightningModule):
                 "duration_seconds": clip.duration_seconds,
                 "truncated": clip.truncated,
                 "library_versions": self.versions,
+                **_told(context, i),
             }
             rows += [heard | row for row in shared[i]]
             if self.plans.own:
@@ -122,10 +124,16 @@ class ZeroShotProbe(L.LightningModule):
                 "duration_seconds": seconds,
                 "truncated": False,
                 "library_versions": self.versions,
+                **_told(context, 0),
             }
             read_rows = read(self.sfm, context, self.plans.samples, self.readouts, [null.sha256])[0]
             rows += [heard | row for row in read_rows]
         return rows
+
+
+def _told(context: AudioContext, clip: int) -> dict[str, str]:
+    """The column of a model that does not hear."""
+    return {"told": context.told[clip]} if context.told else {}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

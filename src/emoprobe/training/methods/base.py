@@ -77,6 +77,12 @@ class Method(ABC):
             )
         self.sounds: dict[str, str] = {}
         self.plan: PromptPlan | None = None
+        if not self.asks and not sfm.hears:
+            raise InputError(
+                f"{sfm.name} does not hear, so it has no encoder states to read",
+                field="head.source",
+                remedy="Use head.source=decoder, head=lora, or the transcriber itself: model=whisper.",
+            )
         if self.asks:
             if prompt is None or prompt.needs or prompt.reasoning_tokens:
                 raise InputError(

@@ -10,6 +10,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import check
 from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.inputs import read_corpus
 from emoprobe.recipes.settings import read_analysis, read_dataset, read_probe, read_train
 from emoprobe.settings import compose, plain
@@ -112,6 +113,14 @@ def test_a_value_that_must_be_given_is_named():
 def test_unknown_readings_of_the_averaged_logits_are_named():
     with pytest.raises(InputError, match=r"'nope' is not one of raw_logit_ratio, .*field analysis.averaged_logits"):
         read_analysis(compose(["analysis.averaged_logits=[nope]"]))
+    with pytest.raises(InputError, match=r"'nope' is not a list of some of .*answer_softmax, or all \(field analysis"):
+        read_analysis(compose(["analysis.averaged_logits=nope"]))
+
+
+@pytest.mark.parametrize("override", ["analysis.averaged_logits=all", "experiment=token_logits_matter"])
+def test_all_readings_of_the_averaged_logits_can_be_asked_for(override):
+    readings = read_analysis(compose([override, "dataset=demo"])).readouts["averaged_logits"].variants
+    assert readings == tuple(AVERAGED_LOGITS)
 
 
 def test_every_corpus_has_a_reader_a_card_and_a_config():
@@ -149,6 +158,9 @@ def test_the_published_design_is_one_sweep_over_models_and_corpora():
     assert (config.dataset.root, config.labels.name) == ("DIR", "basic6")
     assert {"label_likelihood", "averaged_logits", "generated_text"} == set(config.readout)
     assert len(config.prompt) == 5
+    readings = compose(["experiment=demo_study"]).analysis.averaged_logits
+    every = {variant.positions for variant in AVERAGED_LOGITS.values()}
+    assert {AVERAGED_LOGITS[name].positions for name in readings} == every - {"answer", "forced_to_end"}
     import hydra
 
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):

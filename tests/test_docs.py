@@ -19,6 +19,7 @@ import emoprobe
 from emoprobe.api.choices import configuration
 from emoprobe.cli import VERBS
 from emoprobe.prompts.answers.result import FAILED
+from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.settings import compose
 
@@ -235,6 +236,13 @@ def test_the_table_of_corpora_is_that_of_the_configs():
 def test_the_table_of_readouts_is_that_of_the_configs():
     configs = {file.stem for file in (PROJECT / "conf" / "readout").glob("*.yaml")} - {"all"}
     assert _first_column("docs/sweep-prompts.md", "| `readout=` | what is read |") == configs
+
+
+def test_the_table_of_readings_is_that_of_the_code():
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+) \|$", PAGES["docs/sweep-prompts.md"].partition("### Readings")[2], re.MULTILINE
+    )
+    assert dict(rows) == {name: variant.definition for name, variant in AVERAGED_LOGITS.items()}
 
 
 def test_the_rooms_are_those_of_the_package():

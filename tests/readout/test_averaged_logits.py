@@ -333,6 +333,21 @@ def test_first_tokens_that_labels_share_are_refused():
         averaged_logits(table, LABELS, AVERAGED_LOGITS["answer_softmax"])
 
 
+def test_among_all_readings_those_that_first_tokens_rule_out_are_undefined_and_alone_they_are_refused():
+    table = logits_table([[[20, 19, 17], [20, 19, 17]]], form_tokens=((2, 1, 9), (2, 3, 9)))
+    everything = AveragedLogitsOptions("all")
+    assert everything.variants == tuple(AVERAGED_LOGITS)
+    found = {reading.variant: reading.derive(table).status for reading in AveragedLogits.read(table, BOTH, everything)}
+    assert {name for name, status in found.items() if status != ("ok",)} == {
+        *("raw_logit_ratio_first_token", "answer_softmax"),
+        *("raw_logit_ratio_label", "softmax_label"),  # no label is written
+    }
+    for name in ("raw_logit_ratio_first_token", "answer_softmax"):
+        (alone,) = AveragedLogits.read(table, BOTH, AveragedLogitsOptions((name,)))
+        with pytest.raises(InputError, match="share their first token"):
+            alone.derive(table)
+
+
 def test_unknown_variants_are_refused():
     with pytest.raises(InputError, match=r"'last' is not one of all, written, answer, .*positions"):
         AveragedLogitsVariant(positions="last")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BeforeValidator
 
 from emoprobe.beliefs.reading import Reading
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.options import At, Count, Distinct, OneOf, options
+from emoprobe.options import At, Count, Distinct, OneOf, Words, options
 from emoprobe.readout.base import READOUTS, AnswerReadout
 from emoprobe.readout.logit_readings import (
     AVERAGED_LOGITS,
@@ -47,14 +48,16 @@ class AveragedLogitsOptions:
     """What is derived of stored logits.
 
     Args:
-        variants: Some of the names of `AVERAGED_LOGITS`.
+        variants: Some of the names of `AVERAGED_LOGITS`, or ``all``. Among all of them a reading of first tokens that
+            labels share is undefined, so that models can be compared; alone it is refused.
     """
 
-    variants: Annotated[Distinct[Annotated[str, OneOf(AVERAGED_LOGITS)]], At("analysis.averaged_logits")] = (
-        "raw_logit_ratio",
-        "softmax_of_mean",
-        "mean_of_softmax",
-    )
+    variants: Annotated[
+        Distinct[Annotated[str, OneOf(AVERAGED_LOGITS)]],
+        BeforeValidator(lambda given: tuple(AVERAGED_LOGITS) if given == "all" else given),
+        Words(f"a list of some of {', '.join(AVERAGED_LOGITS)}, or all"),
+        At("analysis.averaged_logits"),
+    ] = ("raw_logit_ratio", "softmax_of_mean", "mean_of_softmax")
 
 
 @READOUTS.register("averaged_logits")
@@ -101,7 +104,8 @@ class AveragedLogits(AnswerReadout):
         """One reading per variant; surface forms have no scores of their own."""
         for name in options.variants:
             _check_stored(rows, name)
-        derive = partial(averaged_logits, labels=labels.labels, words=known_words(labels))
+        everything = set(options.variants) == set(AVERAGED_LOGITS)
+        derive = partial(averaged_logits, labels=labels.labels, words=known_words(labels), lenient=everything)
         return [Reading(name, partial(derive, variant=AVERAGED_LOGITS[name])) for name in options.variants]
 
     @classmethod

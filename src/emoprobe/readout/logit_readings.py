@@ -85,60 +85,55 @@ class AveragedLogitsVariant:
 
 
 AVERAGED_LOGITS = {
-    "raw_logit_ratio": AveragedLogitsVariant(
-        "logit / sum of logits, each label's mean over all generated positions, that of the end token included"
-    ),
+    "raw_logit_ratio": AveragedLogitsVariant("z / sum z of each label's mean raw logit over all generated positions"),
     "raw_logit_ratio_without_end": AveragedLogitsVariant(
-        "the same over the answer's own tokens, without the position where the end token was chosen", "written"
+        "z / sum z of the mean over the answer's own tokens, without the position where the end token was chosen",
+        "written",
     ),
-    "raw_logit_ratio_answer": AveragedLogitsVariant("the same at the first position alone", "answer"),
+    "raw_logit_ratio_answer": AveragedLogitsVariant("z / sum z at the first position", "answer"),
     "raw_logit_ratio_first_token": AveragedLogitsVariant(
-        "raw_logit_ratio of the first token of every surface form", tokens="first"
-    ),
-    "raw_logit_ratio_forced": AveragedLogitsVariant(
-        "logit / sum of logits, each label forced as the answer: the mean over its own tokens at their own positions",
-        "forced",
-    ),
-    "raw_logit_ratio_forced_to_end": AveragedLogitsVariant(
-        "the same, the end token after the label included in the mean", "forced_to_end"
+        "z / sum z of the mean over all positions, z the logit of a surface form's first token", tokens="first"
     ),
     "raw_logit_ratio_label": AveragedLogitsVariant(
-        "logit / sum of logits of the labels' first tokens at the position where the answer first writes a label",
+        "z / sum z where the answer first writes a label, z the logit of a surface form's first token as spelled there",
         "label",
         "first",
     ),
+    "raw_logit_ratio_forced": AveragedLogitsVariant(
+        "z / sum z, z the mean logit of a label's own tokens where the label is forced as the answer", "forced"
+    ),
+    "raw_logit_ratio_forced_to_end": AveragedLogitsVariant(
+        "z / sum z of forced labels, the end token after each label among its tokens", "forced_to_end"
+    ),
     "probability_ratio": AveragedLogitsVariant(
-        "probability over the vocabulary / their sum, mean over all generated positions", values="probability"
+        "p / sum p of each label's mean probability over all generated positions", values="probability"
     ),
     "probability_ratio_without_end": AveragedLogitsVariant(
-        "the same without the position of the end token", "written", values="probability"
+        "p / sum p of the mean over the answer's own tokens", "written", values="probability"
     ),
     "softmax_of_mean": AveragedLogitsVariant(
-        "softmax over the labels of their mean logits over all generated positions", shares="softmax"
+        "softmax of the labels' mean logits over all generated positions", shares="softmax"
     ),
     "softmax_of_mean_without_end": AveragedLogitsVariant(
-        "the same without the position of the end token", "written", shares="softmax"
-    ),
-    "softmax_forced": AveragedLogitsVariant(
-        "softmax over the labels of the mean logits of raw_logit_ratio_forced", "forced", shares="softmax"
-    ),
-    "softmax_forced_to_end": AveragedLogitsVariant(
-        "the same, the end token after the label included in the mean", "forced_to_end", shares="softmax"
+        "softmax of the labels' mean logits over the answer's own tokens", "written", shares="softmax"
     ),
     "softmax_label": AveragedLogitsVariant(
-        "softmax over the labels of raw_logit_ratio_label's logits", "label", "first", shares="softmax"
+        "softmax at the position where the answer first writes a label", "label", "first", shares="softmax"
+    ),
+    "softmax_forced": AveragedLogitsVariant("softmax of forced labels' mean logits", "forced", shares="softmax"),
+    "softmax_forced_to_end": AveragedLogitsVariant(
+        "softmax of forced labels' mean logits, the end token after each label among its tokens",
+        "forced_to_end",
+        shares="softmax",
     ),
     "mean_of_softmax": AveragedLogitsVariant(
-        "softmax over the labels at each generated position, then the mean over all of them", values="label_softmax"
+        "mean over all generated positions of the labels' softmax there", values="label_softmax"
     ),
     "mean_of_softmax_without_end": AveragedLogitsVariant(
-        "the same without the position of the end token", "written", values="label_softmax"
+        "mean over the answer's own tokens of the labels' softmax there", "written", values="label_softmax"
     ),
     "answer_softmax": AveragedLogitsVariant(
-        "softmax over the labels of their first tokens' logits at the first position",
-        "answer",
-        "first",
-        shares="softmax",
+        "softmax at the first position, of the logits of first tokens", "answer", "first", shares="softmax"
     ),
 }
 
@@ -148,6 +143,8 @@ def averaged_logits(
     labels: Sequence[str],
     variant: AveragedLogitsVariant,
     words: Sequence[tuple[str, str]] = (),
+    *,
+    lenient: bool = False,
 ) -> Distributions:
     """Shares of token-averaged logits under one reading.
 
@@ -158,9 +155,10 @@ def averaged_logits(
         labels: Labels in order.
         variant: The reading.
         words: ``(label, word)`` pairs that an answer may write, beside the rows' own surface forms.
+        lenient: Whether a reading that looks at first tokens alone is undefined where labels share one.
 
     Raises:
-        InputError: Labels share their first token, which is all that the reading looks at.
+        InputError: Labels share their first token, and the reading is not ``lenient``.
     """
     if variant.is_forced:
         found = _of_forced_labels(table, labels, variant)
@@ -168,7 +166,12 @@ def averaged_logits(
         found = _at_written_label(table, labels, words)
     else:
         found = _of_positions(table, labels, variant)
-    rows = [_shares(values, variant.shares) for values in found]
+    try:
+        rows = [_shares(values, variant.shares) for values in found]
+    except InputError:
+        if not lenient:
+            raise
+        rows = [np.full(len(labels), np.nan)] * len(table)
     status = tuple("undefined" if np.isnan(row).any() else "ok" for row in rows)
     return Distributions(np.array(rows).reshape(-1, len(labels)), status)
 

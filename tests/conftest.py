@@ -148,6 +148,13 @@ def tiny_whisper(tiny_whisper_path: Path):
     return load_whisper("tiny", path=tiny_whisper_path, device="cpu")
 
 
+@pytest.fixture(scope="session")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where models are made of the real data packages: once, whichever of the tests' processes comes first."""
+    root = tmp_path_factory.getbasetemp()
+    return (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "real_cache"
+
+
 FAMILIES = ("qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
 FAMILIES += ("music_flamingo", "moss")  # their processors write marks around the sound, and within it
 

@@ -1,4 +1,4 @@
-"""The real path once: Whisper base from the data packages, against plain transformers."""
+"""The real path once: models from the data packages, against plain transformers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ pytestmark = pytest.mark.real_weights
 
 
 @pytest.fixture(scope="module")
-def whisper_base(tmp_path_factory):
+def whisper_base(real_cache):
     from emoprobe.models import weights
     from emoprobe.models.load import load_whisper
 
-    cache = tmp_path_factory.mktemp("cache")
-    found = weights.resolve("openai/whisper-base", cache_dir=cache, sources=("package",))
+    found = weights.resolve("openai/whisper-base", cache_dir=real_cache, sources=("package",))
     return load_whisper("openai/whisper-base", path=found.path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def small(real_cache):
+    """The small audio LLM, and the same folder as transformers loads it: model and processor."""
+    from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+
+    from emoprobe.models import weights
+    from emoprobe.models.load import load_audio_llm
+
+    folder = weights.resolve("emoprobe/small-base", cache_dir=real_cache).path
+    model = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    sfm = load_audio_llm("emoprobe/small-base", path=folder, device="cpu")
+    return sfm, model, AutoProcessor.from_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +116,49 @@ def test_what_generation_settings_are_made_of_without_their_file(name, tmp_path)
     assert (suppressed, at_first) == (sorted(published.suppress_tokens), published.begin_suppress_tokens)
     (found.path / "generation_config.json").unlink()
     assert load_whisper(name, path=found.path, device="cpu").start_tokens == full.start_tokens
+
+
+def chat_inputs(processor, instruction, wave, answer=()):
+    """The processor's inputs of the chat with the sound, and the beginning of an answer."""
+    messages = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]}]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    inputs = processor(text=text, audio=[wave.numpy()], sampling_rate=16_000, return_tensors="pt")
+    ids = torch.cat([inputs["input_ids"], torch.tensor([answer], dtype=torch.long)], dim=1)
+    return {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def test_the_small_audio_llm_scores_as_a_plain_forward_pass(small, waves):
+    from emoprobe.labels import LabelSet
+    from emoprobe.options import check
+    from emoprobe.prompts.prompt import make_prompts
+    from emoprobe.readout.scoring.plan import make_plan
+    from emoprobe.settings import compose, plain
+
+    sfm, model, processor = small
+    config = compose(["prompt=instruction/single_word"])
+    labels = check(LabelSet, plain(config.labels))
+    [prompt] = make_prompts(plain(config.prompt), labels)
+    question = make_plan(sfm, prompt, labels).question
+    [scores] = sfm.score(sfm.encode(waves), [question])
+    worst = 0.0
+    for continuation, found in list(zip(question.continuations, scores, strict=True))[::3]:
+        for wave, values in zip(waves, found, strict=True):
+            with torch.no_grad():
+                logits = model(**chat_inputs(processor, question.prompt.instruction, wave, continuation)).logits
+            size, ids = len(continuation), torch.tensor(continuation)[:, None]
+            expected = logits[0, -size - 1 : -1].log_softmax(-1).gather(-1, ids)[:, 0]
+            worst = max(worst, (values - expected).abs().max().item())
+    assert worst < 1e-3
+
+
+def test_the_small_audio_llm_writes_what_generate_writes(small, waves):
+    from emoprobe.models.text import PromptText
+
+    sfm, model, processor = small
+    instruction = "How does the speaker feel?"
+    [answers] = sfm.generate(sfm.encode(waves), [sfm.question(PromptText(instruction=instruction))], max_new_tokens=12)
+    for wave, answer in zip(waves, answers, strict=True):
+        inputs = chat_inputs(processor, instruction, wave)
+        written = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
+        assert answer.text == processor.tokenizer.decode(written, skip_special_tokens=True)
+        assert len(answer.text.split()) > 3  # the instruction-tuned half speaks

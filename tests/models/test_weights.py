@@ -387,12 +387,12 @@ def test_two_processes_converting_at_once_share_one_folder(site, package, tmp_pa
 
 
 @pytest.mark.real_weights
-def test_real_whisper_base_from_its_data_packages(tmp_path):
+def test_real_whisper_base_from_its_data_packages(real_cache):
     from transformers import WhisperForConditionalGeneration
 
     from emoprobe.models.load import load_whisper
 
-    found = resolve("openai/whisper-base", cache_dir=tmp_path, sources=("package",))
+    found = resolve("openai/whisper-base", cache_dir=real_cache, sources=("package",))
     assert found.revision == "Systran/faster-whisper-base@ebe41f70 float16"
     _, report = WhisperForConditionalGeneration.from_pretrained(found.path, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))

@@ -38,10 +38,13 @@ FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes(group, option, tiny_whisper):
+def test_every_option_composes(group, option, tiny_whisper, tiny_llm):
     overrides = [f"{group}={option}", "output_dir=out", *NEEDED.get((group, option), [])]
     if group in FOR_TRAINING and option not in FOR_PROBING:
-        _check_training(read_train(compose(overrides, "train")), tiny_whisper)
+        instructed = option == "small_audio_llm"
+        _check_training(
+            read_train(compose(overrides, "train")), tiny_llm("qwen2_audio") if instructed else tiny_whisper
+        )
         return
     read_probe(compose(overrides))
 
@@ -51,7 +54,8 @@ def _check_training(settings, sfm):
 
     head = settings.composed["head"]
     head = head | ({"layers": [-1]} if "layers" in head else {})  # the tiny model has two
-    make_method(sfm, head, settings.labels, settings.prompts, settings.loss)
+    answers = settings.answers if sfm.instructed else None
+    make_method(sfm, head, settings.labels, settings.prompts, settings.loss, answers)
 
 
 def test_there_are_options_to_test():

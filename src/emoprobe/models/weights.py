@@ -22,10 +22,10 @@ from emoprobe.models.made import (
     check_made,
     file_hashes,
 )
-from emoprobe.models.small.checkpoints import SMALL_BASE
+from emoprobe.models.small.checkpoints import SMALL, SMALL_BASE
 from emoprobe.system.cache import cache_folder
 
-MADE: tuple[MadeCheckpoint, ...] = (*PACKAGES, SMALL_BASE)
+MADE: tuple[MadeCheckpoint, ...] = (*PACKAGES, SMALL_BASE, SMALL)
 SOURCES = ("path", "cache", "hub", "package")
 HUB_LEFT_OUT = ("consolidated*", "original/*")  # the same weights once more, in other formats
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer

@@ -34,9 +34,7 @@ def write_llama(weights: Path, side_files: list[Path], target: Path) -> None:
     for name in ("quantization_config", "_name_or_path", "transformers_version"):
         settings.pop(name, None)
     config = transformers.LlamaConfig(**settings)
-    model = transformers.LlamaForCausalLM(config)
-    model.load_state_dict(loaded.state_dict())
-    state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    state = {name: value.half().contiguous() for name, value in loaded.state_dict().items()}
     if config.tie_word_embeddings:
         del state["lm_head.weight"]
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})

@@ -11,18 +11,26 @@ import numpy as np
 import transformers
 from safetensors.numpy import load_file, save_file
 
+from emoprobe.models.small.adapter import merged
 from emoprobe.models.small.recipe import AUDIO_TOKENS, CHAT_TEMPLATE, PROJECTOR_SEED, PROJECTOR_SPREAD
 
 
-def write_qwen2_audio(hearing: Path, text: Path, target: Path) -> None:
+def write_qwen2_audio(hearing: Path, text: Path, target: Path, adapter: Path | None = None) -> None:
     """Write the whole checkpoint, float16.
 
     Args:
         hearing: Checkpoint of a Whisper, whose encoder is taken.
         text: Checkpoint of a Llama with ChatML.
         target: An empty folder.
+        adapter: Folder of what training added, to be merged.
+
+    Raises:
+        WeightsError: The adapter is damaged, or belongs to other weights.
     """
-    save_file(assembled_tensors(hearing, text), target / "model.safetensors", metadata={"format": "pt"})
+    tensors = assembled_tensors(hearing, text)
+    if adapter is not None:
+        tensors = merged(tensors, adapter)
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     _write_settings(hearing, text, target)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkout import PROJECT
 from safetensors.numpy import load_file
 from tiny.packages import (
     install_llama,
@@ -217,6 +219,32 @@ def test_an_adapter_is_merged_as_peft_merges_it(small, parts, cache, copied, sta
     record = json.loads((folder / "provenance.json").read_text())
     assert record["card"]["facts"] == "a test"
     assert [part["name"] for part in record["assembled_of"]] == ["fake/whisper", "fake/llama"]
+
+
+def test_a_trained_head_becomes_the_adapter_that_is_shipped(parts, cache, copied, tmp_path):
+    """The merged model is the one that the head's own merging makes, up to halves."""
+    from peft import LoraConfig, LoraModel, get_peft_model_state_dict
+
+    from emoprobe.training.bundle import load_bundle, save_bundle
+
+    script = runpy.run_path(str(PROJECT / "scripts" / "small_audio_llm_adapter.py"))
+    model = load_audio_llm("emoprobe/small-base", path=parts[1].folder(cache), device="cpu").model
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    tuner = LoraModel(model, LoraConfig(r=RANK, lora_alpha=3, use_rslora=True, target_modules=list(LORA)), "default")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_" in name or PROJECTOR in name:
+                value.copy_(torch.randn_like(value) * 0.1)
+    weights = {f"adapter.{name}": value for name, value in get_peft_model_state_dict(model).items()}
+    weights |= {f"whole.{PROJECTOR}.{part}": model.get_parameter(f"{PROJECTOR}.{part}") for part in ("weight", "bias")}
+    head = {"name": "lora", "rank": RANK, "alpha": 3, "rslora": True}
+    bundle = load_bundle(save_bundle(tmp_path / "head", [weights], {"head": head, "model": "emoprobe/small-base"}))
+    tensors, scale = script["adapter_of"](bundle)
+    write_adapter(tmp_path / "adapter", tensors, scale, before, {})
+    found = load_audio_llm("small", path=Small(parts[1], tmp_path / "adapter").made(copied), device="cpu").model
+    for name, value in tuner.merge_and_unload().state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, atol=2e-3, rtol=2e-3)
 
 
 def test_its_revision_names_what_it_is_made_of(small, copied):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -103,7 +104,7 @@ class MadeCheckpoint(ABC):
             raise WeightsError(
                 f"{self.name} needs {self.disk / 1e6:.0f} MB in {folder.parent}, and {free / 1e6:.0f} MB are free. "
                 "Make room, or choose another cache folder: EMOPROBE_CACHE=FOLDER."
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         log.info("making %s in %s (once)", self.name, folder)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             built = Path(temporary) / "checkpoint"

@@ -162,3 +162,45 @@ def test_the_small_audio_llm_writes_what_generate_writes(small, waves):
         written = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
         assert answer.text == processor.tokenizer.decode(written, skip_special_tokens=True)
         assert len(answer.text.split()) > 3  # the instruction-tuned half speaks
+
+
+@pytest.mark.filterwarnings("ignore")
+@torch.no_grad()
+def test_a_cascade_is_what_plain_transformers_makes_of_its_words(whisper_base, real_cache, waves, monkeypatch):
+    pytest.importorskip("parselmouth", reason="needs the extra acoustics")
+    pytest.importorskip("gguf", reason="needs the extra smollm2")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from emoprobe.models.load import load_cascade
+    from emoprobe.models.text import PromptText
+    from emoprobe.models.weights import resolve
+    from emoprobe.settings import compose, plain
+
+    monkeypatch.setenv("EMOPROBE_CACHE", str(real_cache))
+    node = plain(compose(["model=cascade"]).model)
+    sfm = load_cascade(**{name: value for name, value in node.items() if name != "_target_"} | {"device": "cpu"})
+    assert sfm.name == "whisper-base + voice in words > SmolLM2-135M-Instruct (text only)"
+    ids = whisper_base.model.generate(whisper_base.input_features(waves), language="en", task="transcribe")
+    texts = [" ".join(text.split()) for text in whisper_base.processor.batch_decode(ids, skip_special_tokens=True)]
+    context = sfm.encode(waves)
+    assert [told.splitlines()[0] for told in context.told] == [f'The words spoken are: "{text}"' for text in texts]
+
+    path = resolve(node["name"], cache_dir=real_cache).path
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    instruction = "How does the speaker feel: angry, happy or sad? Answer with that one word only."
+    question = sfm.question(PromptText(instruction=instruction), ["angry", "happy", "sad"])
+    scores = sfm.score(context, [question])[0]
+    answers = sfm.generate(context, [question], max_new_tokens=12)[0]
+    for clip, told in enumerate(context.told):
+        lines = ["The recording is not played to you but described in words.", told, "Nothing else is known of it."]
+        chat = [{"role": "user", "content": "\n".join(lines) + f"\n\n{instruction}"}]
+        prompt = tokenizer(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)).input_ids
+        for continuation, values in zip(question.continuations, scores, strict=True):
+            size = len(continuation)
+            logits = model(torch.tensor([[*prompt, *continuation]])).logits[0, -size - 1 : -1].log_softmax(-1)
+            expected = logits.gather(-1, torch.tensor(continuation)[:, None])[:, 0]
+            torch.testing.assert_close(values[clip], expected, atol=1e-4, rtol=0)
+        written = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12)[0, len(prompt) :].tolist()
+        assert list(answers[clip].tokens) == written[: len(answers[clip].tokens)]
+        assert len(answers[clip].tokens) >= min(len(written) - 1, 1)

@@ -305,6 +305,6 @@ def call(make: Any, where: str) -> Any:
         while cause is not None and not isinstance(cause, EmoprobeError):
             cause = cause.__cause__
         if cause is not None:
-            raise cause from None
+            raise cause from cause.__cause__  # its own, which may be a full disk
         said = " ".join(str(error).split())
         raise InputError(f"the {where} config cannot be carried out: {said}", field=where) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from checkout import PROJECT
+from hydra.errors import InstantiationException
 from scoring import write_corpus
 
 from emoprobe.cli.entry import command, exit_status
 from emoprobe.errors import EmoprobeError, InputError, WeightsError
+from emoprobe.settings import call
 from emoprobe.system.places import conf_folder
 from emoprobe.system.stopping import Stopped
 
@@ -91,3 +94,13 @@ def test_statuses(capsys):
     ]
     with pytest.raises(FileNotFoundError):  # what is not foreseen keeps its traceback
         exit_status(lambda: Path("/nowhere/at/all").read_text())
+
+
+def test_a_cache_that_is_full_when_a_model_is_made_is_a_full_disk(capsys):
+    def make_model() -> None:
+        full = WeightsError("no room")
+        full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+        raise InstantiationException("Error in call to target") from full
+
+    assert exit_status(call, make_model, "model") == 1
+    assert capsys.readouterr().err == "error: no room\n"

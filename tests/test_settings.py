@@ -32,7 +32,7 @@ BOTH = [
     ("dataset.partition.by=[speaker]", "['speaker'] is not the name of a fact, such as speaker or session (field "),
     ("+dataset.partition.fold=1", "there is no option 'fold' (field dataset.partition.fold). Did you mean folds?"),
     ("prompt=[]", "no prompt was chosen (field prompt). Give one, for example prompt=voice_sounds"),
-    ("labels.forms.happy=null", "null is not a mapping from kinds of word, such as adjective, to surface forms (fiel"),
+    ("labels.words.happy=null", "null is not a mapping from kinds of word, such as adjective, to surface forms (fiel"),
     (
         "labels.labels=[1,2,3]",
         "1 is not a text (field labels.labels). YAML reads no, yes, on, off, null and numbers a",

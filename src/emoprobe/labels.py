@@ -14,7 +14,7 @@ from annotated_types import MinLen
 from pydantic import AfterValidator, BeforeValidator
 
 from emoprobe.errors import InputError
-from emoprobe.options import Name, Several, Words, options
+from emoprobe.options import Distinct, Name, Several, Words, options
 
 LONGEST = 80  # characters of a label or surface form; what is longer is a sentence and belongs into a prompt
 _CONTROL_TOKEN = re.compile(r"<\|[^|]*\|>")
@@ -54,6 +54,11 @@ Forms = Annotated[
     Several[Text], BeforeValidator(_listed), AfterValidator(_unlike), Words("a surface form or a list of some")
 ]
 Kinds = Annotated[Mapping[Text, Forms], Words("a mapping from kinds of word, such as adjective, to surface forms")]
+Verbalizer = Annotated[
+    Distinct[Name], MinLen(1), BeforeValidator(_listed), Words("a kind of word, such as adjective, or a list of some")
+]
+PROMPT, LABEL, CAPITALISED = "prompt", "label", "capitalised"
+"""Kinds that every label set has beside its own: those of the prompt, the label's name; and any with a capital."""
 
 
 @options("labels")
@@ -63,36 +68,42 @@ class LabelSet:
     Args:
         name: Name of the set, for tables.
         labels: Label names in the order of every distribution's last axis.
-        forms: Verbalizer: label -> kind of word (``adjective``, ``noun``, ...) -> surface forms. A prompt says which
-            kinds it wants; a label's probability is the sum over its surface forms.
+        words: Label -> kind of word (``adjective``, ``noun``, ...) -> surface forms. A prompt says which kinds it
+            wants; a label's probability is the sum over its surface forms.
         aliases: Other words that raters or corpora use for a label (``happiness`` -> ``happy``); compared without case.
+        forms: Verbalizer: the kinds of word that every prompt takes instead of those it names, their forms adding up.
+            One or several of the set's own kinds; ``label``, its name; ``prompt``, what the prompt names;
+            ``capitalised``, the same with a capital; and ``KIND_capitalised``. None leaves it to the prompts.
 
     Raises:
         InputError: Something is no text (YAML reads ``no``, ``on``, ``1`` and ``null`` as something else), is blank,
             has spaces at its ends, invisible characters or a control token, is longer than 80 characters, or is the
             same as another, apart from case and Unicode form, where they must differ.
 
-    >>> forms = {"happy": {"noun": ["happiness", "joy"]}, "sad": {"noun": ["sadness"]}}
-    >>> labels = LabelSet("two", ("happy", "sad"), forms, {"Sorrow": "sad"})
+    >>> words = {"happy": {"noun": ["happiness", "joy"]}, "sad": {"noun": ["sadness"]}}
+    >>> labels = LabelSet("two", ("happy", "sad"), words, {"Sorrow": "sad"})
     >>> labels.resolve("SORROW"), labels.resolve("fear")
     ('sad', None)
     >>> labels.surface_forms(("noun",))
     (('happy', 'happiness'), ('happy', 'joy'), ('sad', 'sadness'))
+    >>> labels.surface_forms(("label", "label_capitalised"))
+    (('happy', 'happy'), ('happy', 'Happy'), ('sad', 'sad'), ('sad', 'Sad'))
     """
 
     name: Name
     labels: Annotated[Several[Text], Words("a list of at least two labels"), MinLen(2)]
-    forms: Mapping[Text, Kinds]
+    words: Mapping[Text, Kinds]
     aliases: Annotated[Mapping[Text, Text], Words("a mapping from other words to labels")] = field(default_factory=dict)
+    forms: Verbalizer | None = None
 
     def __post_init__(self) -> None:
         if len({_key(label) for label in self.labels}) != len(self.labels):
             raise InputError(f"labels occur twice: {list(self.labels)}", field="labels.labels")
-        unknown = set(self.forms) ^ set(self.labels)
+        unknown = set(self.words) ^ set(self.labels)
         if unknown:
             raise InputError(
                 f"labels and their surface forms differ in {sorted(unknown)}",
-                field="labels.forms",
+                field="labels.words",
                 remedy="Give every label of the set its surface forms, and no others.",
             )
         object.__setattr__(self, "aliases", self._checked_aliases())
@@ -120,6 +131,25 @@ class LabelSet:
                 return label
         return self.aliases.get(key)
 
+    def kinds_of(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """The kinds of word that a prompt takes which names some: those of the verbalizer, if there is one."""
+        kinds: list[str] = []
+        for name in self.forms or (PROMPT,):
+            if all(name in self.words[label] for label in self.labels):
+                kinds.append(name)
+            elif name == CAPITALISED:
+                kinds += [f"{kind}_{CAPITALISED}" for kind in wanted]
+            else:
+                kinds += wanted if name == PROMPT else [name]
+        return tuple(dict.fromkeys(kinds))
+
+    def _forms_of(self, label: str, kind: str) -> tuple[str, ...]:
+        own, (base, _, made) = self.words[label], kind.rpartition("_")
+        if kind in own or kind == LABEL:
+            return own.get(kind, (label,))
+        words = self._forms_of(label, base) if base and made == CAPITALISED else ()
+        return tuple(word[:1].upper() + word[1:] for word in words)
+
     def surface_forms(self, kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """All ``(label, surface form)`` pairs of the given kinds, in label order.
 
@@ -129,13 +159,14 @@ class LabelSet:
         pairs: list[tuple[str, str]] = []
         owner: dict[str, tuple[str, str]] = {}
         for label in self.labels:
-            words = [word for kind in kinds for word in self.forms[label].get(kind, ())]
+            words = [word for kind in kinds for word in self._forms_of(label, kind)]
             if not words:
+                empty = next((f".{kind}" for kind in kinds if kind in self.words[label]), "")
                 raise InputError(
                     f"label {label!r} has no surface form of kind {' or '.join(kinds)}",
-                    field="labels.forms",
-                    remedy=f"It has the kinds {sorted(self.forms[label])}; add one to the label set or change the "
-                    "prompt's `forms`.",
+                    field="labels.forms" if self.forms else f"labels.words.{label}{empty}",
+                    remedy=f"It has the kinds {', '.join(sorted({*self.words[label], LABEL}))}, each also as "
+                    f"KIND_{CAPITALISED}; add one to the label set or change the prompt's `forms`.",
                 )
             for word in dict.fromkeys(words):
                 other, form = owner.setdefault(_key(word), (label, word))
@@ -149,9 +180,12 @@ class LabelSet:
 
     @property
     def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the labels, their order and their surface forms."""
+        """First 16 hexadecimal digits of the SHA-256 of the labels, their order and all their words.
+
+        What a verbalizer takes of them is in the hash of every prompt.
+        """
         value = [
-            [label, {kind: list(words) for kind, words in sorted(self.forms[label].items())}] for label in self.labels
+            [label, {kind: list(words) for kind, words in sorted(self.words[label].items())}] for label in self.labels
         ]
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
 

@@ -382,7 +382,7 @@ RECORD = Record.from_json(
         labels={
             "name": LABELS.name,
             "labels": list(LABELS.labels),
-            "forms": LABELS.forms,
+            "words": LABELS.words,
             "aliases": {},
             "hash": LABELS.hash,
         },

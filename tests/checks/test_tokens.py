@@ -263,7 +263,7 @@ def test_forms_with_the_same_tokens_are_refused(qwen_path, tmp_path, capsys):
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings |= {"tokenizer_class": "TokenizersBackend"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    forms = ["labels.forms.anger.adjective=[angry,Angry]"]
+    forms = ["labels.words.anger.adjective=[angry,Angry]"]
     message = refusal(capsys, "model=audio_llm", f"model.path={tmp_path}", "prompt=instruction/single_word", *forms)
     assert "error: prompt single_word: surface forms 'angry' and 'Angry' have the same tokens" in message
     assert "Drop one of them." in message
@@ -271,9 +271,9 @@ def test_forms_with_the_same_tokens_are_refused(qwen_path, tmp_path, capsys):
 
 def test_a_form_without_tokens_is_refused(qwen_path, capsys):
     overrides = ["model=audio_llm", f"model.path={qwen_path}", "prompt=instruction/single_word"]
-    assert command(*overrides, "labels.forms.sad.adjective=['']") == 2
+    assert command(*overrides, "labels.words.sad.adjective=['']") == 2
     message = capsys.readouterr().err
-    assert "error: '' is blank; use another word, or none (field labels.forms.sad.adjective)" in message
+    assert "error: '' is blank; use another word, or none (field labels.words.sad.adjective)" in message
 
 
 def test_a_form_of_unknown_tokens_is_refused(qwen_path, tmp_path):
@@ -305,7 +305,7 @@ def test_a_prompt_without_the_sounds_placeholder_is_refused(qwen_path, tmp_path,
 def test_a_refused_prompt_does_not_hide_the_others(tiny_whisper_path, capsys):
     overrides = ["model=whisper", f"model.path={tiny_whisper_path}", "prompt=[bare_label,bracketed_label]"]
     # In the tiny vocabulary " sadness" is one token.
-    assert command(*overrides, "prompt.bare_label.template='A sad{label}'", "labels.forms.sad.adjective=[ness]") == 1
+    assert command(*overrides, "prompt.bare_label.template='A sad{label}'", "labels.words.sad.adjective=[ness]") == 1
     captured = capsys.readouterr()
     assert "error: prompt bare_label: the tokenizer of" in captured.err
     assert "Put a space or another word between the template's text and {label}." in captured.err

@@ -19,7 +19,7 @@ from emoprobe.settings import compose
 from emoprobe.system.search_path import search, with_folder
 
 LABELS = (
-    "name: {name}\nlabels: [bright, dark]\nforms:\n  bright: {{adjective: [bright]}}\n  dark: {{adjective: [dark]}}\n"
+    "name: {name}\nlabels: [bright, dark]\nwords:\n  bright: {{adjective: [bright]}}\n  dark: {{adjective: [dark]}}\n"
 )
 # What a verb calls with the overrides, and the rest of its command line.
 CALLS = {

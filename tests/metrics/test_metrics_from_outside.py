@@ -63,7 +63,7 @@ target, pred = votes / 8, rng.dirichlet([9, 1, 1], 60)
 speakers = [f"s{i % 10}" for i in range(60)]
 frame = pd.DataFrame({"speaker": speakers, "num_raters": pd.array([8.0] * 60, dtype="Float64")})
 targets = Targets(frame, target, votes, target.mean(axis=0), "evaluated votes")
-labels = {"name": "three", "labels": ["a", "b", "c"], "forms": {x: {"noun": [x]} for x in "abc"}, "hash": "0"}
+labels = {"name": "three", "labels": ["a", "b", "c"], "words": {x: {"noun": [x]} for x in "abc"}, "hash": "0"}
 record = Record.from_json(
     {
         "labels": labels,

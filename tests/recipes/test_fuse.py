@@ -59,7 +59,7 @@ def write_run(folder, cells, votes, ids=None, split=None, speakers=6, **record):
     base.assign(role="evaluated").join(human).to_parquet(folder / "utterances.parquet", index=False)
     forms = {label: {"adjective": [label]} for label in LABELS}
     facts = {
-        "labels": {"name": "three", "labels": LABELS, "forms": forms, "aliases": {}, "hash": "h"},
+        "labels": {"name": "three", "labels": LABELS, "words": forms, "aliases": {}, "hash": "h"},
         "corpus": {"name": "hand", "title": "Made by hand", "synthetic": True},
         "soft_label_policy": {"name": "shares", "hash": "x"},
         "split": "all",
@@ -327,7 +327,7 @@ def test_a_cell_that_is_not_clear_is_asked_for_with_a_list(tmp_path):
             "different soft-label policies: shares x, and shares y",
         ),
         (
-            {"labels": {"name": "three", "labels": LABELS, "forms": {n: {"a": [n]} for n in LABELS}, "hash": "g"}},
+            {"labels": {"name": "three", "labels": LABELS, "words": {n: {"a": [n]} for n in LABELS}, "hash": "g"}},
             "different label sets: three h, and three g",
         ),
     ],

@@ -125,7 +125,7 @@ def oddly_named(run: Path, tmp_path_factory) -> Path:
         frame["speaker"] = frame["speaker"].map(lambda who: {"s0": "nan", "s1": "None"}.get(who, who))
         frame.to_parquet(folder / f"{name}.parquet")
     record = json.loads((run / "run.json").read_text())
-    record["labels"] |= {"labels": list(ODD[:3]), "forms": {label: {"noun": [label]} for label in ODD[:3]}}
+    record["labels"] |= {"labels": list(ODD[:3]), "words": {label: {"noun": [label]} for label in ODD[:3]}}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
 

@@ -182,7 +182,7 @@ def test_a_bundle_never_loads_wrongly(finished, tiny_whisper_path, tmp_path):
     sfm.name, sfm.revision = bundle.facts["model"], bundle.facts["revision"]
     bundle.method(sfm, labels).restore(bundle.weights[0])
     with pytest.raises(InputError, match="trained for labels"):
-        bundle.method(sfm, LabelSet(labels.name, labels.labels[::-1], labels.forms))
+        bundle.method(sfm, LabelSet(labels.name, labels.labels[::-1], labels.words))
     for name in ("name", "revision"):
         other = copy.copy(sfm)
         setattr(other, name, "another")

@@ -26,7 +26,8 @@ def make_record(**changes) -> dict:
         "labels": {
             "name": "four",
             "labels": list(labels),
-            "forms": {label: {"noun": [label]} for label in labels},
+            "words": {label: {"noun": [label]} for label in labels},
+            "forms": None,
             "aliases": {},
             "hash": "1111aaaa",
         },

@@ -78,7 +78,7 @@ def score_rows(ids, prompts=("p", "q")) -> list[dict]:
 
 
 def record() -> dict:
-    labels = {"name": "three", "labels": list(LABELS.labels), "forms": LABELS.forms, "aliases": {}, "hash": LABELS.hash}
+    labels = {"name": "three", "labels": list(LABELS.labels), "words": LABELS.words, "aliases": {}, "hash": LABELS.hash}
     return {
         "labels": labels,
         "corpus": {"name": "toy", "title": "Toy", "synthetic": True},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,9 @@ def label_choice(labels: str | Sequence[str] | LabelSet | None) -> tuple[str | N
     if labels is None or isinstance(labels, str):
         return labels, {}
     if not isinstance(labels, LabelSet):
-        forms = {label: {"adjective": [label], "noun": [label]} for label in labels}
-        return None, {"labels": {"name": "own", "labels": list(labels), "forms": forms, "aliases": {}}}
-    given = {"name": labels.name, "labels": labels.labels, "forms": labels.forms, "aliases": labels.aliases}
-    return None, {"labels": given}
+        words = {label: {"adjective": [label], "noun": [label]} for label in labels}
+        return None, {"labels": {"name": "own", "labels": list(labels), "words": words}}
+    return None, {"labels": {each.name: getattr(labels, each.name) for each in fields(LabelSet)}}
 
 
 def prompt_choice(prompt: Choice) -> tuple[Choice, dict[str, Any]]:

@@ -414,7 +414,7 @@ def split_answers(
             )
         if len(joint) == len(head):
             raise InputError(
-                f"{continuation!r} has no token in {name}", field="labels.forms", remedy="Use another surface form."
+                f"{continuation!r} has no token in {name}", field="labels.words", remedy="Use another surface form."
             )
         answers.append((*joint[len(head) :], end))
     return head, tuple(answers)

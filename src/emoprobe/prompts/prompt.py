@@ -292,22 +292,33 @@ class Prompt:
 def make_prompts(config: Mapping[str, Prompt | Mapping], labels: LabelSet) -> list[Prompt]:
     """Prompts from the composed ``prompt`` config: name -> prompt, or its fields.
 
+    Where the label set has a verbalizer, every prompt takes its kinds of word and bears its name: ``NAME+capitalised``.
     A prompt with ``orders: k`` becomes k prompts ``NAME@0`` ... ``NAME@k-1``. Their orders are cyclic rotations of the
     label set's, evenly spaced and beginning with none; with ``all`` every label stands once in every position.
 
     Raises:
-        InputError: A field is unknown or wrong, there are more orders than labels, or two prompts say the same.
+        InputError: A field is unknown or wrong, there are more orders than labels, two prompts say the same, or the
+            labels lack words of a kind that a prompt wants or share one.
     """
     prompts: list[Prompt] = []
     named: Mapping[str, Any] = valid(Named[Prompt], config, "prompt")
     for name, prompt in named.items():
         if "@" in name:
             raise InputError("a prompt's name cannot hold '@'", field=f"prompt.{name}", remedy="'@' counts orders.")
-        prompts += _in_orders(prompt, len(labels))
+        labels.surface_forms(labels.kinds_of(prompt.forms))
+        prompts += _in_orders(_verbalized(prompt, labels), len(labels))
     if not prompts:
         raise InputError("no prompt was chosen", field="prompt", remedy="Give one, for example prompt=voice_sounds.")
     _refuse_equal(prompts)
     return prompts
+
+
+def _verbalized(prompt: Prompt, labels: LabelSet) -> Prompt:
+    """The prompt with the kinds of word of the label set's verbalizer, which its name tells."""
+    if labels.forms is None:
+        return prompt
+    name = "+".join([prompt.name, *labels.forms])
+    return dataclasses.replace(prompt, name=name, forms=labels.kinds_of(prompt.forms))
 
 
 def _in_orders(prompt: Prompt, size: int) -> list[Prompt]:

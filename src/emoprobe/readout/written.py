@@ -35,7 +35,7 @@ def known_words(labels: LabelSet) -> list[tuple[str, str]]:
     Surface forms of all kinds, and aliases. Left out are single letters, which options of a prompt may be called, and
     words that stand for two labels.
     """
-    pairs = [(label, word) for label, kinds in labels.forms.items() for words in kinds.values() for word in words]
+    pairs = [(label, word) for label, kinds in labels.words.items() for words in kinds.values() for word in words]
     pairs += [(label, alias) for alias, label in labels.aliases.items()]
     owners: dict[str, set[str]] = {}
     for label, word in pairs:

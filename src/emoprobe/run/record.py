@@ -139,8 +139,9 @@ class Record:
             "labels": {
                 "name": labels.name,
                 "labels": list(labels.labels),
-                "forms": {label: {k: list(v) for k, v in kinds.items()} for label, kinds in labels.forms.items()},
+                "words": {label: {k: list(v) for k, v in kinds.items()} for label, kinds in labels.words.items()},
                 "aliases": dict(labels.aliases),
+                "forms": None if labels.forms is None else list(labels.forms),
                 "hash": self.label_set_hash,
             },
             "corpus": asdict(self.corpus),
@@ -164,7 +165,7 @@ class Record:
             for name in ("num_skipped", "versions"):
                 dict(known.get(name, {}))
             return cls(
-                labels=LabelSet(labels["name"], tuple(labels["labels"]), labels["forms"], labels.get("aliases", {})),
+                labels=_label_set(labels),
                 label_set_hash=str(labels["hash"]),
                 corpus=_card(value["corpus"]),
                 soft_label_policy=PolicyFacts(*(str(value["soft_label_policy"][n]) for n in PolicyFacts._fields)),
@@ -176,6 +177,14 @@ class Record:
         except _MALFORMED as error:
             detail = f"{type(error).__name__}: {error}" if not isinstance(error, InputError) else error.what
             raise InputError(f"it is no record of a run ({detail})", remedy=REMEDY) from error
+
+
+def _label_set(value: Mapping[str, Any]) -> LabelSet:
+    """The label set of a record; before there were verbalizers its words were called forms."""
+    name, labels, aliases = value["name"], tuple(value["labels"]), value.get("aliases", {})
+    if "words" in value:
+        return LabelSet(name, labels, value["words"], aliases, value.get("forms"))
+    return LabelSet(name, labels, value["forms"], aliases)
 
 
 def _card(value: Mapping[str, Any]) -> CorpusCard:

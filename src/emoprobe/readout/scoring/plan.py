@@ -99,13 +99,13 @@ def make_plan(
         if sfm.unknown_token in tokens[:count]:
             raise InputError(
                 f"surface form {form!r} of label {label!r} holds the unknown token of {sfm.name}",
-                field="labels.forms",
+                field="labels.words",
                 remedy="Use another surface form.",
             )
         if tokens in owner:
             raise InputError(
                 f"surface forms {owner[tokens]!r} and {form!r} have the same tokens in {sfm.name}",
-                field="labels.forms",
+                field="labels.words",
                 remedy="Drop one of them.",
             )
         owner[tokens] = form

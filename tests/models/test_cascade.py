@@ -138,7 +138,10 @@ def test_results_depend_neither_on_the_batch_nor_on_padding_nor_on_order(sfm, qu
     alone = [sfm.score(sfm.encode([voice]), questions) for voice in voices]
     left = sfm.score(sfm.encode(voices, padding="left"), questions)
     turned = sfm.score(sfm.encode(voices[::-1]), questions[::-1])[::-1]
-    chosen = sfm.score(sfm.select(sfm.encode(voices), 1), questions)
+    context = sfm.encode(voices)
+    part = sfm.select(context, 1)
+    assert part.told == context.told[1:2]
+    chosen = sfm.score(part, questions)
     for i, rows in enumerate(together):
         for j, values in enumerate(rows):
             torch.testing.assert_close(values, torch.cat([each[i][j] for each in alone]), atol=1e-4, rtol=0)

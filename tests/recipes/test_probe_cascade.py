@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from scoring import write_corpus
 
+from emoprobe.cli.analyse import main as analyse_main
+from emoprobe.cli.judge import main as judge_main
 from emoprobe.cli.report import main as report_main
 from emoprobe.errors import InputError
 from emoprobe.models.text import TEXT_ONLY
@@ -90,6 +92,12 @@ def test_the_record_and_the_tables_say_that_it_did_not_hear(finished, words, tmp
     assert report_main([str(finished), str(tmp_path / "again"), "--out", str(tmp_path / "page")]) == 0
     assert "the model did not hear, but was told words" in (tmp_path / "page" / "leaderboard.md").read_text()
     assert TEXT_ONLY in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_it_is_analysed_and_judged_without_a_model(finished, tmp_path):
+    own = ["calibration=batch", "analysis.resamples=50", f"output_dir={tmp_path / 'again'}"]
+    assert analyse_main([str(finished), *own]) == 0
+    assert judge_main([str(finished), "--resamples", "50"]) == 0
 
 
 def test_the_same_command_again_scores_nothing_twice_and_another_transcriber_is_noticed(words, tmp_path, monkeypatch):

@@ -57,7 +57,7 @@ def write(folder: Path, kind: str = "llama", seed: int = 0) -> Path:
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|im_end|>"],
         pad_token_id=ids["<|endoftext|>"],
-        initializer_range=0.2,
+        initializer_range=0.15,
         tie_word_embeddings=False,
         **further,
     )

@@ -164,6 +164,61 @@ def test_the_small_audio_llm_writes_what_generate_writes(small, waves):
         assert answer.text.strip()
 
 
+def logit_readings(sfm, waves, prompt, names):
+    """Rows of the averaged logits of a shipped prompt about waveforms, and readings of them by name."""
+    import pyarrow as pa
+
+    from emoprobe.labels import LabelSet
+    from emoprobe.options import check
+    from emoprobe.prompts.prompt import make_prompts
+    from emoprobe.readout.averaged_logits import AveragedLogits, AveragedLogitsOptions
+    from emoprobe.readout.scoring.plan import make_plan
+    from emoprobe.readout.scoring.read import read
+    from emoprobe.run.scores import schema
+    from emoprobe.settings import compose, plain
+
+    config = compose([f"prompt={prompt}"])
+    labels = check(LabelSet, plain(config.labels))
+    [prompt] = make_prompts(plain(config.prompt), labels)
+    plan = make_plan(sfm, prompt, labels)
+    clips = read(sfm, sfm.encode(waves), [plan], [AveragedLogits()], [str(i) for i in range(len(waves))])
+    rows = pa.Table.from_pylist([row for clip in clips for row in clip], schema=schema())
+    return plan, rows, [one.derive(rows) for one in AveragedLogits.read(rows, labels, AveragedLogitsOptions(names))]
+
+
+def demo_waves(*ids):
+    """Clips of the demo corpus by their ids."""
+    from emoprobe.data.audio import read_audio
+    from emoprobe.data.corpora.demo import read_demo
+
+    found = {utterance.id: utterance.audio for utterance in read_demo().utterances}
+    return [torch.from_numpy(read_audio(found[name]).waveform) for name in ids]
+
+
+def test_the_end_tokens_position_makes_ratios_of_whispers_logits_undefined(whisper_base):
+    """Over 64 clips of the demo corpus it does so 42 times with the position of the end and 10 times without."""
+    waves = demo_waves("spk09_clear", "spk09_conflict", "spk09_mild", "spk11_clear")
+    names = ("raw_logit_ratio", "raw_logit_ratio_without_end")
+    _, _, (whole, without) = logit_readings(whisper_base, waves, "speaker_feeling", names)
+    assert whole.status == ("undefined", "undefined", "ok", "undefined")
+    assert without.status == ("ok", "ok", "ok", "undefined")
+
+
+@torch.no_grad()
+def test_the_small_audio_llms_label_is_read_where_it_stands_in_its_sentence(small):
+    sfm, model, processor = small
+    [wave] = demo_waves("spk11_conflict_4")
+    plan, rows, [found] = logit_readings(sfm, [wave], "instruction/single_word", ("softmax_label",))
+    text, tokens = rows["generated_text"][0].as_py(), rows["generated_tokens"][0].as_py()
+    assert text == "The speaker in this recording feels angry."
+    written = processor.tokenizer(" angry", add_special_tokens=False).input_ids[0]
+    before = tokens[: tokens.index(written)]
+    logits = model(**chat_inputs(processor, plan.free.prompt.instruction, wave, before)).logits[0, -1]
+    ids = [processor.tokenizer(f" {form}", add_special_tokens=False).input_ids[0] for form in plan.forms]
+    torch.testing.assert_close(torch.tensor(found.probs[0]), logits[ids].double().softmax(-1), atol=1e-4, rtol=0)
+    assert plan.labels[int(found.probs[0].argmax())] == "anger"
+
+
 @pytest.mark.filterwarnings("ignore")
 @torch.no_grad()
 def test_a_cascade_is_what_plain_transformers_makes_of_its_words(whisper_base, real_cache, waves, monkeypatch):

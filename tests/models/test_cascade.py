@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+import sys
 
 import pytest
 import torch
@@ -262,12 +264,16 @@ def test_bad_options_are_refused(tiny_chat_path, options, message):
         load_cascade("", path=tiny_chat_path("llama"), **{"acoustics": ACOUSTICS, **options})
 
 
+def test_without_praat_it_is_said_before_weights_are_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "parselmouth", None)
+    with pytest.raises(InputError, match="need praat-parselmouth"):
+        load_cascade("", path=tmp_path, acoustics=ACOUSTICS)
+
+
 def test_what_is_no_chat_llm_is_refused(tiny_whisper_path, tiny_path, tiny_chat_path, tmp_path):
     for path in (tiny_path("qwen2_audio"), tiny_path("voxtral")):
         with pytest.raises(InputError, match="no text model"):
             load_cascade("", path=path, acoustics=ACOUSTICS)
-    import shutil
-
     bare = shutil.copytree(tiny_chat_path("llama"), tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(InputError, match="chat template"):

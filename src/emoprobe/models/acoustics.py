@@ -139,8 +139,9 @@ def read_thresholds(given: Mapping[str, Sequence[float]]) -> Thresholds:
     """Thresholds that do not depend on a corpus, by measure where low ends and high begins.
 
     Raises:
-        InputError: A measure is unknown or missing, or its two values are none.
+        InputError: A measure is unknown or missing, its two values are none, or praat-parselmouth is not installed.
     """
+    praat()
     if set(given) != set(MEASURES):
         raise InputError(
             f"thresholds of {', '.join(given) or 'nothing'} are given",

@@ -182,8 +182,12 @@ def load_cascade(
     *,
     path: str | Path | None = None,
     revision: str | None = None,
-    transcriber: Mapping[str, Any] | None = None,
-    acoustics: Mapping[str, Sequence[float]] | None = None,
+    transcriber: Annotated[
+        Mapping[str, Any] | None, Words("null, or what a Whisper is loaded by, such as {name: openai/whisper-base}")
+    ] = None,
+    acoustics: Annotated[
+        Mapping[str, Sequence[float]] | None, Words("null, or a mapping from measures to two numbers each")
+    ] = None,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"], Words("auto, float32 or bfloat16 (float16 overflows)")
     ] = "auto",

@@ -79,13 +79,18 @@ def test_a_word_is_drawn_as_often_as_its_share(votes):
 
 def test_an_example_of_each_format():
     shares = (0.5, 0.0, 0.1, 0.0, 0.4, 0.0)
-    assert FORMATS["probability_dict"].write(shares, WORDS, 0.0) == '{"angry": 0.5, "neutral": 0.4, "fearful": 0.1}'
+    assert FORMATS["probability_dict"].write(shares, WORDS, 0.0) == (
+        '{"angry": 0.5, "neutral": 0.4, "fearful": 0.1, "disgusted": 0.0, "happy": 0.0, "sad": 0.0}'
+    )
     assert FORMATS["percentages"].write(shares, WORDS, 0.0) == "angry: 50%\nneutral: 40%\nfearful: 10%"
     assert FORMATS["ranked_list"].write(shares, WORDS, 0.0) == "1. angry\n2. neutral\n3. fearful"
     assert json.loads(FORMATS["probability_dict"].write((1, 1, 1, 0, 0, 0), WORDS, 0.0)) == {
         "angry": 0.35,
         "disgusted": 0.35,
         "fearful": 0.3,
+        "happy": 0,
+        "neutral": 0,
+        "sad": 0,
     }
 
 

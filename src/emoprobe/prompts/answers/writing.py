@@ -25,28 +25,32 @@ def write_word(shares: Sequence[float], words: Sequence[str], draw: float) -> st
 
 
 def write_dictionary(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
-    """A JSON dictionary of probabilities in steps of 0.05 that sum to 1, the largest first, none of 0."""
+    """A JSON dictionary of every label's probability in steps of 0.05 that sum to 1, the largest first.
+
+    Those of 0 are written too: what a dictionary of all labels leaves to nobody can be told from what it forgot.
+    """
     return json.dumps({words[i]: steps / _STEPS for i, steps in _strongest_first(shares)}, ensure_ascii=False)
 
 
 def write_percentages(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
     """A percentage a line, in steps of 5 that sum to 100, the largest first, none of 0."""
-    return "\n".join(f"{words[i]}: {round(100 * STEP) * steps}%" for i, steps in _strongest_first(shares))
+    return "\n".join(f"{words[i]}: {round(100 * STEP) * steps}%" for i, steps in _strongest_first(shares) if steps)
 
 
 def write_ranking(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
     """The words by share, numbered from 1, without those that nobody chose."""
-    return "\n".join(f"{rank}. {words[i]}" for rank, (i, _) in enumerate(_strongest_first(shares), 1))
+    chosen = [words[i] for i, steps in _strongest_first(shares) if steps]
+    return "\n".join(f"{rank}. {word}" for rank, word in enumerate(chosen, 1))
 
 
 _STEPS = round(1 / STEP)
 
 
 def _strongest_first(shares: Sequence[float]) -> list[tuple[int, int]]:
-    """``(label, steps)`` of labels with any, the most first; steps are shared out by largest remainders."""
+    """``(label, steps)``, the most first; steps are shared out by largest remainders."""
     exact = [share * _STEPS / math.fsum(shares) for share in shares]
     steps = [math.floor(round(value, 6)) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: (steps[i] - exact[i], i))
     for i in by_remainder[: _STEPS - sum(steps)]:
         steps[i] += 1
-    return sorted(((i, count) for i, count in enumerate(steps) if count), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(((i, count) for i, count in enumerate(steps)), key=lambda pair: (-pair[1], pair[0]))

@@ -26,7 +26,7 @@ from tiny.packages import (
 )
 
 import emoprobe.models.torchaudio  # noqa: F401  (before transformers)
-from emoprobe.errors import WeightsError
+from emoprobe.errors import InputError, WeightsError
 from emoprobe.models.load import load_audio_llm
 from emoprobe.models.small.adapter import fingerprint, read_card, write_adapter
 from emoprobe.models.small.checkpoints import Small, SmallBase
@@ -245,6 +245,28 @@ def test_a_trained_head_becomes_the_adapter_that_is_shipped(parts, cache, copied
     found = load_audio_llm("small", path=Small(parts[1], tmp_path / "adapter").made(copied), device="cpu").model
     for name, value in tuner.merge_and_unload().state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], value, atol=2e-3, rtol=2e-3)
+
+
+def test_heads_of_several_stages_add_up():
+    script = runpy.run_path(str(PROJECT / "scripts" / "small_audio_llm_adapter.py"))
+    generator = np.random.default_rng(0)
+
+    def stage(*modules):
+        shapes = {
+            f"{name}.lora_{part}.weight": shape for name in modules for part, shape in (("A", (2, 5)), ("B", (3, 2)))
+        }
+        return {name: generator.normal(size=shape).astype(np.float16) for name, shape in shapes.items()}
+
+    first, second = stage("one", "both"), stage("both", "two")
+    tensors, scale = script["joined"]([({**first, "whole": np.ones(4)}, 2.0), (second, 2.0)])
+    assert scale == 2.0
+    for name in ("one", "both", "two"):
+        a, b = f"{name}.lora_A.weight", f"{name}.lora_B.weight"
+        alone = [part[b].astype(float) @ part[a].astype(float) for part in (first, second) if a in part]
+        np.testing.assert_allclose(tensors[b].astype(float) @ tensors[a].astype(float), sum(alone), atol=1e-12)
+    for wrong in ((second, 1.0), ({"whole": np.ones(4)}, 2.0)):
+        with pytest.raises(InputError, match="one scale"):
+            script["joined"]([(first, 2.0), wrong])
 
 
 def test_its_revision_names_what_it_is_made_of(small, copied):

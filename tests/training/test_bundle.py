@@ -139,13 +139,17 @@ def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_
             r"'perhaps' is not one of leave_out, evaluate .*head\.seen",
         ),
         (["head=bundle", "head.path={path}", "labels=basic4", "dataset.soft_label.outside=drop"], "trained for labels"),
+        (
+            ["head=bundle", "head.path={lora}", "labels.forms=capitalised"],
+            r"trained for prompt_hash .* Use the prompt and labels\.forms it was trained with",
+        ),
         ([], "no readout was chosen"),
     ],
 )
 def test_mistakes_are_named(trained, tiny_whisper_path, tmp_path, options, message):
-    path = trained["linear_probe"] / "head_fold0"
+    places = {"path": trained["linear_probe"] / "head_fold0", "lora": trained["lora"] / "head_fold0"}
     with pytest.raises(InputError, match=message):
-        probe(tiny_whisper_path, tmp_path, *[option.format(path=path) for option in options])
+        probe(tiny_whisper_path, tmp_path, *[option.format(**places) for option in options])
 
 
 # Interrupted runs.

@@ -65,7 +65,7 @@ class Bundle:
         prompts = make_prompts(self.facts["prompt_config"], labels)
         method = make_method(sfm, self.facts["head"], labels, prompts, make_loss(self.facts["loss"]))
         if method.plan is not None:
-            self._same("prompt_hash", method.plan.prompt.hash, "the prompt")
+            self._same("prompt_hash", method.plan.prompt.hash, "the prompt and labels.forms")
             self._same("question_hash", method.plan.question_hash, "the labels' surface forms and chat template")
         return method
 

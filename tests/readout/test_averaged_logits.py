@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
 from tiny.plain import chat_logits
 
@@ -355,3 +357,87 @@ def test_unknown_variants_are_refused():
         AveragedLogitsVariant(positions="forced", tokens="first")
     with pytest.raises(InputError, match="softmax of probabilities"):
         AveragedLogitsVariant(values="probability", shares="softmax")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.booleans())
+def test_every_reading_is_what_its_definition_says(seed, positions, ended):
+    """Written anew with plain loops, over random rows: forms of one to three tokens, two of them of one label."""
+    rng = np.random.default_rng(seed)
+    labels, owners = ("angry", "sad", "calm"), ("angry", "sad", "sad", "calm")
+    tokens = [[1, 8, 9], [2, 3, 9], [4, 9], [5, 6, 7, 8, 9]]  # 8 is the template's full stop, 9 the end
+    own = [1, 2, 1, 3]
+    kept = [1, 2, 3, 4, 5, 6, 7]
+    logits = rng.normal(rng.choice([0, 8]), 3, (positions, len(kept))).astype(np.float32)
+    normalizers = (logsumexp(logits, axis=1) + rng.uniform(0, 3, positions)).astype(np.float32)
+    forced = [rng.normal(2, 2, len(form)).astype(np.float32).tolist() for form in tokens]
+    spelled = rng.normal(2, 2, (positions, 4, 4)).astype(np.float32)
+    written = positions - 1 if ended else positions
+    place = int(rng.integers(0, written)) if written else None
+    spelling = int(rng.integers(0, 4))
+    word = ("sad", "Sad", " sad", " Sad")[spelling]
+    pieces = [word if i == place else "-" for i in range(written)]
+    table = pa.table(
+        {
+            "form_labels": [list(owners)],
+            "forms": [["angry", "sad", "unhappy", "calm"]],
+            "form_tokens": [tokens],
+            "form_own_tokens": [own],
+            "kept_tokens": [kept],
+            "kept_logits": [logits.ravel().tolist()],
+            "log_normalizers": [normalizers.tolist()],
+            "generated_tokens": pa.array([[0] * written], pa.list_(pa.int32())),
+            "generated_text": ["".join(pieces)],
+            "generated_ends": pa.array([np.cumsum([len(piece) for piece in pieces]).tolist()], pa.list_(pa.int32())),
+            "spelled_tokens": [[[10, 20, 30, 40]] * 4],
+            "spelled_logits": [spelled.ravel().tolist()],
+            "forced_logits": [forced],
+        }
+    )
+
+    def of_labels(of_form, add=np.mean):
+        return np.array([add([of_form[i] for i in range(4) if owners[i] == label]) for label in labels])
+
+    def at(position, first=False, probability=False):
+        values = []
+        for form, count in zip(tokens, own, strict=True):
+            read = [float(logits[position, kept.index(token)]) for token in (form[:1] if first else form[:count])]
+            read = [np.exp(value - float(normalizers[position])) for value in read] if probability else read
+            values.append(np.mean(read))
+        return of_labels(values, np.sum if probability else np.mean)
+
+    every, answer = range(positions), range(written)
+    bare = of_labels([np.mean(values[:count]) for values, count in zip(forced, own, strict=True)])
+    to_end = of_labels([np.mean([*values[:count], values[-1]]) for values, count in zip(forced, own, strict=True)])
+    at_label = None if place is None else of_labels(spelled[place, spelling].astype(float))
+    means = {
+        "raw_logit_ratio": [at(i) for i in every],
+        "raw_logit_ratio_without_end": [at(i) for i in answer],
+        "raw_logit_ratio_answer": [at(0)],
+        "raw_logit_ratio_first_token": [at(i, first=True) for i in every],
+        "raw_logit_ratio_label": [] if at_label is None else [at_label],
+        "raw_logit_ratio_forced": [bare],
+        "raw_logit_ratio_forced_to_end": [to_end],
+        "probability_ratio": [at(i, probability=True) for i in every],
+        "probability_ratio_without_end": [at(i, probability=True) for i in answer],
+        "mean_of_softmax": [softmax(at(i)) for i in every],
+        "mean_of_softmax_without_end": [softmax(at(i)) for i in answer],
+    }
+    soft = {
+        "softmax_of_mean": means["raw_logit_ratio"],
+        "softmax_of_mean_without_end": means["raw_logit_ratio_without_end"],
+        "softmax_label": means["raw_logit_ratio_label"],
+        "softmax_forced": [bare],
+        "softmax_forced_to_end": [to_end],
+        "answer_softmax": [at(0, first=True)],
+    }
+    assert {*means, *soft} == set(AVERAGED_LOGITS)
+    for name, values in (means | soft).items():
+        found = averaged_logits(table, labels, AVERAGED_LOGITS[name])
+        mean = np.mean(values, axis=0) if values else None
+        if mean is None or (name in means and min(mean) <= 0):
+            assert found.status == ("undefined",)
+            assert np.isnan(found.probs).all()
+        else:
+            expected = np.exp(mean) / np.exp(mean).sum() if name in soft else mean / mean.sum()
+            np.testing.assert_allclose(found.probs[0], expected, rtol=1e-6)

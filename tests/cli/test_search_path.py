@@ -103,7 +103,7 @@ def test_the_commands_of_hydra_search_a_folder_and_packages(verb, folder, packag
 
 PARTS = """
 import sys
-from emoprobe.recipes import study
+from emoprobe.recipes import parts, study
 from emoprobe.settings import compose
 
 def part(verb):
@@ -113,7 +113,7 @@ def part(verb):
         return settings.output_dir
     return run
 
-study.probing.run, study.recipe.run = part("probe"), part("train")
+parts.probing.run, parts.recipe.run = part("probe"), part("train")
 study.open_folder = lambda folder: sys.exit(0)
 from emoprobe.cli import main
 sys.argv[0] = "emoprobe"

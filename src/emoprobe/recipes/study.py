@@ -17,19 +17,17 @@ from emoprobe.data.prepare import Prepared
 from emoprobe.metrics.floors import FLOORS, floors
 from emoprobe.metrics.truths import Truths
 from emoprobe.readout.trained_head import plain_variants
-from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
-from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis, read_probe, read_train
+from emoprobe.recipes.parts import names, run_part, searched
+from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis
 from emoprobe.report import tracking
 from emoprobe.run.folder import RunFolder, open_folder
 from emoprobe.run.writing import utterances_frame
 from emoprobe.settings import compose
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
-from emoprobe.system.processes import beginning, own_processes
 from emoprobe.training.arguments import ONLY_FITTING
-from emoprobe.training.resume import has_begun
 
 OWN = ("experiment", "study", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = (
@@ -52,17 +50,17 @@ def run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
 
 def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     folder, plan = settings.output_dir, cast(StudySettings, settings.study)
-    search = [o for o in overrides if o.startswith("hydra.searchpath=")]
-    shared = [*plan.shared, *search, *(o for o in overrides if not _names(o, OWN))]
-    for_zero_shot = [o for o in shared if not _names(o, ONLY_TRAINING)]
-    for_training = [o for o in shared if not _names(o, ONLY_ZERO_SHOT)]
+    search = searched(overrides)
+    shared = [*plan.shared, *search, *(o for o in overrides if not names(o, OWN))]
+    for_zero_shot = [o for o in shared if not names(o, ONLY_TRAINING)]
+    for_training = [o for o in shared if not names(o, ONLY_ZERO_SHOT)]
 
     with stopping.heard(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
-        zero_shot = _part("zero_shot", [*for_zero_shot, *plan.zero_shot], folder / "zero_shot", "probe")
+        zero_shot = run_part("zero_shot", [*for_zero_shot, *plan.zero_shot], folder / "zero_shot", "probe")
         trained = {}
         for name, own in plan.trained.items():
             parts = [
-                _part(
+                run_part(
                     f"{name}, seed {seed}",
                     [*for_training, *own, f"seed={seed}"],
                     folder / name / f"seed{seed}",
@@ -97,23 +95,6 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     return folder
 
 
-def _names(override: str, groups: Sequence[str]) -> bool:
-    """Whether an override belongs to one of these groups."""
-    key = override.lstrip("+~").partition("=")[0]
-    return any(key == group or key.startswith((f"{group}.", f"{group}@", f"{group}/")) for group in groups)
-
-
-def _part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Path:
-    """Run one part; what its folder already holds of the same settings is taken over, of others refused."""
-    print(f"-- {name}")
-    own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
-    if has_begun(folder):
-        own.append(f"ckpt={folder}")
-    config = compose(own, kind)
-    with own_processes([*beginning(kind), *own]):
-        return probing.run(read_probe(config)) if kind == "probe" else recipe.run(read_train(config))
-
-
 def _gather(
     settings: TrainSettings,
     zero_shot: RunFolder,
@@ -140,7 +121,7 @@ def _gather(
         for i, part in enumerate(parts)
     }
     scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
-    options = read_analysis(compose([*search, *(o for o in plan.zero_shot if _names(o, ("calibration",)))]))
+    options = read_analysis(compose([*search, *(o for o in plan.zero_shot if names(o, ("calibration",)))]))
     kept, folds, of_floors = [], [], []
     for (split,) in recipe.make_splits(prepared.items, dataset.partition, dataset.fold):
         test = [item for item in split.test if item.utterance.id in scored]

@@ -39,7 +39,7 @@ def main() -> None:
     first, *later = (load_bundle(folder) for folder in options.bundles)
     if first.facts["model"] != SMALL_BASE.name:
         raise InputError(f"this head was trained for {first.facts['model']}, not {SMALL_BASE.name}", field="bundles")
-    sfm = load_audio_llm(SMALL_BASE.name, dtype="float32", device="cpu", revision=first.facts["revision"])
+    sfm = load_audio_llm(SMALL_BASE.name, dtype="float32", device="cpu")
     state = {name: value.numpy().copy() for name, value in sfm.model.state_dict().items()}
     check_chain(sfm, [first, *later])
     tensors, scale = joined([adapter_of(bundle) for bundle in (first, *later)])

@@ -126,6 +126,8 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
                     "dataset.partition.folds=3",
                     'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
                 ]
+            if "experiment=small_audio_llm" in words:
+                words += [f"model.path={places['LLM_DIR']}", "dataset.limit=20"]
         else:
             words += ["null_inputs.seconds=0.2"]
             words += ["head.seen=evaluate"] if "head=bundle" in words else []

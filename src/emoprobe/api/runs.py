@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emoprobe.api.choices import Choice, configuration, label_choice, prompt_choice
 from emoprobe.api.models import Model
 from emoprobe.data.utterance import Corpus
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.judge import judge, read_table
 from emoprobe.run.folder import RunFolder
@@ -217,4 +218,9 @@ def _run(
     if isinstance(corpus, LoadedCorpus):
         loaded["corpus"] = corpus.corpus
     config = configuration(name, groups, values, overrides)
-    return open_run(recipe(read_probe(config) if name == "probe" else read_train(config), **loaded))
+    settings = read_probe(config) if name == "probe" else read_train(config)
+    if settings.study is not None:
+        raise InputError(
+            "a study is several runs, and this is one", field="study", remedy=f"Use the command: emoprobe {name} ..."
+        )
+    return open_run(recipe(settings, **loaded))

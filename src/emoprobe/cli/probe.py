@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emoprobe.cli.job import run_hydra, run_job
 from emoprobe.system.places import conf_folder
+from emoprobe.system.search_path import searched_by_job
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,8 +20,17 @@ def main(arguments: Sequence[str]) -> int:
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="probe")
 def job(config: DictConfig) -> None:
-    """One run, alone or of a sweep."""
-    from emoprobe.recipes.probe import run
+    """One run or one study, alone or of a sweep."""
     from emoprobe.recipes.settings import read_probe
 
-    run_job("probe", lambda: run(read_probe(config)), config)
+    def run() -> object:
+        settings = read_probe(config)
+        if settings.study is None:
+            from emoprobe.recipes import probe
+
+            return probe.run(settings)
+        from emoprobe.recipes import text_against_tokens
+
+        return text_against_tokens.run(settings, [*searched_by_job(), *HydraConfig.get().overrides.task])
+
+    run_job("probe", run, config)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import MinLen
 from omegaconf import DictConfig
 from pydantic import AfterValidator, BeforeValidator
 
@@ -25,7 +24,6 @@ from emoprobe.nodes import TARGET, check_node
 from emoprobe.options import (
     At,
     Count,
-    Distinct,
     Name,
     Named,
     Natural,
@@ -42,6 +40,7 @@ from emoprobe.options import (
 from emoprobe.prompts.prompt import Prompt, make_prompts
 from emoprobe.readout.base import Readout, make_reading_options, make_readouts
 from emoprobe.readout.scoring.nulls import NullInputs
+from emoprobe.recipes.plans import StudySettings, TextAgainstTokensSettings
 from emoprobe.settings import Composition, composition, of_another_verb, read_part
 from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.arguments import check_callbacks, check_fitting, check_scoring, check_scoring_callbacks
@@ -174,6 +173,7 @@ class ProbeSettings:
         num_workers: Processes that decode sound.
         report: Whether the run ends in a page.
         resume: Folder of an earlier run whose finished cells are taken over.
+        study: Several probes side by side instead of one.
         composed: The whole configuration as plain values, for records and trackers.
     """
 
@@ -195,6 +195,7 @@ class ProbeSettings:
     num_workers: Natural = 0
     report: bool = False
     resume: Place | None = None
+    study: Part[TextAgainstTokensSettings] | None = None
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -211,23 +212,6 @@ class ProbeSettings:
     def derived(self) -> AnalysisOptions:
         """What is derived, with the calibrations."""
         return replace(self.analysis, calibrations=self.calibration)
-
-
-@options("study")
-class StudySettings:
-    """What stands side by side.
-
-    Args:
-        seeds: Of everything that is trained.
-        shared: Overrides of every part.
-        zero_shot: Overrides of the probe.
-        trained: Name -> overrides of a training.
-    """
-
-    seeds: Annotated[Distinct[Seed], MinLen(1), Words("a list of seeds, such as [0, 1, 2]")]
-    shared: Several[str] = ()
-    zero_shot: Several[str] = ()
-    trained: Mapping[Name, Several[str]] = field(default_factory=dict)
 
 
 @options("analysis")
@@ -301,11 +285,17 @@ def read_probe(config: DictConfig) -> ProbeSettings:
 
 def probe_settings(composed: Composition) -> ProbeSettings:
     """`read_probe` of what is resolved already."""
-    if composed.values.get("study") is not None:
+    if _plans(composed, "trained"):
         raise of_another_verb("finetuning_study", "train")
     if composed.values.get("head") is not None:
         bundle_options(composed.values["head"])  # a head to be trained brings options of a training with it
     return _typed(ProbeSettings, composed)
+
+
+def _plans(composed: Composition, key: str) -> bool:
+    """Whether there is a study that says this."""
+    study = composed.values.get("study")
+    return isinstance(study, Mapping) and key in study
 
 
 def read_train(config: DictConfig) -> TrainSettings:
@@ -322,6 +312,8 @@ def read_train(config: DictConfig) -> TrainSettings:
 
 def train_settings(composed: Composition) -> TrainSettings:
     """`read_train` of what is resolved already."""
+    if _plans(composed, "parts"):
+        raise of_another_verb("text_against_tokens", "probe")
     composed.typed(TrainSettings)
     values = _as_lightning_says(composed.values)
     sources = {**composed.sources, **{f"fit.{ours}": f"trainer.{theirs}" for theirs, ours in LIGHTNING.items()}}

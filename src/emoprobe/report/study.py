@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from emoprobe.metrics import functional
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import mean_interval
 from emoprobe.metrics.resampling import draw_multinomially
-from emoprobe.report.style import add_legend, new_figure, save, tidy
+from emoprobe.report.style import GREY, PALETTE, add_legend, new_figure, save, tidy
 from emoprobe.report.tables import format_value
 from emoprobe.system.output import write_csv, write_text
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
 POINTS = ("r2_within_clip", "wa", "uar")
 _ENDS = ((0, "low"), (1, "high"))
+CEILING = PALETTE[2]
+COLOURS = tuple(colour for colour in PALETTE if colour != CEILING)
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def study_frame(
@@ -115,21 +119,34 @@ def study_markdown(frame: pd.DataFrame) -> str:
 
 
 def study_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
-    """Points with their intervals; floors and the reference as lines."""
-    shown = frame[frame["kind"].isin(["zero-shot", "trained"])]
-    figure = new_figure(9, 1.8 + 0.32 * len(shown), title, subtitle)
+    """Points with their intervals, a colour and a marker for each kind; floors and the ceiling as lines.
+
+    Args:
+        frame: Columns ``name``, ``kind``, the metric and its ``_low`` and ``_high``.
+        title: Of the figure.
+        subtitle: Likewise.
+        metric: Name of the metric.
+    """
+    shown = frame[~frame["kind"].isin(["floor", "reference", "ceiling"])]
+    lines = sum(name.count("\n") + 1 for name in shown["name"])
+    figure = new_figure(9, 1.8 + 0.16 * (len(shown) + lines), title, subtitle)
     axes = figure.subplots()
-    colours = {"zero-shot": "#0072B2", "trained": "#D55E00"}
-    for kind, rows in shown.groupby("kind", sort=False):
-        places = [len(shown) - 1 - shown.index.get_loc(i) for i in rows.index]
+    places = dict(zip(shown.index, reversed(range(len(shown))), strict=True))
+    looks = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
+    for (kind, rows), (colour, marker) in zip(shown.groupby("kind", sort=False), looks, strict=False):
         low, high = rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]
-        error = np.clip(np.stack([low, high]), 0, None)
-        axes.errorbar(rows[metric], places, xerr=error, fmt="o", color=colours[kind], capsize=3, label=kind)
+        error = np.nan_to_num(np.clip(np.stack([low, high]), 0, None))
+        at = [places[i] for i in rows.index]
+        axes.errorbar(rows[metric], at, xerr=error, fmt=marker, color=colour, capsize=3, label=kind)
     for style, (_, row) in zip((":", "--", "-.", "-"), frame[frame["kind"] == "floor"].iterrows(), strict=False):
         axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
     for _, row in frame[frame["kind"] == "ceiling"].iterrows():
-        axes.axvline(row[metric], color="#009E73", linewidth=1, label=row["name"])
+        axes.axvline(row[metric], color=CEILING, linewidth=1, label=row["name"])
+    for i in shown.index[shown[metric].isna()]:
+        where = {"x": 0.99, "y": places[i], "transform": axes.get_yaxis_transform()}
+        axes.text(s="no distribution", ha="right", va="center", color=GREY, fontsize=8, **where)
     axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(f"{METRICS[metric].short or metric}: mean, and its 95 % interval by speakers")
     add_legend(figure, axes)
     tidy(axes)

@@ -101,9 +101,11 @@ def expand(overrides: Sequence[str], searched: Sequence[str] = ()) -> list[list[
 
 
 def _parts_of_study(folder: Path) -> list[Path]:
-    """Folders of the runs that ``experiment=finetuning_study`` makes; none for any other job."""
+    """Folders of the runs that a study makes; none for any other job."""
     config = _load(folder / ".hydra" / "config.yaml")
     plan = config.get("study") if isinstance(config, dict) else None
+    if isinstance(plan, dict) and isinstance(plan.get("parts"), dict):
+        return [folder / str(name) for name in plan["parts"]]
     if not isinstance(plan, dict) or not isinstance(plan.get("trained"), dict) or not plan.get("seeds"):
         return []
     seeds = [f"seed{seed}" for seed in plan["seeds"]]

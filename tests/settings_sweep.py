@@ -30,6 +30,7 @@ COMPOSITIONS = {
         "dataset=iemocap dataset.root=DIR",
         "dataset=manifest dataset.path=FILE calibration=all",
         "head=bundle head.path=DIR calibration=[vector_scaling,pmi]",
+        "experiment=text_against_tokens",
     ),
     "train": (
         "",

@@ -34,7 +34,7 @@ NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
 FOR_TRAINING = ("answers", "head", "loss", "callbacks", "experiment")
-FOR_PROBING = ("bundle", "demo_study", "token_logits_matter")
+FOR_PROBING = ("bundle", "demo_study", "text_against_tokens", "token_logits_matter")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -95,6 +95,9 @@ PROBE = [
     ),
     ("fit.learning_rate=fast", "there is no option 'fit' (field fit). There are "),
     ("experiment=finetuning_study", "finetuning_study is an experiment of emoprobe train (field experiment)"),
+    ("experiment=text_against_tokens study.cells=[xy]", "'xy' is no choice of cells (field study.cells)"),
+    ("experiment=text_against_tokens +study.parts.a=1", "1 is not a list of "),
+    ("experiment=text_against_tokens study.part=1", "there is no option 'part' (field study.part). Did you mean parts"),
 ]
 TRAIN = [
     ("fit.learning_rate=fast", "'fast' is not a number above 0 (field fit.learning_rate)"),
@@ -130,6 +133,7 @@ TRAIN = [
         "there is no option 'averaged_logits' (field analysis.aver",
     ),
     ("experiment=demo_study", "demo_study is an experiment of emoprobe probe (field experiment). Use emop"),
+    ("experiment=text_against_tokens", "text_against_tokens is an experiment of emoprobe probe (field experiment)"),
     ("experiment=finetuning_study study.seeds=[0,0]", "0 is given twice (field study.seeds)"),
 ]
 CASES = [(name, *case) for name in READ for case in BOTH] + [

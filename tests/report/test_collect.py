@@ -281,6 +281,15 @@ def test_a_sweep_that_cannot_be_listed_says_so(tmp_path):
     assert "cannot be listed" in problem.reason
 
 
+def test_parts_of_a_study_of_probes_that_were_not_begun_are_named(tmp_path):
+    folder = tmp_path / "study"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra/config.yaml").write_text("study: {shared: [], parts: {small: [], large: []}}\n")
+    write_run(folder / "small", HUMAN, CELLS)
+    (problem,) = collect([folder]).missing
+    assert (problem.folder, problem.reason) == (folder / "large", "a part of the study that was not begun")
+
+
 def test_parts_of_a_study_that_were_not_begun_are_named(tmp_path):
     folder = tmp_path / "study"
     (folder / ".hydra").mkdir(parents=True)

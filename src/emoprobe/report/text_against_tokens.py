@@ -77,9 +77,9 @@ def _floors() -> list[tuple[str, str]]:
 
 
 def _chosen(rows: Sequence[dict], wanted: Sequence[Mapping[str, str]]) -> list[dict]:
-    """Rows that fit a choice, in the order of the choices."""
+    """Rows that fit a choice, in the order of the choices; without any all, what is written first."""
     if not wanted:
-        return list(rows)
+        return sorted(rows, key=lambda row: row["readout"] not in names_of("text"))
     fits = [next((i for i, choice in enumerate(wanted) if Cell.of(row).fits(choice)), None) for row in rows]
     return [rows[i] for _, i in sorted((fit, i) for i, fit in enumerate(fits) if fit is not None)]
 

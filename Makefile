@@ -1,4 +1,5 @@
-# make probe: Whisper base on the demo corpus.   make test: the test suite.   Both make .venv first.
+# make probe: what a small audio LLM writes, and what its tokens hold, with Whisper base beside it, on the demo corpus.
+# make test: the test suite.   Both make .venv first.
 # make lowest: the tests of models, readouts, training, recipes, metrics and corpora with the lowest versions allowed.
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 probe: $(VENV)/.installed
-	$(VENV)/bin/emoprobe probe
+	$(VENV)/bin/emoprobe probe experiment=text_against_tokens
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal

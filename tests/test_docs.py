@@ -135,7 +135,13 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             words += ["model=qwen2_audio", f"model.path={places['LLM_DIR']}", "prompt=instruction/single_word"]
         elif sweep:  # 22 jobs
             words += ["readout=label_likelihood", "calibration=none", "null_inputs.kinds=[]"]
-        if not any(word.startswith("model.path=") for word in words):
+        if "experiment=text_against_tokens" in words:
+            asked = "prompt=[instruction/probability_dict,instruction/single_word]"
+            words += [
+                f'study.parts.emoprobe_small=["model=qwen2_audio","model.path={places["LLM_DIR"]}","{asked}"]',
+                f'study.parts.whisper_base=["model=whisper","model.path={tiny_whisper_path}","prompt=speaker_feeling"]',
+            ]
+        elif not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
     if words[0] in ("analyse", "floors"):
         words.append("analysis.resamples=50")
@@ -166,6 +172,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             "doctor": "passed",
             "tokens": "Prefix of",
             "export": "wrote",
+            "experiment=text_against_tokens": "index.html",
         }
         shown = next((text for word, text in shown.items() if word in words), "JS")
         assert shown in done.out or "--help" in words

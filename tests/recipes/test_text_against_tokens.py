@@ -147,6 +147,7 @@ def test_names_break_between_words_only(width, finished):
     for row in frame.to_dict("records"):
         assert set(row["name"].replace(",", "").split()) <= {word.strip(",*") for word in words} | words
     assert "batch-calibrated*" in words
+    assert "parsed 0 of 24" in text
     assert text.index("─") < text.index("floor: uniform")
 
 
@@ -236,9 +237,10 @@ def test_two_processes_make_the_table_of_one(command, finished, tmp_path):
 
 
 def test_a_sweep_over_studies_has_one_table_each(command, tmp_path, console):
-    swept = ["logger=none", "dataset.limit=20,21", f"hydra.sweep.dir={tmp_path}"]
+    swept = ["logger=none", "dataset.limit=16,20", f"hydra.sweep.dir={tmp_path}"]
     done = console("probe", "-m", *command[1:], *swept)
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
-    for job, clips in ((0, 20), (1, 21)):
+    for job, clips in ((0, 16), (1, 20)):
         frame = pd.read_csv(tmp_path / str(job) / "text_against_tokens.csv")
+        assert frame["range"].isna().all() == (clips < 20)  # no ceiling, and so no range
         assert set(frame[frame["kind"] == "tokens"]["num_clips"]) == {clips}

@@ -56,7 +56,7 @@ def run(settings: ProbeSettings, overrides: Sequence[str]) -> Path:
 def _overrides_of(plan: TextAgainstTokensSettings, overrides: Sequence[str]) -> dict[str, list[str]]:
     """Part -> all its overrides: those of every part, then the command line's, then its own."""
     given = [override for override in overrides if not names(override, OWN)]
-    own = {key_of(override): part for part, of in reversed(plan.parts.items()) for override in of}
+    own = {key_of(override): part for part, of in reversed(list(plan.parts.items())) for override in of}
     for override in given:
         if key_of(override) in own:
             part, key = own[key_of(override)], key_of(override)

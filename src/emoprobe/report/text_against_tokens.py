@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from emoprobe.system.output import write_csv, write_text
 
 WRITTEN, TOKENS, FLOOR, CEILING = "written", "tokens", "floor", "ceiling"
 """Kinds of rows."""
-WIDTH = 100
+WIDTH, WENT = 100, 28
+"""Characters of a line, and at most of how it went, where names need the room."""
 METRIC = "js_divergence"
 FILE = "text_against_tokens"
 FLOORS = ("uniform", "prior")
@@ -36,6 +38,7 @@ MARKED = {
     DOUBT: f"{DOUBT} the ceiling is rough, of few votes",
 }
 INDENT, HANGING = "  ", "    "
+BOND = "\xa0"
 HEADERS = ("", "how it went", "JS ↓ and its 95 %", "range", "WA ↑")
 
 
@@ -68,7 +71,8 @@ def contrast_frame(runs: Mapping[str, RunFolder], cells: Sequence[str] = ()) -> 
         measured.setdefault(frozenset(run.predictions["utterance_id"]), (part, run.rows))
     for part, found in measured.values():
         shown = [row for row in found if row["kind"] == CEILING or (row["kind"], row["readout"]) in _floors()]
-        rows += [_yardstick_row(part if len(measured) > 1 else "", row) for row in shown]
+        known = any(row["kind"] == CEILING and not math.isnan(row["metrics"][METRIC]) for row in shown)
+        rows += [_yardstick_row(part if len(measured) > 1 else "", row, known) for row in shown]
     return pd.DataFrame(rows)
 
 
@@ -120,8 +124,7 @@ def _went(kind: str, row: Mapping) -> str:
     return ", ".join([f"parsed {parsed} of {asked}", *failed])
 
 
-def _yardstick_row(part: str, row: Mapping) -> dict:
-    known = not math.isnan(row["metrics"][METRIC])
+def _yardstick_row(part: str, row: Mapping, has_range: bool) -> dict:
     return {
         "part": part,
         "kind": row["kind"],
@@ -131,7 +134,7 @@ def _yardstick_row(part: str, row: Mapping) -> dict:
         "num_failed": 0,
         "went": "",
         **_numbers(row),
-        "range": {"prior": 0.0, "human": 1.0}.get(row["readout"], math.nan) if known else math.nan,
+        "range": {"prior": 0.0, "human": 1.0}.get(row["readout"], math.nan) if has_range else math.nan,
         "doubt": DOUBT if row["doubt"] else "",
     }
 
@@ -250,7 +253,7 @@ def contrast_table(frame: pd.DataFrame, width: int = WIDTH) -> Table:
     went, *numbers = zip(HEADERS[1:], *map(_cells, records), strict=True)
     fixed = sum(map(_longest, numbers)) + 2 * len(HEADERS) - 1
     least = _longest_word([*names, *parts]) + len(HANGING)
-    of_went = max(_longest_word(went), min(_longest(went), width - fixed - least))
+    of_went = max(_longest_word(went), min(_longest(went), WENT, width - fixed - least))
     of_names = max(least, min(_longest([*names, *parts]) + len(INDENT), width - fixed - of_went))
     table = Table(**LAYOUT)
     for header, room in zip(HEADERS, (of_names, of_went, *map(_longest, numbers)), strict=True):
@@ -270,10 +273,20 @@ def contrast_table(frame: pd.DataFrame, width: int = WIDTH) -> Table:
 
 
 def _fill(text: str, room: int, indent: str = "", hanging: str = "") -> str:
-    """A text over several lines, broken between words only."""
-    return textwrap.fill(
-        text, room, initial_indent=indent, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    """A text over several lines, broken between words only, and not behind a number."""
+    bound = textwrap.fill(
+        _bind(text),
+        room,
+        initial_indent=indent,
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
+    return bound.replace(BOND, " ")
+
+
+def _bind(text: str) -> str:
+    return re.sub(r"(?<=\d) ", BOND, text)
 
 
 def _longest(texts: Sequence[str]) -> int:
@@ -281,7 +294,7 @@ def _longest(texts: Sequence[str]) -> int:
 
 
 def _longest_word(texts: Sequence[str]) -> int:
-    return max((len(word) for text in texts for word in text.split()), default=1)
+    return max((len(word) for text in texts for word in _bind(text).split(" ")), default=1)
 
 
 def contrast_markdown(frame: pd.DataFrame) -> str:

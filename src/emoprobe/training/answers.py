@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt, Lt, MinLen
 
@@ -28,11 +28,13 @@ class AnswersOptions:
         prompts: Instruction prompts, asked in turn; each is answered in its own format.
         share: Of all steps; the others train the label likelihoods.
         weight: Of these steps' loss, the mean negative log-likelihood of an answer's tokens in nats.
+        step: Of the shares that answers state: small models learn to sum few coarse steps to one.
     """
 
     prompts: Annotated[Named[Prompt], MinLen(1)]
     share: Annotated[float, Gt(0), Lt(1), Words("a number between 0 and 1, such as 0.25")] = 0.25
     weight: Positive = 1.0
+    step: Literal[0.01, 0.02, 0.05, 0.1, 0.2, 0.25] = 0.05
 
     def __post_init__(self) -> None:
         for prompt in self.prompts.values():
@@ -60,7 +62,7 @@ class TaughtAnswers:
     """
 
     def __init__(self, sfm: SpeechFoundationModel, options: AnswersOptions, labels: LabelSet) -> None:
-        self.sfm = sfm
+        self.sfm, self.step = sfm, options.step
         self.asked: list[tuple[PromptText, str, list[str]]] = []
         for prompt in make_prompts(options.prompts, labels):
             words: dict[str, str] = {}
@@ -80,7 +82,7 @@ class TaughtAnswers:
         _, form, words = self.asked[turn % len(self.asked)]
         write = FORMATS[form].write
         assert write is not None
-        return [write(own, words, draw) for own, draw in zip(shares, draws, strict=True)]
+        return [write(own, words, draw, self.step) for own, draw in zip(shares, draws, strict=True)]
 
     def tokens(self, turn: int, texts: Sequence[str]) -> tuple[Question, list[tuple[int, ...]]]:
         """What is asked in this turn, and the tokens of answers to it, end token included."""

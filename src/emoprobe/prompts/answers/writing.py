@@ -6,16 +6,17 @@ import json
 import math
 from collections.abc import Sequence
 
-STEP = 0.05  # of written probabilities: finer than ten raters are
+STEP = 0.05  # of written shares: finer than ten raters are
 
 
-def write_word(shares: Sequence[float], words: Sequence[str], draw: float) -> str:
+def write_word(shares: Sequence[float], words: Sequence[str], draw: float, step: float = STEP) -> str:
     """One word, each as often as its share.
 
     Args:
         shares: Of every label; they sum to 1.
         words: What the labels are called.
         draw: A number from 0 to 1, below 1.
+        step: Of written shares; a word needs none.
     """
     bound = draw * math.fsum(shares)
     for place, word in enumerate(words):
@@ -24,33 +25,31 @@ def write_word(shares: Sequence[float], words: Sequence[str], draw: float) -> st
     return words[max(range(len(shares)), key=shares.__getitem__)]
 
 
-def write_dictionary(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
-    """A JSON dictionary of every label's probability in steps of 0.05 that sum to 1, the largest first.
-
-    Those of 0 are written too: what a dictionary of all labels leaves to nobody can be told from what it forgot.
-    """
-    return json.dumps({words[i]: steps / _STEPS for i, steps in _strongest_first(shares)}, ensure_ascii=False)
+def write_dictionary(shares: Sequence[float], words: Sequence[str], draw: float = 0.0, step: float = STEP) -> str:
+    """A JSON dictionary of probabilities in steps that sum to 1, the largest first, none of 0."""
+    counts, whole = _strongest_first(shares, step)
+    return json.dumps({words[i]: count / whole for i, count in counts}, ensure_ascii=False)
 
 
-def write_percentages(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
-    """A percentage a line, in steps of 5 that sum to 100, the largest first, none of 0."""
-    return "\n".join(f"{words[i]}: {round(100 * STEP) * steps}%" for i, steps in _strongest_first(shares) if steps)
+def write_percentages(shares: Sequence[float], words: Sequence[str], draw: float = 0.0, step: float = STEP) -> str:
+    """A percentage a line, in steps that sum to 100, the largest first, none of 0."""
+    counts, whole = _strongest_first(shares, step)
+    return "\n".join(f"{words[i]}: {100 * count // whole}%" for i, count in counts)
 
 
-def write_ranking(shares: Sequence[float], words: Sequence[str], draw: float = 0.0) -> str:
-    """The words by share, numbered from 1, without those that nobody chose."""
-    chosen = [words[i] for i, steps in _strongest_first(shares) if steps]
-    return "\n".join(f"{rank}. {word}" for rank, word in enumerate(chosen, 1))
+def write_ranking(shares: Sequence[float], words: Sequence[str], draw: float = 0.0, step: float = STEP) -> str:
+    """The words by share, numbered from 1, without those of 0."""
+    counts, _ = _strongest_first(shares, step)
+    return "\n".join(f"{rank}. {words[i]}" for rank, (i, _) in enumerate(counts, 1))
 
 
-_STEPS = round(1 / STEP)
-
-
-def _strongest_first(shares: Sequence[float]) -> list[tuple[int, int]]:
-    """``(label, steps)``, the most first; steps are shared out by largest remainders."""
-    exact = [share * _STEPS / math.fsum(shares) for share in shares]
+def _strongest_first(shares: Sequence[float], step: float) -> tuple[list[tuple[int, int]], int]:
+    """``(label, steps)`` of labels with any, the most first, and how many there are; the largest remainders round up."""
+    whole = round(1 / step)
+    exact = [share * whole / math.fsum(shares) for share in shares]
     steps = [math.floor(round(value, 6)) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: (steps[i] - exact[i], i))
-    for i in by_remainder[: _STEPS - sum(steps)]:
+    for i in by_remainder[: whole - sum(steps)]:
         steps[i] += 1
-    return sorted(((i, count) for i, count in enumerate(steps)), key=lambda pair: (-pair[1], pair[0]))
+    counts = [(i, count) for i, count in enumerate(steps) if count]
+    return sorted(counts, key=lambda pair: (-pair[1], pair[0])), whole

@@ -44,7 +44,7 @@ def write_ranking(shares: Sequence[float], words: Sequence[str], draw: float = 0
 
 
 def _strongest_first(shares: Sequence[float], step: float) -> tuple[list[tuple[int, int]], int]:
-    """``(label, steps)`` of labels with any, the most first, and how many there are; the largest remainders round up."""
+    """``(label, steps)`` of labels with any, the most first, and all steps; the largest remainders round up."""
     whole = round(1 / step)
     exact = [share * whole / math.fsum(shares) for share in shares]
     steps = [math.floor(round(value, 6)) for value in exact]

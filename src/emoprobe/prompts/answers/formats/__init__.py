@@ -34,8 +34,8 @@ class AnswerFormat:
             things.
         has_marks: Whether a mark of the end result is looked for.
         reasons: Whether an answer without a mark is reasoning that has not come to its end.
-        write: ``(shares, words, draw, step)`` to the answer that states these shares, see `emoprobe.prompts.answers.writing`;
-            None of a format in which models are not taught to answer.
+        write: ``(shares, words, draw, step)`` to the answer that states these shares, see
+            `emoprobe.prompts.answers.writing`; None of a format in which models are not taught to answer.
     """
 
     max_new_tokens: int

@@ -25,9 +25,9 @@ def small(real_cache):
     from emoprobe.models import weights
     from emoprobe.models.load import load_audio_llm
 
-    folder = weights.resolve("emoprobe/small-base", cache_dir=real_cache).path
+    folder = weights.resolve("emoprobe/small", cache_dir=real_cache).path
     model = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    sfm = load_audio_llm("emoprobe/small-base", path=folder, device="cpu")
+    sfm = load_audio_llm("emoprobe/small", path=folder, device="cpu")
     return sfm, model, AutoProcessor.from_pretrained(folder)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt, Lt, MinLen
+from pydantic import AfterValidator
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -18,6 +19,18 @@ from emoprobe.prompts.prompt import Prompt, make_prompts
 
 if TYPE_CHECKING:
     from emoprobe.models.base import Question, SpeechFoundationModel
+
+
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+
+
+def _step(value: float) -> float:
+    if value not in STEPS:
+        raise ValueError
+    return value
+
+
+Step = Annotated[float, AfterValidator(_step), Words(f"one of {', '.join(map(str, STEPS))}")]
 
 
 @options("answers")
@@ -34,7 +47,7 @@ class AnswersOptions:
     prompts: Annotated[Named[Prompt], MinLen(1)]
     share: Annotated[float, Gt(0), Lt(1), Words("a number between 0 and 1, such as 0.25")] = 0.25
     weight: Positive = 1.0
-    step: Literal[0.01, 0.02, 0.05, 0.1, 0.2, 0.25] = 0.05
+    step: Step = 0.05
 
     def __post_init__(self) -> None:
         for prompt in self.prompts.values():

@@ -17,18 +17,22 @@ def whisper_base(real_cache):
     return load_whisper("openai/whisper-base", path=found.path, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def small(real_cache):
-    """The small audio LLM, and the same folder as transformers loads it: model and processor."""
+def small_model(name, real_cache):
+    """The small audio LLM by a name, and the same folder as transformers loads it: model and processor."""
     from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
     from emoprobe.models import weights
     from emoprobe.models.load import load_audio_llm
 
-    folder = weights.resolve("emoprobe/small", cache_dir=real_cache).path
+    folder = weights.resolve(name, cache_dir=real_cache).path
     model = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    sfm = load_audio_llm("emoprobe/small", path=folder, device="cpu")
+    sfm = load_audio_llm(name, path=folder, device="cpu")
     return sfm, model, AutoProcessor.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def small(real_cache):
+    return small_model("emoprobe/small", real_cache)
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +209,9 @@ def test_the_end_tokens_position_makes_ratios_of_whispers_logits_undefined(whisp
 
 
 @torch.no_grad()
-def test_the_small_audio_llms_label_is_read_where_it_stands_in_its_sentence(small):
-    sfm, model, processor = small
+def test_a_label_is_read_where_it_stands_in_a_sentence(real_cache):
+    """Before its training the small audio LLM answers in sentences."""
+    sfm, model, processor = small_model("emoprobe/small-base", real_cache)
     [wave] = demo_waves("spk11_conflict_4")
     plan, rows, [found] = logit_readings(sfm, [wave], "instruction/single_word", ("softmax_label",))
     text, tokens = rows["generated_text"][0].as_py(), rows["generated_tokens"][0].as_py()

@@ -217,13 +217,13 @@ def test_another_process_of_the_study_is_refused(console, tmp_path, monkeypatch)
     assert "a study of several runs is one process (field study)" in done.err
 
 
-def test_a_study_is_the_command_s(console):
+def test_a_study_is_the_command_s(console, tmp_path):
     import emoprobe
     from emoprobe.errors import InputError
 
     with pytest.raises(InputError, match=r"a study is several runs.*emoprobe probe"):
         emoprobe.probe(overrides=["experiment=text_against_tokens"])
-    done = console("train", "experiment=text_against_tokens")
+    done = console("train", "experiment=text_against_tokens", f"hydra.run.dir={tmp_path}")
     assert done.status == 2
     assert "text_against_tokens is an experiment of emoprobe probe (field experiment)" in done.err
 

@@ -2,7 +2,7 @@
 
     python scripts/small_audio_llm_corpus.py CREMAD_DIR OUT_DIR
     python train.py experiment=small_audio_llm dataset=manifest dataset.path=OUT_DIR/manifest.csv \
-        dataset.partition.kind=official dataset.missing_audio=skip
+        dataset.partition.kind=official
 
 Votes are the voice-only ones. Speakers are divided before anything is looked at: of CREMA-D the last five actors whose
 sound is there are for testing, the one before them for development, the others for training; of the demo corpus its own

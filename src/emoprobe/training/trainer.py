@@ -128,6 +128,7 @@ def quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",
         ".*is smaller than the logging interval.*",
         "Checkpoint directory .* exists and is not empty.*",
+        ".*in eval mode at the start of training.*",  # batch norms of a tuned model, which must not drift
         ".*your dataloader is not resumable.*",  # `EpochBatches` is
         ".*when logging on epoch level in distributed setting.*",  # `DevelopmentMetrics` has gathered already
     ):

@@ -212,9 +212,8 @@ def later_runs(out: Path) -> list[Run]:
 MAKE_MODELS = """
 import sys
 from pathlib import Path
-from conftest import write_tiny_whisper
-from tiny import qwen2_audio
-write_tiny_whisper(Path(sys.argv[1]) / "whisper")
+from emoprobe.checks.tiny import qwen2_audio, whisper
+whisper.write(Path(sys.argv[1]) / "whisper")
 qwen2_audio.write(Path(sys.argv[1]) / "qwen2_audio")
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections import OrderedDict
@@ -23,96 +22,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import emoprobe.models.torchaudio  # noqa: F401  (before transformers: see there)
-
-WORDS = "the speaker is feeling voice sounds angry disgusted fearful happy neutral sad sadness in an way person"
-
-
-def _byte_unicode() -> dict[int, str]:
-    """GPT-2's printable stand-in for each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    table = {byte: chr(byte) for byte in printable}
-    spare = 0
-    for byte in range(256):
-        if byte not in table:
-            table[byte] = chr(256 + spare)
-            spare += 1
-    return table
-
-
-def write_tiny_whisper(folder: Path, seed: int = 0, multilingual: bool = True) -> Path:
-    """A randomly initialised Whisper (two layers of width 32) with a real byte-level BPE tokenizer."""
-    import torch
-    from transformers import (
-        GenerationConfig,
-        WhisperConfig,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-        WhisperTokenizer,
-    )
-
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = list(_byte_unicode().values())
-    merges = []
-    for word in WORDS.split():
-        # " sad" becomes one token and " sadness" grows out of it, so that one label's tokens begin another's word.
-        symbols = ["Ġ", *word]
-        while len(symbols) > 1:
-            merge = (symbols[0], symbols[1])
-            if merge not in merges:
-                merges.append(merge)
-                vocabulary.append("".join(merge))
-            symbols = ["".join(merge), *symbols[2:]]
-    vocabulary = list(dict.fromkeys(vocabulary))
-    special = ["<|endoftext|>", "<|startoftranscript|>"]
-    special += ["<|en|>", "<|translate|>", "<|transcribe|>"] if multilingual else []
-    special += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary + special[:1])}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in merges) + "\n")
-    tokenizer = WhisperTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    tokenizer.add_special_tokens({"additional_special_tokens": special[1:]})
-    tokenizer.save_pretrained(folder)
-    ids = dict(zip(special, tokenizer.convert_tokens_to_ids(special), strict=True))
-    end, start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
-    torch.manual_seed(seed)
-    config = WhisperConfig(
-        vocab_size=len(tokenizer),
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        num_mel_bins=80,
-        max_target_positions=64,
-        pad_token_id=end,
-        bos_token_id=end,
-        eos_token_id=end,
-        decoder_start_token_id=start,
-        init_std=0.4,
-    )
-    model = WhisperForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
-        decoder_start_token_id=start,
-        eos_token_id=end,
-        pad_token_id=end,
-        is_multilingual=multilingual,
-        **(
-            {
-                "lang_to_id": {"<|en|>": ids["<|en|>"]},
-                "task_to_id": {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")},
-            }
-            if multilingual
-            else {}
-        ),
-        no_timestamps_token_id=ids["<|notimestamps|>"],
-        suppress_tokens=[5, 6, start, ids["<|startofprev|>"]],
-        begin_suppress_tokens=[7, end],
-        max_length=64,
-    )
-    model.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +47,9 @@ def spectra() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_whisper_path(tmp_path_factory: pytest.TempPathFactory, spectra: None) -> Path:
-    return write_tiny_whisper(tmp_path_factory.mktemp("tiny_whisper"))
+    from emoprobe.checks.tiny.whisper import write
+
+    return write(tmp_path_factory.mktemp("tiny_whisper"))
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +77,7 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory, spectra: None):
     from importlib import import_module
 
     root = tmp_path_factory.mktemp("tiny")
-    return cache(lambda family: import_module(f"tiny.{family}").write(root / family))
+    return cache(lambda family: import_module(f"emoprobe.checks.tiny.{family}").write(root / family))
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +95,7 @@ def tiny_chat_path(tmp_path_factory: pytest.TempPathFactory):
     """Folder of a tiny text-only chat LLM of a kind, written once."""
     from functools import cache
 
-    from tiny.chat_llm import write
+    from emoprobe.checks.tiny.chat_llm import write
 
     root = tmp_path_factory.mktemp("chat")
     return cache(lambda kind: write(root / kind, kind))

@@ -30,7 +30,7 @@ CHOOSE = Prompt("choose", family="instruction", instruction="How? Choose one of 
 
 def checkpoint(family: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return import_module(f"tiny.{family}").write(folder)
+    return import_module(f"emoprobe.checks.tiny.{family}").write(folder)
 
 
 @pytest.fixture(scope="module")

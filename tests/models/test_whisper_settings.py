@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import write_tiny_whisper
 
+from emoprobe.checks.tiny.whisper import write
 from emoprobe.models.load import load_whisper
 from emoprobe.models.text import PromptText
 from emoprobe.models.whisper import is_multilingual, suppressed_tokens
@@ -20,7 +20,7 @@ NEWER = ("is_multilingual", "lang_to_id", "task_to_id", "no_timestamps_token_id"
 @pytest.fixture(scope="module", params=[True, False], ids=["multilingual", "english"])
 def path(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whisper")
-    return write_tiny_whisper(folder, multilingual=request.param)
+    return write(folder, multilingual=request.param)
 
 
 def edit(file, change):

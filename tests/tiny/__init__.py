@@ -1,1 +1,1 @@
-"""Tiny, randomly initialised checkpoints of true audio-LLM classes, written to disk as on a model hub."""
+"""Data packages in miniature, and what transformers itself makes of a chat."""

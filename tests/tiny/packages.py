@@ -9,9 +9,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from conftest import _byte_unicode
 from gguf.quants import quantize
 
+from emoprobe.checks.tiny.common import byte_unicode
 from emoprobe.models.data_packages import DataPackage
 
 LISTS = {"suppress_ids": [5, 6], "suppress_ids_begin": [7], "alignment_heads": [[1, 0]], "lang_ids": []}
@@ -74,7 +74,7 @@ def install_whisper(site: Path, model: bytes, tokenizer: bytes) -> None:
 def write_tiny_gguf(file: Path, seed: int = 0) -> None:
     """A Llama of two layers of width 64, its matrices in four bits, with a byte-level vocabulary."""
     numbers = np.random.default_rng(seed)
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *_byte_unicode().values(), "Ġs", "Ġsa", "Ġsad"]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_unicode(), "Ġs", "Ġsa", "Ġsad"]
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_block_count(2)
     writer.add_context_length(256)

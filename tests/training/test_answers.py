@@ -227,7 +227,7 @@ def test_whole_modules_that_cannot_be(tiny_llm, pattern, said):
 
 def test_a_run_with_answers_goes_the_whole_way(tmp_path, console):
     """Command, curves, bundle, export of what came out."""
-    from tiny.qwen2_audio import write
+    from emoprobe.checks.tiny.qwen2_audio import write
 
     folder, run = write(tmp_path / "model"), tmp_path / "run"
     asked = ["model=audio_llm", f"model.path={folder}", "prompt=instruction/single_word"]

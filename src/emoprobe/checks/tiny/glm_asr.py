@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from transformers import GlmAsrConfig, GlmAsrForConditionalGeneration
 
-from tiny.audio_flamingo3 import CHAT_TEMPLATE
-from tiny.common import padded, write_front_end, write_model, write_tokenizer
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.audio_flamingo3 import CHAT_TEMPLATE
+from emoprobe.checks.tiny.common import padded, write_front_end, write_model, write_tokenizer
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
 
 
+@TINY.register("glmasr")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `AutoProcessor` and `GlmAsrForConditionalGeneration` read it."""
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>")

@@ -1,4 +1,4 @@
-"""What the tiny checkpoints share: a byte-level BPE tokenizer, the audio front end and the writing to disk."""
+"""What tiny checkpoints share: a byte-level BPE tokenizer, the audio front end and the writing to disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGE_SETTINGS = {
 }
 
 
-def _byte_unicode() -> list[str]:
+def byte_unicode() -> list[str]:
     """GPT-2's printable stand-in for each byte, in the order that vocabularies list them."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
@@ -46,7 +46,7 @@ def bpe(words: str = WORDS) -> tuple[dict[str, int], list[tuple[str, str]]]:
         start, *rest = word.split("|")
         starts.append(start)
         further += rest
-    vocabulary = dict.fromkeys(_byte_unicode())
+    vocabulary = dict.fromkeys(byte_unicode())
     merges: dict[tuple[str, str], None] = {}
     # Merges that begin with a space rank first, those of further tokens last: few words break up another one.
     for piece in ["Ġ" + start for start in starts] + starts + further:

@@ -10,7 +10,8 @@ import base64
 import json
 from pathlib import Path
 
-from tiny.common import bpe
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.common import bpe
 
 # Mistral's splitting of text before byte pairs are merged.
 PATTERN = (
@@ -69,6 +70,7 @@ def _tekken() -> dict:
     }
 
 
+@TINY.register("voxtral")
 def write(folder: Path, seed: int = 0) -> Path:
     """A randomly initialised Voxtral of two encoder and two decoder layers, with its processor."""
     import torch

@@ -16,7 +16,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from tiny.common import padded, write_model, write_tokenizer
+from emoprobe.checks.tiny.common import padded, write_model, write_tokenizer
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CLASSES = {

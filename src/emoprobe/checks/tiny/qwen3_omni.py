@@ -13,7 +13,8 @@ from transformers import (
     Qwen3OmniMoeVisionEncoderConfig,
 )
 
-from tiny.common import IMAGE_SETTINGS, padded, write_front_end, write_model, write_tokenizer
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.common import IMAGE_SETTINGS, padded, write_front_end, write_model, write_tokenizer
 
 SPECIAL = [
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
@@ -56,6 +57,7 @@ CHAT_TEMPLATE = """\
 """
 
 
+@TINY.register("qwen3_omni_moe")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `Qwen3OmniMoeThinkerForConditionalGeneration` reads it."""
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>", names=NAMES)

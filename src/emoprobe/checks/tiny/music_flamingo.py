@@ -1,4 +1,4 @@
-"""A tiny Audio Flamingo 3: a Whisper-like encoder, a two-layer projector and a Qwen2 text model."""
+"""A tiny Music Flamingo: as Audio Flamingo 3, with time in its projector and marks that its processor writes."""
 
 from __future__ import annotations
 
@@ -6,48 +6,27 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    AudioFlamingo3Config,
     AudioFlamingo3EncoderConfig,
-    AudioFlamingo3ForConditionalGeneration,
+    MusicFlamingoConfig,
+    MusicFlamingoForConditionalGeneration,
     Qwen2Config,
 )
 
-from tiny.common import padded, write_front_end, write_model, write_tokenizer
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.audio_flamingo3 import CHAT_TEMPLATE
+from emoprobe.checks.tiny.common import padded, write_front_end, write_model, write_tokenizer
 
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>"]
-
-CHAT_TEMPLATE = """\
-{%- for message in messages -%}
-{%- if loop.first and message.role != 'system' -%}
-{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' -}}
-{%- endif -%}
-{{- '<|im_start|>' + message.role + '\\n' -}}
-{%- if message.content is string -%}
-{{- message.content -}}
-{%- else -%}
-{%- for item in message.content -%}
-{%- if item.type == 'audio' or 'audio' in item -%}
-{{- '<sound>' -}}
-{%- elif 'text' in item -%}
-{{- item.text -}}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{{- '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n' -}}
-{%- endif -%}
-"""
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>", "<|sound_bos|>", "<|sound_eos|>"]
 
 
+@TINY.register("musicflamingo")
 def write(folder: Path, seed: int = 0) -> Path:
-    """Write the checkpoint; `AutoProcessor` and `AudioFlamingo3ForConditionalGeneration` read it."""
+    """Write the checkpoint; `AutoProcessor` and `MusicFlamingoForConditionalGeneration` read it."""
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>")
-    write_front_end(folder, "AudioFlamingo3Processor", CHAT_TEMPLATE)
+    write_front_end(folder, "MusicFlamingoProcessor", CHAT_TEMPLATE)
     ids = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(SPECIAL), strict=True))
     torch.manual_seed(seed)
-    config = AudioFlamingo3Config(
+    config = MusicFlamingoConfig(
         audio_config=AudioFlamingo3EncoderConfig(
             num_mel_bins=128,
             hidden_size=32,
@@ -71,18 +50,16 @@ def write(folder: Path, seed: int = 0) -> Path:
             tie_word_embeddings=False,
         ),
         audio_token_id=ids["<sound>"],
+        audio_bos_token_id=ids["<|sound_bos|>"],
+        audio_eos_token_id=ids["<|sound_eos|>"],
         initializer_range=0.3,
         tie_word_embeddings=False,
     )
     generation = {
         "bos_token_id": ids["<|endoftext|>"],
-        "do_sample": True,
         "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]],
         "pad_token_id": ids["<|endoftext|>"],
         "repetition_penalty": 1.05,
-        "temperature": 0.7,
-        "top_k": 20,
-        "top_p": 0.8,
     }
-    write_model(folder, AudioFlamingo3ForConditionalGeneration(config), len(tokenizer), generation)
+    write_model(folder, MusicFlamingoForConditionalGeneration(config), len(tokenizer), generation)
     return folder

@@ -12,12 +12,14 @@ from transformers import (
     MossTranscribeDiarizeForConditionalGeneration,
 )
 
-from tiny.common import padded, write_model, write_tokenizer
-from tiny.qwen3_omni import CHAT_TEMPLATE
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.common import padded, write_model, write_tokenizer
+from emoprobe.checks.tiny.qwen3_omni import CHAT_TEMPLATE
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"]
 
 
+@TINY.register("moss_transcribe_diarize")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `AutoProcessor` and `MossTranscribeDiarizeForConditionalGeneration` read it."""
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>")

@@ -13,7 +13,8 @@ from transformers import (
     Qwen2_5OmniVisionEncoderConfig,
 )
 
-from tiny.common import IMAGE_SETTINGS, padded, write_front_end, write_model, write_tokenizer
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.common import IMAGE_SETTINGS, padded, write_front_end, write_model, write_tokenizer
 
 SPECIAL = [
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"),
@@ -59,6 +60,7 @@ CHAT_TEMPLATE = """\
 """
 
 
+@TINY.register("qwen2_5_omni")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `Qwen2_5OmniThinkerForConditionalGeneration` reads it."""
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>", names=NAMES)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiny.common import bpe
+from emoprobe.checks.tiny import TINY
+from emoprobe.checks.tiny.common import bpe
 
 AUDIO = "<|audio|>"
 END = "<|end_of_text|>"  # id 0: beginning, end and padding alike
@@ -31,6 +32,7 @@ CHAT_TEMPLATE = (
 )
 
 
+@TINY.register("granite_speech")
 def write(folder: Path, seed: int = 0) -> Path:
     """A randomly initialised Granite Speech of two layers in each part, with its processor."""
     import torch

@@ -26,8 +26,8 @@ from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
 from emoprobe.models import weights
+from emoprobe.models.answering import Question
 from emoprobe.models.audio_llm import AudioLLM
-from emoprobe.models.base import Question
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.scoring.plan import make_plan

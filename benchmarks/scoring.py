@@ -20,7 +20,7 @@ import torch
 from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
-from emoprobe.models.base import Question
+from emoprobe.models.answering import Question
 from emoprobe.models.load import load_whisper
 from emoprobe.models.whisper import Whisper
 from emoprobe.prompts.prompt import make_prompts

@@ -11,7 +11,7 @@ from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
 from emoprobe.models import chat_llm, prefilled
-from emoprobe.models.base import Question, Sampling
+from emoprobe.models.answering import Question, Sampling
 from emoprobe.models.text import PromptText
 
 PROMPTS = (
@@ -150,13 +150,14 @@ def test_layers_end_in_the_score_and_pass_the_final_norm(sfm, questions, voices)
 
 
 def test_one_clip_of_a_batch_is_that_clip(sfm, questions, voices):
-    context = sfm.encode(voices, layers=(1,))
+    context = sfm.encode(voices)
     whole = sfm.score(context, questions)
     part = sfm.select(context, 1)
     for a, b in zip(whole, sfm.score(part, questions), strict=True):
         for x, y in zip(a, b, strict=True):
             torch.testing.assert_close(x[1:2], y, atol=1e-4, rtol=0)
-    torch.testing.assert_close(sfm.hidden_states(part)[1], sfm.hidden_states(context)[1][1:2])
+    one, all_of_them = (sfm.hidden_states(each, questions[0])[1] for each in (part, context))
+    torch.testing.assert_close(one, all_of_them[1:2], atol=1e-5, rtol=1e-5)
 
 
 def test_a_prefix_is_never_modified(sfm, questions, voices):
@@ -174,14 +175,17 @@ def test_a_prefix_is_never_modified(sfm, questions, voices):
             torch.testing.assert_close(x, y, atol=1e-5, rtol=0)
 
 
-def test_pooled_states_do_not_depend_on_the_batch(sfm, voices):
+@torch.no_grad()
+def test_encoder_states_do_not_depend_on_the_batch(sfm, voices):
     layers = range(len(sfm.family.encoder_layers) + 1)
-    together = sfm.hidden_states(sfm.encode(voices, layers=layers), pooling="mean_std")
-    alone = sfm.hidden_states(sfm.encode(voices[1:2], layers=layers), pooling="mean_std")
-    assert sorted(together) == list(layers)
+    together = sfm.hear(voices, layers).states
+    (alone,) = sfm.hear(voices[1:2], layers).states
+    assert [sorted(states) for states in together] == [list(layers)] * len(voices)
     for layer in layers:
-        torch.testing.assert_close(together[layer][1:2], alone[layer])
-    assert not torch.allclose(together[0][0], together[0][1])
+        torch.testing.assert_close(together[1][layer], alone[layer])
+    assert not torch.allclose(together[0][0].mean(0), together[1][0].mean(0))
+    with pytest.raises(InputError, match=f"no encoder layer {len(layers)}"):
+        sfm.hear(voices[:1], (len(layers),))
 
 
 def test_states_at_the_answer_position_are_the_class_s(sfm, questions, voices):

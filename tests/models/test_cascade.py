@@ -284,7 +284,7 @@ def test_it_has_no_encoder_states(tiny_cascade, voices):
     sfm = tiny_cascade("llama")
     assert sfm.num_encoder_layers == 0
     with pytest.raises(InputError, match="does not hear"):
-        sfm.encode(voices[:1], layers=(0,))
+        sfm.hear(voices[:1], (0,))
 
 
 def test_the_doctor_passes_it_and_says_what_does_not_apply(sfm, voices):

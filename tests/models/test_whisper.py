@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import Question, pool
+from emoprobe.models.answering import Question
 from emoprobe.models.text import PromptText
 from emoprobe.models.tree import build_tree
 
@@ -204,16 +204,15 @@ def test_bfloat16_keeps_what_is_added_to_large_channels(tiny_whisper_path, quest
     assert 0 < difference < 0.1  # 0.9 where the sum is kept in bfloat16
 
 
-def test_encoder_states_are_pooled_over_the_clips_own_frames(tiny_whisper):
+@torch.no_grad()
+def test_encoder_states_are_of_the_clips_own_frames(tiny_whisper):
     waves = waveforms(1.0, 2.5)
-    context = tiny_whisper.encode(waves, layers=(0, 2))
-    with torch.no_grad():
-        states = tiny_whisper.model.model.encoder(tiny_whisper.input_features(waves)).last_hidden_state
-    pooled = tiny_whisper.hidden_states(context, pooling="mean")
-    assert set(pooled) == {0, 2}
+    heard = tiny_whisper.hear(waves, (0, 2))
+    states = tiny_whisper.model.model.encoder(tiny_whisper.input_features(waves)).last_hidden_state
     for i, frames in enumerate((50, 125)):  # 20 ms a frame
-        torch.testing.assert_close(pooled[2][i], states[i, :frames].mean(0))
-    assert tiny_whisper.hidden_states(context, pooling="mean_std")[2].shape == (2, 64)
+        assert {layer: own.shape for layer, own in heard.states[i].items()} == dict.fromkeys((0, 2), (frames, 32))
+        torch.testing.assert_close(heard.states[i][2], states[i, :frames])
+        torch.testing.assert_close(heard.sounds[i], states[i])  # the decoder is given all 30 s
 
 
 def test_decoder_states_are_those_of_the_last_prefix_token(tiny_whisper, questions):
@@ -228,15 +227,6 @@ def test_decoder_states_are_those_of_the_last_prefix_token(tiny_whisper, questio
     assert len(found) == len(expected)
     for layer, states in found.items():
         torch.testing.assert_close(states, expected[layer][:, -1], atol=1e-4, rtol=0)
-
-
-def test_pooling_by_hand():
-    states = torch.tensor([[[1.0], [3.0], [100.0]]])
-    assert pool(states, torch.tensor([2]), "mean").item() == 2.0
-    assert pool(states, torch.tensor([2]), "max").item() == 3.0
-    assert pool(states, torch.tensor([2]), "mean_std").tolist() == [[2.0, 1.0]]
-    with pytest.raises(InputError, match="unknown pooling"):
-        pool(states, torch.tensor([2]), "median")
 
 
 def test_question_splits_where_the_answer_begins(tiny_whisper):
@@ -274,7 +264,7 @@ def test_what_cannot_be_heard_or_loaded_is_refused(tiny_whisper, tiny_whisper_pa
         with pytest.raises(InputError, match=f"clip 1 of the batch has {length} samples and tiny needs 400"):
             tiny_whisper.encode([*waveforms(1.0), torch.ones(length)])
     with pytest.raises(InputError, match="no encoder layer 7"):
-        tiny_whisper.encode(waveforms(1.0), layers=(7,))
+        tiny_whisper.hear(waveforms(1.0), (7,))
     with pytest.raises(InputError, match="unknown dtype"):
         load_whisper("tiny", path=tiny_whisper_path, dtype="float16")
     with pytest.raises(InputError, match="no token"):

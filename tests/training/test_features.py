@@ -57,13 +57,13 @@ def encoded(tiny_whisper, monkeypatch) -> list[int]:
     """Number of samples of every clip that tiny Whisper encodes."""
     lengths: list[int] = []
     kind = type(tiny_whisper)
-    encode = kind.encode
+    hear = kind.hear
 
     def count(sfm, waveforms, *args, **options):
         lengths.extend(map(len, waveforms))
-        return encode(sfm, waveforms, *args, **options)
+        return hear(sfm, waveforms, *args, **options)
 
-    monkeypatch.setattr(kind, "encode", count)  # of the class: a method of its own would go along into every copy
+    monkeypatch.setattr(kind, "hear", count)  # of the class: a method of its own would go along into every copy
     return lengths
 
 
@@ -92,10 +92,11 @@ def test_pooled_states_are_those_of_each_clip_alone(family, batch_size, request,
     assert stats.shape == (4, 2, 3, 32)
     assert stats.dtype == torch.float32
     for row, utterance in zip(stats, clips, strict=True):
-        context = sfm.encode([waveform(utterance)], layers=(0, 2))
-        mean_std, highest = (sfm.hidden_states(context, pooling=pooling) for pooling in ("mean_std", "max"))
+        with torch.no_grad():
+            (states,) = sfm.hear([waveform(utterance)], (0, 2)).states
         for found_layer, layer in zip(row, (0, 2), strict=True):
-            expected = torch.cat([mean_std[layer][0], highest[layer][0]]).view(3, 32)
+            own = states[layer].numpy()
+            expected = torch.from_numpy(np.stack([own.mean(0), own.std(0), own.max(0)]))
             torch.testing.assert_close(found_layer, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -134,10 +135,12 @@ def test_frames_are_the_clips_own(family, request, get, clips):
     assert states.dtype == torch.float32
     assert not states[0, :, 45:].any()
     for row, length, utterance in zip(states, lengths, (clips[3], clips[1]), strict=True):
-        context = sfm.encode([waveform(utterance)], layers=(1, 2))
+        with torch.no_grad():
+            (own,) = sfm.hear([waveform(utterance)], (1, 2)).states
         for found_layer, layer in zip(row, (1, 2), strict=True):
             # float16 keeps three digits
-            torch.testing.assert_close(found_layer[:length], context.hidden[layer][0, :length], atol=2e-3, rtol=2e-3)
+            assert len(own[layer]) == length
+            torch.testing.assert_close(found_layer[:length], own[layer], atol=2e-3, rtol=2e-3)
 
 
 def test_frames_take_half_precision_and_pooled_states_full(tiny_whisper, get, clips, tmp_path):
@@ -504,8 +507,8 @@ def test_two_processes_extract_at_once(tiny_whisper, tiny_whisper_path, get, cli
     found = get(tiny_whisper, clips)  # the same key from another process's copy of the model
     assert not encoded
     for utterance in clips:
-        context = tiny_whisper.encode([waveform(utterance)], layers=(2,))
-        expected = tiny_whisper.hidden_states(context)[2][0]
+        with torch.no_grad():
+            expected = tiny_whisper.hear([waveform(utterance)], (2,)).states[0][2].mean(0)
         torch.testing.assert_close(found.stats([utterance.id])[0, 1, 0], expected, atol=1e-4, rtol=1e-4)
 
 
@@ -521,3 +524,39 @@ def test_the_key_sees_any_weight_and_the_configuration(tiny_whisper):
     other.model.config.encoder_attention_heads = 1
     keys.add(POOLED.key(other))
     assert len(keys) == 5
+
+
+# Layer norm
+
+
+def test_normalised_states_are_layer_normed_before_they_are_pooled(tiny_whisper, get, clips):
+    spec = FeatureSpec("encoder", (0, 2), ("mean", "max"), normalised=True)
+    found = get(tiny_whisper, clips, spec).stats(["clip1"])[0]
+    with torch.no_grad():
+        (own,) = tiny_whisper.hear([waveform(clips[1])], (0, 2)).states
+    for row, layer in zip(found, (0, 2), strict=True):
+        states = own[layer].double().numpy()
+        normed = (states - states.mean(1, keepdims=True)) / np.sqrt(states.var(1, keepdims=True) + 1e-5)
+        np.testing.assert_allclose(row.numpy(), np.stack([normed.mean(0), normed.max(0)]), atol=1e-4)
+    assert FeatureSpec("encoder", (0,), ("mean",), normalised=True).key(tiny_whisper) != (
+        FeatureSpec("encoder", (0,), ("mean",)).key(tiny_whisper)
+    )
+    with pytest.raises(InputError, match="only encoder states are normalised"):
+        FeatureSpec("sound", normalised=True)
+
+
+def test_layers_of_different_rates_are_pooled_and_not_stacked(tiny_whisper, get, clips, monkeypatch):
+    hear = type(tiny_whisper).hear
+
+    def halved(self, waveforms, layers=()):
+        heard = hear(self, waveforms, layers)
+        heard.states = [{layer: own[:: 2 if layer == 2 else 1] for layer, own in one.items()} for one in heard.states]
+        return heard
+
+    monkeypatch.setattr(type(tiny_whisper), "hear", halved)
+    found = get(tiny_whisper, clips, FeatureSpec("encoder", (1, 2), ("mean",))).stats(["clip0"])
+    with torch.no_grad():
+        (own,) = hear(tiny_whisper, [waveform(clips[0])], (2,)).states
+    torch.testing.assert_close(found[0, 1, 0], own[2][::2].mean(0))
+    with pytest.raises(InputError, match="layers 1, 2 of tiny have different numbers of frames"):
+        get(tiny_whisper, clips, FRAMES)

@@ -80,11 +80,13 @@ class Model:
         from emoprobe.beliefs.targets import no_targets
         from emoprobe.data.datamodule import Batch
         from emoprobe.data.facts import gather_facts
+        from emoprobe.models.answering import answering
         from emoprobe.readout.scoring.module import ZeroShotProbe
         from emoprobe.readout.scoring.plan import Plans
         from emoprobe.recipes.settings import read_probe
         from emoprobe.run.scores import table_of
 
+        sfm = answering(self.sfm)
         label_name, own_labels = label_choice(labels)
         prompt_names, own_prompt = prompt_choice(prompt)
         groups = {"prompt": prompt_names, "labels": label_name, "readout": readout, "calibration": calibration}
@@ -100,8 +102,8 @@ class Model:
         clips = [_clip(sound, sampling_rate, self.sfm.sampling_rate, limits) for sound in sounds]
         utterances = [Utterance(name, Path(name), transcript=transcript, dialogue=dialogue) for name in names]
         needs = frozenset().union(*(each.needs for each in prompts))
-        facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=self.sfm.check_text)
-        probe = ZeroShotProbe(self.sfm, Plans(self.sfm, prompts, label_set, facts), settings.readout)
+        facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=sfm.check_text)
+        probe = ZeroShotProbe(sfm, Plans(sfm, prompts, label_set, facts), settings.readout)
         with torch.inference_mode():
             rows = probe.predict_step(Batch(utterances, clips, []))
             if with_nulls:

@@ -18,7 +18,7 @@ from emoprobe.settings import compose, make, read_node, read_part, read_values
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emoprobe.models.base import Generation, Question, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, Generation, Question
 
 # Largest difference of a token's log-probability, nats, between two ways that must agree.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5}
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def examine(
-    sfm: SpeechFoundationModel,
+    sfm: AnsweringModel,
     waveforms: Sequence[Tensor],
     questions: Sequence[Question],
     *,
@@ -89,9 +89,7 @@ def examine(
     ]
 
 
-def _scores(
-    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], **options: Any
-) -> Tensor:
+def _scores(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], **options: Any) -> Tensor:
     """Log-probability of every continuation token, ``[clips, tokens of all continuations]``."""
     import torch
 
@@ -105,7 +103,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
     return gap if math.isfinite(gap) else math.inf
 
 
-def _batch(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+def _batch(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
     alone = torch.cat([_scores(sfm, [waveform], questions) for waveform in waveforms])
@@ -113,7 +111,7 @@ def _batch(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: S
 
 
 def _padding(
-    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
+    sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
 ) -> Verdict:
     name = "left against right padding"
     if not sfm.pads:
@@ -122,7 +120,7 @@ def _padding(
     return Verdict(name, _gap(_scores(sfm, waveforms, questions, padding="left"), right), tolerance)
 
 
-def _full(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+def _full(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     """Scores of a batch against one plain forward pass per clip, question and label."""
     import torch
 
@@ -137,10 +135,10 @@ def _full(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Se
     return worst
 
 
-def _order(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+def _order(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
-    from emoprobe.models.base import Question
+    from emoprobe.models.answering import Question
 
     turned = [Question(question.prefix, question.continuations[::-1]) for question in reversed(questions)]
     scores = sfm.score(sfm.encode(waveforms[::-1]), turned)
@@ -148,7 +146,7 @@ def _order(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: S
     return _gap(back.flip(0), _scores(sfm, waveforms, questions))
 
 
-def _dtypes(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
+def _dtypes(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
     """Total variation between label distributions of the same model in the two precisions, with and without sound."""
     import torch
 
@@ -160,7 +158,7 @@ def _dtypes(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: 
     except (torch.OutOfMemoryError, MemoryError):
         return Verdict(name, None, note="not run: no memory for a second copy")
 
-    def shares(model: SpeechFoundationModel) -> list[Tensor]:
+    def shares(model: AnsweringModel) -> list[Tensor]:
         contexts = [model.encode(waveforms), model.encode_without_audio()]
         scores = [question for context in contexts for question in model.score(context, questions)]
         return [torch.stack([values.sum(-1) for values in question], -1).softmax(-1) for question in scores]
@@ -170,7 +168,7 @@ def _dtypes(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: 
     return Verdict(name, difference, DTYPE_TOLERANCE, note="total variation")
 
 
-def _hearing(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> list[Verdict]:
+def _hearing(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> list[Verdict]:
     """The scores must depend on the sound: on its presence, and on which clip it is."""
     from emoprobe.readout.scoring.hearing import DEAF, sound_effects
 
@@ -189,7 +187,7 @@ def _hearing(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions:
     ]
 
 
-def _placeholders(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
+def _placeholders(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
     """What is asked is, token by token, what the model's processor makes of the whole chat with the sound in it."""
     name = "placeholders of the sound"
     family = getattr(sfm, "family", None)
@@ -208,7 +206,7 @@ def _placeholders(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], quest
 
 
 def _answers(
-    sfm: SpeechFoundationModel,
+    sfm: AnsweringModel,
     waveforms: Sequence[Tensor],
     questions: Sequence[Question],
     keep: Sequence[Sequence[int]] | None = None,
@@ -216,11 +214,11 @@ def _answers(
     return sfm.generate(sfm.encode(waveforms), questions, max_new_tokens=GENERATED, keep=keep)
 
 
-def _generation(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+def _generation(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     """Log-probabilities that generation reports of its own tokens, against scoring the same tokens."""
     import torch
 
-    from emoprobe.models.base import Question
+    from emoprobe.models.answering import Question
 
     worst = 0.0
     question = questions[0]
@@ -237,7 +235,7 @@ def _generation(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questio
 
 
 def _greedy(
-    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
+    sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
 ) -> Verdict:
     """What is generated first is what the logits of a plain forward pass rank first, unless two nearly tie.
 
@@ -264,7 +262,7 @@ class Patient:
         questions: What it is asked, one per prompt.
     """
 
-    sfm: SpeechFoundationModel
+    sfm: AnsweringModel
     waveforms: list[Tensor]
     questions: list[Question]
 

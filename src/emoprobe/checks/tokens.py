@@ -14,7 +14,7 @@ from emoprobe.prompts.prompt import Prompt, make_prompts
 from emoprobe.settings import compose, make, read_node, read_part, read_values
 
 if TYPE_CHECKING:
-    from emoprobe.models.base import Question, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, Question
     from emoprobe.readout.scoring.plan import PromptPlan
 
 SHOWN = 60  # characters of a prompt's end
@@ -85,7 +85,7 @@ class TokenAudit:
         return {token: tuple(names) for token, names in labels.items() if len(names) > 1}
 
 
-def audit(sfm: SpeechFoundationModel, prompt: Prompt, labels: LabelSet) -> TokenAudit:
+def audit(sfm: AnsweringModel, prompt: Prompt, labels: LabelSet) -> TokenAudit:
     """Tokenise a prompt with all surface forms; facts of an utterance that it needs are ``N/A``.
 
     Raises:
@@ -124,7 +124,7 @@ def audit(sfm: SpeechFoundationModel, prompt: Prompt, labels: LabelSet) -> Token
     return TokenAudit(plan, _ending(sfm, plan), spacing, tuple(forms), sounds)
 
 
-def _ending(sfm: SpeechFoundationModel, plan: PromptPlan) -> tuple[str, ...]:
+def _ending(sfm: AnsweringModel, plan: PromptPlan) -> tuple[str, ...]:
     prefix = plan.question.prefix
     if not plan.prompt.reasoning_tokens:
         return (sfm.decode(prefix)[-SHOWN:],)
@@ -132,7 +132,7 @@ def _ending(sfm: SpeechFoundationModel, plan: PromptPlan) -> tuple[str, ...]:
     return sfm.decode(prefix[:length])[-SHOWN:], sfm.decode(prefix[length:])[-SHOWN:]
 
 
-def pieces(sfm: SpeechFoundationModel, before: Sequence[int], tokens: Sequence[int]) -> tuple[str, ...]:
+def pieces(sfm: AnsweringModel, before: Sequence[int], tokens: Sequence[int]) -> tuple[str, ...]:
     """Text of each token, read where it stands: some tokenizers drop the space at the beginning of a text.
 
     Args:
@@ -149,7 +149,7 @@ def pieces(sfm: SpeechFoundationModel, before: Sequence[int], tokens: Sequence[i
     return tuple(found)
 
 
-def load(overrides: Sequence[str]) -> tuple[SpeechFoundationModel, LabelSet, list[Prompt]]:
+def load(overrides: Sequence[str]) -> tuple[AnsweringModel, LabelSet, list[Prompt]]:
     """The model, labels and prompts of a configuration; weights stay out of memory where a loader takes a device map.
 
     Raises:

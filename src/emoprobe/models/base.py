@@ -1,22 +1,21 @@
-"""The interface of a speech foundation model (SFM): encode a clip once, ask it many questions.
+"""The interface of a speech foundation model (SFM), in parts: it hears, it answers, or both.
 
-Nothing here knows of emotions. A *question* is a token prefix (everything the model reads before it answers) with the
-continuations whose likelihood is wanted; several questions are asked of a batch of clips in one call.
+Nothing here knows of emotions. What every SFM can do stands here: it makes states of sound. What one can do that also
+reads and writes text is `emoprobe.models.answering.AnsweringModel`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
 from emoprobe.errors import InputError
-from emoprobe.models.text import PromptText
 
 WINDOW = 0.025  # seconds of the spectrogram's window in every encoder here; less sound is mostly padding
 
@@ -24,95 +23,21 @@ Network: TypeAlias = Any
 """An ``nn.Module`` whose attributes are its class's own, where a checkpoint or a method of training says which."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """A tokenised prompt with the continuations to be scored.
-
-    Args:
-        prefix: Token ids before the answer.
-        continuations: Token ids of each continuation; the last one is the model's end token, so that no continuation
-            is credited for a longer word that begins like it.
-        prompt: What the prefix was made of; None for a part of a question.
-        added: How many of the prefix's last tokens were written after the prompt.
-    """
-
-    prefix: tuple[int, ...]
-    continuations: tuple[tuple[int, ...], ...] = ()
-    prompt: PromptText | None = None
-    added: int = 0
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What a model wrote after one prompt, with what it thought at every step.
-
-    Args:
-        tokens: Generated token ids, without the end token.
-        text: Their text.
-        finished: Whether the model ended its answer itself (rather than reaching the limit).
-        kept_logits: Raw float32 logits of the kept tokens at each generated position, ``[positions, kept]``. Position 0
-            is the answer position. The position at which the end token was chosen is included.
-        log_normalizer: log-sum-exp over the whole vocabulary's logits at each position, ``[positions]``, nats.
-    """
-
-    tokens: tuple[int, ...]
-    text: str
-    finished: bool
-    kept_logits: Tensor
-    log_normalizer: Tensor
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Draw answers instead of taking the likeliest token.
-
-    Args:
-        temperature: Divides the logits.
-        seeds: By question and clip, so that a draw depends neither on the batch nor on the order.
-    """
-
-    temperature: float
-    seeds: Sequence[Sequence[int]]
-
-    def generators(self) -> list[list[torch.Generator]]:
-        """A fresh generator per question and clip."""
-        return [[torch.Generator().manual_seed(seed) for seed in clips] for clips in self.seeds]
-
-
 @dataclass
 class Heard:
-    """What comes of the sound before anything is asked: what the decoder is given of each clip.
+    """What comes of sounds, clip by clip, before anything is asked.
 
     Args:
-        sounds: Per clip ``[positions, width]``: the encoder's states, or the input embeddings of an audio LLM.
-        frames: Number of encoder frames that hold sound, per clip ``[clips]``.
-        hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
+        states: Per clip the encoder's states of the layers asked for, layer -> ``[frames, width]``: those frames that
+            hold the clip's sound, of which layers may have different numbers.
+        sounds: Per clip what the decoder is given, ``[positions, width]``: the encoder's states, or the input
+            embeddings of an audio LLM. Empty where nothing answers.
         tokens: Per clip the token ids at the sound's positions; empty where the sound is not in the prompt.
     """
 
-    sounds: list[Tensor]
-    frames: Tensor
-    hidden: dict[int, Tensor] = field(default_factory=dict)
+    states: list[dict[int, Tensor]]
+    sounds: list[Tensor] = field(default_factory=list)
     tokens: list[tuple[int, ...]] = field(default_factory=list)
-
-
-@dataclass
-class AudioContext:
-    """A batch of clips after the audio part of the work; readers never modify it.
-
-    Args:
-        size: Number of clips.
-        state: What the model family needs to answer questions (encoder states, key/value caches).
-        frames: Number of encoder frames that hold sound, per clip ``[clips]``.
-        hidden: Encoder states of the layers asked for, layer -> ``[clips, frames, width]``.
-        told: Per clip what a model that does not hear was told of it, in words.
-    """
-
-    size: int
-    state: Any
-    frames: Tensor
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
 
 
 class SpeechFoundationModel(ABC):
@@ -125,15 +50,15 @@ class SpeechFoundationModel(ABC):
         sampling_rate: What waveforms must have, hertz.
         max_seconds: Longest clip that the model hears whole.
         min_samples: Shortest clip that the model hears: one window of its spectrogram, or what makes one token.
-        pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
-        instructed: Whether the model follows instructions.
         hears: Whether sound reaches it, and not only words about the sound.
+        answers: Whether it can be asked in words (`emoprobe.models.answering.AnsweringModel`).
+        classes: Names of the classes that the checkpoint was trained to tell apart, see `classify`; mostly none.
         model: The torch module.
     """
 
-    pads = False
-    instructed = False
-    hears = True
+    hears: ClassVar[bool] = True
+    answers: ClassVar[bool] = False
+    classes: tuple[str, ...] = ()
 
     model: Network
     name: str
@@ -168,60 +93,8 @@ class SpeechFoundationModel(ABC):
                 )
 
     @abstractmethod
-    def control_tokens(self) -> Mapping[str, int]:
-        """Texts that the tokenizer would turn into control tokens or placeholders, with their ids."""
-
-    @property
-    @abstractmethod
-    def unknown_token(self) -> int | None:
-        """What the tokenizer writes for what it cannot say."""
-
-    @abstractmethod
-    def text_tokens(self, text: str) -> tuple[int, ...]:
-        """Token ids of text by itself."""
-
-    def check_text(self, *texts: str) -> None:
-        """Refuse text that the model would not read as text.
-
-        Raises:
-            InputError: The tokenizer finds a control token in it.
-        """
-        control = {token: number for token, number in self.control_tokens().items() if token.strip()}
-        for text in texts:
-            # Some tokenizers find control tokens in other spellings too; the unknown one stands for strange letters.
-            ids = set(self.text_tokens(text)) - {self.unknown_token}
-            found = sorted(token for token, number in control.items() if token in text or number in ids)
-            if found:
-                raise InputError(
-                    f"the text holds {found[0]!r}, which {self.name} would take for a control token",
-                    field="prompt",
-                    remedy="Remove it from the prompt, label, transcript or dialogue.",
-                )
-
-    @abstractmethod
     def around(self, model: Network) -> SpeechFoundationModel:
         """The same SFM around another copy of its model, for example in another precision."""
-
-    @abstractmethod
-    def question(self, prompt: PromptText, continuations: Sequence[str]) -> Question:
-        """Tokenise a prompt jointly with each continuation and split them where the answer begins.
-
-        Raises:
-            InputError: A continuation has no token of its own, or joins with the prompt's last token.
-        """
-
-    @abstractmethod
-    def extend(
-        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
-    ) -> Question:
-        """The question after the model has written some tokens of its answer and then some text was added.
-
-        Args:
-            question: Its prefix is continued.
-            written: Generated token ids.
-            text: What is added after them.
-            continuations: Texts that continue ``text``.
-        """
 
     @abstractmethod
     def save_processor(self, folder: Path) -> None:
@@ -229,155 +102,47 @@ class SpeechFoundationModel(ABC):
 
     @property
     @abstractmethod
-    def decoder(self) -> Network:
-        """The part of ``model`` that reads tokens."""
-
-    @property
-    @abstractmethod
     def num_encoder_layers(self) -> int:
         """Layers of the audio encoder; states exist of layers 0 (its input) to this number."""
 
-    @property
-    @abstractmethod
-    def num_decoder_layers(self) -> int:
-        """Layers of ``decoder``; states exist of layers 0 (the embeddings) to this number."""
+    def check_layers(self, layers: Sequence[int]) -> None:
+        """Refuse layers that the encoder does not have.
+
+        Raises:
+            InputError: There is one.
+        """
+        depth = self.num_encoder_layers
+        unknown = [layer for layer in layers if not 0 <= layer <= depth]
+        if unknown:
+            raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
 
     @abstractmethod
     def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
-        """The encoder's work, through which gradients flow where they are switched on; see `encode`."""
-
-    @abstractmethod
-    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
-        """One pass over prefix and continuations, nothing cached, through which gradients flow: what training uses.
-
-        Args:
-            sounds: Of `hear`.
-            question: Asked of every clip.
-
-        Returns:
-            Log-likelihood of every continuation, end token included, float32 nats ``[clips, continuations]``, and the
-            decoder's last normalised state at the answer position ``[clips, width]``. They equal those of `score` and
-            `hidden_states`.
-        """
-
-    def teacher_forced(self, sounds: Sequence[Tensor], question: Question, answers: Sequence[Sequence[int]]) -> Tensor:
-        """One pass over prefix and a given answer of each clip, through which gradients flow: how answers are taught.
-
-        Args:
-            sounds: Of `hear`.
-            question: Its prefix is asked of every clip.
-            answers: Token ids of each clip's answer, end token included.
-
-        Returns:
-            Mean over an answer's tokens of their log-likelihood, float32 nats ``[clips]``.
-
-        Raises:
-            InputError: The model does not follow instructions.
-        """
-        raise InputError(
-            f"{self.name} follows no instructions, so it is taught no answers in words",
-            field="answers",
-            remedy="Use answers=none, or an audio LLM.",
-        )
-
-    @abstractmethod
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
-        """Do the audio part of the work once per clip.
+        """The encoder's work, once per clip, through which gradients flow where they are switched on.
 
         Args:
             waveforms: float32 mono waveforms ``[samples]`` at ``sampling_rate``.
-            layers: Encoder layers whose states to keep for `hidden_states` (0 is the input of the first layer).
+            layers: Encoder layers whose states are wanted: 0 is the input of the first layer, another number that
+                layer's output, and the last one is what the encoder hands on.
+
+        Raises:
+            InputError: A clip is too long or too short, or there is no such layer.
         """
 
-    @abstractmethod
-    def encode_without_audio(self) -> AudioContext:
-        """A context of size one in which the model hears nothing at all (not even silence)."""
-
-    @abstractmethod
-    def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
-        """Raw logits of every continuation's tokens, each at its own position after the earlier ones.
-
-        Returns:
-            For every question and every continuation a float32 tensor ``[clips, 2, tokens of the continuation]``: the
-            logits, then the log-sum-exp over the whole vocabulary at each position.
-        """
-
-    def score(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
-        """Log-probabilities, token by token: ``log P(token | audio, prefix, earlier tokens)``, in nats.
-
-        Returns:
-            For every question and every continuation a float32 tensor ``[clips, tokens of the continuation]``.
-        """
-        return [[one[:, 0] - one[:, 1] for one in forms] for forms in self.score_logits(context, questions)]
-
-    @abstractmethod
-    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
-        """As `score`, read at every decoder layer through the final norm and the vocabulary matrix (logit lens).
-
-        Returns:
-            For every question and continuation ``[clips, layers + 1, tokens]``; layer 0 is the embeddings, the last one
-            equals `score`.
-        """
-
-    @abstractmethod
-    def select(self, context: AudioContext, clip: int) -> AudioContext:
-        """The context of one clip of a batch; what was computed for it is shared, not copied."""
-
-    @abstractmethod
-    def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
-        """Raw float32 next-token logits at the answer position, ``[clips, questions, vocabulary]``."""
-
-    @abstractmethod
-    def generate(
-        self,
-        context: AudioContext,
-        questions: Sequence[Question],
-        *,
-        max_new_tokens: int,
-        keep: Sequence[Sequence[int]] | None = None,
-        sampling: Sampling | None = None,
-    ) -> list[list[Generation]]:
-        """Answers to every question, by question and clip; greedy unless ``sampling`` is given.
+    def classify(self, waveforms: Sequence[Tensor]) -> Tensor:
+        """Log-probabilities of the checkpoint's own classes, float32 nats ``[clips, classes]``.
 
         Args:
-            context: Encoded clips.
-            questions: Their prefixes are used, their continuations are not.
-            max_new_tokens: Longest answer, tokens.
-            keep: Per question the token ids whose raw logits are kept at every generated position.
-            sampling: How to draw; a question given several times is answered several times.
+            waveforms: As of `hear`.
+
+        Raises:
+            InputError: The checkpoint has no classes.
         """
-
-    @abstractmethod
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of generated tokens, special tokens included."""
-
-    @abstractmethod
-    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
-        """Logits of one plain forward pass of the model's class over a whole sequence, nothing shared or cached.
-
-        The slow, obvious way, which `emoprobe.checks.doctor` and the tests compare with.
-
-        Args:
-            waveform: The clip, ``[samples]``.
-            question: Its prefix is used.
-            continuation: Tokens after the prefix.
-
-        Returns:
-            ``[positions, vocabulary]`` float32; the last ``len(continuation) + 1`` rows are those from the answer
-            position on.
-        """
-
-    @abstractmethod
-    def hidden_states(
-        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
-    ) -> dict[int, Tensor]:
-        """Pooled hidden states, layer -> ``[clips, features]`` float32.
-
-        Args:
-            context: Encoded clips; encoder layers are those it was encoded with.
-            pooling: ``mean``, ``max`` or ``mean_std`` over the frames that hold sound.
-            question: If given, the decoder's states at the last prefix token instead, for every layer.
-        """
+        raise InputError(
+            f"{self.name} was not trained to tell classes apart",
+            field="readout",
+            remedy="Use a checkpoint with a classification head, or another readout.",
+        )
 
 
 def shortest_clip(sampling_rate: int, heard: Callable[[Tensor], bool]) -> int:
@@ -392,52 +157,3 @@ def shortest_clip(sampling_rate: int, heard: Callable[[Tensor], bool]) -> int:
         if heard(torch.randn(length, generator=generator) * 0.1):
             return length
     raise InputError(f"the model's processor makes nothing of {length / sampling_rate:g} s of sound", field="model")
-
-
-def split_answers(
-    tokenize: Callable[[str], Sequence[int]], text: str, continuations: Sequence[str], end: int, name: str
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Tokens of a text, and of each continuation tokenised jointly with it and split off, the end token appended.
-
-    Raises:
-        InputError: A continuation has no token of its own, or joins with the text's last token.
-    """
-    head = tuple(tokenize(text))
-    answers = []
-    for continuation in continuations:
-        joint = tuple(tokenize(text + continuation))
-        if joint[: len(head)] != head:
-            raise InputError(
-                f"the tokenizer of {name} joins the end of {text[-40:]!r} with the label in {continuation!r}",
-                field="prompt.template",
-                remedy="Put a space or another word between the template's text and {label}.",
-            )
-        if len(joint) == len(head):
-            raise InputError(
-                f"{continuation!r} has no token in {name}", field="labels.words", remedy="Use another surface form."
-            )
-        answers.append((*joint[len(head) :], end))
-    return head, tuple(answers)
-
-
-def pool(states: Tensor, frames: Tensor, pooling: str) -> Tensor:
-    """Pool ``[clips, frames, width]`` over each clip's first ``frames[clip]`` frames.
-
-    Returns:
-        ``[clips, width]``; for ``mean_std`` ``[clips, 2 * width]`` (population standard deviation).
-
-    Raises:
-        InputError: Unknown pooling.
-    """
-    if pooling not in ("mean", "max", "mean_std"):
-        raise InputError(f"unknown pooling {pooling!r}", remedy="Use mean, max or mean_std.")
-    rows = []
-    for clip, count in zip(states, frames.tolist(), strict=True):
-        part = clip[:count]
-        if pooling == "max":
-            rows.append(part.amax(0))
-        elif pooling == "mean":
-            rows.append(part.mean(0))
-        else:
-            rows.append(torch.cat([part.mean(0), part.std(0, correction=0)]))
-    return torch.stack(rows)

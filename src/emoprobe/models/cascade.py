@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 
 from emoprobe.errors import InputError
 from emoprobe.models.acoustics import MEASURES, Thresholds, describe, measure
-from emoprobe.models.base import WINDOW, AudioContext, Network
+from emoprobe.models.answering import AudioContext
+from emoprobe.models.base import WINDOW, Network
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.sound import Sound
@@ -250,9 +251,9 @@ class Cascade(ChatLLM):
         """None: the transcriber's states do not reach the LLM."""
         return 0
 
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], padding: str = "right") -> AudioContext:
         """The embeddings of every clip's description."""
-        context = super().encode(waveforms, layers, padding)
+        context = super().encode(waveforms, padding)
         context.told = [self.family.words(waveform) for waveform in waveforms]
         return context
 
@@ -268,8 +269,11 @@ class Cascade(ChatLLM):
         part.told = context.told[clip : clip + 1]
         return part
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
+    def check_layers(self, layers: Sequence[int]) -> None:
+        """Refuse all layers."""
         if layers:
             raise InputError(f"{self.name} does not hear: it has no encoder layer {layers[0]}", field="model")
+
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
         tokens = self.family.clip_tokens(waveform)
         return Sound(tokens, self._embed(torch.tensor(tokens)), {})

@@ -21,25 +21,16 @@ from torch import Tensor
 from transformers import RepetitionPenaltyLogitsProcessor
 
 from emoprobe.errors import InputError
+from emoprobe.models.answering import AudioContext, Generation, Question, Sampling, split_answers
 from emoprobe.models.attention import attention_window, check_window
-from emoprobe.models.base import (
-    AudioContext,
-    Generation,
-    Heard,
-    Network,
-    PromptText,
-    Question,
-    Sampling,
-    pool,
-    split_answers,
-)
+from emoprobe.models.base import Heard, Network
 from emoprobe.models.families.turns import SHARED_END, Turns, move
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
-from emoprobe.models.sound import Sound, stack_layers
+from emoprobe.models.sound import Sound
+from emoprobe.models.text import PromptText
 from emoprobe.models.tree import build_tree, find_scored
 
-SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
 _TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
@@ -162,38 +153,38 @@ class ChatLLM(PrefilledLLM):
         must not change a result.
         """
         self.check_lengths(waveforms)
+        self.check_layers(layers)
         sounds = [self._hear(waveform, layers) for waveform in waveforms]
-        frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
-        stacked, counts = stack_layers([sound.states for sound in sounds], layers, frames)
-        return Heard([sound.embeddings for sound in sounds], counts, stacked, [sound.tokens for sound in sounds])
+        return Heard(
+            [sound.states for sound in sounds],
+            [sound.embeddings for sound in sounds],
+            [sound.tokens for sound in sounds],
+        )
 
     @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), padding: str = "right") -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], padding: str = "right") -> AudioContext:
         """The decoder's input embeddings of every clip.
 
         Args:
             waveforms: float32 mono waveforms at ``sampling_rate``.
-            layers: Encoder layers to keep.
             padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
         """
-        heard = self.hear(waveforms, layers)
-        state = SoundState(heard.sounds, heard.tokens, padding)
-        return AudioContext(len(waveforms), state, heard.frames, heard.hidden)
+        heard = self.hear(waveforms)
+        return AudioContext(len(waveforms), SoundState(heard.sounds, heard.tokens, padding))
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
         """No sound at all: the place of the sound in the prompt is left empty."""
         weight = self._embedding.weight
         empty = torch.zeros(0, weight.shape[1], dtype=weight.dtype, device=weight.device)
-        return AudioContext(1, SoundState([empty], [()]), torch.zeros(1, dtype=torch.long))
+        return AudioContext(1, SoundState([empty], [()]))
 
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
         state: SoundState = context.state
         prefixes = {tokens: prefix.select(clip) for tokens, prefix in state.prefixes.items()}
         part = SoundState([state.embeddings[clip]], [state.tokens[clip]], state.padding, prefixes)
-        one = slice(clip, clip + 1)
-        return AudioContext(1, part, context.frames[one], {layer: rows[one] for layer, rows in context.hidden.items()})
+        return AudioContext(1, part)
 
     # Answers
 
@@ -350,16 +341,12 @@ class ChatLLM(PrefilledLLM):
         return decode_answers(decoder, out.last_hidden_state[:, ends], **options)
 
     @torch.no_grad()
-    def hidden_states(
-        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
-    ) -> dict[int, Tensor]:
-        """Encoder states pooled over the clip's own frames, or decoder states at the answer position."""
-        if question is not None:
-            (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
-            tree = build_tree(group.questions([Question(question.prefix)]))
-            _, out = self._ask(context, group, tree, output_hidden_states=True)
-            return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
-        return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}
+    def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
+        """Decoder states at the answer position."""
+        (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
+        tree = build_tree(group.questions([Question(question.prefix)]))
+        _, out = self._ask(context, group, tree, output_hidden_states=True)
+        return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
 
     @torch.no_grad()
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from emoprobe.models.base import Generation, Sampling
+from emoprobe.models.answering import Generation, Sampling
 from emoprobe.models.vocabulary import VocabularyHead
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from emoprobe.errors import InputError
+from emoprobe.models.answering import AnsweringModel, AudioContext, Question
 from emoprobe.models.attention import check_cache, check_window
-from emoprobe.models.base import AudioContext, Network, Question, SpeechFoundationModel
+from emoprobe.models.base import Network
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.prefix import Prefix
 from emoprobe.models.span import common_start
@@ -61,7 +62,7 @@ class QuestionGroup:
         return [Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members]
 
 
-class PrefilledLLM(SpeechFoundationModel):
+class PrefilledLLM(AnsweringModel):
     """The decoder's side of a chat model.
 
     Attributes:

@@ -26,6 +26,9 @@ _HARMLESS = frozenset(
 )
 
 
+SAMPLES_PER_FRAME = 320  # encoders that are given more than the clip work at 20 ms per frame before they are pooled
+
+
 class _StopError(Exception):
     """Raised where the text decoder would begin."""
 
@@ -37,7 +40,7 @@ class Sound:
     Args:
         tokens: Token ids at its positions, marks that the processor writes within it included.
         embeddings: The decoder's input embeddings at these positions, ``[positions, width]``.
-        states: Encoder states of the layers asked for, layer -> ``[frames, width]``.
+        states: Encoder states of the layers asked for, layer -> ``[frames, width]``, of the clip's own frames.
     """
 
     tokens: tuple[int, ...]
@@ -64,10 +67,12 @@ def hear_clip(model: Network, family: ChatFamily, waveform: Tensor, layers: Sequ
     tokens = frame.sound(inputs["input_ids"][0].tolist(), family.audio_token_id)
     if len(inputs) < 3:
         raise EmoprobeError(f"the processor of {name} dropped the sound")
-    with _kept_layers(family, layers, name) as states:
+    with _kept_layers(family, layers) as states:
         handed = _handed(model, family, move(inputs, model.device, model.dtype), name)
     start = len(frame.head)
-    return Sound(tokens, handed[0, start : start + len(tokens)], states)
+    frames = -(-len(waveform) // SAMPLES_PER_FRAME)
+    own = {layer: states[layer][:frames] for layer in layers}
+    return Sound(tokens, handed[0, start : start + len(tokens)], own)
 
 
 def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
@@ -109,13 +114,10 @@ def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name:
 
 
 @contextmanager
-def _kept_layers(family: ChatFamily, layers: Sequence[int], name: str) -> Iterator[dict[int, Tensor]]:
+def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
     """Encoder states of chosen layers of the next pass; 0 is the input of the first layer."""
     states: dict[int, Tensor] = {}
     modules = family.encoder_layers if layers else []
-    unknown = [layer for layer in layers if not 0 <= layer <= len(modules)]
-    if unknown:
-        raise InputError(f"{name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {len(modules)}.")
 
     def keep_input(module: Network, args: tuple, kwargs: dict) -> None:
         states[0] = _flat(args[0] if args else kwargs["hidden_states"])
@@ -138,13 +140,3 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int], name: str) -> Iterat
 def _flat(states: Tensor) -> Tensor:
     """States of the one clip that was encoded, ``[frames, width]``."""
     return states.reshape(-1, states.shape[-1])
-
-
-def stack_layers(
-    hidden: Sequence[dict[int, Tensor]], layers: Sequence[int], frames: Sequence[int]
-) -> tuple[dict[int, Tensor], Tensor]:
-    """Layer -> ``[clips, frames, width]``, padded, and the number of each clip's own frames."""
-    counts = [min([count, *map(len, states.values())]) for count, states in zip(frames, hidden, strict=True)]
-    pad = torch.nn.utils.rnn.pad_sequence
-    stacked = {layer: pad([states[layer] for states in hidden], batch_first=True) for layer in layers}
-    return stacked, torch.tensor(counts)

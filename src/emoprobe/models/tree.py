@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from emoprobe.models.base import Question
+from emoprobe.models.answering import Question
 
 
 @dataclass(frozen=True)

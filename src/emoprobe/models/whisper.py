@@ -20,21 +20,11 @@ from transformers import DynamicCache, EncoderDecoderCache, WhisperForConditiona
 from transformers.cache_utils import DynamicLayer
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import (
-    WINDOW,
-    AudioContext,
-    Generation,
-    Heard,
-    Network,
-    PromptText,
-    Question,
-    Sampling,
-    SpeechFoundationModel,
-    pool,
-    split_answers,
-)
+from emoprobe.models.answering import AnsweringModel, AudioContext, Generation, Question, Sampling, split_answers
+from emoprobe.models.base import WINDOW, Heard, Network
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.residual import widen
+from emoprobe.models.text import PromptText
 from emoprobe.models.tree import TokenTree, build_tree, find_scored
 from emoprobe.models.vocabulary import VocabularyHead
 
@@ -93,7 +83,7 @@ def suppressed_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     return sorted(found), [*ids(" ")[:1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
 
 
-class Whisper(SpeechFoundationModel):
+class Whisper(AnsweringModel):
     """Any Whisper checkpoint of transformers behind the SFM interface.
 
     Args:
@@ -238,14 +228,11 @@ class Whisper(SpeechFoundationModel):
 
     def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
         """Encoder states, of the 30 s that every clip is padded to."""
-        depth = self.num_encoder_layers
-        unknown = [layer for layer in layers if not 0 <= layer <= depth]
-        if unknown:
-            raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
+        self.check_layers(layers)
         out = self.model.model.encoder(self.input_features(waveforms), output_hidden_states=bool(layers))
-        most = out.last_hidden_state.shape[1]
-        frames = torch.tensor([min(-(-len(wave) // SAMPLES_PER_FRAME), most) for wave in waveforms])
-        return Heard(list(out.last_hidden_state), frames, {layer: out.hidden_states[layer] for layer in layers})
+        frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
+        states = [{layer: out.hidden_states[layer][i, :count] for layer in layers} for i, count in enumerate(frames)]
+        return Heard(states, list(out.last_hidden_state))
 
     def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
         """One pass of the decoder over the token tree of a question, with gradients."""
@@ -265,12 +252,9 @@ class Whisper(SpeechFoundationModel):
         return scored.likelihoods(values), states[:, tree.ends[0]]
 
     @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor]) -> AudioContext:
         """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
-        heard = self.hear(waveforms, layers)
-        context = self.context_of(torch.stack(heard.sounds))
-        context.frames, context.hidden = heard.frames, heard.hidden
-        return context
+        return self.context_of(torch.stack(self.hear(waveforms).sounds))
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:
@@ -292,14 +276,12 @@ class Whisper(SpeechFoundationModel):
             keys = attention.k_proj(states).view(shape).transpose(1, 2)
             values = attention.v_proj(states).view(shape).transpose(1, 2)
             pairs.append((keys, values))
-        return AudioContext(len(states), pairs, torch.full((len(states),), states.shape[1]))
+        return AudioContext(len(states), pairs)
 
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
         one = slice(clip, clip + 1)
-        pairs = [(keys[one], values[one]) for keys, values in context.state]
-        hidden = {layer: states[one] for layer, states in context.hidden.items()}
-        return AudioContext(1, pairs, context.frames[one], hidden)
+        return AudioContext(1, [(keys[one], values[one]) for keys, values in context.state])
 
     def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
         """A fresh self-attention cache beside the clip's own cross-attention keys and values, which are only read."""
@@ -429,11 +411,7 @@ class Whisper(SpeechFoundationModel):
         return self.processor.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     @torch.no_grad()
-    def hidden_states(
-        self, context: AudioContext, *, pooling: str = "mean", question: Question | None = None
-    ) -> dict[int, Tensor]:
-        """Encoder states pooled over the clip's own frames, or decoder states at the answer position."""
-        if question is not None:
-            out = self._ask(context, build_tree([Question(question.prefix)]), hidden_layers=True)
-            return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
-        return {layer: pool(states.float().cpu(), context.frames, pooling) for layer, states in context.hidden.items()}
+    def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
+        """Decoder states at the answer position."""
+        out = self._ask(context, build_tree([Question(question.prefix)]), hidden_layers=True)
+        return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}

@@ -39,7 +39,7 @@ from emoprobe.run.scores import UNLIKE, Contradiction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emoprobe.models.base import Generation, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, Generation
     from emoprobe.readout.scoring.plan import PromptPlan
 
 
@@ -123,7 +123,7 @@ class AveragedLogits(AnswerReadout):
         yield from _later_contradictions(rows)
 
 
-def _ends(sfm: SpeechFoundationModel, tokens: tuple[int, ...]) -> list[int]:
+def _ends(sfm: AnsweringModel, tokens: tuple[int, ...]) -> list[int]:
     """Characters of an answer's text up to the end of each of its tokens."""
     return [len(sfm.decode(tokens[: i + 1])) for i in range(len(tokens))]
 

@@ -15,7 +15,7 @@ from emoprobe.readout.scoring.asking import Asking
 from emoprobe.readout.written import FINISHED, TEXT, known_words, texts_of, written_text
 
 if TYPE_CHECKING:
-    from emoprobe.models.base import AudioContext, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, AudioContext
     from emoprobe.readout.scoring.plan import PromptPlan
 
 FREE = pa.field("free_text", pa.string())
@@ -63,7 +63,7 @@ class ConstrainedText(AnswerReadout):
         ]
 
 
-def fill_dictionary(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> str:
+def fill_dictionary(sfm: AnsweringModel, context: AudioContext, plan: PromptPlan) -> str:
     """``{"angry": 0.30, ...}``: for each label the number that is likeliest after what stands before it."""
     import torch
 

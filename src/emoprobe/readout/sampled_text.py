@@ -67,7 +67,7 @@ class SampledText(AnswerReadout):
 
     def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:
         """All drawn texts, and which of them ended."""
-        from emoprobe.models.base import Sampling
+        from emoprobe.models.answering import Sampling
 
         plans, count = asking.plans, self.samples
         found: dict[int, list[dict[str, Any]]] = {}

@@ -15,7 +15,7 @@ from emoprobe.prompts.answers import ParsedAnswer, parse_answer
 from emoprobe.readout.base import INTS
 
 if TYPE_CHECKING:
-    from emoprobe.models.base import Generation
+    from emoprobe.models.answering import Generation
 
 TEXT = pa.field("generated_text", pa.string())
 TOKENS = pa.field("generated_tokens", INTS)

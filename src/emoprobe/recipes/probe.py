@@ -60,6 +60,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     import lightning as L
     from lightning.pytorch.loggers.logger import DummyLogger
 
+    from emoprobe.models.answering import answering
     from emoprobe.readout.scoring.module import ZeroShotProbe
     from emoprobe.readout.scoring.plan import Plans
     from emoprobe.readout.scoring.record import BatchRecorder
@@ -76,13 +77,14 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
             held.enter_context(claimed(folder, "probe"))
         head, prepared = _load_head(settings, corpus, prepared)
         sfm = make(settings.model, "model") if sfm is None else sfm
+        asked = answering(sfm)
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
-        shown: dict[str, Any] = {"check": sfm.check_text, "progress": progress and leads}
+        shown: dict[str, Any] = {"check": asked.check_text, "progress": progress and leads}
         facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
-        plans = Plans(sfm, prompts, labels, facts)
+        plans = Plans(asked, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(sfm, plans, settings.readout)
+        probe = ZeroShotProbe(asked, plans, settings.readout)
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if settings.readout:

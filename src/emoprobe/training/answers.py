@@ -18,7 +18,7 @@ from emoprobe.prompts.answers import FORMATS
 from emoprobe.prompts.prompt import Prompt, make_prompts
 
 if TYPE_CHECKING:
-    from emoprobe.models.base import Question, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, Question
 
 
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
@@ -74,7 +74,7 @@ class TaughtAnswers:
         labels: The label set.
     """
 
-    def __init__(self, sfm: SpeechFoundationModel, options: AnswersOptions, labels: LabelSet) -> None:
+    def __init__(self, sfm: AnsweringModel, options: AnswersOptions, labels: LabelSet) -> None:
         self.sfm, self.step = sfm, options.step
         self.asked: list[tuple[PromptText, str, list[str]]] = []
         for prompt in make_prompts(options.prompts, labels):

@@ -27,7 +27,8 @@ from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
-from emoprobe.models.base import Question, SpeechFoundationModel
+from emoprobe.models.answering import Question, answering
+from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.system import stopping
 from emoprobe.system.cache import cache_folder
 from emoprobe.training.store import Entry, FeatureStore, digest_of, map_shard
@@ -55,6 +56,7 @@ class FeatureSpec:
         kinds: For pooled encoder states some of ``mean``, ``std`` (of the population) and ``max`` over the frames.
         frames: Keep the encoder's states frame by frame instead of pooling them.
         question: What the decoder is asked; its prefix is used, its continuations are not.
+        normalised: Layer norm of every encoder state, without weights, before anything is pooled.
         dtype: Of storage, ``float32`` or ``float16``; by default float16 for frames and float32 otherwise.
 
     Raises:
@@ -67,6 +69,7 @@ class FeatureSpec:
     frames: bool = False
     question: Question | None = None
     dtype: Literal["float32", "float16"] | None = None
+    normalised: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -76,6 +79,8 @@ class FeatureSpec:
             raise InputError(f"unknown source {self.source!r}", field="source", remedy="Use encoder, decoder or sound.")
         if self.dtype not in DTYPES:
             raise InputError(f"unknown dtype {self.dtype!r}", field="dtype", remedy=f"Use one of {', '.join(DTYPES)}.")
+        if self.normalised and self.source != "encoder":
+            raise InputError("only encoder states are normalised", field="normalised", remedy="Use source=encoder.")
         if self.source == "sound":
             if self.layers or self.kinds or self.frames or self.question is not None:
                 raise InputError(
@@ -115,7 +120,7 @@ class FeatureSpec:
         The weights and the configuration stand beside the model's name and revision, since a quantised, tuned or
         adapted copy of a model bears the same name.
         """
-        return {
+        facts = {
             "format": FORMAT,
             "source": self.source,
             "layers": list(self.layers),
@@ -131,6 +136,7 @@ class FeatureSpec:
             "config": _config(sfm.model),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
+        return facts | {"normalised": True} if self.normalised else facts
 
 
 def sample_of_weights(model: torch.nn.Module) -> str:
@@ -373,20 +379,39 @@ def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: Featur
     if spec.source == "sound":
         with torch.no_grad():
             return [sound[None].to(dtype).cpu() for sound in sfm.hear(waveforms).sounds]
-    if spec.source == "decoder":
-        states = sfm.hidden_states(sfm.encode(waveforms), question=spec.question)
+    if spec.source == "decoder" and spec.question is not None:
+        asked = answering(sfm)
+        states = asked.hidden_states(asked.encode(waveforms), spec.question)
         unknown = [layer for layer in spec.layers if layer not in states]
         if unknown:
             raise InputError(f"{sfm.name} has no decoder layer {unknown[0]}", remedy=f"Layers are 0 to {max(states)}.")
         return list(torch.stack([states[layer] for layer in spec.layers], dim=1).unsqueeze(2).to(dtype))
-    context = sfm.encode(waveforms, layers=spec.layers)
-    rows = []
-    for clip, count in enumerate(context.frames.tolist()):
-        own = [context.hidden[layer][clip, :count].float() for layer in spec.layers]
-        if not spec.frames:
-            own = [torch.stack([STATISTICS[kind](states) for kind in spec.kinds]) for states in own]
-        rows.append(torch.stack([states.to(dtype).cpu() for states in own]))
-    return rows
+    with torch.no_grad():
+        heard = sfm.hear(waveforms, spec.layers)
+    return [_encoder_row(sfm, states, spec).to(dtype).cpu() for states in heard.states]
+
+
+def _encoder_row(sfm: SpeechFoundationModel, states: Mapping[int, Tensor], spec: FeatureSpec) -> Tensor:
+    """Of one clip ``[layers, kinds or frames, width]``."""
+    own = [states[layer].float() for layer in spec.layers]
+    if spec.normalised:
+        own = [torch.nn.functional.layer_norm(layer, layer.shape[-1:]) for layer in own]
+    if not spec.frames:
+        own = [pooled(layer, spec.kinds) for layer in own]
+    shapes = {tuple(layer.shape) for layer in own}
+    if len(shapes) > 1:
+        what = "numbers of frames" if len({width for _, width in shapes}) == 1 else "widths"
+        raise InputError(
+            f"layers {', '.join(map(str, spec.layers))} of {sfm.name} have different {what}",
+            field="head.layers",
+            remedy="Choose layers that agree" + (", or head.pooling=stats." if "frames" in what else "."),
+        )
+    return torch.stack(own)
+
+
+def pooled(states: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Statistics over frames, ``[frames, width]`` to ``[kinds, width]``."""
+    return torch.stack([STATISTICS[kind](states) for kind in kinds])
 
 
 def _check_finite(row: Tensor, utterance: Utterance, spec: FeatureSpec) -> None:

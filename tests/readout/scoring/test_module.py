@@ -121,7 +121,7 @@ def test_the_answer_is_read_after_the_reasoning(sfm, voices):
 
 
 def test_reasoning_that_comes_to_the_cue_is_cut_before_it(sfm, voices):
-    from emoprobe.models.base import Generation
+    from emoprobe.models.answering import Generation
     from emoprobe.readout.scoring.read import _reason
 
     other = copy.copy(sfm)
@@ -166,7 +166,7 @@ def test_draws_differ_between_draws_and_repeat_with_the_seed(sfm, voices):
 
 def scripted(sfm, text):
     """The model, except that it writes a text, which ends it, whatever it is asked; limits are kept as they are."""
-    from emoprobe.models.base import Generation
+    from emoprobe.models.answering import Generation
 
     other, tokens = copy.copy(sfm), sfm.family.answer_tokens(text)
 
@@ -251,7 +251,7 @@ def test_a_real_answer_under_its_limit_and_one_token_less(sfm, voices):
     [("a voice", True, True), ("a voice", False, False), ("a voice. Answer: sad", False, True)],
 )
 def test_reasoning_is_finished_if_it_ended_or_came_to_the_cue(sfm, text, finished, expected):
-    from emoprobe.models.base import Generation
+    from emoprobe.models.answering import Generation
     from emoprobe.readout.scoring.read import _reason
 
     other = copy.copy(sfm)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from emoprobe.models.base import AudioContext, Generation, Question, SpeechFoundationModel
+    from emoprobe.models.answering import AnsweringModel, AudioContext, Generation, Question
     from emoprobe.prompts.prompt import Prompt
     from emoprobe.readout.scoring.plan import PromptPlan
 
@@ -29,7 +29,7 @@ class Asking:
 
     def __init__(
         self,
-        sfm: SpeechFoundationModel,
+        sfm: AnsweringModel,
         context: AudioContext,
         plans: Sequence[PromptPlan],
         sounds: Sequence[str],

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from emoprobe.errors import EmoprobeError
-from emoprobe.models.base import Question, SpeechFoundationModel
+from emoprobe.models.answering import AnsweringModel, Question
 
 DEAF = 1e-4  # nats; far above rounding in float32, far below what any sound changes
 # Nats between a token's score and its plain forward pass; a prompt that lacks a token is rarely so near.
@@ -14,7 +14,7 @@ ROUNDING = {"float32": 1e-2}
 COARSE_ROUNDING = 0.5  # in bfloat16 and with quantised weights
 
 
-def sound_effects(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> dict[str, float]:
+def sound_effects(sfm: AnsweringModel, waveform: Tensor, question: Question) -> dict[str, float]:
     """Largest change of any continuation token's log-probability (nats) when a clip is replaced.
 
     Args:
@@ -38,7 +38,7 @@ def sound_effects(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
     return {name: (scores[i] - scores[0]).abs().max().item() for i, name in enumerate(others, start=1)}
 
 
-def check_hearing(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> None:
+def check_hearing(sfm: AnsweringModel, waveform: Tensor, question: Question) -> None:
     """Refuse to go on with a model that answers the same whatever it is given to hear.
 
     Raises:
@@ -52,7 +52,7 @@ def check_hearing(sfm: SpeechFoundationModel, waveform: Tensor, question: Questi
         )
 
 
-def check_reading(sfm: SpeechFoundationModel, waveform: Tensor, question: Question) -> None:
+def check_reading(sfm: AnsweringModel, waveform: Tensor, question: Question) -> None:
     """Refuse to go on with a model whose scores are not those of its class's own forward pass.
 
     Its processor, decoder or sound may do what emoprobe does not know of; the doctor tries far more than this.

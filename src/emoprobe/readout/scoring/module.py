@@ -14,7 +14,7 @@ from emoprobe.data.audio import AudioClip
 from emoprobe.data.datamodule import Batch
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
-from emoprobe.models.base import AudioContext, SpeechFoundationModel
+from emoprobe.models.answering import AnsweringModel, AudioContext
 from emoprobe.readout.base import Readout
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading
 from emoprobe.readout.scoring.nulls import NullInput
@@ -41,7 +41,7 @@ class ZeroShotProbe(L.LightningModule):
         readouts: What is read.
     """
 
-    def __init__(self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout]) -> None:
+    def __init__(self, sfm: AnsweringModel, plans: Plans, readouts: Sequence[Readout]) -> None:
         super().__init__()
         self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
         self.versions = library_versions()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.models.base import Question, SpeechFoundationModel
+from emoprobe.models.answering import AnsweringModel, Question
 from emoprobe.prompts.prompt import FACTS, Prompt
 
 SPELLINGS: Sequence[Callable[[str], str]] = (
@@ -66,7 +66,7 @@ class PromptPlan:
 
 
 def make_plan(
-    sfm: SpeechFoundationModel, prompt: Prompt, labels: LabelSet, facts: Mapping[str, str] | None = None
+    sfm: AnsweringModel, prompt: Prompt, labels: LabelSet, facts: Mapping[str, str] | None = None
 ) -> PromptPlan:
     """Tokenise a prompt for a model.
 
@@ -140,7 +140,7 @@ class Plans:
 
     def __init__(
         self,
-        sfm: SpeechFoundationModel,
+        sfm: AnsweringModel,
         prompts: Sequence[Prompt],
         labels: LabelSet,
         facts: Mapping[str, Mapping[str, str]] | None = None,

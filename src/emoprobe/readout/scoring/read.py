@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from emoprobe.models.base import AudioContext, Question, SpeechFoundationModel
+from emoprobe.models.answering import AnsweringModel, AudioContext, Question
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.base import AnswerReadout, Readout
 from emoprobe.readout.scoring.asking import Asking
@@ -14,7 +14,7 @@ from emoprobe.readout.scoring.plan import PromptPlan
 
 
 def read(
-    sfm: SpeechFoundationModel,
+    sfm: AnsweringModel,
     context: AudioContext,
     plans: Sequence[PromptPlan],
     readouts: Sequence[Readout],
@@ -81,7 +81,7 @@ def read(
     return rows
 
 
-def _reason(sfm: SpeechFoundationModel, context: AudioContext, plan: PromptPlan) -> list[tuple[dict, PromptPlan]]:
+def _reason(sfm: AnsweringModel, context: AudioContext, plan: PromptPlan) -> list[tuple[dict, PromptPlan]]:
     """Per clip the columns of the model's own reasoning, and the plan that asks for the answer after it.
 
     Where the reasoning already comes to the cue of the answer it is cut before it. Reasoning that neither came to the

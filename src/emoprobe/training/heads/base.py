@@ -55,6 +55,8 @@ class ProbeHead(Trainable):
         kinds: Statistics over an encoder's frames.
         combine: Layers side by side (``concat``), or averaged with a learned weight each (``weighted``).
         attention: Hidden size of attentive pooling.
+        normalise_layers: Layer norm of every encoder state, without weights, before time is pooled; None where layers
+            are averaged, whose scales differ by orders of magnitude in many encoders (as S3PRL can, arXiv 2105.01051).
     """
 
     method: ClassVar[str] = "probe"
@@ -65,6 +67,7 @@ class ProbeHead(Trainable):
     kinds: Kinds = ("mean",)
     combine: Literal["concat", "weighted"] = "concat"
     attention: Count = 128
+    normalise_layers: bool | None = False  # as it was before there was a choice, for heads that do not say
 
     def __post_init__(self) -> None:
         if self.source == "decoder" and self.pooling == "attentive":
@@ -77,6 +80,17 @@ class ProbeHead(Trainable):
             raise InputError(
                 "no statistic of the frames is named", field="head.kinds", remedy="Give some of mean, std, max."
             )
+        if self.source == "decoder" and self.normalise_layers:
+            raise InputError(
+                "only encoder states are normalised", field="head.normalise_layers", remedy="Leave it out."
+            )
+
+    @property
+    def normalised(self) -> bool:
+        """Whether states are normalised."""
+        if self.normalise_layers is None:
+            return self.source == "encoder" and self.combine == "weighted"
+        return self.normalise_layers
 
     @abstractmethod
     def body(self, features: int, labels: int) -> nn.Module:

@@ -18,6 +18,7 @@ from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.models.answering import AnsweringModel, answering
 from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.scoring.module import library_versions
@@ -83,6 +84,12 @@ class Method(ABC):
                 field="head.source",
                 remedy="Use head.source=decoder, head=lora, or the transcriber itself: model=whisper.",
             )
+        if self.asks and not sfm.answers:
+            raise InputError(
+                f"{sfm.name} hears and does not answer, so it has no decoder to read or to adapt",
+                field="head",
+                remedy="Use head=linear_probe or mlp_probe, or head=lora_probe head.source=encoder head.part=encoder.",
+            )
         if self.asks:
             if prompt is None or prompt.needs or prompt.reasoning_tokens:
                 raise InputError(
@@ -90,7 +97,7 @@ class Method(ABC):
                     field="prompt",
                     remedy="Choose one without transcript, dialogue, acoustic facts or reasoning.",
                 )
-            self.plan = make_plan(sfm, prompt, labels)
+            self.plan = make_plan(self.answerer, prompt, labels)
 
     @property
     @abstractmethod
@@ -101,6 +108,11 @@ class Method(ABC):
     def teaches(self) -> bool:
         """Whether the model can be taught answers in words beside."""
         return False
+
+    @property
+    def answerer(self) -> AnsweringModel:
+        """The model, of a method that asks."""
+        return answering(self.sfm)
 
     @property
     def asked(self) -> PromptPlan:

@@ -21,13 +21,14 @@ from emoprobe.data.datamodule import check_length
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.models.answering import AnsweringModel, answering
 from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.system import stopping
 from emoprobe.training.answers import AnswersOptions, TaughtAnswers
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
-from emoprobe.training.features import STATISTICS, Features, FeatureSpec, extract
+from emoprobe.training.features import Features, FeatureSpec, extract, pooled
 from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.heads.lora import Lora
 from emoprobe.training.heads.lora_probe import LoraProbe
@@ -66,13 +67,11 @@ class TunedReader(nn.Module):
     def _states(self, batch: Mapping) -> Tensor:
         (method,) = self.method
         if method.plan is None:
-            heard = method.sfm.hear(batch_waveforms(batch), method.layers)
             rows = []
-            for clip, count in enumerate(heard.frames.tolist()):
-                own = [heard.hidden[layer][clip, :count].float() for layer in method.layers]
-                rows.append(torch.stack([torch.stack([STATISTICS[k](x) for k in method.kinds]) for x in own]))
+            for states in method.sfm.hear(batch_waveforms(batch), method.layers).states:
+                rows.append(torch.stack([pooled(states[layer].float(), method.kinds) for layer in method.layers]))
             return torch.stack(rows)
-        return method.sfm.answer(self.sounds(batch), method.plan.free)[1].float()[:, None, None]
+        return method.answerer.answer(self.sounds(batch), method.plan.free)[1].float()[:, None, None]
 
     def sounds(self, batch: Mapping) -> Sequence[Tensor]:
         """What the decoder is given of each clip."""
@@ -86,7 +85,7 @@ class TunedReader(nn.Module):
         if self.head is not None:
             return self.head({"stats": self.stats(batch)})
         (method,) = self.method
-        likelihoods, _ = method.sfm.answer(self.sounds(batch), method.asked.question)
+        likelihoods, _ = method.answerer.answer(self.sounds(batch), method.asked.question)
         forms = [[i for i, own in enumerate(method.asked.labels) if own == label] for label in method.labels.labels]
         pooled = torch.stack([likelihoods[:, own].logsumexp(-1) for own in forms], dim=-1)
         return pooled.log_softmax(-1)
@@ -104,7 +103,7 @@ class TunedReader(nn.Module):
         if taught is None:
             raise ValueError("this reader is taught no answers")
         texts = taught.texts(turn, batch["target"].tolist(), draws)
-        return method.sfm.teacher_forced(self.sounds(batch), *taught.tokens(turn, texts))
+        return method.answerer.teacher_forced(self.sounds(batch), *taught.tokens(turn, texts))
 
     def concentration(self, batch: Mapping) -> Tensor:
         """Of a head with the Dirichlet output."""
@@ -134,7 +133,7 @@ class LoraMethod(Method):
         answers: AnswersOptions | None = None,
     ) -> None:
         super().__init__(sfm, config, labels, prompt, loss, answers)
-        self.taught = None if answers is None else TaughtAnswers(sfm, answers, labels)
+        self.taught = None if answers is None else TaughtAnswers(answering(sfm), answers, labels)
         head = self.options if isinstance(self.options, LoraProbe) else None
         self.with_head = head is not None
         if self.loss.of_head == "concentration" and not self.with_head:
@@ -144,7 +143,7 @@ class LoraMethod(Method):
                 remedy="Use head=lora_probe, or another loss.",
             )
         self.targets = self._targets()
-        decoder = {id(module) for module in sfm.decoder.modules()}
+        decoder = self._decoder_modules()
         modules = dict(sfm.model.named_modules())
         self.whole = self._whole(modules)
         changed = [*self.targets, *(name.rpartition(".")[0] for name in self.whole)]
@@ -182,11 +181,15 @@ class LoraMethod(Method):
     def asks(self) -> bool:
         return not isinstance(self.options, LoraProbe) or self.options.source == "decoder"
 
+    def _decoder_modules(self) -> set[int]:
+        """Identities of the decoder's modules; none in a model that only hears."""
+        return {id(module) for module in self.sfm.decoder.modules()} if isinstance(self.sfm, AnsweringModel) else set()
+
     def _targets(self) -> list[str]:
         """Names of the adapted modules: linear ones that the expression finds in the chosen part."""
         pattern, part = self.options.target_modules, self.options.part
         expression = re.compile(pattern)
-        inside = {id(module) for module in self.sfm.decoder.modules()}
+        inside = self._decoder_modules()
         output = self.sfm.model.get_output_embeddings()
         linear = {
             name: module
@@ -201,7 +204,7 @@ class LoraMethod(Method):
             raise InputError(
                 f"no linear module of the {part} matches {pattern!r}",
                 field="head.target_modules",
-                remedy=f"Their names end in {', '.join(kinds)}.",
+                remedy=f"Their names end in {', '.join(kinds)}." if kinds else "Use head.part=encoder.",
             )
         return found
 

@@ -43,16 +43,17 @@ class ProbeMethod(Method):
     ) -> None:
         super().__init__(sfm, config, labels, prompt, loss, answers)
         source, self.attentive = self.options.source, self.options.pooling == "attentive"
-        depth = sfm.num_encoder_layers if source == "encoder" else sfm.num_decoder_layers
+        depth = sfm.num_encoder_layers if source == "encoder" else self.answerer.num_decoder_layers
         self.layers = chosen_layers(self.options.layers, depth, source)
-        self.config["layers"] = list(self.layers)
+        normalised = self.options.normalised
+        self.config |= {"layers": list(self.layers), "normalise_layers": normalised}
         self.kinds: tuple[str, ...] = self.options.kinds if source == "encoder" else (STATE,)
         # Pooled states are small: all layers and statistics are kept at once, so that every head finds its own.
         everything = tuple(range(depth + 1))
         if self.attentive:
-            self.spec = FeatureSpec(source="encoder", layers=self.layers, frames=True)
+            self.spec = FeatureSpec(source="encoder", layers=self.layers, frames=True, normalised=normalised)
         elif source == "encoder":
-            self.spec = FeatureSpec(source="encoder", layers=everything, kinds=tuple(STATISTICS))
+            self.spec = FeatureSpec(source="encoder", layers=everything, kinds=tuple(STATISTICS), normalised=normalised)
         else:
             self.spec = FeatureSpec(source="decoder", layers=everything, question=self.asked.question)
         self.loaded: dict[str, Tensor] = {}

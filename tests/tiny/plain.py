@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 
-def chat_inputs(sfm, prompt, waveform: Tensor, written: Sequence[int] = ()) -> dict[str, Tensor]:
+def chat_inputs(sfm, prompt, waveform: Tensor, written: Sequence[int] = ()) -> dict:
     """The processor's own inputs for the chat with the sound, then the answer's beginning and further tokens.
+
+    An option of the class's forward pass is among them where its own default draws noise (VibeVoice-ASR).
 
     Args:
         sfm: An audio LLM; of its family only the conversation (who says what) is taken.
@@ -36,7 +38,7 @@ def chat_inputs(sfm, prompt, waveform: Tensor, written: Sequence[int] = ()) -> d
     ids = torch.tensor([[*begun, *written]], dtype=torch.long)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)} | dict(family.further)
 
 
 @torch.no_grad()

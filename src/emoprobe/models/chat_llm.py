@@ -359,5 +359,6 @@ class ChatLLM(PrefilledLLM):
             if name in inputs:
                 rest = torch.tensor(of_text, dtype=inputs[name].dtype).expand(1, len(written))
                 inputs[name] = torch.cat([inputs[name], rest], dim=1)
-        logits = self.model(**move(inputs, self.model.device, self.model.dtype), use_cache=False).logits[0].float()
+        inputs = move(inputs, self.model.device, self.model.dtype)
+        logits = self.model(**inputs, **self.family.further, use_cache=False).logits[0].float()
         return self.family.class_logits(logits).cpu()

@@ -167,6 +167,7 @@ def load_audio_llm(
     with _unloadable(resolved.path, name, "an audio chat model", needed):
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         family = family_class(config.model_type)
+        options["attn_implementation"] = {"": attention} | dict.fromkeys(family.eager_parts, "eager")
         model = _load(_model_class(family, config), resolved.path, name, **options)
         processor = family.load_processor(resolved.path)
     if device_map is None and quantization is None:

@@ -26,9 +26,6 @@ _HARMLESS = frozenset(
 )
 
 
-SAMPLES_PER_FRAME = 320  # encoders that are given more than the clip work at 20 ms per frame before they are pooled
-
-
 class _StopError(Exception):
     """Raised where the text decoder would begin."""
 
@@ -70,8 +67,7 @@ def hear_clip(model: Network, family: ChatFamily, waveform: Tensor, layers: Sequ
     with _kept_layers(family, layers) as states:
         handed = _handed(model, family, move(inputs, model.device, model.dtype), name)
     start = len(frame.head)
-    frames = -(-len(waveform) // SAMPLES_PER_FRAME)
-    own = {layer: states[layer][:frames] for layer in layers}
+    own = {layer: family.frames(states[layer], len(waveform)) for layer in layers}
     return Sound(tokens, handed[0, start : start + len(tokens)], own)
 
 
@@ -89,7 +85,7 @@ def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name:
 
     handle = family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
     try:
-        model(**inputs, use_cache=False)
+        model(**inputs, **family.further, use_cache=False)
     except _StopError:
         pass
     except (ValueError, IndexError) as error:
@@ -120,11 +116,11 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int
     modules = family.encoder_layers if layers else []
 
     def keep_input(module: Network, args: tuple, kwargs: dict) -> None:
-        states[0] = _flat(args[0] if args else kwargs["hidden_states"])
+        states[0] = args[0] if args else kwargs["hidden_states"]
 
     def keep(layer: int) -> Callable:
         def hook(module: Network, args: tuple, output: Any) -> None:
-            states[layer] = _flat(output[0] if isinstance(output, tuple) else output)
+            states[layer] = output[0] if isinstance(output, tuple) else output
 
         return hook
 
@@ -135,8 +131,3 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _flat(states: Tensor) -> Tensor:
-    """States of the one clip that was encoded, ``[frames, width]``."""
-    return states.reshape(-1, states.shape[-1])

@@ -2,7 +2,8 @@
 
 A processor may write marks around the sound or between its parts (Music Flamingo's begin and end, MOSS's seconds). All
 of it belongs to the prompt, so the tokens are taken from the processor's own rendering of the whole chat *with* the
-sound: what stands before and after the sound is the prompt's, what stands between is the clip's.
+sound: what stands before and after every sound is the prompt's, what stands between is the clip's, be it a number of
+seconds that the chat template tells of it (VibeVoice-ASR).
 """
 
 from __future__ import annotations
@@ -63,22 +64,19 @@ def probe_sounds(sampling_rate: int) -> list[Tensor]:
 def find_frame(rendered: Sequence[Sequence[int]], placeholder: int) -> Frame:
     """What stands around the sound in renderings of one chat with different sounds.
 
+    What differs between them, for example a number of seconds before or behind the sound, is the sound's.
+
     Raises:
-        InputError: There is no sound in it, or the text around the sound depends on the sound.
+        InputError: There is no sound in it.
     """
-    frames = set()
+    heads, tails = [], []
     for ids in rendered:
         places = [i for i, token in enumerate(ids) if token == placeholder]
         if not places:
             raise InputError("its processor dropped the sound: the rendered chat has no token of it", field="model")
-        frames.add(Frame(tuple(ids[: places[0]]), tuple(ids[places[-1] + 1 :])))
-    if len(frames) > 1:
-        raise InputError(
-            "its processor writes text around the sound that depends on the sound (its duration?)",
-            field="model",
-            remedy="Such a model cannot be asked with shared prompts yet; choose another.",
-        )
-    return frames.pop()
+        heads.append(tuple(ids[: places[0]]))
+        tails.append(tuple(ids[: places[-1] : -1]))
+    return Frame(common_start(heads), common_start(tails)[::-1])
 
 
 def common_start(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -32,6 +32,20 @@ IMAGE_SETTINGS = {
     "temporal_patch_size": 2,
 }
 
+QWEN3_TEXT = {
+    "model_type": "qwen3",
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 8192,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    "initializer_range": 0.3,
+    "tie_word_embeddings": False,
+}
+
 
 def byte_unicode() -> list[str]:
     """GPT-2's printable stand-in for each byte, in the order that vocabularies list them."""

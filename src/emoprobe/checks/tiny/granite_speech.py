@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    GPT2Tokenizer,
+    GraniteSpeechConfig,
+    GraniteSpeechFeatureExtractor,
+    GraniteSpeechForConditionalGeneration,
+    GraniteSpeechProcessor,
+)
 
 from emoprobe.checks.tiny import TINY
 from emoprobe.checks.tiny.common import bpe
@@ -35,16 +46,22 @@ CHAT_TEMPLATE = (
 @TINY.register("granite_speech")
 def write(folder: Path, seed: int = 0) -> Path:
     """A randomly initialised Granite Speech of two layers in each part, with its processor."""
-    import torch
-    from transformers import (
-        GenerationConfig,
-        GPT2Tokenizer,
-        GraniteSpeechConfig,
-        GraniteSpeechFeatureExtractor,
-        GraniteSpeechForConditionalGeneration,
-        GraniteSpeechProcessor,
-    )
+    return write_granite(folder, seed, GraniteSpeechConfig, GraniteSpeechForConditionalGeneration, {}, 32)
 
+
+def write_granite(
+    folder: Path, seed: int, config_class: Any, model_class: Any, encoder: dict[str, Any], heard: int
+) -> Path:
+    """Write a Granite Speech of a class.
+
+    Args:
+        folder: To write to.
+        seed: Of the weights.
+        config_class: Its configuration's class.
+        model_class: The class.
+        encoder: Further settings of the encoder.
+        heard: Width of what the projector is given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary, merges = bpe()
     tokenizer = GPT2Tokenizer(
@@ -64,7 +81,7 @@ def write(folder: Path, seed: int = 0) -> Path:
     )
 
     torch.manual_seed(seed)
-    config = GraniteSpeechConfig(
+    config = config_class(
         audio_token_index=audio,
         has_lora_adapter=False,
         initializer_range=0.3,
@@ -76,11 +93,12 @@ def write(folder: Path, seed: int = 0) -> Path:
             "output_dim": 42,
             "context_size": 200,
             "initializer_range": 0.3,
+            **encoder,
         },
         projector_config={
             "model_type": "blip_2_qformer",
             "hidden_size": 32,
-            "encoder_hidden_size": 32,
+            "encoder_hidden_size": heard,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "intermediate_size": 64,
@@ -109,7 +127,7 @@ def write(folder: Path, seed: int = 0) -> Path:
             "logits_scaling": 2.0,
         },
     )
-    model = GraniteSpeechForConditionalGeneration(config).eval()
+    model = model_class(config).eval()
     model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=end, pad_token_id=end)
     model.save_pretrained(folder)
     return folder

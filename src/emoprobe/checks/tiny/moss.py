@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from emoprobe.checks.tiny import TINY
-from emoprobe.checks.tiny.common import padded, write_model, write_tokenizer
+from emoprobe.checks.tiny.common import QWEN3_TEXT, padded, write_model, write_tokenizer
 from emoprobe.checks.tiny.qwen3_omni import CHAT_TEMPLATE
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"]
@@ -41,20 +41,7 @@ def write(folder: Path, seed: int = 0) -> Path:
             "intermediate_size": 64,
             "initializer_range": 0.2,
         },
-        text_config={
-            "model_type": "qwen3",
-            "vocab_size": padded(len(tokenizer)),
-            "hidden_size": 48,
-            "intermediate_size": 96,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "max_position_embeddings": 8192,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-            "initializer_range": 0.3,
-            "tie_word_embeddings": False,
-        },
+        text_config=QWEN3_TEXT | {"vocab_size": padded(len(tokenizer))},
         audio_token_id=ids["<|audio_pad|>"],
         initializer_range=0.3,
         tie_word_embeddings=False,

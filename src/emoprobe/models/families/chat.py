@@ -17,6 +17,7 @@ from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.text import PromptText
 
+SAMPLES_PER_FRAME = 320  # all encoders here work at 20 ms per frame before they are pooled for the decoder
 FRAMES = 256  # frames that are remembered, the latest of them
 
 
@@ -33,6 +34,7 @@ class ChatFamily(Turns):
     model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
     has_adapter = False  # whether the class loads an adapter as a part of itself
+    eager_parts: Sequence[str] = ()  # parts of the configuration whose classes know no other attention
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         super().__init__(model, processor, processor.tokenizer)
@@ -78,6 +80,10 @@ class ChatFamily(Turns):
         """Layers of the audio encoder."""
         base = self.model if hasattr(self.model, self.encoder) else self.model.base_model
         return getattr(base, self.encoder).layers
+
+    def frames(self, states: Tensor, samples: int) -> Tensor:
+        """An encoder layer's states of one clip as ``[frames, width]``, without frames of padding behind the clip."""
+        return states.reshape(-1, states.shape[-1])[: -(-samples // SAMPLES_PER_FRAME)]
 
     def messages(self, prompt: PromptText) -> list[dict]:
         """The conversation of a prompt, the sound without its content."""

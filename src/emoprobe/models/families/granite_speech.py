@@ -49,3 +49,10 @@ class GraniteSpeech(ChatFamily):
         text = "".join(parts if prompt.audio_first else [prompt.instruction + " ", self.audio_token])
         system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
         return [*system, {"role": "user", "content": text}]
+
+
+@FAMILIES.register("granite_speech_plus")
+class GraniteSpeechPlus(GraniteSpeech):
+    """Granite Speech Plus, whose projector is also given inner layers of the encoder."""
+
+    model_class = "GraniteSpeechPlusForConditionalGeneration"

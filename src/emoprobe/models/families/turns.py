@@ -6,6 +6,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,10 +35,12 @@ class Turns(ABC):
     Attributes:
         audio_token: How errors call the placeholder of a clip.
         audio_token_id: Its id among the tokens of a prompt.
+        further: What the class's forward pass is told beside the inputs.
     """
 
     audio_token: str
     audio_token_id: int
+    further: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, model: PreTrainedModel, processor: Any, tokenizer: Any) -> None:
         self.model, self.processor, self.tokenizer = model, processor, tokenizer

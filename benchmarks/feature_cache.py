@@ -20,8 +20,8 @@ from torch import Tensor
 from emoprobe.data.audio import AudioLimits, read_audio
 from emoprobe.data.corpora.demo import WORDS, read_demo
 from emoprobe.data.utterance import Utterance
-from emoprobe.models.load import load_whisper
-from emoprobe.models.whisper import Whisper
+from emoprobe.models.load import load_transcriber
+from emoprobe.models.transcribers.whisper import Whisper
 from emoprobe.training.features import FeatureSpec, extract
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    sfm = load_whisper("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
+    sfm = load_transcriber("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
     utterances = read_demo().utterances[: options.clips]
     order = torch.randperm(len(utterances), generator=torch.Generator().manual_seed(0)).tolist()
     batches = [

@@ -21,8 +21,8 @@ from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
 from emoprobe.models.answering import Question
-from emoprobe.models.load import load_whisper
-from emoprobe.models.whisper import Whisper
+from emoprobe.models.load import load_transcriber
+from emoprobe.models.transcribers.whisper import Whisper
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.scoring.plan import make_plan
 from emoprobe.settings import compose, plain
@@ -104,7 +104,7 @@ def main() -> None:
     labels = LabelSet(**plain(config.labels))
     # One surface form per label, so that a prompt asks exactly six continuations.
     prompts = [prompt for prompt in make_prompts(plain(config.prompt), labels) if len(prompt.forms) == 1]
-    sfm = load_whisper("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
+    sfm = load_transcriber("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts[: options.prompts]]
     utterances = read_demo().utterances
     waves = [torch.from_numpy(read_audio(utterances[i % len(utterances)].audio).waveform) for i in range(options.clips)]

@@ -54,9 +54,9 @@ def tiny_whisper_path(tmp_path_factory: pytest.TempPathFactory, spectra: None) -
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tiny_whisper_path: Path):
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
-    return load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    return load_transcriber("tiny", path=tiny_whisper_path, device="cpu")
 
 
 @pytest.fixture(scope="session")

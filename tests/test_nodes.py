@@ -10,7 +10,7 @@ import pytest
 from emoprobe.errors import InputError
 from emoprobe.nodes import check_arguments, check_node, signature_of
 
-WHISPER = "emoprobe.models.load.load_whisper"
+WHISPER = "emoprobe.models.load.load_transcriber"
 STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
 
 

@@ -11,10 +11,10 @@ pytestmark = pytest.mark.real_weights
 @pytest.fixture(scope="module")
 def whisper_base(real_cache):
     from emoprobe.models import weights
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     found = weights.resolve("openai/whisper-base", cache_dir=real_cache, sources=("package",))
-    return load_whisper("openai/whisper-base", path=found.path, device="cpu")
+    return load_transcriber("openai/whisper-base", path=found.path, device="cpu")
 
 
 def small_model(name, real_cache):
@@ -110,16 +110,16 @@ def test_text_is_what_generate_writes(whisper_base, waves):
 @pytest.mark.parametrize("name", ["openai/whisper-base", "openai/whisper-tiny.en"])
 def test_what_generation_settings_are_made_of_without_their_file(name, tmp_path):
     from emoprobe.models import weights
-    from emoprobe.models.load import load_whisper
-    from emoprobe.models.whisper import suppressed_tokens
+    from emoprobe.models.load import load_transcriber
+    from emoprobe.models.transcribers.whisper import suppressed_tokens
 
     found = weights.resolve(name, cache_dir=tmp_path, sources=("package",))
-    full = load_whisper(name, path=found.path, device="cpu")
+    full = load_transcriber(name, path=found.path, device="cpu")
     published = full.model.generation_config
     suppressed, at_first = suppressed_tokens(full.processor.tokenizer)
     assert (suppressed, at_first) == (sorted(published.suppress_tokens), published.begin_suppress_tokens)
     (found.path / "generation_config.json").unlink()
-    assert load_whisper(name, path=found.path, device="cpu").start_tokens == full.start_tokens
+    assert load_transcriber(name, path=found.path, device="cpu").start_tokens == full.start_tokens
 
 
 def chat_inputs(processor, instruction, wave, answer=()):

@@ -60,9 +60,9 @@ class ToyFlamingo(ChatFamily):
 
 
 def load_toy(folder, device):
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
-    return load_whisper("toy", path=folder, device=device)
+    return load_transcriber("toy", path=folder, device=device)
 
 
 @register_format("any_text", max_new_tokens=5)

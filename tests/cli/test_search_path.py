@@ -147,7 +147,7 @@ def test_a_model_of_a_package_is_loaded_by_its_plain_function(package, tiny_whis
     (conf / "__init__.py").touch()
     (conf / "their_model.yaml").write_text("_target_: their_package.load\npath: ???\n")
     source = (
-        "from emoprobe.models.load import load_whisper\n\ndef load(path): return load_whisper('theirs', path=path)\n"
+        "from emoprobe.models import load as of\n\ndef load(path): return of.load_transcriber('theirs', path=path)\n"
     )
     (package / "their_package" / "__init__.py").write_text(source)
     model = emoprobe.load_model("their_model", path=tiny_whisper_path)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from emoprobe.errors import InputError
-from emoprobe.models.load import load_audio_llm, load_whisper
+from emoprobe.models.load import load_audio_llm, load_transcriber
 from emoprobe.models.text import PromptText
 
 CODE = """
@@ -69,7 +69,7 @@ def quiet(marker):
     return not marker.exists() and not (marker.parent / "asked").exists()
 
 
-@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+@pytest.mark.parametrize("load", [load_audio_llm, load_transcriber])
 def test_a_foreign_model_is_refused_and_nobody_is_asked(tiny_path, tmp_path, marker, load):
     folder = foreign(tiny_path("qwen2_audio"), tmp_path / "model", marker)
     change(folder / "config.json", model_type="foreign", architectures=["Foreign"])
@@ -104,7 +104,7 @@ def test_native_models_are_loaded_without_the_code_beside_them(tiny_path, tmp_pa
 
 
 def test_a_native_whisper_is_loaded_without_the_code_beside_it(tiny_whisper_path, tmp_path, marker):
-    sfm = load_whisper("native", path=foreign(tiny_whisper_path, tmp_path / "model", marker), device="cpu")
+    sfm = load_transcriber("native", path=foreign(tiny_whisper_path, tmp_path / "model", marker), device="cpu")
     assert type(sfm.model).__module__.startswith("transformers.")
     assert quiet(marker)
 
@@ -116,7 +116,7 @@ def test_pickled_weights_are_not_looked_at(tiny_whisper_path, tmp_path):
     shutil.copytree(tiny_whisper_path, folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="Pickled weights are not loaded"):
-        load_whisper("pickled", path=folder)
+        load_transcriber("pickled", path=folder)
 
 
 @pytest.mark.parametrize("weights", ["adapter_model.bin", "adapter_model.safetensors"])
@@ -126,25 +126,25 @@ def test_an_adapter_beside_a_model_is_refused(tiny_whisper_path, tmp_path, weigh
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "/else"}))
     (folder / weights).write_bytes(b"")
     with pytest.raises(InputError, match="adapter beside it"):
-        load_whisper("adapted", path=folder)
+        load_transcriber("adapted", path=folder)
 
 
 @pytest.mark.parametrize("written", ["{", "[]", "\xff"])
-@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+@pytest.mark.parametrize("load", [load_audio_llm, load_transcriber])
 def test_generation_settings_that_cannot_be_read_are_not_taken_for_none(
     tiny_path, tiny_whisper_path, tmp_path, load, written
 ):
     folder = tmp_path / "model"
-    shutil.copytree(tiny_whisper_path if load is load_whisper else tiny_path("qwen2_audio"), folder)
+    shutil.copytree(tiny_whisper_path if load is load_transcriber else tiny_path("qwen2_audio"), folder)
     (folder / "generation_config.json").write_bytes(written.encode("latin-1"))
     with pytest.raises(InputError, match=r"generation settings cannot be read .*generation_config\.json"):
         load("damaged", path=folder, device="cpu")
 
 
-@pytest.mark.parametrize("load", [load_audio_llm, load_whisper])
+@pytest.mark.parametrize("load", [load_audio_llm, load_transcriber])
 def test_cut_weights_are_named(tiny_path, tiny_whisper_path, tmp_path, load):
     folder = tmp_path / "model"
-    shutil.copytree(tiny_whisper_path if load is load_whisper else tiny_path("qwen2_audio"), folder)
+    shutil.copytree(tiny_whisper_path if load is load_transcriber else tiny_path("qwen2_audio"), folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:2000])
     with pytest.raises(InputError, match="cut could not be loaded"):
@@ -170,5 +170,5 @@ def test_a_chat_template_that_cannot_be_used_is_named(tiny_path, tmp_path, templ
 
 def test_convolutions_on_a_gpu_are_not_shortened(tiny_whisper_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    load_transcriber("tiny", path=tiny_whisper_path, device="cpu")
     assert not torch.backends.cudnn.allow_tf32

@@ -203,7 +203,7 @@ def test_cache_then_hub_then_package(find, site, hub_cache, tmp_path, monkeypatc
 def test_a_package_becomes_an_ordinary_checkpoint_without_being_imported(find, site, package, tiny_whisper_path):
     from safetensors.numpy import load_file
 
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     found = find(sources=("package",))
     assert not {"fake_part1", "fake_part2"} & set(sys.modules)
@@ -215,7 +215,9 @@ def test_a_package_becomes_an_ordinary_checkpoint_without_being_imported(find, s
     generation = json.loads((found.path / "generation_config.json").read_text())
     assert generation["suppress_tokens"] == LISTS["suppress_ids"]
     assert generation["begin_suppress_tokens"] == LISTS["suppress_ids_begin"]
-    tokenizers = [load_whisper(NAME, path=p, device="cpu").processor.tokenizer for p in (found.path, tiny_whisper_path)]
+    tokenizers = [
+        load_transcriber(NAME, path=p, device="cpu").processor.tokenizer for p in (found.path, tiny_whisper_path)
+    ]
     ids = [tokenizer.encode(" the speaker is sad") for tokenizer in tokenizers]
     assert ids[0] == ids[1]
 
@@ -352,13 +354,13 @@ def test_two_processes_converting_at_once_share_one_folder(site, package, tmp_pa
 def test_real_whisper_base_from_its_data_packages(real_cache):
     from transformers import WhisperForConditionalGeneration
 
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     found = resolve("openai/whisper-base", cache_dir=real_cache, sources=("package",))
     assert found.revision == "Systran/faster-whisper-base@ebe41f70 float16"
     _, report = WhisperForConditionalGeneration.from_pretrained(found.path, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    whisper = load_whisper("openai/whisper-base", path=found.path, device="cpu")
+    whisper = load_transcriber("openai/whisper-base", path=found.path, device="cpu")
     tokenizer, config = whisper.processor.tokenizer, whisper.model.config
     sentence = " The speaker is feeling angry."
     assert tokenizer.decode(tokenizer.encode(sentence, add_special_tokens=False)) == sentence

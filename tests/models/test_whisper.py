@@ -90,12 +90,12 @@ def test_scores_depend_on_the_sound(tiny_whisper, questions):
 
 def test_readers_leave_the_context_as_it_was(tiny_whisper, questions):
     context = tiny_whisper.encode(waveforms(1.0, 2.0))
-    before = [(keys.clone(), values.clone()) for keys, values in context.state]
+    before = [(keys.clone(), values.clone()) for keys, values in context.state.pairs]
     first = tiny_whisper.score(context, questions)
     tiny_whisper.generate(context, questions, max_new_tokens=5)
     tiny_whisper.logits(context, questions)
     again = tiny_whisper.score(context, questions)
-    for (keys, values), (old_keys, old_values) in zip(context.state, before, strict=True):
+    for (keys, values), (old_keys, old_values) in zip(context.state.pairs, before, strict=True):
         assert torch.equal(keys, old_keys)
         assert torch.equal(values, old_values)
     assert all(torch.equal(a, b) for x, y in zip(first, again, strict=True) for a, b in zip(x, y, strict=True))
@@ -104,7 +104,7 @@ def test_readers_leave_the_context_as_it_was(tiny_whisper, questions):
 def test_the_clips_keys_and_values_are_shared_not_copied(tiny_whisper):
     context = tiny_whisper.encode(waveforms(1.0))
     cache = tiny_whisper._new_cache(context)
-    for (keys, values), layer in zip(context.state, cache.cross_attention_cache.layers, strict=True):
+    for (keys, values), layer in zip(context.state.pairs, cache.cross_attention_cache.layers, strict=True):
         assert layer.keys.data_ptr() == keys.data_ptr()
         assert layer.values.data_ptr() == values.data_ptr()
     assert all(cache.is_updated.values())
@@ -174,9 +174,9 @@ def test_generation_stops_at_the_end_token_of_each_row(tiny_whisper):
 
 
 def test_bfloat16_is_close_to_float32(tiny_whisper, tiny_whisper_path, questions):
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
-    half = load_whisper("tiny", path=tiny_whisper_path, dtype="bfloat16", device="cpu")
+    half = load_transcriber("tiny", path=tiny_whisper_path, dtype="bfloat16", device="cpu")
     waves = waveforms(1.0, 2.0)
     full = tiny_whisper.score(tiny_whisper.encode(waves), questions)
     rough = half.score(half.encode(waves), questions)
@@ -187,9 +187,9 @@ def test_bfloat16_is_close_to_float32(tiny_whisper, tiny_whisper_path, questions
 
 def test_bfloat16_keeps_what_is_added_to_large_channels(tiny_whisper_path, questions):
     # As in real checkpoints: channels of the sum through the layers are far larger than what is added to them.
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
-    full = load_whisper("tiny", path=tiny_whisper_path, device="cpu")
+    full = load_transcriber("tiny", path=tiny_whisper_path, device="cpu")
     with torch.no_grad():
         for layer, sign in zip(full.decoder.layers, (1, -1), strict=True):
             layer.fc2.weight[:8] = 0
@@ -256,7 +256,7 @@ def test_questions_that_cannot_be_asked_are_refused(tiny_whisper, prompt, texts,
 
 
 def test_what_cannot_be_heard_or_loaded_is_refused(tiny_whisper, tiny_whisper_path):
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     with pytest.raises(InputError, match="30 s"):
         tiny_whisper.encode(waveforms(31.0))
@@ -266,9 +266,9 @@ def test_what_cannot_be_heard_or_loaded_is_refused(tiny_whisper, tiny_whisper_pa
     with pytest.raises(InputError, match="no encoder layer 7"):
         tiny_whisper.hear(waveforms(1.0), (7,))
     with pytest.raises(InputError, match="unknown dtype"):
-        load_whisper("tiny", path=tiny_whisper_path, dtype="float16")
+        load_transcriber("tiny", path=tiny_whisper_path, dtype="float16")
     with pytest.raises(InputError, match="no token"):
-        load_whisper("tiny", path=tiny_whisper_path, language="klingon")
+        load_transcriber("tiny", path=tiny_whisper_path, language="klingon")
 
 
 def test_a_checkpoint_with_missing_weights_is_refused(tiny_whisper_path, tmp_path):
@@ -276,7 +276,7 @@ def test_a_checkpoint_with_missing_weights_is_refused(tiny_whisper_path, tmp_pat
 
     from safetensors.torch import load_file, save_file
 
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     folder = tmp_path / "broken"
     shutil.copytree(tiny_whisper_path, folder)
@@ -284,7 +284,7 @@ def test_a_checkpoint_with_missing_weights_is_refused(tiny_whisper_path, tmp_pat
     state.pop("model.decoder.layers.0.fc1.weight")
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="missing_keys"):
-        load_whisper("broken", path=folder)
+        load_transcriber("broken", path=folder)
 
 
 def test_tree_holds_every_shared_prefix_once():

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from emoprobe.checks.tiny.whisper import write
-from emoprobe.models.load import load_whisper
+from emoprobe.models.load import load_transcriber
 from emoprobe.models.text import PromptText
-from emoprobe.models.whisper import is_multilingual, suppressed_tokens
+from emoprobe.models.transcribers.whisper import is_multilingual, suppressed_tokens
 
 NEWER = ("is_multilingual", "lang_to_id", "task_to_id", "no_timestamps_token_id", "prev_sot_token_id")
 
@@ -67,7 +67,7 @@ def test_it_scores_as_the_full_one(path, tmp_path, voices, lacking):
     folder = tmp_path / "lacking"
     shutil.copytree(path, folder)
     LACKING[lacking](folder)
-    full, other = (load_whisper("tiny", path=p, device="cpu") for p in (path, folder))
+    full, other = (load_transcriber("tiny", path=p, device="cpu") for p in (path, folder))
     questions = [sfm.question(PromptText("The voice sounds"), (" happy", " sadness")) for sfm in (full, other)]
     assert questions[0] == questions[1]
     assert len(full.start_tokens) == (4 if full.model.generation_config.is_multilingual else 2)

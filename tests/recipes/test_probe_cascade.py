@@ -13,7 +13,7 @@ from emoprobe.cli.judge import main as judge_main
 from emoprobe.cli.report import main as report_main
 from emoprobe.errors import InputError
 from emoprobe.models.text import TEXT_ONLY
-from emoprobe.models.whisper import Whisper
+from emoprobe.models.transcribers.whisper import Whisper
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as training
 from emoprobe.recipes.settings import read_probe, read_train

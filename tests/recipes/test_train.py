@@ -108,7 +108,7 @@ def test_the_reported_metrics_are_those_of_the_predictions(finished):
 
 
 def test_a_second_run_encodes_nothing_and_gives_the_same(finished, tiny_whisper_path, manifest, tmp_path, monkeypatch):
-    from emoprobe.models.whisper import Whisper
+    from emoprobe.models.transcribers.whisper import Whisper
 
     monkeypatch.setattr(Whisper, "hear", lambda *arguments, **options: pytest.fail("the features are in the cache"))
     again = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "dataset.fold=all"))
@@ -174,11 +174,11 @@ def test_every_loss_learns(tiny_whisper_path, manifest, tmp_path, loss):
 
 
 def test_a_bundle_never_loads_wrongly(finished, tiny_whisper_path, tmp_path):
-    from emoprobe.models.load import load_whisper
+    from emoprobe.models.load import load_transcriber
 
     bundle = load_bundle(finished / "head_fold0")
     labels = LabelSet(**plain(compose([]).labels))
-    sfm = load_whisper(str(tiny_whisper_path), path=tiny_whisper_path, device="cpu")
+    sfm = load_transcriber(str(tiny_whisper_path), path=tiny_whisper_path, device="cpu")
     sfm.name, sfm.revision = bundle.facts["model"], bundle.facts["revision"]
     bundle.method(sfm, labels).restore(bundle.weights[0])
     with pytest.raises(InputError, match="trained for labels"):

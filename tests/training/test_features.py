@@ -479,10 +479,10 @@ from pathlib import Path
 import torch
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Utterance
-from emoprobe.models.load import load_whisper
+from emoprobe.models.load import load_transcriber
 from emoprobe.training.features import FeatureSpec, extract
 torch.set_num_threads(1)
-sfm = load_whisper("tiny", path=sys.argv[1], device="cpu")
+sfm = load_transcriber("tiny", path=sys.argv[1], device="cpu")
 clips = [Utterance(path.stem, path, {}) for path in sorted(Path(sys.argv[2]).glob("*.wav"))]
 spec = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
 print("ready", flush=True)

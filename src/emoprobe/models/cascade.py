@@ -24,12 +24,12 @@ from emoprobe.models.acoustics import MEASURES, Thresholds, describe, measure
 from emoprobe.models.answering import AudioContext
 from emoprobe.models.base import WINDOW, Network
 from emoprobe.models.chat_llm import ChatLLM
+from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.sound import Sound
 from emoprobe.models.span import Frame, common_start
 from emoprobe.models.text import TEXT_ONLY, PromptText
 from emoprobe.models.vocabulary import VocabularyHead
-from emoprobe.models.whisper import Whisper
 
 LEAD = "The recording is not played to you but described in words."
 CLOSE = "Nothing else is known of it."
@@ -48,7 +48,7 @@ class Describer:
         thresholds: What counts as low, medium and high in the voice; None to tell nothing of it.
     """
 
-    transcriber: Whisper | None
+    transcriber: EncoderDecoder | None
     thresholds: Thresholds | None
 
     def __call__(self, waveform: Tensor) -> list[str]:
@@ -70,9 +70,9 @@ class Describer:
         """
         told, versions = [], [revision]
         if self.transcriber is not None:
-            whisper = self.transcriber
-            told.append(_short(whisper.name))
-            versions.append(f"{whisper.name} {whisper.revision} {whisper.decode(whisper.start_tokens)}")
+            heard = self.transcriber
+            told.append(_short(heard.name))
+            versions.append(f"{heard.name} {heard.revision} {heard.decode(heard.start_tokens)}")
         if self.thresholds is not None:
             told.append("voice in words")
             pairs = {measure: getattr(self.thresholds, measure) for measure in MEASURES}
@@ -80,13 +80,13 @@ class Describer:
         return f"{' + '.join(told)} > {_short(name)} {TEXT_ONLY}", "; ".join(versions)
 
     @staticmethod
-    def transcribe(transcriber: Whisper, waveform: Tensor) -> str:
+    def transcribe(transcriber: EncoderDecoder, waveform: Tensor) -> str:
         """The greedy transcript of a clip by itself, so that no batch can turn a near tie; in one line."""
-        room = transcriber.model.config.max_target_positions - len(transcriber.start_tokens)
+        room = transcriber.max_positions - len(transcriber.start_tokens)
         question = transcriber.question(PromptText())
         context = transcriber.encode([waveform])
         (answer,) = transcriber.generate(context, [question], max_new_tokens=room)[0]
-        text = transcriber.processor.tokenizer.decode(list(answer.tokens), skip_special_tokens=True)
+        text = transcriber.tokenizer.decode(list(answer.tokens), skip_special_tokens=True)
         return " ".join(text.split())
 
     @property

@@ -21,8 +21,6 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
-    WhisperForConditionalGeneration,
-    WhisperProcessor,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -31,9 +29,10 @@ from emoprobe.models import weights
 from emoprobe.models.acoustics import read_thresholds
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.cascade import Cascade, DescribedChat, Describer
+from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.whisper import Whisper, suppressed_tokens
+from emoprobe.models.transcribers import transcriber_class
 from emoprobe.options import Words
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
@@ -60,7 +59,7 @@ def _keep_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def load_whisper(
+def load_transcriber(
     name: Annotated[str, Words("a model on the hub (model.name=OWNER/MODEL), or a folder (model.path=FOLDER)")],
     *,
     path: str | Path | None = None,
@@ -69,9 +68,10 @@ def load_whisper(
     device: str = "auto",
     language: str = "en",
     task: Literal["transcribe", "translate"] = "transcribe",
-    attention: str = "sdpa",
-) -> Whisper:
-    """Load a Whisper checkpoint.
+    punctuation: bool = True,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+) -> EncoderDecoder:
+    """Load an encoder-decoder that transcribes: Whisper and those beside it in `emoprobe.models.transcribers`.
 
     Args:
         name: Hub name such as ``openai/whisper-base``.
@@ -79,13 +79,14 @@ def load_whisper(
         revision: Hub revision.
         dtype: ``float32`` or ``bfloat16``.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        language: Language token of a multilingual checkpoint.
-        task: ``transcribe`` or ``translate``.
-        attention: transformers' attention implementation.
+        language: What is spoken, where a checkpoint is told it.
+        task: ``transcribe`` or ``translate`` (into English), likewise.
+        punctuation: Whether punctuation and capitals are written, likewise.
+        attention: transformers' attention implementation; others than these take no tree of tokens.
 
     Raises:
         WeightsError: The weights are missing or damaged.
-        InputError: An option is wrong, or the checkpoint is not a Whisper.
+        InputError: An option is wrong, or the checkpoint is none that transcribes.
     """
     if dtype not in DTYPES:
         raise InputError(
@@ -93,38 +94,22 @@ def load_whisper(
         )
     _keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
-    with _unloadable(resolved.path, name, "a Whisper checkpoint", "a transformers Whisper checkpoint"):
-        model = _load(
-            WhisperForConditionalGeneration,
-            resolved.path,
-            name,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention,
-        )
-        processor = WhisperProcessor.from_pretrained(resolved.path, **LOCAL)
-        if not (resolved.path / "generation_config.json").is_file():
-            _complete_settings(model, processor.tokenizer)
-    return Whisper(
+    needed = "a transformers checkpoint with its processor files"
+    with _unloadable(resolved.path, name, "a model that transcribes", needed):
+        kind = transcriber_class(AutoConfig.from_pretrained(resolved.path, **LOCAL).model_type, resolved.path)
+        model_class = getattr(transformers, kind.model_class)
+        model = _load(model_class, resolved.path, name, dtype=DTYPES[dtype], attn_implementation=attention)
+        processor = kind.load_processor(resolved.path)
+        kind.prepare(model, processor, resolved.path)
+    return kind(
         model.to(resolve_device(device)),
         processor,
         name=resolved.name,
         revision=resolved.revision,
         language=language,
         task=task,
+        punctuation=punctuation,
     )
-
-
-def _complete_settings(model: WhisperForConditionalGeneration, tokenizer: Any) -> None:
-    """Generation settings of a checkpoint without a file of them: config.json's, and where it says none, Whisper's own.
-
-    Where config.json says nothing transformers takes a list that holds the English checkpoints' end token.
-    """
-    settings = model.generation_config
-    suppressed, at_first = suppressed_tokens(tokenizer)
-    if settings.suppress_tokens is None:
-        settings.suppress_tokens = suppressed
-    if at_first[-1] not in (settings.begin_suppress_tokens or ()):
-        settings.begin_suppress_tokens = at_first
 
 
 def load_audio_llm(
@@ -184,7 +169,7 @@ def load_cascade(
     path: str | Path | None = None,
     revision: str | None = None,
     transcriber: Annotated[
-        Mapping[str, Any] | None, Words("null, or what a Whisper is loaded by, such as {name: openai/whisper-base}")
+        Mapping[str, Any] | None, Words("null, or what a transcriber is loaded by, such as {name: openai/whisper-base}")
     ] = None,
     acoustics: Annotated[
         Mapping[str, Sequence[float]] | None, Words("null, or a mapping from measures to two numbers each")
@@ -203,8 +188,8 @@ def load_cascade(
         name: Hub name of the chat LLM, such as ``HuggingFaceTB/SmolLM2-135M-Instruct``.
         path: Its folder, instead of the cache, the hub or the data packages; it is then called by it.
         revision: Its hub revision.
-        transcriber: Arguments of `load_whisper` that are not the cascade's own: ``name``, ``path``, ``revision``,
-            ``language``, ``task``. None: no words are told.
+        transcriber: Arguments of `load_transcriber` that are not the cascade's own: ``name``, ``path``, ``revision``,
+            ``language``, ``task``, ``punctuation``. None: no words are told.
         acoustics: By measure (``pitch``, ``pitch_range``, ``intensity``, ``rate``) where low ends and high begins, see
             `emoprobe.models.acoustics.Thresholds`. None: nothing is told of the voice.
         dtype: As of `load_audio_llm`; the transcriber's too.
@@ -230,7 +215,7 @@ def load_cascade(
         precision = str(options["dtype"]).removeprefix("torch.")
         named = {"name": str(transcriber.get("path") or transcriber.get("name"))}
         shared = {"dtype": precision, "device": device, "attention": attention}
-        whisper = load_whisper(**{**shared, **transcriber, **named})
+        whisper = load_transcriber(**{**shared, **transcriber, **named})
     _keep_float32()
     name = name if path is None else str(path)
     resolved = weights.resolve(name, path=path, revision=revision)

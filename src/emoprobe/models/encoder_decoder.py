@@ -1,0 +1,393 @@
+"""Encoder-decoders that transcribe: a clip's encoder states, and their keys and values, serve every question about it.
+
+All questions about a batch of clips go through the decoder as one token tree (`emoprobe.models.tree`): the clip's keys
+and values are shared by all nodes, never copied per prompt or label, and only the nodes that score a token reach the
+vocabulary matrix. Suppress lists shape generated text only, never a stored logit.
+"""
+
+from __future__ import annotations
+
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+import transformers
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer
+
+from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
+from emoprobe.models.base import Heard, Network, shortest_clip
+from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.transcript import TranscribingModel
+from emoprobe.models.tree import TokenTree, build_tree, find_scored
+from emoprobe.models.vocabulary import VocabularyHead
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What the decoder looks at of a batch of clips.
+
+    Args:
+        pairs: Per decoder layer keys and values of the encoder's states, ``[clips, heads, frames, width]``.
+        hidden: What is added to attention so that a clip's own frames alone are seen, ``[clips, 1, 1, frames]``; None
+            where all clips have the same number of frames.
+        absent: Encoder states of no frame: with keys and values known, the decoder only asks whether there is sound.
+    """
+
+    pairs: list[tuple[Tensor, Tensor]]
+    hidden: Tensor | None
+    absent: Tensor
+
+
+class EncoderDecoder(TranscribingModel):
+    """A model of transformers that transcribes, behind the SFM interface; a subclass says what its class does.
+
+    Args:
+        model: The loaded model.
+        processor: Its feature extractor and tokenizer.
+        name: Hub name or path, for the record.
+        revision: Exact version of the weights.
+        language: Language that is spoken, where the class is told one.
+        task: ``transcribe`` or ``translate`` (into English), likewise.
+        punctuation: Whether to write punctuation and capitals, likewise.
+    """
+
+    model_class: ClassVar[str]  # in transformers
+    processor_class: ClassVar[str]
+    final_norm: ClassVar[str] = "norm"  # attribute of the decoder
+
+    def __init__(
+        self,
+        model: Network,
+        processor: Any,
+        *,
+        name: str,
+        revision: str,
+        language: str = "en",
+        task: str = "transcribe",
+        punctuation: bool = True,
+    ) -> None:
+        self.model, self.processor = model.eval(), processor
+        self.name, self.revision = name, revision
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.sampling_rate = processor.feature_extractor.sampling_rate
+        self.start_tokens = self.decoder_prompt(language, task, punctuation)
+        self.classes = self.find_classes()
+        self.max_seconds = self.longest_clip()
+
+    @classmethod
+    def load_processor(cls, path: Path) -> Any:
+        """The processor of a checkpoint folder; code that lies there is not run."""
+        found = getattr(transformers, cls.processor_class)
+        return found.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+    @classmethod
+    def prepare(cls, model: Network, processor: Any, path: Path) -> None:
+        """Do to what was loaded from a folder what its class needs.
+
+        Raises:
+            InputError: The folder lacks something.
+        """
+
+    @abstractmethod
+    def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:
+        """Tokens that the class's processor writes before a transcript.
+
+        Raises:
+            InputError: There is no such language or task.
+        """
+
+    @abstractmethod
+    def longest_clip(self) -> float:
+        """What is heard whole, seconds."""
+
+    def find_classes(self) -> tuple[str, ...]:
+        """Names of classes that the checkpoint can tell apart, see `classify`."""
+        return ()
+
+    @abstractmethod
+    def inputs(self, waveform: Tensor) -> dict[str, Tensor]:
+        """The encoder's inputs as the class's processor makes them of one clip."""
+
+    def around(self, model: Network) -> Self:
+        """The same SFM around another copy of its model."""
+        other = copy.copy(self)
+        other.model, other.dtype = model.eval(), str(model.dtype).removeprefix("torch.")
+        return other
+
+    @property
+    def head(self) -> VocabularyHead:
+        """From decoder states to logits."""
+        return VocabularyHead(self.model.get_output_embeddings())
+
+    # Sound
+
+    @cached_property
+    def min_samples(self) -> int:
+        """Shortest clip that the encoder makes a frame of."""
+
+        def heard(waveform: Tensor) -> bool:
+            try:
+                sound = self._hear(waveform)[0]
+            except (ValueError, RuntimeError, IndexError):
+                return False
+            return len(sound) > 0 and bool(sound.isfinite().all())
+
+        with torch.no_grad():
+            return shortest_clip(self.sampling_rate, heard)
+
+    def save_processor(self, folder: Path) -> None:
+        """Write feature extractor and tokenizer."""
+        self.processor.save_pretrained(folder)
+
+    @property
+    def encoder(self) -> Network:
+        """The part of the model that hears."""
+        return self.model.model.encoder
+
+    @property
+    def decoder(self) -> Network:
+        """The part of the model that reads tokens."""
+        return self.model.model.decoder
+
+    @property
+    def max_positions(self) -> int:
+        """Tokens that the decoder has positions for."""
+        return self.decoder.config.max_position_embeddings
+
+    @property
+    def num_encoder_layers(self) -> int:
+        """Layers of the audio encoder."""
+        return len(self.encoder.layers)
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """Layers of the text decoder."""
+        return len(self.decoder.layers)
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+        """Encoder states, clip by clip: padding changes what some encoders and front ends make of a clip."""
+        self.check_layers(layers)
+        self.check_lengths(waveforms)
+        heard = [self._hear(waveform, layers) for waveform in waveforms]
+        return Heard([states for _, states in heard], [sound for sound, _ in heard])
+
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """What the decoder is given of a clip, and states of chosen layers, without frames that the class masks."""
+        out = self.encoder(**self._placed(self.inputs(waveform)), output_hidden_states=bool(layers))
+        mask = getattr(out, "attention_mask", None)
+        own = out.last_hidden_state.shape[1] if mask is None else int(mask.sum())
+        return out.last_hidden_state[0, :own], {layer: out.hidden_states[layer][0, :own] for layer in layers}
+
+    def _placed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs on the model's device and, unless they count or mask something, in its precision."""
+        device, dtype = self.model.device, self.model.dtype
+        return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in inputs.items()}
+
+    @torch.no_grad()
+    def encode(self, waveforms: Sequence[Tensor]) -> AudioContext:
+        """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
+        return self.context_of(self.hear(waveforms).sounds)
+
+    @torch.no_grad()
+    def encode_without_audio(self) -> AudioContext:
+        """Encoder states of zero: the decoder's cross-attention carries no information at all.
+
+        Attention over frames that are all alike does not depend on how many they are, so that one is enough.
+        """
+        return self.context_of([torch.zeros(1, self._width, dtype=self.model.dtype, device=self.model.device)])
+
+    @property
+    def _width(self) -> int:
+        return self.encoder.config.hidden_size
+
+    def looked_at(self, states: Tensor) -> Tensor:
+        """What the decoder makes keys and values of, of encoder states ``[clips, frames, width]``."""
+        return states
+
+    @torch.no_grad()
+    def context_of(self, sounds: Sequence[Tensor]) -> AudioContext:
+        """The context of encoder states, one ``[frames, width]`` per clip: each decoder layer's keys and values."""
+        padded, hidden = self._together(sounds)
+        states, pairs = self.looked_at(padded), []
+        for layer in self.decoder.layers:
+            attention = layer.encoder_attn
+            shape = (*states.shape[:2], -1, attention.head_dim)
+            keys = attention.k_proj(states).view(shape).transpose(1, 2)
+            values = attention.v_proj(states).view(shape).transpose(1, 2)
+            pairs.append((keys, values))
+        return AudioContext(len(padded), Cross(pairs, hidden, padded.new_empty(len(padded), 0, padded.shape[-1])))
+
+    def _together(self, sounds: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """States of all clips ``[clips, frames, width]``, and what hides the frames that are not a clip's own."""
+        lengths = torch.tensor([len(sound) for sound in sounds])
+        states = pad_sequence(list(sounds), batch_first=True).to(self.model.device, self.model.dtype)
+        if len(lengths.unique()) == 1:
+            return states, None
+        beyond = (torch.arange(states.shape[1]) >= lengths[:, None])[:, None, None].to(states.device)
+        zeros = torch.zeros(beyond.shape, dtype=states.dtype, device=states.device)
+        return states, zeros.masked_fill_(beyond, torch.finfo(states.dtype).min)
+
+    def select(self, context: AudioContext, clip: int) -> AudioContext:
+        """The context of one clip of a batch."""
+        one, cross = slice(clip, clip + 1), context.state
+        pairs = [(keys[one], values[one]) for keys, values in cross.pairs]
+        return AudioContext(1, Cross(pairs, None if cross.hidden is None else cross.hidden[one], cross.absent[one]))
+
+    # Answers
+
+    def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
+        """One pass of the decoder over the token tree of a question, with gradients."""
+        tree = build_tree([question])
+        scored = find_scored([question], tree)
+        states, hidden = self._together(sounds)
+        states = self.decoder(
+            input_ids=torch.tensor(tree.tokens, device=self.model.device).expand(len(sounds), -1),
+            attention_mask=self._mask(tree.ancestors()),
+            position_ids=torch.tensor(tree.depths, device=self.model.device)[None],
+            encoder_hidden_states=states,
+            use_cache=False,
+            **({} if hidden is None else {"encoder_attention_mask": hidden}),
+        ).last_hidden_state
+        values = self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
+        return scored.likelihoods(values), states[:, tree.ends[0]]
+
+    def _mask(self, visible: Tensor) -> Tensor:
+        dtype = self.model.dtype
+        mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
+        return mask[None, None].to(self.model.device)
+
+    def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
+        """A fresh self-attention cache beside the clip's own cross-attention keys and values, which are only read."""
+        cross = DynamicCache()
+        for keys, values in context.state.pairs:
+            # `update` would concatenate, and so copy, tens of megabytes per clip.
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+            cross.layers.append(layer)
+        return EncoderDecoderCache(DynamicCache(), cross)
+
+    def _decode(
+        self,
+        context: AudioContext,
+        cache: EncoderDecoderCache,
+        tokens: Tensor,
+        depths: Tensor,
+        visible: Tensor,
+        hidden_layers: bool = False,
+    ) -> Any:
+        """States of new nodes.
+
+        Args:
+            context: Encoded clips.
+            cache: Earlier nodes; the new ones are appended.
+            tokens: ``[clips, new]``.
+            depths: Position of each new node, ``[new]``.
+            visible: Which nodes each new one attends to, ``[new, earlier + new]`` bool.
+            hidden_layers: Whether to return the states of all layers.
+        """
+        cross = context.state
+        return self.decoder(
+            input_ids=tokens.to(self.model.device),
+            attention_mask=self._mask(visible),
+            position_ids=depths[None].to(self.model.device),
+            encoder_hidden_states=cross.absent,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=hidden_layers,
+            **({} if cross.hidden is None else {"encoder_attention_mask": cross.hidden}),
+        )
+
+    def _ask(
+        self, context: AudioContext, tree: TokenTree, cache: EncoderDecoderCache | None = None, **options: Any
+    ) -> Any:
+        """States of all nodes of a tree; ``cache`` collects them if given."""
+        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
+        cache = cache if cache is not None else self._new_cache(context)
+        return self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
+
+    @torch.no_grad()
+    def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """Raw logits of every continuation token, all questions in one decoder pass."""
+        tree = build_tree(questions)
+        scored = find_scored(questions, tree)
+        states = self._ask(context, tree).last_hidden_state
+        return scored.pick(self.head.token_logits(states[:, list(scored.nodes)], scored.wanted))
+
+    @torch.no_grad()
+    def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
+        """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
+        tree = build_tree(questions)
+        scored = find_scored(questions, tree)
+        out, norm = self._ask(context, tree, hidden_layers=True), getattr(self.decoder, self.final_norm)
+        states = [norm(layer[:, list(scored.nodes)]) for layer in out.hidden_states[:-1]]
+        states.append(out.last_hidden_state[:, list(scored.nodes)])
+        values = [self.head.log_probabilities(layer, scored.wanted) for layer in states]
+        return scored.pick(torch.stack(values, dim=1))
+
+    @torch.no_grad()
+    def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
+        """Raw next-token logits at the answer position, ``[clips, questions, vocabulary]`` float32."""
+        tree = build_tree([Question(question.prefix) for question in questions])
+        return self.head.logits(self._ask(context, tree).last_hidden_state[:, list(tree.ends)]).cpu()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        context: AudioContext,
+        questions: Sequence[Question],
+        *,
+        max_new_tokens: int,
+        keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[list[Generation]]:
+        """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens.
+
+        One node per question is added at each step, so that the clip's keys and values are shared by all questions.
+        """
+        config = self.model.generation_config
+        suppressed = list(config.suppress_tokens or [])
+        suppressed_first = suppressed + list(config.begin_suppress_tokens or [])
+        tree = build_tree([Question(question.prefix) for question in questions])
+        ends, ancestors = list(tree.ends), tree.ancestors()
+        cache = self._new_cache(context)
+        states = self._ask(context, tree, cache).last_hidden_state[:, ends]
+        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
+
+        def step(tokens: Tensor) -> Tensor | None:
+            nonlocal visible, depths
+            depths = depths + 1
+            if int(depths.max()) >= self.max_positions:
+                return None
+            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            return self._decode(context, cache, tokens, depths, visible).last_hidden_state
+
+        def process(logits: Tensor, sequence: Tensor) -> Tensor:
+            logits[..., suppressed if sequence.shape[-1] else suppressed_first] = -torch.inf
+            return logits
+
+        decoder = Decoder(self.head, step, process, self.stop_tokens, self.decode)
+        return decode_answers(decoder, states, max_new_tokens=max_new_tokens, keep=keep, sampling=sampling)
+
+    @torch.no_grad()
+    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
+        """Logits of one plain forward pass of the processor's own inputs through encoder and decoder."""
+        ids = torch.tensor([[*question.prefix, *continuation]], device=self.model.device)
+        out = self.model(**self._placed(self.inputs(waveform)), decoder_input_ids=ids, use_cache=False)
+        return out.logits[0].float().cpu()
+
+    @torch.no_grad()
+    def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
+        """Decoder states at the answer position."""
+        out = self._ask(context, build_tree([Question(question.prefix)]), hidden_layers=True)
+        return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}

@@ -1,0 +1,172 @@
+"""Whisper: clips are padded to 30 s, a language and a task are told, and its decoder adds up in float32."""
+
+from __future__ import annotations
+
+import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+from emoprobe.errors import InputError
+from emoprobe.models.answering import AudioContext
+from emoprobe.models.base import WINDOW, Heard
+from emoprobe.models.encoder_decoder import EncoderDecoder
+from emoprobe.models.residual import widen
+from emoprobe.models.transcribers import TRANSCRIBERS
+
+ENGLISH_VOCABULARY = 51_864  # tokens of the English-only checkpoints; multilingual ones have more
+UNSPOKEN = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
+UNSPOKEN += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))", "(((", ")))", "[[", "]]"]
+UNSPOKEN += ["{{", "}}", "♪♪", "♪♪♪"]
+NOTES = "♩♪♫♬♭♮♯"
+SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
+
+
+def is_multilingual(model: WhisperForConditionalGeneration, tokenizer: Any) -> bool:
+    """Whether a checkpoint is told a language and a task.
+
+    Generation settings say so since 2023. Without them the tokens that older settings force after the first one tell it
+    (English-only checkpoints are forced to write no time stamps at once), then the size of the vocabulary (51 864 is
+    the English one), then whether the tokenizer has the tokens at all.
+    """
+    settings = model.generation_config
+    said = getattr(settings, "is_multilingual", None)
+    if said is not None:
+        return bool(said)
+    if getattr(settings, "lang_to_id", None):
+        return True
+    no_stamps = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    for source in (settings, model.config):
+        forced = getattr(source, "forced_decoder_ids", None)
+        if forced:
+            return dict(forced).get(1) != no_stamps
+    if model.config.vocab_size >= ENGLISH_VOCABULARY:
+        return model.config.vocab_size > ENGLISH_VOCABULARY
+    tokens = tokenizer.convert_tokens_to_ids(["<|en|>", "<|transcribe|>"])
+    return tokenizer.decode(tokens) == "<|en|><|transcribe|>"
+
+
+def suppressed_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Tokens that Whisper's own decoding never writes, and those that it does not begin with.
+
+    Brackets, notes and other signs that are not spoken, and the task's control tokens; at the beginning also a blank
+    and the end (openai/whisper, ``tokenizer.py`` and ``decoding.py``).
+    """
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    found = {ids(" -")[0], ids(" '")[0]}
+    for symbol in [*UNSPOKEN, *NOTES]:
+        for tokens in (ids(symbol), ids(f" {symbol}")):
+            if len(tokens) == 1 or symbol in NOTES:
+                found.add(tokens[0])
+    control = ("transcribe", "translate", "startoftranscript", "startofprev", "startoflm", "nospeech", "nocaptions")
+    for name in control:
+        token = tokenizer.convert_tokens_to_ids(f"<|{name}|>")
+        if token is not None and tokenizer.decode([token]) == f"<|{name}|>":
+            found.add(token)
+    return sorted(found), [*ids(" ")[:1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
+
+
+@TRANSCRIBERS.register("whisper")
+class Whisper(EncoderDecoder):
+    """Any Whisper checkpoint of transformers; only multilingual ones are told a language and a task."""
+
+    model_class = "WhisperForConditionalGeneration"
+    processor_class = "WhisperProcessor"
+    final_norm = "layer_norm"
+
+    @classmethod
+    def prepare(cls, model: WhisperForConditionalGeneration, processor: WhisperProcessor, path: Path) -> None:
+        """Widen the decoder, and give generation settings to a checkpoint without a file of them.
+
+        They are config.json's, and else Whisper's own: where config.json says nothing transformers takes a list that
+        holds the English checkpoints' end token.
+        """
+        widen(model.model.decoder)
+        if (path / "generation_config.json").is_file():
+            return
+        settings = model.generation_config
+        suppressed, at_first = suppressed_tokens(processor.tokenizer)
+        if settings.suppress_tokens is None:
+            settings.suppress_tokens = suppressed
+        if at_first[-1] not in (settings.begin_suppress_tokens or ()):
+            settings.begin_suppress_tokens = at_first
+
+    def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:
+        """Language and task, of those checkpoints that know some, and no time stamps."""
+        names = ["<|startoftranscript|>"]
+        if is_multilingual(self.model, self.tokenizer):
+            names += [f"<|{language}|>", f"<|{task}|>"]
+        names.append("<|notimestamps|>")
+        ids = self.tokenizer.convert_tokens_to_ids(names)
+        for token, text in zip(ids, names, strict=True):
+            if token is None or self.tokenizer.decode([token]) != text:
+                raise InputError(
+                    f"this Whisper tokenizer has no token {text}",
+                    field="model.language",
+                    remedy="Use a language code of Whisper's, such as en, de or zh.",
+                )
+        return tuple(ids)
+
+    @property
+    def stop_tokens(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The end of a text."""
+        return (self.tokenizer.convert_tokens_to_ids("<|endoftext|>"),)
+
+    def with_context(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """The earlier transcript before the prompt."""
+        return (self.tokenizer.convert_tokens_to_ids("<|startofprev|>"), *tokens, *self.start_tokens)
+
+    def longest_clip(self) -> float:
+        """The window of the feature extractor."""
+        return float(self.processor.feature_extractor.chunk_length)
+
+    @property
+    def min_samples(self) -> int:  # type: ignore[override]
+        """One window of the spectrogram."""
+        return round(WINDOW * self.sampling_rate)
+
+    @property
+    def max_positions(self) -> int:
+        """Tokens that the decoder has positions for."""
+        return self.model.config.max_target_positions
+
+    def input_features(self, waveforms: Sequence[Tensor]) -> Tensor:
+        """Log-mel features of waveforms padded to 30 s, ``[clips, mels, 3000]``."""
+        self.check_lengths(waveforms)
+        features = self.processor.feature_extractor(
+            [wave.numpy() for wave in waveforms],
+            sampling_rate=self.sampling_rate,
+            return_tensors="pt",
+            device=self.model.device.type,
+        )
+        return features.input_features.to(self.model.device, self.model.dtype)
+
+    def inputs(self, waveform: Tensor) -> dict[str, Tensor]:
+        """Those of one clip."""
+        return {"input_features": self.input_features([waveform])}
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+        """Encoder states, of the 30 s that every clip is padded to."""
+        self.check_layers(layers)
+        out = self.encoder(self.input_features(waveforms), output_hidden_states=bool(layers))
+        frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
+        states = [{layer: out.hidden_states[layer][i, :count] for layer in layers} for i, count in enumerate(frames)]
+        return Heard(states, list(out.last_hidden_state))
+
+    @torch.no_grad()
+    def encode_without_audio(self) -> AudioContext:
+        """Encoder states of zero, as many as there are of 30 s.
+
+        How far bfloat16 is from float32 here: `emoprobe.models.residual`.
+        """
+        config = self.model.config
+        shape = (1, config.max_source_positions, config.d_model)
+        return self.context_of(torch.zeros(shape, dtype=self.model.dtype, device=self.model.device))

@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from classes import Classified, write_classifier
 
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
-from emoprobe.readout.base import READOUTS, make_readouts
+from emoprobe.readout.base import READOUTS, PromptReadout, SoundReadout, make_readouts
 from emoprobe.readout.scoring.plan import make_plan
-from emoprobe.readout.scoring.read import read
+from emoprobe.readout.scoring.read import read, read_sounds
 from emoprobe.run.scores import OF_EVERY_READOUT, schema
 from emoprobe.settings import compose, plain
 
@@ -22,14 +23,20 @@ NAMES = sorted(READOUTS)
 
 
 @pytest.fixture(scope="module")
-def stored(tiny_llm, voices) -> dict[str, list[dict]]:
+def stored(tiny_llm, voices, tmp_path_factory) -> dict[str, list[dict]]:
     """Rows of every readout, as its config asks for them, about two clips."""
     sfm = tiny_llm("qwen2_audio")
     prompt = {"family": "instruction", "instruction": "Which of {labels}?"}
     plan = make_plan(sfm, make_prompts({"p": prompt}, LABELS)[0], LABELS)
     config = compose([f"readout=[{','.join(NAMES)}]"])
     readouts = make_readouts(plain(config.readout))
-    rows = [row for clip in read(sfm, sfm.encode(voices[:2]), [plan], readouts, ["a", "b"]) for row in clip]
+    asking = [readout for readout in readouts if isinstance(readout, PromptReadout)]
+    clips = read(sfm, sfm.encode(voices[:2]), [plan], asking, ["a", "b"])
+    classified = Classified(write_classifier(tmp_path_factory.mktemp("classes"), ("happy", "sad")))
+    listening = [each.of(classified, LABELS) for each in readouts if isinstance(each, SoundReadout)]
+    clips += read_sounds(classified, voices[:2], listening, LABELS.hash)
+    assert len(asking) + len(listening) == len(readouts)
+    rows = [row for clip in clips for row in clip]
     return {name: [row for row in rows if row["readout"] == name] for name in NAMES}
 
 

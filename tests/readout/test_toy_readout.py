@@ -32,7 +32,7 @@ import pyarrow as pa
 from emoprobe.beliefs.distributions import over_labels
 from emoprobe.beliefs.reading import Reading
 from emoprobe.options import Positive, options
-from emoprobe.readout.base import READOUTS, Readout
+from emoprobe.readout.base import READOUTS, PromptReadout
 
 LOGITS = pa.field("first_logits", pa.list_(pa.float64()))
 
@@ -44,7 +44,7 @@ class FirstLogitOptions:
 
 @READOUTS.register("first_logit")
 @options("readout.first_logit")
-class FirstLogit(Readout):
+class FirstLogit(PromptReadout):
     name = "first_logit"
     columns = (LOGITS,)
     analysis = FirstLogitOptions

@@ -80,19 +80,19 @@ class Model:
         from emoprobe.beliefs.targets import no_targets
         from emoprobe.data.datamodule import Batch
         from emoprobe.data.facts import gather_facts
-        from emoprobe.models.answering import answering
+        from emoprobe.readout.base import readouts_of
         from emoprobe.readout.scoring.module import ZeroShotProbe
-        from emoprobe.readout.scoring.plan import Plans
+        from emoprobe.readout.scoring.plan import Plans, sayable
         from emoprobe.recipes.settings import read_probe
         from emoprobe.run.scores import table_of
 
-        sfm = answering(self.sfm)
         label_name, own_labels = label_choice(labels)
         prompt_names, own_prompt = prompt_choice(prompt)
         groups = {"prompt": prompt_names, "labels": label_name, "readout": readout, "calibration": calibration}
         values = own_labels | own_prompt | {"output_dir": "-"}
         settings = read_probe(configuration("probe", groups, values, overrides))
         label_set, prompts, limits = settings.labels, settings.prompts, settings.dataset.audio
+        readouts = readouts_of(self.sfm, label_set, settings.readout)
         with_nulls = _check_calibrations(settings.calibration)
         sounds: list[Any] = list(audio) if isinstance(audio, list | tuple) else [audio]
         names = [str(sound) if isinstance(sound, str | Path) else f"array {i}" for i, sound in enumerate(sounds)]
@@ -102,8 +102,8 @@ class Model:
         clips = [_clip(sound, sampling_rate, self.sfm.sampling_rate, limits) for sound in sounds]
         utterances = [Utterance(name, Path(name), transcript=transcript, dialogue=dialogue) for name in names]
         needs = frozenset().union(*(each.needs for each in prompts))
-        facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=sfm.check_text)
-        probe = ZeroShotProbe(sfm, Plans(sfm, prompts, label_set, facts), settings.readout)
+        facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=sayable(self.sfm))
+        probe = ZeroShotProbe(self.sfm, Plans(self.sfm, prompts, label_set, facts), readouts)
         with torch.inference_mode():
             rows = probe.predict_step(Batch(utterances, clips, []))
             if with_nulls:

@@ -153,12 +153,14 @@ def load(overrides: Sequence[str]) -> tuple[AnsweringModel, LabelSet, list[Promp
     """The model, labels and prompts of a configuration; weights stay out of memory where a loader takes a device map.
 
     Raises:
-        InputError: An override is wrong.
+        InputError: An override is wrong, or the model does not answer.
     """
+    from emoprobe.models.answering import answering
+
     config = compose(overrides)
     labels = read_part(config, "labels", LabelSet)
     prompts = make_prompts(read_values(config, "prompt") or {}, labels)
     options = read_node(config, "model")
     if "device_map" in options and find_spec("accelerate") is not None:
         options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
-    return make(options, "model"), labels, prompts
+    return answering(make(options, "model")), labels, prompts

@@ -21,13 +21,17 @@ from emoprobe.options import Count, OneOf, check, options, unknown, valid
 from emoprobe.prompts.answers import FORMATS
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.registry import Registry
+from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.scores import STORED, Contradiction
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from emoprobe.models.base import SpeechFoundationModel
     from emoprobe.prompts.prompt import Prompt
 
 FLOATS, INTS = pa.list_(pa.float32()), pa.list_(pa.int32())
-Channel = Literal["tokens", "text", "layers"]
+Channel = Literal["tokens", "text", "layers", "classes"]
 
 
 class Stored(ABC):
@@ -35,8 +39,9 @@ class Stored(ABC):
 
     Attributes:
         name: Name in every table.
-        channel: Whether it reads probabilities of ``tokens`` or written ``text``; or ``layers``: every variant is one
-            layer of the model, of which there are many, shown as curves and ranked nowhere.
+        channel: Whether it reads probabilities of ``tokens``, written ``text``, or ``classes`` that the model was
+            trained to tell apart; or ``layers``: every variant is one layer of the model, of which there are many,
+            shown as curves and ranked nowhere.
         columns: Its columns of the score table beside those of every readout (`emoprobe.run.scores`).
         place: Where its columns stand among those of emoprobe's other readouts: lower ones first.
         plain: The variant that its name alone stands for in print.
@@ -77,22 +82,26 @@ class Stored(ABC):
 
 @options("readout")
 class Readout(Stored):
-    """One way to ask a model, beside what is stored of it.
+    """One way to read a model, beside what is stored of it.
 
-    A subclass registers its name in `READOUTS`; its fields are the options of its ``readout`` config. What is
-    normalised or parsed later is none of its business.
+    A subclass of `PromptReadout` or `SoundReadout` registers its name in `READOUTS`; its fields are the options of its
+    ``readout`` config. What is normalised or parsed later is none of its business.
     """
 
     @abstractmethod
-    def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:
-        """The readout's own columns of the score table, ``[prompts][clips]``.
+    def of(self, sfm: SpeechFoundationModel, labels: LabelSet) -> Readout:
+        """The readout as this model is read by it, all that it decides for itself decided.
 
-        Args:
-            asking: The model, the encoded clips and the tokenised prompts.
+        Raises:
+            InputError: The model cannot be read so.
         """
 
-    def options(self, prompt: Prompt) -> str:
-        """The options that a prompt is read with as JSON, for the record."""
+    def notes(self) -> list[str]:
+        """What of that a reader should know, a line each."""
+        return []
+
+    def options(self, prompt: Prompt | None) -> str:
+        """The options that a prompt is read with as JSON, for the record; None where nothing is asked."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def check_finite(self, row: Mapping) -> None:
@@ -103,14 +112,49 @@ class Readout(Stored):
         """
         scores = [each.name for each in self.columns if each.type in (FLOATS, pa.list_(pa.float64()), pa.float64())]
         if not all(np.isfinite(row[name]).all() for name in scores if row.get(name) is not None):
+            asked = "" if row["prompt"] == NO_PROMPT else f" for prompt {row['prompt']!r}"
             raise EmoprobeError(
-                f"{row['model']} gave a score that is not a finite number for prompt {row['prompt']!r} in "
-                f"{row['dtype']}. Use model.dtype=float32."
+                f"{row['model']} gave a score that is not a finite number{asked} in {row['dtype']}. "
+                "Use model.dtype=float32."
             )
 
 
 @options("readout")
-class AnswerReadout(Readout):
+class PromptReadout(Readout):
+    """One way to ask a model prompts, of each clip and of null inputs."""
+
+    def of(self, sfm: SpeechFoundationModel, labels: LabelSet) -> Readout:
+        """Itself, of a model that answers."""
+        from emoprobe.models.answering import answering
+
+        answering(sfm)
+        return self
+
+    @abstractmethod
+    def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:
+        """The readout's own columns of the score table, ``[prompts][clips]``.
+
+        Args:
+            asking: The model, the encoded clips and the tokenised prompts.
+        """
+
+
+@options("readout")
+class SoundReadout(Readout):
+    """One way to read what a model says of a clip without being asked: one row per clip, and none of null inputs."""
+
+    @abstractmethod
+    def listen(self, sfm: SpeechFoundationModel, waveforms: Sequence[Tensor]) -> list[dict[str, Any]]:
+        """Per clip the columns of its row: ``forms``, ``form_labels`` and the readout's own.
+
+        Args:
+            sfm: The model that `of` was given.
+            waveforms: Of each clip ``[samples]``.
+        """
+
+
+@options("readout")
+class AnswerReadout(PromptReadout):
     """One way to let a model write its answer.
 
     Args:
@@ -127,12 +171,33 @@ class AnswerReadout(Readout):
         """Longest answer to a prompt, tokens, its end included."""
         return FORMATS[prompt.answer_format].max_new_tokens if self.max_new_tokens is None else self.max_new_tokens
 
-    def options(self, prompt: Prompt) -> str:
+    def options(self, prompt: Prompt | None) -> str:
         """As of every readout, with the limit that holds for the prompt."""
-        return json.dumps(asdict(self) | {"max_new_tokens": self.limit(prompt)}, sort_keys=True)
+        limit = self.max_new_tokens if prompt is None else self.limit(prompt)
+        return json.dumps(asdict(self) | {"max_new_tokens": limit}, sort_keys=True)
 
 
 READOUTS = cast("Registry[type[Readout]]", STORED)
+
+
+def readouts_of(sfm: SpeechFoundationModel, labels: LabelSet, readouts: Sequence[Readout]) -> list[Readout]:
+    """The readouts as this model is read by them; see `Readout.of`.
+
+    Raises:
+        InputError: The model cannot be read by one of them.
+    """
+    return [readout.of(sfm, labels) for readout in readouts]
+
+
+def asks(readouts: Sequence[Readout]) -> bool:
+    """Whether some readout asks prompts."""
+    return any(isinstance(readout, PromptReadout) for readout in readouts)
+
+
+def cells_of(prompts: Sequence[Prompt], readouts: Sequence[Readout]) -> list[tuple[Prompt | None, Readout]]:
+    """Every prompt with every readout that asks it, then every readout that asks nothing, with None."""
+    asked = [(prompt, readout) for prompt in prompts for readout in readouts if isinstance(readout, PromptReadout)]
+    return [*asked, *((None, readout) for readout in readouts if isinstance(readout, SoundReadout))]
 
 
 def names_of(channel: Channel) -> set[str]:

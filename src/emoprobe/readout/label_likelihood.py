@@ -16,7 +16,7 @@ from emoprobe.beliefs.reading import Reading
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import At, Distinct, OneOf, options
-from emoprobe.readout.base import FLOATS, READOUTS, Readout
+from emoprobe.readout.base import FLOATS, READOUTS, PromptReadout
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.run.lists import by_row, joined, lengths, log_mass
 from emoprobe.run.scores import Contradiction
@@ -44,7 +44,7 @@ class LabelLikelihoodOptions:
 
 @READOUTS.register("label_likelihood")
 @options("readout.label_likelihood")
-class LabelLikelihood(Readout):
+class LabelLikelihood(PromptReadout):
     """log P(surface form, end | audio, prompt), summed over the form's tokens, in nats.
 
     Every form is scored to its end token, so a form whose tokens begin another's ("sad", "sadness") is not credited

@@ -16,7 +16,7 @@ from emoprobe.beliefs.distributions import Distributions, over_labels
 from emoprobe.beliefs.reading import Reading
 from emoprobe.labels import LabelSet
 from emoprobe.options import options
-from emoprobe.readout.base import READOUTS, Readout
+from emoprobe.readout.base import READOUTS, PromptReadout
 from emoprobe.readout.label_likelihood import NATS
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.run.lists import by_row, joined, lengths, log_mass
@@ -28,7 +28,7 @@ LAYERS = pa.field("layer_form_logprobs", pa.list_(pa.float64()))
 
 @READOUTS.register("layerwise")
 @options("readout.layerwise")
-class Layerwise(Readout):
+class Layerwise(PromptReadout):
     """The label likelihood at every decoder layer through the final norm and the vocabulary matrix (logit lens).
 
     Layer 0 is the embeddings, the last layer is `label_likelihood`.

@@ -16,10 +16,12 @@ from emoprobe.data.facts import gather_facts
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.readout.base import cells_of, readouts_of
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
+from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
@@ -60,9 +62,8 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     import lightning as L
     from lightning.pytorch.loggers.logger import DummyLogger
 
-    from emoprobe.models.answering import answering
     from emoprobe.readout.scoring.module import ZeroShotProbe
-    from emoprobe.readout.scoring.plan import Plans
+    from emoprobe.readout.scoring.plan import Plans, sayable
     from emoprobe.readout.scoring.record import BatchRecorder
     from emoprobe.training.tracker import lent
     from emoprobe.training.trainer import quiet
@@ -77,14 +78,14 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
             held.enter_context(claimed(folder, "probe"))
         head, prepared = _load_head(settings, corpus, prepared)
         sfm = make(settings.model, "model") if sfm is None else sfm
-        asked = answering(sfm)
+        readouts = readouts_of(sfm, labels, settings.readout)
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
-        shown: dict[str, Any] = {"check": asked.check_text, "progress": progress and leads}
+        shown: dict[str, Any] = {"check": sayable(sfm), "progress": progress and leads}
         facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
-        plans = Plans(asked, prompts, labels, facts)
+        plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(asked, plans, settings.readout)
+        probe = ZeroShotProbe(sfm, plans, readouts)
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if settings.readout:
@@ -92,6 +93,9 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
                     _score(settings, trainer, probe, utterances)  # the first process says which of them are left
             return folder
 
+        for readout in readouts:
+            for line in readout.notes():
+                print(f"note: {line}")
         for plan in plans.samples:
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
@@ -152,11 +156,12 @@ class Job:
     def check_complete(self) -> int:
         """How many clips were scored, where each was scored or skipped; see `emoprobe.run.completeness`."""
         settings = self.settings
+        cells = cells_of(settings.prompts, settings.readout)
         return check_complete(
             read_scores(settings.output_dir),
             [item.utterance.id for item in self.prepared.items],
             {row.id for row in self.skipped},
-            [(prompt.name, readout.name) for prompt in settings.prompts for readout in settings.readout],
+            [(prompt.name if prompt else NO_PROMPT, readout.name) for prompt, readout in cells],
             [(null.kind, null.draw) for null in self.nulls],
         )
 

@@ -38,7 +38,7 @@ from emoprobe.options import (
     valid,
 )
 from emoprobe.prompts.prompt import Prompt, make_prompts
-from emoprobe.readout.base import Readout, make_reading_options, make_readouts
+from emoprobe.readout.base import Readout, asks, make_reading_options, make_readouts
 from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.recipes.plans import StudySettings, TextAgainstTokensSettings
 from emoprobe.settings import Composition, composition, of_another_verb, read_part
@@ -199,14 +199,15 @@ class ProbeSettings:
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        make_prompts(self.prompt, self.labels)
         if not self.readout and self.head is None:
             make_readouts({})
+        if asks(self.readout):
+            make_prompts(self.prompt, self.labels)
 
     @property
     def prompts(self) -> list[Prompt]:
-        """The prompts in all their orders."""
-        return make_prompts(self.prompt, self.labels)
+        """The prompts in all their orders; none where no readout asks."""
+        return make_prompts(self.prompt, self.labels) if asks(self.readout) else []
 
     @property
     def derived(self) -> AnalysisOptions:

@@ -16,6 +16,7 @@ from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Prepared
 from emoprobe.metrics.floors import FLOORS, floors
 from emoprobe.metrics.truths import Truths
+from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
@@ -146,9 +147,10 @@ def _gather(
         detail = "" if variant in plain_variants() else f" {variant}"
         mark = mark_of(" + ".join(sorted(set(cell["fitted_on"].astype(str)))))
         how = "uncalibrated" if calibration == "none" else calibration + mark
-        name = f"zero-shot {readout}{detail}, {prompt}, {how}"
+        supervised = readout in names_of("classes")
+        name = f"supervised {readout}, {how}" if supervised else f"zero-shot {readout}{detail}, {prompt}, {how}"
         predictions[name] = [cell.set_index("utterance_id").loc[ids, columns].to_numpy()]
-        kinds[name] = "zero-shot"
+        kinds[name] = "supervised" if supervised else "zero-shot"
     for name, parts in trained.items():
         predictions[name] = [tables[name, i].loc[ids, columns].to_numpy() for i in range(len(parts))]
         kinds[name] = "trained"

@@ -43,7 +43,7 @@ def study_frame(
         target: Soft labels ``[utterances, labels]``.
         votes: Vote counts ``[utterances, labels]``.
         clusters: Speaker of each utterance.
-        kinds: Name -> ``zero-shot``, ``trained``, ``floor`` or ``reference``.
+        kinds: Name -> ``zero-shot``, ``supervised``, ``trained``, ``floor`` or ``reference``.
         ceiling: Metric -> the human ceiling, a last row of kind ``ceiling``.
         ceiling_intervals: Metric -> its 95 % interval by speakers, where there is one.
 

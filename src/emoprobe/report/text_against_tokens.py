@@ -24,8 +24,9 @@ from emoprobe.run.folder import RunFolder
 from emoprobe.run.predictions import CellPredictions
 from emoprobe.system.output import write_csv, write_text
 
-WRITTEN, TOKENS, FLOOR, CEILING = "written", "tokens", "floor", "ceiling"
+WRITTEN, TOKENS, CLASSES, FLOOR, CEILING = "written", "tokens", "classes", "floor", "ceiling"
 """Kinds of rows."""
+READ = (WRITTEN, TOKENS, CLASSES)
 WIDTH, WENT = 100, 28
 """Characters of a line, and at most of how it went, where names need the room."""
 METRIC = "js_divergence"
@@ -53,12 +54,12 @@ def contrast_frame(runs: Mapping[str, RunFolder], cells: Sequence[str] = ()) -> 
         cells: Choices ``KEY=VALUE,...`` of what is shown, in this order; all but single layers if there is none.
 
     Returns:
-        Columns ``part``, ``kind`` (written, tokens, floor or ceiling), ``name`` (in words), those of `Cell`, ``mark``
-        (of what it was fitted on), ``num_clips``, ``num_failed``, ``went`` (parse statuses, or the label mass),
-        ``js_divergence`` with ``_low`` and ``_high`` (95 %), ``range``, ``doubt``, ``wa``. A part's first row of what
-        is written, and could be read at all, also has ``difference`` with ``_low`` and ``_high``: its JS minus that of
-        the part's first row of tokens, paired, on the ``num_both`` clips that have a distribution in both. Parts that
-        have scored other clips than the first have floors of their own.
+        Columns ``part``, ``kind`` (written, tokens, classes, floor or ceiling), ``name`` (in words), those of `Cell`,
+        ``mark`` (of what it was fitted on), ``num_clips``, ``num_failed``, ``went`` (parse statuses, or the label
+        mass), ``js_divergence`` with ``_low`` and ``_high`` (95 %), ``range``, ``doubt``, ``wa``. A part's first row of
+        what is written, and could be read at all, also has ``difference`` with ``_low`` and ``_high``: its JS minus
+        that of the part's first row of tokens, paired, on the ``num_both`` clips that have a distribution in both.
+        Parts that have scored other clips than the first have floors of their own.
     """
     wanted = [read_choice(text, "study.cells") for text in cells]
     rows: list[dict] = []
@@ -89,7 +90,9 @@ def _chosen(rows: Sequence[dict], wanted: Sequence[Mapping[str, str]]) -> list[d
 
 
 def _readout_row(part: str, row: Mapping) -> dict:
-    cell, kind = Cell.of(row), WRITTEN if row["readout"] in names_of("text") else TOKENS
+    cell, kind = Cell.of(row), TOKENS
+    if cell.readout in names_of("text") | names_of("classes"):
+        kind = WRITTEN if cell.readout in names_of("text") else CLASSES
     return {
         "part": part,
         "kind": kind,
@@ -113,10 +116,10 @@ def reading_in_words(cell: Cell) -> str:
 
 
 def _went(kind: str, row: Mapping) -> str:
-    """Parse statuses of what was written; of tokens the mean probability of the answer being a label."""
+    """Parse statuses of what was written; of tokens and classes the mean probability of a label at all."""
     statuses = row["statuses"]
     failed = [f"{count} {name.replace('_', ' ')}" for name, count in statuses.items() if name not in STATED]
-    if kind == TOKENS:
+    if kind != WRITTEN:
         mass = row["mean_label_mass"]
         said = [] if mass is None or math.isnan(mass) else [f"label mass {mass:.2g}"]
         return ", ".join([*said, *failed])
@@ -261,12 +264,12 @@ def contrast_table(frame: pd.DataFrame, width: int = WIDTH) -> Table:
             _fill(header, room), justify="left" if header in HEADERS[:2] else "right", no_wrap=True, width=room
         )
     for before, row, after, name in zip([{}, *records], records, [*records[1:], {}], names, strict=False):
-        is_readout = row["kind"] in (WRITTEN, TOKENS)
+        is_readout = row["kind"] in READ
         if is_readout and before.get("part") != row["part"]:
             table.add_row(Text(row["part"], "bold"))
         indent = "" if not is_readout else INDENT if name == name_of(row) else HANGING
         said, *values = _cells(row)
-        ends = is_readout and after.get("kind") not in (WRITTEN, TOKENS)
+        ends = is_readout and after.get("kind") not in READ
         shown = Text(_fill(name, of_names, indent, HANGING)), Text(_fill(said, of_went)), *map(Text, values)
         table.add_row(*shown, end_section=ends)
     return table
@@ -302,7 +305,7 @@ def contrast_markdown(frame: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(HEADERS) + " |", "|---|---|" + "---:|" * 3]
     part = ""
     for row in frame.to_dict("records"):
-        if row["kind"] in (WRITTEN, TOKENS) and row["part"] != part:
+        if row["kind"] in READ and row["part"] != part:
             part = row["part"]
             lines.append(f"| **{escape_markdown(part)}** | | | | |")
         lines.append("| " + " | ".join(map(escape_markdown, (name_of(row), *_cells(row)))) + " |")
@@ -318,7 +321,7 @@ def save_contrast(frame: pd.DataFrame, folder: Path, subtitle: str) -> list[Path
     write_csv(frame, folder / f"{FILE}.csv")
     write_text(contrast_markdown(frame), folder / f"{FILE}.md")
     names = [_fill(name, 40) for name in short_names(frame.to_dict("records"))]
-    readouts = frame["kind"].isin([WRITTEN, TOKENS])
+    readouts = frame["kind"].isin(READ)
     drawn = frame.assign(name=names, kind=frame["kind"].where(~readouts, frame["part"]))
     title = "What models write, and what their tokens hold"
     return [save(study_figure(drawn, title, subtitle, METRIC), folder / f"{FILE}.png")]

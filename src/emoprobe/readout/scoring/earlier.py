@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
-from emoprobe.readout.base import READOUTS
+from emoprobe.readout.base import READOUTS, cells_of
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
+from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import CLIP, ScoreWriter, has_scores, reopen
 
@@ -56,13 +57,12 @@ class Earlier:
         }
         for name, value in constants.items():
             table = table.filter(pc.equal(table[name], value))
-        self.names = {prompt.hash: prompt.name for prompt in probe.plans.prompts}
+        self.names = {"": NO_PROMPT} | {prompt.hash: prompt.name for prompt in probe.plans.prompts}
         self.wanted = {
-            (prompt.hash, readout.name, readout.options(prompt))
-            for prompt in probe.plans.prompts
-            for readout in probe.readouts
+            ("" if prompt is None else prompt.hash, readout.name, readout.options(prompt))
+            for prompt, readout in cells_of(probe.plans.prompts, probe.readouts)
         }
-        self.tokens = {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
+        self.tokens = {"": ""} | {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
         self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted and _is_whole(row)]
         if self.same_folder and len(self.rows) != whole:
             raise InputError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.answering import AnsweringModel, Question
+from emoprobe.models.base import SpeechFoundationModel
 
 DEAF = 1e-4  # nats; far above rounding in float32, far below what any sound changes
 # Nats between a token's score and its plain forward pass; a prompt that lacks a token is rarely so near.
@@ -26,25 +29,42 @@ def sound_effects(sfm: AnsweringModel, waveform: Tensor, question: Question) -> 
         By replacement: ``silence``, ``noise`` (Gaussian, of the clip's loudness but at least 0.01 of full scale), and
         ``reversed`` (the same clip backwards: another clip of the same spectrum).
     """
+    others = _others(waveform)
+    context = sfm.encode([waveform, *others.values()])
+    scores = torch.cat(sfm.score(context, [question])[0], dim=-1)  # [clips, tokens]
+    return _changes(scores, others)
+
+
+def class_effects(sfm: SpeechFoundationModel, waveform: Tensor) -> dict[str, float]:
+    """The same of a model's classes: largest change of any one's log-probability (nats), by replacement."""
+    others = _others(waveform)
+    return _changes(sfm.classify([waveform, *others.values()]), others)
+
+
+def _others(waveform: Tensor) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     loudness = float(waveform.square().mean().sqrt().clamp_min(0.01))
-    others = {
+    return {
         "silence": torch.zeros_like(waveform),
         "noise": torch.randn(waveform.shape, generator=generator) * loudness,
         "reversed": waveform.flip(0),
     }
-    context = sfm.encode([waveform, *others.values()])
-    scores = torch.cat(sfm.score(context, [question])[0], dim=-1)  # [clips, tokens]
+
+
+def _changes(scores: Tensor, others: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: (scores[i] - scores[0]).abs().max().item() for i, name in enumerate(others, start=1)}
 
 
-def check_hearing(sfm: AnsweringModel, waveform: Tensor, question: Question) -> None:
-    """Refuse to go on with a model that answers the same whatever it is given to hear.
+def check_hearing(sfm: SpeechFoundationModel, effects: Mapping[str, float]) -> None:
+    """Refuse to go on with a model that says the same whatever it is given to hear.
+
+    Args:
+        sfm: The model.
+        effects: Of `sound_effects` or `class_effects`.
 
     Raises:
         EmoprobeError: Neither silence nor noise changes any score.
     """
-    effects = sound_effects(sfm, waveform, question)
     if max(effects["silence"], effects["noise"]) < DEAF:
         raise EmoprobeError(
             f"{sfm.name} does not hear: its scores of a clip, of silence and of noise differ by less than {DEAF:g} "

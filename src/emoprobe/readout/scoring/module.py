@@ -9,17 +9,19 @@ from importlib.metadata import version
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from emoprobe.data.audio import AudioClip
 from emoprobe.data.datamodule import Batch
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
-from emoprobe.models.answering import AnsweringModel, AudioContext
-from emoprobe.readout.base import Readout
-from emoprobe.readout.scoring.hearing import check_hearing, check_reading
+from emoprobe.models.answering import AudioContext, answering
+from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.readout.base import PromptReadout, Readout, SoundReadout
+from emoprobe.readout.scoring.hearing import check_hearing, check_reading, class_effects, sound_effects
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.readout.scoring.plan import Plans
-from emoprobe.readout.scoring.read import read
+from emoprobe.readout.scoring.read import read, read_sounds
 from emoprobe.run.scores import CLIP
 
 LIBRARIES = ("emoprobe", "torch", "transformers")
@@ -31,19 +33,21 @@ def library_versions() -> str:
 
 
 class ZeroShotProbe(L.LightningModule):
-    """Asks every prompt of every clip and returns rows of the score table.
+    """Asks every prompt of every clip, hears what is unasked, and returns rows of the score table.
 
     A batch that does not fit into memory is halved until it does, and so are the batches after it.
 
     Args:
         sfm: The model.
         plans: Tokenised prompts.
-        readouts: What is read.
+        readouts: What is read, each as of this model (`emoprobe.readout.base.Readout.of`).
     """
 
-    def __init__(self, sfm: AnsweringModel, plans: Plans, readouts: Sequence[Readout]) -> None:
+    def __init__(self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout]) -> None:
         super().__init__()
         self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
+        self.asking = [readout for readout in self.readouts if isinstance(readout, PromptReadout)]
+        self.listening = [readout for readout in self.readouts if isinstance(readout, SoundReadout)]
         self.versions = library_versions()
         self.most_clips = sys.maxsize
         self.heard = False
@@ -52,10 +56,7 @@ class ZeroShotProbe(L.LightningModule):
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
         pairs = list(zip(batch.utterances, batch.clips, strict=True))
         if pairs and not self.heard:
-            first = torch.from_numpy(pairs[0][1].waveform), self.plans.samples[0].question
-            if self.sfm.hears:
-                check_hearing(self.sfm, *first)
-            check_reading(self.sfm, *first)
+            self._check_on(torch.from_numpy(pairs[0][1].waveform))
             self.heard = True
         rows: list[dict] = []
         while pairs:
@@ -85,12 +86,22 @@ class ZeroShotProbe(L.LightningModule):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _check_on(self, waveform: Tensor) -> None:
+        """See `emoprobe.readout.scoring.hearing`."""
+        if self.asking:
+            sfm, question = answering(self.sfm), self.plans.samples[0].question
+            if sfm.hears:
+                check_hearing(sfm, sound_effects(sfm, waveform, question))
+            check_reading(sfm, waveform, question)
+        if self.listening:
+            check_hearing(self.sfm, class_effects(self.sfm, waveform))
+
     def _rows(self, pairs: Sequence[tuple[Utterance, AudioClip]]) -> list[dict]:
-        context = self.sfm.encode([torch.from_numpy(clip.waveform) for _, clip in pairs])
-        sounds = [clip.sha256 for _, clip in pairs]
-        shared = read(self.sfm, context, self.plans.shared, self.readouts, sounds)
+        waveforms = [torch.from_numpy(clip.waveform) for _, clip in pairs]
+        asked = self._asked(pairs, waveforms) if self.asking else [[] for _ in pairs]
+        unasked = read_sounds(self.sfm, waveforms, self.listening, self.plans.labels.hash)
         rows = []
-        for i, (utterance, clip) in enumerate(pairs):
+        for (utterance, clip), own, others in zip(pairs, asked, unasked, strict=True):
             heard = {
                 "utterance_id": utterance.id,
                 "input": CLIP,
@@ -99,23 +110,32 @@ class ZeroShotProbe(L.LightningModule):
                 "duration_seconds": clip.duration_seconds,
                 "truncated": clip.truncated,
                 "library_versions": self.versions,
-                **_told(context, i),
             }
-            rows += [heard | row for row in shared[i]]
+            rows += [heard | row for row in [*own, *others]]
+        return rows
+
+    def _asked(self, pairs: Sequence[tuple[Utterance, AudioClip]], waveforms: Sequence[Tensor]) -> list[list[dict]]:
+        """Per clip its answers to all prompts."""
+        sfm = answering(self.sfm)
+        context = sfm.encode(waveforms)
+        sounds = [clip.sha256 for _, clip in pairs]
+        rows = read(sfm, context, self.plans.shared, self.asking, sounds)
+        for i, (utterance, _) in enumerate(pairs):
             if self.plans.own:
-                one = self.sfm.select(context, i)
-                own = read(self.sfm, one, self.plans.of(utterance.id), self.readouts, sounds[i : i + 1])
-                rows += [heard | row for row in own[0]]
+                one = sfm.select(context, i)
+                rows[i] += read(sfm, one, self.plans.of(utterance.id), self.asking, sounds[i : i + 1])[0]
+            rows[i] = [_told(context, i) | row for row in rows[i]]
         return rows
 
     def null_rows(self, inputs: Sequence[NullInput]) -> list[dict]:
-        """Rows of the score table for content-free inputs."""
+        """Rows of the score table for content-free inputs, of what is asked."""
         rows: list[dict] = []
-        for null in inputs:
+        for null in inputs if self.asking else ():
+            sfm = answering(self.sfm)
             if null.waveform is None:
-                context, seconds = self.sfm.encode_without_audio(), 0.0
+                context, seconds = sfm.encode_without_audio(), 0.0
             else:
-                context, seconds = self.sfm.encode([null.waveform]), len(null.waveform) / self.sfm.sampling_rate
+                context, seconds = sfm.encode([null.waveform]), len(null.waveform) / sfm.sampling_rate
             heard = {
                 "utterance_id": "",
                 "input": null.kind,
@@ -126,7 +146,7 @@ class ZeroShotProbe(L.LightningModule):
                 "library_versions": self.versions,
                 **_told(context, 0),
             }
-            read_rows = read(self.sfm, context, self.plans.samples, self.readouts, [null.sha256])[0]
+            read_rows = read(sfm, context, self.plans.samples, self.asking, [null.sha256])[0]
             rows += [heard | row for row in read_rows]
         return rows
 

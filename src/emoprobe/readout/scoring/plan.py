@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.models.answering import AnsweringModel, Question
+from emoprobe.models.answering import AnsweringModel, Question, answering
+from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import FACTS, Prompt
 
 SPELLINGS: Sequence[Callable[[str], str]] = (
@@ -63,6 +64,11 @@ class PromptPlan:
             for j, long in enumerate(tokens)
             if i != j and long[: len(short)] == short
         ]
+
+
+def sayable(sfm: SpeechFoundationModel) -> Callable[[str], None]:
+    """A check that the model would read what is written of a clip as text, see `AnsweringModel.check_text`."""
+    return lambda text: answering(sfm).check_text(text)
 
 
 def make_plan(
@@ -132,7 +138,7 @@ class Plans:
     """Every prompt of a run tokenised: once for all clips, or clip by clip where it says something about the clip.
 
     Args:
-        sfm: The model.
+        sfm: The model; it answers, unless there is no prompt.
         prompts: The prompts.
         labels: The label set.
         facts: Utterance id -> facts.
@@ -140,20 +146,20 @@ class Plans:
 
     def __init__(
         self,
-        sfm: AnsweringModel,
+        sfm: SpeechFoundationModel,
         prompts: Sequence[Prompt],
         labels: LabelSet,
         facts: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.sfm, self.prompts, self.labels, self.facts = sfm, list(prompts), labels, facts or {}
-        self.shared = [make_plan(sfm, prompt, labels) for prompt in self.prompts if not prompt.needs]
+        self.shared = [make_plan(answering(sfm), prompt, labels) for prompt in self.prompts if not prompt.needs]
         self.own = [prompt for prompt in self.prompts if prompt.needs]
-        self.of_null = [make_plan(sfm, prompt, labels, NO_FACTS) for prompt in self.own]
+        self.of_null = [make_plan(answering(sfm), prompt, labels, NO_FACTS) for prompt in self.own]
 
     def of(self, utterance_id: str) -> list[PromptPlan]:
         """The prompts that speak of this utterance."""
         facts = self.facts.get(utterance_id, {})
-        return [make_plan(self.sfm, prompt, self.labels, facts) for prompt in self.own]
+        return [make_plan(answering(self.sfm), prompt, self.labels, facts) for prompt in self.own]
 
     @property
     def samples(self) -> list[PromptPlan]:

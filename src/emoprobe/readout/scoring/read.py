@@ -6,18 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from emoprobe.models.answering import AnsweringModel, AudioContext, Question
+from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
-from emoprobe.readout.base import AnswerReadout, Readout
+from emoprobe.readout.base import AnswerReadout, PromptReadout, SoundReadout
 from emoprobe.readout.scoring.asking import Asking
 from emoprobe.readout.scoring.plan import PromptPlan
+from emoprobe.run.cell import NO_PROMPT
 
 
 def read(
     sfm: AnsweringModel,
     context: AudioContext,
     plans: Sequence[PromptPlan],
-    readouts: Sequence[Readout],
+    readouts: Sequence[PromptReadout],
     sounds: Sequence[str],
 ) -> list[list[dict[str, Any]]]:
     """Ask every prompt of every clip of a batch, one pass over the sound.
@@ -59,9 +63,7 @@ def read(
         for i, plan in enumerate(plans):
             for readout in readouts:
                 row = {
-                    "model": sfm.name,
-                    "model_revision": sfm.revision,
-                    "dtype": sfm.dtype,
+                    **_of_model(sfm),
                     "prompt": plan.prompt.name,
                     "prompt_hash": plan.prompt.hash,
                     "question_hash": plan.question_hash,
@@ -79,6 +81,42 @@ def read(
                 readout.check_finite(row)
                 rows[clip].append(row)
     return rows
+
+
+def read_sounds(
+    sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], readouts: Sequence[SoundReadout], label_set_hash: str
+) -> list[list[dict[str, Any]]]:
+    """Per clip the rows of the readouts that ask nothing, without the columns that say which clip it was.
+
+    Args:
+        sfm: The model.
+        waveforms: The clips, ``[samples]`` each.
+        readouts: What is read.
+        label_set_hash: Of the run's label set.
+
+    Raises:
+        EmoprobeError: A score is not finite.
+    """
+    rows: list[list[dict[str, Any]]] = [[] for _ in waveforms]
+    for readout in readouts:
+        for clip, columns in enumerate(readout.listen(sfm, waveforms)):
+            row = {
+                **_of_model(sfm),
+                "prompt": NO_PROMPT,
+                "prompt_hash": "",
+                "question_hash": "",
+                "label_set_hash": label_set_hash,
+                "readout": readout.name,
+                "readout_options": readout.options(None),
+                **columns,
+            }
+            readout.check_finite(row)
+            rows[clip].append(row)
+    return rows
+
+
+def _of_model(sfm: SpeechFoundationModel) -> dict[str, Any]:
+    return {"model": sfm.name, "model_revision": sfm.revision, "dtype": sfm.dtype}
 
 
 def _reason(sfm: AnsweringModel, context: AudioContext, plan: PromptPlan) -> list[tuple[dict, PromptPlan]]:

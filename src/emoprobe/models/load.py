@@ -5,7 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,7 +50,7 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _keep_float32() -> None:
+def keep_float32() -> None:
     """Let convolutions on a GPU compute in float32 where a model is loaded in it.
 
     cuDNN's default, TensorFloat-32, keeps 10 of 23 bits: the first layers of an encoder are convolutions, and a form's
@@ -92,10 +92,10 @@ def load_transcriber(
         raise InputError(
             f"unknown dtype {dtype!r}", field="model.dtype", remedy="Use float32 or bfloat16 (float16 overflows)."
         )
-    _keep_float32()
+    keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
     needed = "a transformers checkpoint with its processor files"
-    with _unloadable(resolved.path, name, "a model that transcribes", needed):
+    with unloadable(resolved.path, name, "a model that transcribes", needed):
         kind = transcriber_class(AutoConfig.from_pretrained(resolved.path, **LOCAL).model_type, resolved.path)
         model_class = getattr(transformers, kind.model_class)
         model = _load(model_class, resolved.path, name, dtype=DTYPES[dtype], attn_implementation=attention)
@@ -146,10 +146,10 @@ def load_audio_llm(
             "no model is named", field="model.name", remedy="Give model.name=OWNER/MODEL, or model.path=FOLDER."
         )
     options = _chat_options(dtype, device, device_map, attention, quantization)
-    _keep_float32()
+    keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
     needed = "a transformers checkpoint with its processor files"
-    with _unloadable(resolved.path, name, "an audio chat model", needed):
+    with unloadable(resolved.path, name, "an audio chat model", needed):
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         family = family_class(config.model_type)
         options["attn_implementation"] = {"": attention} | dict.fromkeys(family.eager_parts, "eager")
@@ -216,10 +216,10 @@ def load_cascade(
         named = {"name": str(transcriber.get("path") or transcriber.get("name"))}
         shared = {"dtype": precision, "device": device, "attention": attention}
         whisper = load_transcriber(**{**shared, **transcriber, **named})
-    _keep_float32()
+    keep_float32()
     name = name if path is None else str(path)
     resolved = weights.resolve(name, path=path, revision=revision)
-    with _unloadable(resolved.path, name, "a chat LLM", "a transformers checkpoint of a chat LLM with its tokenizer"):
+    with unloadable(resolved.path, name, "a chat LLM", "a transformers checkpoint of a chat LLM with its tokenizer"):
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         if type(config) not in AutoModelForCausalLM._model_mapping:
             raise InputError(
@@ -294,7 +294,7 @@ def _quantization(kind: str, compute: torch.dtype) -> BitsAndBytesConfig:
 
 
 @contextmanager
-def _unloadable(path: Path, name: str, what: str, needed: str) -> Iterator[None]:
+def unloadable(path: Path, name: str, what: str, needed: str) -> Iterator[None]:
     """Let what transformers says of a folder that it cannot load come out as the user's error."""
     try:
         yield
@@ -347,20 +347,37 @@ def _refuse_broken_settings(path: Path) -> None:
         raise InputError("the generation settings cannot be read", file=file, field="model", remedy="Restore the file.")
 
 
-def _load(cls: Any, path: Path, name: str, **options: Any) -> Any:
-    """A model whose weights all came from the checkpoint; the libraries' progress bars stay out."""
+def read_weights(cls: Any, path: Path, name: str, **options: Any) -> tuple[Any, dict[str, set]]:
+    """A model, and which weights did not fit (``missing_keys``, ``unexpected_keys``, ``mismatched_keys``).
+
+    The libraries' progress bars stay out.
+    """
     _refuse_adapter(path, name)
     _refuse_broken_settings(path)
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model, report = cls.from_pretrained(path, use_safetensors=True, output_loading_info=True, **LOCAL, **options)
+        return cls.from_pretrained(path, use_safetensors=True, output_loading_info=True, **LOCAL, **options)
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+def check_weights(report: Mapping[str, Iterable], cls: type, path: Path, name: str) -> None:
+    """Refuse a model whose weights did not all come from the checkpoint, or not all of its.
+
+    Raises:
+        InputError: Some did not fit.
+    """
     wrong = {
         kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
     }
     if wrong:
         raise InputError(f"the weights of {name} do not fit {cls.__name__}: {wrong}", file=path, field="model")
+
+
+def _load(cls: Any, path: Path, name: str, **options: Any) -> Any:
+    """A model whose weights all came from the checkpoint."""
+    model, report = read_weights(cls, path, name, **options)
+    check_weights(report, cls, path, name)
     return model

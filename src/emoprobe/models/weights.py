@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoprobe.errors import WeightsError
+from emoprobe.errors import InputError, WeightsError
 from emoprobe.models.data_packages import PACKAGES
 from emoprobe.models.made import (
     CHECKPOINT_FILES,
@@ -69,6 +69,7 @@ def resolve(
 
     Raises:
         WeightsError: Nothing was found (all remedies are listed), or what was found is damaged.
+        InputError: What was found is only an adapter.
     """
     revision = revision and revision.removesuffix(f" {PRECISION}")  # as records of a package's weights say it
     if path is not None:
@@ -110,6 +111,7 @@ def resolve(
 
 
 def _from_path(folder: Path, name: str) -> ResolvedWeights:
+    _refuse_adapter_alone(folder, name)
     if not (folder / "config.json").is_file():
         raise WeightsError(
             f"{folder} is no checkpoint: it has no config.json. Give the folder of a transformers model."
@@ -120,6 +122,28 @@ def _from_path(folder: Path, name: str) -> ResolvedWeights:
             "them with transformers: Model.from_pretrained(...).save_pretrained(FOLDER)."
         )
     return ResolvedWeights(folder, name, f"sha256:{fingerprint(folder)[:16]}", "path")
+
+
+def _refuse_adapter_alone(folder: Path, name: str) -> None:
+    """Say of a folder of peft's that it holds a part of a model only.
+
+    Raises:
+        InputError: There is an adapter and no model.
+    """
+    file = folder / "adapter_config.json"
+    if not file.is_file() or (folder / "config.json").is_file():
+        return
+    try:
+        base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (ValueError, AttributeError):
+        base = None
+    raise InputError(
+        f"{name} is only an adapter{f' of {base}' if base else ''}, without the model that it adapts",
+        file=file,
+        field="model",
+        remedy="Load both with peft, merge them (merge_and_unload), save the whole model and its processor's files, "
+        "and give that folder.",
+    )
 
 
 def fingerprint(folder: Path) -> str:
@@ -173,8 +197,12 @@ def _from_hub(name: str, revision: str | None, *, local_only: bool) -> ResolvedW
         raise NotFoundError("not there") from error
     except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
         raise NotFoundError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+    _refuse_adapter_alone(folder, name)
     if not any(folder.glob("*.safetensors")):
-        raise NotFoundError(f"{folder} has no *.safetensors, and pickled weights are not loaded")
+        raise NotFoundError(
+            f"{folder} has no *.safetensors, and pickled weights are not loaded; the model's pull requests on the hub "
+            "often bring some: model.revision=refs/pr/NUMBER"
+        )
     return ResolvedWeights(folder, name, folder.name, "hub")
 
 

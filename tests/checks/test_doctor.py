@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import FAMILIES
+from conftest import FAMILIES, WHOLE
 
 from emoprobe.checks import doctor
 from emoprobe.cli.doctor import main
@@ -53,6 +53,13 @@ def test_every_family_passes(tiny_llm, voices, family):
     assert failed(verdicts) == set()
     assert len(verdicts) == 11
     assert all(verdict.applies for verdict in verdicts)
+
+
+@pytest.mark.parametrize("family", WHOLE)
+def test_a_model_asked_in_whole_passes_passes(tiny_llm, voices, family):
+    verdicts = examine(tiny_llm(family), voices[:2])
+    assert failed(verdicts) == set()
+    assert {v.check for v in verdicts if not v.applies} == {"left against right padding"}
 
 
 def test_whisper_passes_and_says_what_does_not_apply(tiny_whisper, voices):

@@ -39,7 +39,7 @@ def decoder(name, **options):
     ],
 )
 def test_states_that_run_along_the_sequence_are_refused(name, options):
-    with pytest.raises(InputError, match="cannot be asked as a token tree yet"):
+    with pytest.raises(InputError, match="cannot be asked as a token tree"):
         attention_window(decoder(name, **options), "the model")
 
 

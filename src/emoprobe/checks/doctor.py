@@ -189,19 +189,18 @@ def _hearing(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequen
 
 def _placeholders(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
     """What is asked is, token by token, what the model's processor makes of the whole chat with the sound in it."""
+    from emoprobe.models.chat_model import ChatModel
+
     name = "placeholders of the sound"
-    family = getattr(sfm, "family", None)
-    if family is None:
+    if not isinstance(sfm, ChatModel):
         return Verdict(name, None, note="does not apply: the sound is not in the prompt")
-    state = sfm.encode(waveforms).state
+    context = sfm.encode(waveforms)
     wrong = 0
-    for waveform, tokens, embeddings in zip(waveforms, state.tokens, state.embeddings, strict=True):
-        wrong += len(tokens) != len(embeddings) or (sfm.hears and family.audio_token_id not in tokens)
+    for clip, waveform in enumerate(waveforms):
         for question in questions:
-            prefix = question.prefix[: len(question.prefix) - question.added]
-            place = prefix.index(family.audio_token_id)
-            ours = [*prefix[:place], *tokens, *prefix[place + 1 :]]
-            wrong += ours != family.inputs(question.prompt, waveform)["input_ids"][0].tolist()
+            ours = sfm.asked(context, clip, question)[: -question.added or None]
+            wrong += sfm.hears and sfm.family.audio_token_id not in ours
+            wrong += ours != sfm.family.inputs(question.prompt, waveform)["input_ids"][0].tolist()
     return Verdict(name, float(wrong), 0.0, note="chats with other tokens than the processor's")
 
 

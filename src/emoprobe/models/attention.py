@@ -15,6 +15,25 @@ from transformers.cache_utils import DynamicLayer, get_layer_types_and_kwargs
 from emoprobe.errors import InputError
 from emoprobe.models.base import Network
 
+
+class NoTokenTreeError(InputError):
+    """A model's decoder cannot be asked several questions at once.
+
+    Args:
+        name: The model's.
+        part: What of it.
+        why: What it does.
+    """
+
+    def __init__(self, name: str, part: str, why: str) -> None:
+        self.reason = f"its {part} {why}"
+        super().__init__(
+            f"the {part} of {name} {why}, so it cannot be asked as a token tree",
+            field="model",
+            remedy="Choose a model whose decoder is a plain transformer; conf/model/ names those that are tested.",
+        )
+
+
 KNOWN = ("full_attention", "sliding_attention")
 
 
@@ -22,12 +41,13 @@ def attention_window(decoder: Network, name: str) -> int | None:
     """Tokens that the narrowest of a decoder's layers looks back, itself included; None where all are seen.
 
     Raises:
-        InputError: A layer is recurrent, or keeps something else than its own keys and values.
+        NoTokenTreeError: A layer is recurrent, or keeps something else than its own keys and values.
     """
     types, options = get_layer_types_and_kwargs(decoder.config.get_text_config(decoder=True))
     unknown = sorted(set(types) - set(KNOWN))
     if unknown or getattr(decoder, "_is_stateful", False):
-        _refuse(name, ", ".join(unknown) or "recurrent")
+        kinds = ", ".join(unknown).replace("dummy", "key-sharing") or "recurrent"
+        raise NoTokenTreeError(name, "text decoder", f"has {kinds} layers")
     return min((option["sliding_window"] for option in options if "sliding_window" in option), default=None)
 
 
@@ -35,12 +55,12 @@ def check_cache(cache: DynamicCache, layers: int, positions: int, name: str) -> 
     """Keys and values of every layer, each ``[clips, heads, positions, width]``.
 
     Raises:
-        InputError: The decoder kept something else, or not every layer and position.
+        NoTokenTreeError: The decoder kept something else, or not every layer and position.
     """
     plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
     kept = tuple((layer.keys, layer.values) for layer in plain if layer.keys is not None and layer.values is not None)
     if not len(kept) == len(cache.layers) == layers or any(keys.shape[-2] != positions for keys, _ in kept):
-        _refuse(name, "unusual")
+        raise NoTokenTreeError(name, "text decoder", "has layers that do not keep keys and values of their own")
     return kept
 
 
@@ -56,11 +76,3 @@ def check_window(window: int | None, length: int, name: str) -> None:
             field="model",
             remedy="Shorten the prompt or the sound (dataset.audio.max_seconds).",
         )
-
-
-def _refuse(name: str, kind: str) -> None:
-    raise InputError(
-        f"the text decoder of {name} has {kind} layers, so it cannot be asked as a token tree yet",
-        field="model",
-        remedy="Choose a model whose decoder is a plain transformer; conf/model/ names those that are tested.",
-    )

@@ -52,12 +52,14 @@ class SpeechFoundationModel(ABC):
         min_samples: Shortest clip that the model hears: one window of its spectrogram, or what makes one token.
         hears: Whether sound reaches it, and not only words about the sound.
         answers: Whether it can be asked in words (`emoprobe.models.answering.AnsweringModel`).
+        keeps_sound: Whether `Heard.sounds` can be kept on disk and given to the decoder again.
         classes: Names of the classes that the checkpoint was trained to tell apart, see `classify`; mostly none.
         model: The torch module.
     """
 
     hears: ClassVar[bool] = True
     answers: ClassVar[bool] = False
+    keeps_sound: ClassVar[bool] = True
     classes: tuple[str, ...] = ()
 
     model: Network

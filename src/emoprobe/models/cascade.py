@@ -29,7 +29,6 @@ from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.sound import Sound
 from emoprobe.models.span import Frame, common_start
 from emoprobe.models.text import TEXT_ONLY, PromptText
-from emoprobe.models.vocabulary import VocabularyHead
 
 LEAD = "The recording is not played to you but described in words."
 CLOSE = "Nothing else is known of it."
@@ -136,14 +135,6 @@ class DescribedChat(Turns):
     @property
     def min_samples(self) -> int:
         return self.describer.min_samples
-
-    @property
-    def head(self) -> VocabularyHead:
-        """As the classes of transformers compute logits: divided (Granite), multiplied (Cohere), capped (Gemma)."""
-        config = self.model.config.get_text_config()
-        scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
-        cap = getattr(config, "final_logit_softcapping", None)
-        return VocabularyHead(self.model.get_output_embeddings(), cap=cap, scale=scale)
 
     def words(self, waveform: Tensor) -> str:
         """What is told of a clip; worked out once per clip.

@@ -10,30 +10,24 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from emoprobe.errors import InputError
-from emoprobe.models.answering import AudioContext, Generation, Question, Sampling, split_answers
+from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.attention import attention_window, check_window
 from emoprobe.models.base import Heard, Network
-from emoprobe.models.families.turns import SHARED_END, Turns, move
+from emoprobe.models.families.turns import Turns
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
 from emoprobe.models.sound import Sound
-from emoprobe.models.text import PromptText
 from emoprobe.models.tree import build_tree, find_scored
 
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
-_TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
 
 
 class ChatLLM(PrefilledLLM):
@@ -47,100 +41,12 @@ class ChatLLM(PrefilledLLM):
     """
 
     pads = True
-    instructed = True
 
     def __init__(self, model: Network, family: Turns, *, name: str, revision: str) -> None:
-        self.model, self.family = model.eval(), family
-        self.name, self.revision = name, revision
-        self.dtype = str(model.dtype).removeprefix("torch.")
-        self.sampling_rate = family.sampling_rate
-        self.max_seconds = family.max_seconds
-        self.stop_tokens = family.stop_tokens()
+        super().__init__(model, family, name=name, revision=revision)
         self.window = attention_window(family.decoder, name)
 
-    @cached_property
-    def min_samples(self) -> int:
-        """Shortest clip that a token is made of."""
-        return self.family.min_samples
-
-    # Prompts
-
-    def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
-        """Render the chat and tokenise it jointly with each continuation."""
-        if prompt.context:
-            raise InputError(
-                f"{self.name} has no slot for the transcript of preceding speech",
-                field="prompt.context",
-                remedy="Put it into an instruction, or use this prompt with Whisper.",
-            )
-        self.check_text(prompt.instruction, prompt.before, prompt.system or "", *continuations)
-        placeholder = self.family.audio_token_id
-        places = self.family.tokens(prompt).count(placeholder)
-        if places != 1:
-            raise InputError(
-                f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
-                field="prompt",
-                remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
-            )
-        base = replace(prompt, before="")
-
-        def tokenize(answer: str) -> tuple[int, ...]:
-            return self.family.tokens(base, answer)
-
-        plain, answers = split_answers(tokenize, prompt.before, continuations, self.stop_tokens[0], self.name)
-        header = tokenize("")
-        joined = plain[: len(header)] != header  # the chat's last token joins with the beginning of the answer
-        frame = self.family.frame(prompt if joined else base)
-        written = plain if joined else header
-        end = written[written.index(placeholder) + 1 :][-SHARED_END:]
-        if frame.tail[len(frame.tail) - len(end) :] != end:
-            raise InputError(
-                f"the processor of {self.name} ends the chat with other tokens than its tokenizer", field="model"
-            )
-        tail = (*frame.tail, *plain[len(written) :])
-        return Question((*frame.head, placeholder, *tail), answers, prompt)
-
-    def extend(
-        self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()
-    ) -> Question:
-        """The question after some generated tokens and some further text, which is tokenised by itself."""
-        self.check_text(text, *continuations)
-        head, answers = split_answers(self.family.answer_tokens, text, continuations, self.stop_tokens[0], self.name)
-        added = question.added + len(written) + len(head)
-        return Question((*question.prefix, *written, *head), answers, question.prompt, added)
-
-    def control_tokens(self) -> Mapping[str, int]:
-        """What the family's tokenizer takes for more than text."""
-        return self.family.control_tokens()
-
-    @property
-    def unknown_token(self) -> int | None:
-        """What the tokenizer writes for what it cannot say."""
-        return self.family.tokenizer.unk_token_id
-
-    def text_tokens(self, text: str) -> tuple[int, ...]:
-        """Token ids of text in the middle of an answer."""
-        return self.family.answer_tokens(text)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of generated tokens, special tokens included."""
-        return self.family.decode(tokens)
-
     # Sound
-
-    def save_processor(self, folder: Path) -> None:
-        """Write the family's processor."""
-        self.family.processor.save_pretrained(folder)
-
-    @property
-    def decoder(self) -> Network:
-        """The part of the model that reads tokens."""
-        return self.family.decoder
-
-    @property
-    def num_decoder_layers(self) -> int:
-        """Layers of the text decoder."""
-        return len(self.family.decoder.layers)
 
     @abstractmethod
     def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
@@ -178,6 +84,13 @@ class ChatLLM(PrefilledLLM):
         weight = self._embedding.weight
         empty = torch.zeros(0, weight.shape[1], dtype=weight.dtype, device=weight.device)
         return AudioContext(1, SoundState([empty], [()]))
+
+    def asked(self, context: AudioContext, clip: int, question: Question) -> list[int]:
+        """Token ids that a clip is asked with, the sound's as far as there are embeddings of them."""
+        state: SoundState = context.state
+        place = question.prefix.index(self.family.audio_token_id)
+        sound = state.tokens[clip][: len(state.embeddings[clip])]
+        return [*question.prefix[:place], *sound, *question.prefix[place + 1 :]]
 
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
@@ -305,11 +218,6 @@ class ChatLLM(PrefilledLLM):
                     answers[i] = answer
         return answers
 
-    def _rows(self, context: AudioContext, prefix: Sequence[int]) -> list[Tensor]:
-        """The prompt's tokens with each clip's sound in them."""
-        place = prefix.index(self.family.audio_token_id)
-        return [torch.tensor([*prefix[:place], *sound, *prefix[place + 1 :]]) for sound in context.state.tokens]
-
     def _answer(
         self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
     ) -> list[list[Generation]]:
@@ -325,7 +233,10 @@ class ChatLLM(PrefilledLLM):
             return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
 
         penalty = self.family.repetition_penalty()
-        prompts = [self._rows(context, questions[i].prefix) for i in group.members]
+        prompts = [
+            [torch.tensor(self.asked(context, clip, questions[i])) for clip in range(context.size)]
+            for i in group.members
+        ]
 
         def process(logits: Tensor, sequence: Tensor) -> Tensor:
             if penalty == 1.0:
@@ -347,18 +258,3 @@ class ChatLLM(PrefilledLLM):
         tree = build_tree(group.questions([Question(question.prefix)]))
         _, out = self._ask(context, group, tree, output_hidden_states=True)
         return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}
-
-    @torch.no_grad()
-    def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
-        """Logits of one plain forward pass of the processor's own inputs, with what was written after the prompt."""
-        if question.prompt is None:
-            raise ValueError("a part of a question has no plain forward pass of its own")
-        inputs = self.family.inputs(question.prompt, waveform)
-        written = (*question.prefix[len(question.prefix) - question.added :], *continuation)
-        for name, of_text in (("input_ids", written), ("attention_mask", (1,)), *((n, (0,)) for n in _TOKEN_TYPES)):
-            if name in inputs:
-                rest = torch.tensor(of_text, dtype=inputs[name].dtype).expand(1, len(written))
-                inputs[name] = torch.cat([inputs[name], rest], dim=1)
-        inputs = move(inputs, self.model.device, self.model.dtype)
-        logits = self.model(**inputs, **self.family.further, use_cache=False).logits[0].float()
-        return self.family.class_logits(logits).cpu()

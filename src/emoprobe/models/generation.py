@@ -65,7 +65,7 @@ def decode_answers(
         for i, ids in enumerate(keep):
             kept[i].append(logits[:, i, list(ids)].cpu())
         logits = decoder.process(logits, sequence)
-        chosen = logits.argmax(-1).cpu() if sampling is None else _draw(logits, sampling.temperature, generators)
+        chosen = logits.argmax(-1).cpu() if sampling is None else draw(logits, sampling.temperature, generators)
         sequence = torch.cat([sequence, chosen.masked_fill(done, int(stop[0]))[..., None]], dim=-1)
         done |= torch.isin(chosen, stop)
         if done.all():
@@ -84,7 +84,7 @@ def decode_answers(
     ]
 
 
-def _draw(logits: Tensor, temperature: float, generators: Sequence[Sequence[torch.Generator]]) -> Tensor:
+def draw(logits: Tensor, temperature: float, generators: Sequence[Sequence[torch.Generator]]) -> Tensor:
     """One token per clip and question by the inverse of the cumulative distribution, each with its own generator."""
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1).cpu()
     clips, questions = logits.shape[:2]

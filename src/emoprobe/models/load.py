@@ -5,6 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.transcribers import transcriber_class
+from emoprobe.models.whole_pass import WholePassLLM, read_audio_llm
 from emoprobe.options import Words
 
 # Nothing is fetched, and no code that lies beside the weights is run; unless told so, transformers asks in a terminal.
@@ -124,7 +126,7 @@ def load_audio_llm(
     device_map: str | dict | None = None,
     attention: Literal["sdpa", "eager"] = "sdpa",
     quantization: Literal["8bit", "4bit"] | None = None,
-) -> AudioLLM:
+) -> AudioLLM | WholePassLLM:
     """Load an audio chat model that transformers supports natively.
 
     Args:
@@ -153,11 +155,12 @@ def load_audio_llm(
         config = AutoConfig.from_pretrained(resolved.path, **LOCAL)
         family = family_class(config.model_type)
         options["attn_implementation"] = {"": attention} | dict.fromkeys(family.eager_parts, "eager")
-        model = _load(_model_class(family, config), resolved.path, name, **options)
+        family.prepare(config)
+        model = _load(_model_class(family, config), resolved.path, name, family.left_out, config=config, **options)
         processor = family.load_processor(resolved.path)
     if device_map is None and quantization is None:
         model = model.to(resolve_device(device))
-    sfm = AudioLLM(model, family(model, processor), name=resolved.name, revision=resolved.revision)
+    sfm = read_audio_llm(model, family(model, processor), name=resolved.name, revision=resolved.revision)
     if quantization is not None:
         sfm.dtype += f"-{quantization}"  # so that no table or resumed run takes it for the model itself
     return sfm
@@ -376,8 +379,18 @@ def check_weights(report: Mapping[str, Iterable], cls: type, path: Path, name: s
         raise InputError(f"the weights of {name} do not fit {cls.__name__}: {wrong}", file=path, field="model")
 
 
-def _load(cls: Any, path: Path, name: str, **options: Any) -> Any:
-    """A model whose weights all came from the checkpoint."""
+def _load(cls: Any, path: Path, name: str, left_out: str = "", **options: Any) -> Any:
+    """A model whose weights all came from the checkpoint.
+
+    Args:
+        cls: The model's class.
+        path: The checkpoint's folder.
+        name: The model's name, for errors.
+        left_out: Weights of the checkpoint that the model does without, as a regular expression.
+        options: Of ``from_pretrained``.
+    """
     model, report = read_weights(cls, path, name, **options)
+    if left_out:
+        report["unexpected_keys"] = {key for key in report["unexpected_keys"] if not re.match(left_out, key)}
     check_weights(report, cls, path, name)
     return model

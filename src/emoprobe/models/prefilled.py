@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from emoprobe.errors import InputError
-from emoprobe.models.answering import AnsweringModel, AudioContext, Question
+from emoprobe.models.answering import AudioContext, Question
 from emoprobe.models.attention import check_cache, check_window
 from emoprobe.models.base import Network
-from emoprobe.models.families.turns import Turns
+from emoprobe.models.chat_model import ChatModel
 from emoprobe.models.prefix import Prefix
 from emoprobe.models.span import common_start
 from emoprobe.models.tree import TokenTree
@@ -62,15 +62,13 @@ class QuestionGroup:
         return [Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members]
 
 
-class PrefilledLLM(AnsweringModel):
+class PrefilledLLM(ChatModel):
     """The decoder's side of a chat model.
 
     Attributes:
-        family: Its decoder, and the token that stands for a clip.
         window: Tokens that the narrowest of its layers looks back; None where all are seen.
     """
 
-    family: Turns
     window: int | None
 
     @property

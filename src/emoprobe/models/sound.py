@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.attention import NoTokenTreeError
 from emoprobe.models.base import Network
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
@@ -23,6 +24,7 @@ from emoprobe.models.families.turns import ANY, move
 # What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
 _HARMLESS = frozenset(
     {"use_cache", "return_dict", "cache_position", "output_attentions", "output_hidden_states", "output_router_logits"}
+    | {"logits_to_keep"}
 )
 
 
@@ -64,28 +66,47 @@ def hear_clip(model: Network, family: ChatFamily, waveform: Tensor, layers: Sequ
     tokens = frame.sound(inputs["input_ids"][0].tolist(), family.audio_token_id)
     if len(inputs) < 3:
         raise EmoprobeError(f"the processor of {name} dropped the sound")
-    with _kept_layers(family, layers) as states:
-        handed = _handed(model, family, move(inputs, model.device, model.dtype), name)
+    with _kept_layers(family, layers, waveform) as states:
+        handed = _handed(model, family, inputs, name)
     start = len(frame.head)
-    own = {layer: family.frames(states[layer], len(waveform)) for layer in layers}
-    return Sound(tokens, handed[0, start : start + len(tokens)], own)
+    return Sound(tokens, handed[0, start : start + len(tokens)], states)
 
 
-def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
-    """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``.
+def encoder_states(
+    model: Network, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str
+) -> dict[int, Tensor]:
+    """Encoder states of a sound whatever its decoder is told, layer -> ``[frames, width]``, of the clip's own frames.
+
+    Args:
+        model: The model.
+        family: How its family hears.
+        waveform: float32 mono, ``[samples]``.
+        layers: Encoder layers to keep; 0 is the input of the first layer.
+        name: The model's name, for errors.
 
     Raises:
-        InputError: It refuses the inputs, or hands over more than embeddings in one row, which a token tree would lose.
+        InputError: The class does not take what its processor made of the sound.
     """
-    caught: dict = {}
+    with _kept_layers(family, layers, waveform) as states:
+        _told(model, family, family.inputs(ANY, waveform), name)
+    return states
+
+
+def _told(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> dict[str, Any]:
+    """What the model's own forward pass tells its text decoder.
+
+    Raises:
+        InputError: It refuses the inputs.
+    """
+    told: dict[str, Any] = {}
 
     def catch(module: Network, args: tuple, kwargs: dict) -> NoReturn:
-        caught.update(kwargs, args=args)
+        told.update(kwargs, args=args)
         raise _StopError
 
     handle = family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
     try:
-        model(**inputs, **family.further, use_cache=False)
+        model(**move(inputs, model.device, model.dtype), **family.further, use_cache=False)
     except _StopError:
         pass
     except (ValueError, IndexError) as error:
@@ -94,24 +115,39 @@ def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name:
         ) from error
     finally:
         handle.remove()
-    embeddings, positions = caught.pop("inputs_embeds", None), caught.pop("position_ids", None)
+    return told
+
+
+def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
+    """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``.
+
+    Raises:
+        InputError: It refuses the inputs.
+        NoTokenTreeError: It hands over more than embeddings in one row, which a token tree would lose.
+    """
+    told = _told(model, family, inputs, name)
+    embeddings, positions = told.pop("inputs_embeds", None), told.pop("position_ids", None)
     length = inputs["input_ids"].shape[1]
     usual = positions is None or bool((positions == torch.arange(length, device=positions.device)).all())
-    mask = caught.pop("attention_mask", None)
-    further = sorted(key for key, value in caught.items() if key not in _HARMLESS and value is not None and value != ())
-    if embeddings is None or embeddings.shape[1] != length or not usual or further or getattr(mask, "ndim", 2) != 2:
+    mask = told.pop("attention_mask", None)
+    masks = mask.values() if isinstance(mask, dict) else [mask]  # a dictionary has one for each kind of layer
+    usual = usual and all(one is None or one.ndim == 2 or _is_causal(one) for one in masks)
+    further = sorted(key for key, value in told.items() if key not in _HARMLESS and value is not None and value != ())
+    if embeddings is None or embeddings.shape[1] != length or not usual or further:
         what = " and ".join(further) or ("no embeddings" if embeddings is None else "positions or a mask of its own")
-        raise InputError(
-            f"{name} hands its text decoder {what}, so it cannot be asked as a token tree yet",
-            field="model",
-            remedy="Choose another model; conf/model/ names those that are tested.",
-        )
+        raise NoTokenTreeError(name, "class", f"hands its text decoder {what}")
     return embeddings
 
 
+def _is_causal(mask: Tensor) -> bool:
+    """Whether a mask of one row, ``[1, 1, positions, positions]``, only hides what comes later."""
+    seen = mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] == 0
+    return mask.shape[-1] == mask.shape[-2] and bool((seen == torch.ones_like(seen).tril()).all())
+
+
 @contextmanager
-def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-    """Encoder states of chosen layers of the next pass; 0 is the input of the first layer."""
+def _kept_layers(family: ChatFamily, layers: Sequence[int], waveform: Tensor) -> Iterator[dict[int, Tensor]]:
+    """Encoder states of chosen layers of the next pass, which hears a clip; 0 is the input of the first layer."""
     states: dict[int, Tensor] = {}
     modules = family.encoder_layers if layers else []
 
@@ -131,3 +167,5 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int
     finally:
         for handle in handles:
             handle.remove()
+    for layer in layers:
+        states[layer] = family.frames(states[layer], len(waveform))

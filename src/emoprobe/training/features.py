@@ -384,7 +384,9 @@ def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: Featur
         states = asked.hidden_states(asked.encode(waveforms), spec.question)
         unknown = [layer for layer in spec.layers if layer not in states]
         if unknown:
-            raise InputError(f"{sfm.name} has no decoder layer {unknown[0]}", remedy=f"Layers are 0 to {max(states)}.")
+            raise InputError(
+                f"{sfm.name} has no decoder layer {unknown[0]}", remedy=f"Layers are {min(states)} to {max(states)}."
+            )
         return list(torch.stack([states[layer] for layer in spec.layers], dim=1).unsqueeze(2).to(dtype))
     with torch.no_grad():
         heard = sfm.hear(waveforms, spec.layers)

@@ -13,6 +13,7 @@ from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import Network, shortest_clip
+from emoprobe.models.families.sound_only import load_sound_only, processor_class, sees
 from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.text import PromptText
@@ -34,6 +35,7 @@ class ChatFamily(Turns):
     model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
     has_adapter = False  # whether the class loads an adapter as a part of itself
+    left_out = ""  # weights that are not loaded, as a regular expression
     eager_parts: Sequence[str] = ()  # parts of the configuration whose classes know no other attention
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
@@ -43,8 +45,15 @@ class ChatFamily(Turns):
         self._frames: dict[tuple, tuple[Frame, tuple]] = {}
 
     @classmethod
+    def prepare(cls, config: Any) -> None:
+        """Take out of a checkpoint's configuration what no sound meets."""
+
+    @classmethod
     def load_processor(cls, path: Path) -> Any:
-        """The processor of a checkpoint folder."""
+        """The processor of a checkpoint folder, without what would prepare pictures."""
+        kind = processor_class(path)
+        if sees(kind):
+            return load_sound_only(path, kind)
         processor = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not isinstance(processor, ProcessorMixin):
             raise InputError(

@@ -8,7 +8,6 @@ from torch import Tensor
 from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.text import PromptText
-from emoprobe.models.vocabulary import VocabularyHead
 
 
 @FAMILIES.register("granite_speech")
@@ -27,12 +26,6 @@ class GraniteSpeech(ChatFamily):
     @property
     def max_seconds(self) -> float:
         return 30.0
-
-    @property
-    def head(self) -> VocabularyHead:
-        """Logits are divided by ``logits_scaling``, as the text model was trained; see `class_logits`."""
-        scaling = getattr(self.model.config.text_config, "logits_scaling", 1.0)
-        return VocabularyHead(self.model.get_output_embeddings(), scale=1.0 / scaling)
 
     def class_logits(self, logits: Tensor) -> Tensor:
         """transformers 5.23's class leaves ``logits_scaling`` out, which only changes how sharp probabilities are."""

@@ -79,8 +79,11 @@ class Turns(ABC):
 
     @property
     def head(self) -> VocabularyHead:
-        """From the decoder's states to logits."""
-        return VocabularyHead(self.model.get_output_embeddings())
+        """As the classes of transformers compute logits: divided (Granite), multiplied (Cohere), capped (Gemma)."""
+        config = self.model.config.get_text_config(decoder=True)
+        scale = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return VocabularyHead(self.model.get_output_embeddings(), cap=cap, scale=scale)
 
     def class_logits(self, logits: Tensor) -> Tensor:
         """Logits of the model class's own forward pass as they should be, where it is known to depart from training."""

@@ -240,7 +240,7 @@ class LoraMethod(Method):
     ) -> list[Skipped]:
         self.limits = limits
         self.utterances = {utterance.id: utterance for utterance in utterances}
-        if not (keep and self.frozen_encoder and self.options.cache_sound):
+        if not (keep and self.frozen_encoder and self.options.cache_sound and self.sfm.keeps_sound):
             return self._unreadable(**options)
         spec = FeatureSpec(source="sound", dtype=self.options.sound_dtype)
         self.features = extract(self.sfm, utterances, spec, limits, **options)

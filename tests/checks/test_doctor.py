@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import FAMILIES, WHOLE
+from conftest import FAMILIES, OTHERS, WHOLE
 
 from emoprobe.checks import doctor
 from emoprobe.cli.doctor import main
@@ -47,7 +47,7 @@ def broken(tiny_llm):
     return make
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
 def test_every_family_passes(tiny_llm, voices, family):
     verdicts = examine(tiny_llm(family), voices)
     assert failed(verdicts) == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import FAMILIES, WHOLE
+from conftest import FAMILIES, OTHERS, WHOLE
 
 from emoprobe.models.text import PromptText
 
@@ -19,7 +19,7 @@ def ask(sfm):
     return sfm.question(PromptText(before="The speaker feels"), [f" {label}" for label in LABELS])
 
 
-@pytest.fixture(params=["whisper", *FAMILIES, *WHOLE])
+@pytest.fixture(params=["whisper", *FAMILIES, *OTHERS, *WHOLE])
 def sfm(request, tiny_whisper, tiny_llm):
     return tiny_whisper if request.param == "whisper" else tiny_llm(request.param)
 

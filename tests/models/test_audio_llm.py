@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest import FAMILIES
+from conftest import FAMILIES, OTHERS
 from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
@@ -22,7 +22,7 @@ PROMPTS = (
 )
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=[*FAMILIES, *OTHERS])
 def sfm(request, tiny_llm):
     return tiny_llm(request.param)
 

@@ -28,6 +28,13 @@ peak of each tenth, MiB: #, #, #, #, #, #, #, #, #, #
 last tenth beside the second: #
 largest process: # MiB""",
     ),
+    "encoders": (
+        "--clips 2 --repeats 1 --classes hubert wav2vec2-bert",
+        """\
+# clips, # s of sound, # threads, cpu
+hubert: ours # clips/s, plain # clips/s, ratio #; largest difference alone #, among others #
+wav#vec#-bert: ours # clips/s, plain # clips/s, ratio #; largest difference alone #, among others #""",
+    ),
     "feature_cache": (
         "--clips 4 --batch-size 2 --checkpoint WHISPER",
         """\

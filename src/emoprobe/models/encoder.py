@@ -9,6 +9,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import copy
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,9 @@ class Encoder(SpeechFoundationModel):
         @torch.no_grad()
         def heard(waveform: Tensor) -> bool:
             try:
-                states = self._states(waveform)
+                with warnings.catch_warnings():  # of means of nothing
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    states = self._states(waveform)
             except UNHEARD:
                 return False
             return all(len(state) and bool(state.isfinite().all()) for state in states)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emoprobe.checks.tiny.whisper import write
+from emoprobe.errors import InputError
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.text import PromptText
 from emoprobe.models.transcribers.whisper import is_multilingual, suppressed_tokens
@@ -51,14 +52,61 @@ def force_in_config(folder):
     edit(folder / "config.json", lambda settings: settings.update(lists))
 
 
+def keep(*names):
+    return lambda settings: [settings.pop(name) for name in set(settings) - set(names)]
+
+
 LACKING = {
     "no file": lambda folder: (folder / "generation_config.json").unlink(),
     "none of the newer settings": lambda folder: edit(folder / "generation_config.json", without(*NEWER)),
     "not whether it is multilingual": lambda folder: edit(folder / "generation_config.json", without(NEWER[0])),
     "only whether it is multilingual": lambda folder: edit(folder / "generation_config.json", without(*NEWER[1:])),
+    "ids alone": lambda folder: edit(
+        folder / "generation_config.json", keep("eos_token_id", "pad_token_id", "decoder_start_token_id")
+    ),
+    "lists that are null": lambda folder: edit(
+        folder / "generation_config.json",
+        lambda settings: settings.update(
+            dict.fromkeys((*NEWER, "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids"))
+        ),
+    ),
     "an empty file": lambda folder: (folder / "generation_config.json").write_text("{}"),
     "forced tokens": force,
     "forced tokens in config.json": force_in_config,
+}
+
+
+def old_tokenizer(folder, *left_out):
+    """As checkpoints of 2022 hold it: byte pairs, and the control tokens in a file of their own."""
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    words = whole["model"]["vocab"]
+    added = {token["content"]: token["id"] for token in whole["added_tokens"] if token["content"] not in words}
+    end = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    written = {
+        "vocab.json": words,
+        "added_tokens.json": added,
+        "special_tokens_map.json": {**end, "additional_special_tokens": list(added)},
+        "tokenizer_config.json": {**end, "tokenizer_class": "WhisperTokenizer", "model_max_length": 1024},
+    }
+    for name, value in written.items():
+        (folder / name).write_text(json.dumps(value))
+    pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in whole["model"]["merges"])
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(pairs) + "\n")
+    for name in ("tokenizer.json", *left_out):
+        (folder / name).unlink()
+
+
+def without_settings(folder, *left_out):
+    old_tokenizer(folder, *left_out)
+    (folder / "generation_config.json").unlink()
+
+
+LACKING |= {
+    "the newer tokenizer's file": old_tokenizer,
+    "it and the settings": without_settings,
+    "the file of control tokens, which are also listed elsewhere": lambda folder: old_tokenizer(
+        folder, "added_tokens.json"
+    ),
 }
 
 
@@ -96,3 +144,70 @@ def test_what_is_never_written_is_what_is_not_spoken(tiny_whisper):
     assert {"(", "]", "<|startoftranscript|>", "<|translate|>", "<|nospeech|>"} <= texts
     assert not {"a", ".", ",", "<|endoftext|>"} & texts
     assert at_first == [*tokenizer(" ", add_special_tokens=False).input_ids, tiny_whisper.end_token]
+
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+
+
+def remove(*names):
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def shift(folder):
+    """A tokenizer that has one control token more than the model, before the others."""
+    old_tokenizer(folder, "added_tokens.json")
+    names = ["<|further|>", *json.loads((folder / "special_tokens_map.json").read_text())["additional_special_tokens"]]
+    edit(folder / "special_tokens_map.json", lambda settings: settings.update(additional_special_tokens=names))
+
+
+def settle(file, **values):
+    return lambda folder: edit(folder / file, lambda settings: settings.update(values))
+
+
+WRONG = {
+    "no tokenizer": (remove(*TOKENIZER), r"has no tokenizer\.json"),
+    "half a tokenizer": (remove("tokenizer.json", "merges.txt"), r"has no merges\.txt"),
+    "no control tokens": (
+        lambda folder: old_tokenizer(folder, "added_tokens.json", "special_tokens_map.json"),
+        r"the tokenizer has no token <\|startoftranscript\|>.*added_tokens\.json",
+    ),
+    "control tokens at other places": (shift, r"the tokenizer has <\|\w+\|> at \d+, where the model has another"),
+    "no front end": (remove("preprocessor_config.json"), r"has no preprocessor_config\.json"),
+    "another front end": (
+        settle("preprocessor_config.json", feature_size=128),
+        r"makes 128 mel bands and the model takes 80 .*preprocessor_config\.json.*feature_size",
+    ),
+    "a front end without its window": (settle("preprocessor_config.json", chunk_length=None), "could not be loaded"),
+    "a damaged front end": (
+        lambda folder: (folder / "preprocessor_config.json").write_text("{"),
+        r"cannot be read as a JSON object .*preprocessor_config\.json",
+    ),
+    "a damaged tokenizer": (
+        lambda folder: (folder / "tokenizer_config.json").write_text("[]"),
+        r"cannot be read as a JSON object .*tokenizer_config\.json",
+    ),
+    "a list that is none": (
+        settle("generation_config.json", suppress_tokens="x"),
+        r"the list holds something else .*generation_config\.json, field suppress_tokens",
+    ),
+    "a list of another vocabulary": (
+        settle("generation_config.json", begin_suppress_tokens=[99_999]),
+        r"the list holds something else .*generation_config\.json, field begin_suppress_tokens",
+    ),
+    "no type of model": (lambda folder: edit(folder / "config.json", without("model_type")), "could not be loaded"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_damaged_one_is_refused_in_one_line_that_names_the_file(path, tmp_path, wrong):
+    folder = tmp_path / "damaged"
+    shutil.copytree(path, folder)
+    change, message = WRONG[wrong]
+    change(folder)
+    with pytest.raises(InputError, match=message) as caught:
+        load_transcriber("damaged", path=folder, device="cpu")
+    error = caught.value
+    assert "\n" not in str(error)
+    assert str(folder) in str(error.file)
+    assert error.field not in (None, "model.language")
+    assert error.remedy

@@ -27,6 +27,7 @@ from transformers.cache_utils import DynamicLayer
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.base import Heard, Network, shortest_clip
 from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
 from emoprobe.models.tree import TokenTree, build_tree, find_scored
 from emoprobe.models.vocabulary import VocabularyHead
@@ -63,6 +64,7 @@ class EncoderDecoder(TranscribingModel):
 
     model_class: ClassVar[str]  # in transformers
     processor_class: ClassVar[str]
+    tokenizer_files: ClassVar[Sequence[Sequence[str]]] = (("tokenizer.json",),)
     final_norm: ClassVar[str] = "norm"  # attribute of the decoder
 
     def __init__(
@@ -87,16 +89,18 @@ class EncoderDecoder(TranscribingModel):
     @classmethod
     def load_processor(cls, path: Path) -> Any:
         """The processor of a checkpoint folder; code that lies there is not run."""
+        check_processor_files(path, cls.tokenizer_files)
         found = getattr(transformers, cls.processor_class)
         return found.from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
     @classmethod
     def prepare(cls, model: Network, processor: Any, path: Path) -> None:
-        """Do to what was loaded from a folder what its class needs.
+        """Check that what was loaded from a folder fits together, and do to it what its class needs.
 
         Raises:
-            InputError: The folder lacks something.
+            InputError: It does not.
         """
+        check_fit(model, processor, path)
 
     @abstractmethod
     def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:
@@ -356,8 +360,8 @@ class EncoderDecoder(TranscribingModel):
         One node per question is added at each step, so that the clip's keys and values are shared by all questions.
         """
         config = self.model.generation_config
-        suppressed = list(config.suppress_tokens or [])
-        suppressed_first = suppressed + list(config.begin_suppress_tokens or [])
+        suppressed = [token for token in config.suppress_tokens or () if token >= 0]  # -1 stands for no list
+        suppressed_first = suppressed + list(config.begin_suppress_tokens or ())
         tree = build_tree([Question(question.prefix) for question in questions])
         ends, ancestors = list(tree.ends), tree.ancestors()
         cache = self._new_cache(context)

@@ -41,7 +41,7 @@ from emoprobe.options import Words
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # What transformers raises of folders that lack a file, or hold a damaged one or another model's.
 UNLOADABLE: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
-UNLOADABLE += (SafetensorError, StrictDataclassError)
+UNLOADABLE += (SafetensorError, StrictDataclassError, TypeError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

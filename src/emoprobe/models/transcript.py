@@ -67,7 +67,7 @@ class TranscribingModel(AnsweringModel):
                 raise InputError(
                     f"the tokenizer of {self.name} lacks {texts[i] if texts else 'a token'} of its decoder prompt",
                     field="model",
-                    remedy="Copy the tokenizer's files from the checkpoint it was made of.",
+                    remedy="Use a language that it was trained on, or the tokenizer of the checkpoint it was made of.",
                 )
         return tuple(token for token in tokens if token is not None)
 

@@ -31,7 +31,16 @@ class Canary(EmotionSlot):
             made = self._requested(torch.zeros(self.sampling_rate))
         except ValueError as error:
             raise InputError(str(error), field="model.language", remedy="Use a code such as en, de or fr.") from error
-        return self.known(made["decoder_input_ids"][0].tolist())
+        tokens = self.known(made["decoder_input_ids"][0].tolist())
+        control = set(self.control_tokens().values())
+        if spelled := [token for token in tokens if token not in control and self.decode([token]).strip()]:
+            text = self.decode(spelled)
+            raise InputError(
+                f"the tokenizer of {self.name} lacks a token of its decoder prompt, and spells {text!r}",
+                field="model.language",
+                remedy="Use a language that the checkpoint was trained on.",
+            )
+        return tokens
 
     def _requested(self, waveform: Tensor) -> dict[str, Tensor]:
         options = {"sampling_rate": self.sampling_rate}

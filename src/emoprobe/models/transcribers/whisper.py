@@ -24,6 +24,7 @@ UNSPOKEN = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
 UNSPOKEN += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))", "(((", ")))", "[[", "]]"]
 UNSPOKEN += ["{{", "}}", "♪♪", "♪♪♪"]
 NOTES = "♩♪♫♬♭♮♯"
+START, NO_STAMPS = "<|startoftranscript|>", "<|notimestamps|>"
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
 
 
@@ -74,12 +75,50 @@ def suppressed_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     return sorted(found), [*ids(" ")[:1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
 
 
+def _check_tokens(model: WhisperForConditionalGeneration, tokenizer: Any, path: Path) -> None:
+    """Refuse a tokenizer that lacks Whisper's own tokens, or has them at other places than the model.
+
+    Raises:
+        InputError: It is such.
+    """
+    settings = model.generation_config
+    found = {
+        text: _token(tokenizer, text) for text in (START, NO_STAMPS, *(getattr(settings, "lang_to_id", None) or {}))
+    }
+    if found[START] is None or found[NO_STAMPS] is None:
+        raise InputError(
+            f"the tokenizer has no token {START if found[START] is None else NO_STAMPS}",
+            file=path,
+            field="model",
+            remedy="Copy tokenizer.json and tokenizer_config.json (of old checkpoints added_tokens.json) from the "
+            "Whisper that this one was made of.",
+        )
+    said = {
+        NO_STAMPS: getattr(settings, "no_timestamps_token_id", None),
+        **(getattr(settings, "lang_to_id", None) or {}),
+    }
+    for text, token in found.items():
+        if token is not None and (token >= model.config.vocab_size or said.get(text) not in (None, token)):
+            raise InputError(
+                f"the tokenizer has {text} at {token}, where the model has another token or none",
+                file=path,
+                field="model",
+                remedy="Copy the tokenizer's files from the Whisper that this one was made of.",
+            )
+
+
+def _token(tokenizer: Any, text: str) -> int | None:
+    token = tokenizer.convert_tokens_to_ids(text)
+    return token if token is not None and tokenizer.decode([token]) == text else None
+
+
 @TRANSCRIBERS.register("whisper")
 class Whisper(EncoderDecoder):
     """Any Whisper checkpoint of transformers; only multilingual ones are told a language and a task."""
 
     model_class = "WhisperForConditionalGeneration"
     processor_class = "WhisperProcessor"
+    tokenizer_files = (("tokenizer.json",), ("vocab.json", "merges.txt"))
     final_norm = "layer_norm"
 
     @classmethod
@@ -89,6 +128,8 @@ class Whisper(EncoderDecoder):
         They are config.json's, and else Whisper's own: where config.json says nothing transformers takes a list that
         holds the English checkpoints' end token.
         """
+        super().prepare(model, processor, path)
+        _check_tokens(model, processor.tokenizer, path)
         widen(model.model.decoder)
         if (path / "generation_config.json").is_file():
             return
@@ -101,19 +142,16 @@ class Whisper(EncoderDecoder):
 
     def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:
         """Language and task, of those checkpoints that know some, and no time stamps."""
-        names = ["<|startoftranscript|>"]
-        if is_multilingual(self.model, self.tokenizer):
-            names += [f"<|{language}|>", f"<|{task}|>"]
-        names.append("<|notimestamps|>")
-        ids = self.tokenizer.convert_tokens_to_ids(names)
-        for token, text in zip(ids, names, strict=True):
-            if token is None or self.tokenizer.decode([token]) != text:
+        told = (f"<|{language}|>", f"<|{task}|>") if is_multilingual(self.model, self.tokenizer) else ()
+        ids = {text: _token(self.tokenizer, text) for text in (START, *told, NO_STAMPS)}
+        for text, token in ids.items():
+            if token is None:
                 raise InputError(
                     f"this Whisper tokenizer has no token {text}",
-                    field="model.language",
-                    remedy="Use a language code of Whisper's, such as en, de or zh.",
+                    field="model.task" if text == f"<|{task}|>" else "model.language",
+                    remedy="Use a language code of Whisper's, such as en, de or zh, and transcribe or translate.",
                 )
-        return tuple(ids)
+        return tuple(token for token in ids.values() if token is not None)
 
     @property
     def stop_tokens(self) -> tuple[int, ...]:  # type: ignore[override]

@@ -1,0 +1,422 @@
+"""Every encoder-decoder that transcribes, against plain passes of its class on its processor's own inputs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+import transformers
+
+from emoprobe.checks.tiny import TINY
+from emoprobe.errors import InputError
+from emoprobe.models.load import load_transcriber
+from emoprobe.models.text import PromptText
+from emoprobe.models.transcribers import REFUSED, TRANSCRIBERS, transcriber_class
+
+KINDS = tuple(TRANSCRIBERS)
+SLOTTED = ("canary", "cohere_asr")
+LABELS = (" angry", " sad", " sadness", " neutral.")
+TOLERANCE = 1e-5  # nats, float32
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, spectra):
+    root = tmp_path_factory.mktemp("transcribers")
+    return {kind: TINY[kind](root / kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def loaded(folders):
+    return {kind: load_transcriber("tiny", path=folders[kind], device="cpu") for kind in KINDS}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def sfm(loaded, kind):
+    return loaded[kind]
+
+
+class Plain:
+    """A class of transformers and its processor as its own documentation calls them."""
+
+    def __init__(self, folder, kind):
+        self.kind = kind
+        self.model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(folder).eval()
+        self.processor = transformers.AutoProcessor.from_pretrained(folder)
+
+    def inputs(self, wave):
+        """The processor's own inputs of one clip, with the decoder's prompt."""
+        sound, rate = wave.numpy(), 16_000
+        if self.kind == "canary":
+            return dict(self.processor.apply_transcription_request(audio=[sound], source_language="en"))
+        if self.kind == "cohere_asr":
+            made = dict(self.processor(audio=[sound], language="en", sampling_rate=rate))
+            assert made.pop("audio_chunk_index") == [(0, None)]
+            return made
+        made = dict(self.processor(audio=sound, sampling_rate=rate, return_tensors="pt"))
+        start = [self.model.config.decoder_start_token_id]
+        if self.kind == "whisper":
+            names = ["<|en|>", "<|transcribe|>", "<|notimestamps|>"]
+            start += self.processor.tokenizer.convert_tokens_to_ids(names)
+        return made | {"decoder_input_ids": torch.tensor([start])}
+
+    def logits(self, wave, tokens=(), **options):
+        """One pass over the prompt and further tokens."""
+        inputs = self.inputs(wave)
+        inputs["decoder_input_ids"] = torch.cat([inputs["decoder_input_ids"], torch.tensor([tokens]).long()], dim=1)
+        return self.model(**inputs, use_cache=False, **options)
+
+    def score(self, wave, question, start, continuation):
+        """Log-probability of each token of a continuation."""
+        tokens = (*question.prefix[start:], *continuation)
+        rows = self.logits(wave, tokens).logits[0, -len(continuation) - 1 : -1].log_softmax(-1)
+        return rows[range(len(continuation)), list(continuation)]
+
+
+@pytest.fixture(scope="module")
+def plains(folders):
+    return {kind: Plain(folders[kind], kind) for kind in KINDS}
+
+
+@pytest.fixture
+def plain(plains, kind):
+    return plains[kind]
+
+
+def ask(sfm):
+    texts = (("The speaker is feeling", LABELS), ("The voice sounds", (" sad", " happy")), ("", (" sad", " sadness")))
+    return [sfm.question(PromptText(before), labels) for before, labels in texts]
+
+
+def test_the_prompt_is_the_processors(sfm, plain, voices):
+    expected = plain.inputs(voices[0])["decoder_input_ids"][0].tolist()
+    question = sfm.question(PromptText("The voice"), (" sad",))
+    assert list(question.prefix[: len(expected)]) == expected
+    tokenizer = plain.processor.tokenizer
+    text = tokenizer.decode([*question.prefix[len(expected) :], *question.continuations[0][:-1]])
+    assert text.strip() == "The voice sad"
+    assert tokenizer.convert_tokens_to_ids(tokenizer.eos_token) == question.continuations[0][-1]
+
+
+@pytest.mark.parametrize("company", [(0,), (2, 1), (0, 1, 2)])
+def test_scores_are_those_of_plain_passes_alone_and_in_company(sfm, plain, voices, company):
+    waves, start = [voices[i] for i in company], len(sfm.start_tokens)
+    questions = ask(sfm)
+    with torch.no_grad():
+        for question, scores in zip(questions, sfm.score(sfm.encode(waves), questions), strict=True):
+            for continuation, found in zip(question.continuations, scores, strict=True):
+                expected = torch.stack([plain.score(wave, question, start, continuation) for wave in waves])
+                torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_a_tree_says_what_each_continuation_says_alone(sfm, voices):
+    context, questions = sfm.encode(voices), ask(sfm)
+    together = sfm.score(context, questions)
+    for question, scores in zip(questions, together, strict=True):
+        for continuation, found in zip(question.continuations, scores, strict=True):
+            one = type(question)(question.prefix, (continuation,))
+            torch.testing.assert_close(sfm.score(context, [one])[0][0], found, atol=TOLERANCE, rtol=0)
+    for clip in range(3):
+        alone = sfm.score(sfm.select(context, clip), questions)
+        for row, other in zip(together, alone, strict=True):
+            for found, expected in zip(row, other, strict=True):
+                torch.testing.assert_close(found[clip], expected[0], atol=TOLERANCE, rtol=0)
+
+
+def test_logits_and_states_are_those_of_the_answer_position(sfm, plain, voices):
+    question, start = ask(sfm)[0], len(sfm.start_tokens)
+    context = sfm.encode(voices)
+    logits, states = sfm.logits(context, [question])[:, 0], sfm.hidden_states(context, question)
+    for i, wave in enumerate(voices):
+        with torch.no_grad():
+            out = plain.logits(wave, question.prefix[start:], output_hidden_states=True)
+        torch.testing.assert_close(logits[i], out.logits[0, -1], atol=TOLERANCE, rtol=0)
+        assert len(states) == len(out.decoder_hidden_states) == sfm.num_decoder_layers + 1
+        for layer, expected in enumerate(out.decoder_hidden_states):
+            torch.testing.assert_close(states[layer][i], expected[0, -1], atol=TOLERANCE, rtol=0)
+
+
+def test_layers_end_with_the_score_and_begin_with_the_embeddings(sfm, plain, voices):
+    questions, context = ask(sfm), sfm.encode(voices)
+    layers = sfm.score_layers(context, questions)
+    for row, scores in zip(layers, sfm.score(context, questions), strict=True):
+        for found, score in zip(row, scores, strict=True):
+            assert found.shape[:2] == (3, sfm.num_decoder_layers + 1)
+            torch.testing.assert_close(found[:, -1], score, atol=TOLERANCE, rtol=0)
+    question = questions[0]
+    with torch.no_grad():
+        out = plain.logits(voices[1], question.prefix[len(sfm.start_tokens) :], output_hidden_states=True)
+        decoder = plain.model.model.decoder
+        norm = decoder.layer_norm if sfm.final_norm == "layer_norm" else decoder.norm
+        for layer in (0, 1):
+            rows = plain.model.proj_out(norm(out.decoder_hidden_states[layer][0, -1])).log_softmax(-1)
+            token = question.continuations[0][0]
+            torch.testing.assert_close(layers[0][0][1, layer, 0], rows[token], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_generation_is_the_classes_own(sfm, plain, voices):
+    questions, start = ask(sfm), len(sfm.start_tokens)
+    keep = [(3, 9), (4,), ()]
+    answers = sfm.generate(sfm.encode(voices), questions, max_new_tokens=8, keep=keep)
+    written = set()
+    for question, kept, clips in zip(questions, keep, answers, strict=True):
+        for wave, answer in zip(voices, clips, strict=True):
+            inputs = plain.inputs(wave) | {"decoder_input_ids": torch.tensor([question.prefix])}
+            if plain.kind == "whisper":
+                inputs.pop("attention_mask", None)
+            ids = plain.model.generate(**inputs, max_new_tokens=8, do_sample=False)[0].tolist()
+            ids = ids[len(question.prefix) :] if tuple(ids[: len(question.prefix)]) == question.prefix else ids
+            assert list(answer.tokens) == [token for token in ids if token != sfm.end_token]
+            written.add(answer.tokens)
+            with torch.no_grad():
+                rows = plain.logits(wave, (*question.prefix[start:], *answer.tokens)).logits[0]
+            rows = rows[len(question.prefix) - 1 :][: len(answer.log_normalizer)]
+            torch.testing.assert_close(answer.kept_logits, rows[:, list(kept)], atol=1e-4, rtol=0)
+            torch.testing.assert_close(answer.log_normalizer, rows.logsumexp(-1), atol=1e-4, rtol=0)
+    assert len(written) > 3  # the sound and the question matter
+
+
+def test_training_reads_what_scoring_reads_with_the_gradients_of_plain_passes(folders, kind, plain, voices):
+    sfm = load_transcriber("tiny", path=folders[kind], device="cpu")
+    question, start = ask(sfm)[0], len(sfm.start_tokens)
+    context = sfm.encode(voices)
+    scores = torch.stack([tokens.sum(-1) for tokens in sfm.score(context, [question])[0]], dim=-1)
+    likelihoods, state = sfm.answer(sfm.hear(voices).sounds, question)
+    torch.testing.assert_close(likelihoods, scores, atol=2e-5, rtol=0)
+    torch.testing.assert_close(state, sfm.hidden_states(context, question)[sfm.num_decoder_layers], atol=1e-5, rtol=0)
+    wanted = ("decoder.layers.0.encoder_attn.k_proj.weight", "decoder.layers.1.self_attn.q_proj.weight")
+    wanted += ("encoder.layers.0.self_attn.q_proj.weight",)
+    ours = {name: p for name, p in sfm.model.model.named_parameters() if name in wanted}
+    theirs = {name: p for name, p in plain.model.model.named_parameters() if name in wanted}
+    assert len(ours) == len(theirs) == len(wanted)
+    likelihoods.sum().backward()
+    for continuation in question.continuations:
+        sum(plain.score(wave, question, start, continuation).sum() for wave in voices).backward()
+    for name in wanted:
+        assert ours[name].grad.abs().max() > 1e-3
+        scale = theirs[name].grad.abs().max().item()
+        torch.testing.assert_close(ours[name].grad, theirs[name].grad, atol=1e-4 * scale, rtol=1e-3)
+    plain.model.zero_grad()
+
+
+def test_states_heard_are_the_encoders(sfm, plain, voices):
+    depth = sfm.num_encoder_layers
+    heard = sfm.hear(voices, layers=range(depth + 1))
+    for i, wave in enumerate(voices):
+        inputs = plain.inputs(wave)
+        del inputs["decoder_input_ids"]
+        with torch.no_grad():
+            out = plain.model.model.encoder(**inputs, output_hidden_states=True)
+        assert len(out.hidden_states) == depth + 1
+        frames = len(heard.states[i][depth])
+        mask = getattr(out, "attention_mask", None)
+        if plain.kind == "whisper":
+            assert frames == -(-len(wave) // 320)
+        else:
+            assert frames == (out.last_hidden_state.shape[1] if mask is None else mask.sum())
+            assert torch.equal(heard.sounds[i], heard.states[i][depth])
+        for layer, expected in enumerate(out.hidden_states):
+            torch.testing.assert_close(heard.states[i][layer], expected[0, :frames], atol=TOLERANCE, rtol=0)
+
+
+def test_bfloat16_loads_and_is_close(folders, kind, sfm, voices):
+    half, questions = load_transcriber("tiny", path=folders[kind], dtype="bfloat16", device="cpu"), ask(sfm)
+    assert half.dtype == "bfloat16"
+    full, rough = (model.score(model.encode(voices), questions) for model in (sfm, half))
+    worst = max((a - b).abs().max() for x, y in zip(full, rough, strict=True) for a, b in zip(x, y, strict=True))
+    assert 0 < worst < 0.6
+
+
+def test_the_shortest_clip_is_heard_and_a_shorter_one_refused(sfm):
+    generator = torch.Generator().manual_seed(3)
+    wave = torch.randn(sfm.min_samples, generator=generator) * 0.1
+    (scores,) = sfm.score(sfm.encode([wave]), ask(sfm)[:1])
+    assert all(values.isfinite().all() for values in scores)
+    with pytest.raises(InputError, match=f"needs {sfm.min_samples} to hear it"):
+        sfm.encode([wave, wave[:-1]])
+    with pytest.raises(InputError, match="is longer than"):
+        sfm.encode([torch.zeros(round(sfm.max_seconds * 16_000) + 2)])
+    with pytest.raises(InputError, match="no encoder layer 9"):
+        sfm.hear([wave], layers=(9,))
+
+
+def test_the_longest_clip_is_one_piece(loaded, plains):
+    sfm, wave = loaded["cohere_asr"], torch.randn(35 * 16_000) * 0.1
+    question = ask(sfm)[0]
+    (scores,) = sfm.score(sfm.encode([wave]), [question])
+    inputs = plains["cohere_asr"].processor(audio=[wave.numpy()], language="en", sampling_rate=16_000)
+    assert len(inputs["input_features"]) == 1
+    ids = torch.tensor([[*question.prefix, *question.continuations[0]]])
+    with torch.no_grad():
+        out = plains["cohere_asr"].model(
+            inputs["input_features"], attention_mask=inputs["attention_mask"], decoder_input_ids=ids
+        )
+    token = question.continuations[0][0]
+    torch.testing.assert_close(scores[0][0, 0], out.logits[0, -3].log_softmax(-1)[token], atol=TOLERANCE, rtol=0)
+
+
+def test_without_audio_the_decoder_is_given_states_of_zero(sfm, plain, voices):
+    question = ask(sfm)[0]
+    (nothing,) = sfm.score(sfm.encode_without_audio(), [question])
+    # Moonshine Streaming knows the place of every frame: one is the least that it can be given.
+    frames, width = 1 if plain.kind == "moonshine_streaming" else 7, sfm.hear(voices[:1]).sounds[0].shape[1]
+    for continuation, found in zip(question.continuations, nothing, strict=True):
+        zeros = transformers.modeling_outputs.BaseModelOutput(torch.zeros(1, frames, width))
+        zeros["attention_mask"] = None
+        ids = torch.tensor([[*question.prefix, *continuation]])
+        with torch.no_grad():
+            out = plain.model(encoder_outputs=zeros, decoder_input_ids=ids).logits[0, -len(continuation) - 1 : -1]
+        expected = out.log_softmax(-1)[range(len(continuation)), list(continuation)]
+        torch.testing.assert_close(found[0], expected, atol=TOLERANCE, rtol=0)
+    (sound,) = sfm.score(sfm.encode(voices[:1]), [question])
+    assert (sound[0] - nothing[0]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", SLOTTED)
+def test_the_slot_for_emotion_is_read_where_the_prompt_has_it(sfm, plain, voices):
+    assert sfm.classes == ("neutral", "happy", "sad", "angry")
+    found = sfm.classify(voices)
+    tokenizer = plain.processor.tokenizer
+    undefined = tokenizer.convert_tokens_to_ids("<|emo:undefined|>")
+    ids = tokenizer.convert_tokens_to_ids([f"<|emo:{name}|>" for name in sfm.classes])
+    for i, wave in enumerate(voices):
+        inputs = plain.inputs(wave)
+        prompt = inputs["decoder_input_ids"][0].tolist()
+        inputs["decoder_input_ids"] = torch.tensor([prompt[: prompt.index(undefined)]])
+        with torch.no_grad():
+            expected = plain.model(**inputs).logits[0, -1, ids].log_softmax(-1)
+        torch.testing.assert_close(found[i], expected, atol=TOLERANCE, rtol=0)
+    assert found.shape == (3, 4)
+    torch.testing.assert_close(found.exp().sum(-1), torch.ones(3))
+    torch.testing.assert_close(sfm.classify(voices[1:2])[0], found[1], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SLOTTED])
+def test_others_have_no_classes(sfm, voices):
+    assert sfm.classes == ()
+    with pytest.raises(InputError, match="not trained to tell classes apart"):
+        sfm.classify(voices)
+
+
+@pytest.mark.parametrize("kind", SLOTTED)
+def test_without_named_emotions_there_are_no_classes(folders, tmp_path, voices, kind):
+    folder = tmp_path / "unnamed"
+    shutil.copytree(folders[kind], folder)
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(re.sub(r"<\|emo:(?!undefined)(\w+)\|>", r"<|x:\1|>", text))
+    sfm = load_transcriber("tiny", path=folder, device="cpu")
+    assert sfm.classes == ()
+    with pytest.raises(InputError, match="not trained to tell classes apart"):
+        sfm.classify(voices)
+
+
+@pytest.mark.parametrize("kind", SLOTTED)
+def test_language_task_and_punctuation_are_told(folders, loaded, kind):
+    def prompt(**told):
+        sfm = load_transcriber("tiny", path=folders[kind], device="cpu", **told)
+        return sfm.decode(sfm.start_tokens)
+
+    assert "<|en|><|en|><|pnc|>" in prompt()
+    assert "<|de|><|de|><|nopnc|>" in prompt(language="de", punctuation=False)
+    with pytest.raises(InputError, match=r"(?i)unsupported language.*field model\.language"):
+        prompt(language="klingon")
+    with pytest.raises(InputError, match="lacks a token of its decoder prompt"):
+        prompt(language="fr")  # a language of the class that this tokenizer does not have
+    if kind == "canary":
+        assert "<|de|><|en|>" in prompt(language="de", task="translate")
+    else:
+        with pytest.raises(InputError, match="does not translate"):
+            prompt(task="translate")
+
+
+@pytest.mark.parametrize("kind", SLOTTED)
+def test_earlier_text_stands_in_its_slot(sfm):
+    question = sfm.question(PromptText("The voice", context="the person is sad"), (" sad",))
+    assert "<|startofcontext|> the person is sad<|startoftranscript|><|emo:undefined|>" in sfm.decode(question.prefix)
+
+
+@pytest.mark.parametrize("kind", ["moonshine", "moonshine_streaming"])
+def test_moonshine_has_no_slot_for_earlier_text(sfm):
+    with pytest.raises(InputError, match="no slot for the transcript of preceding speech"):
+        sfm.question(PromptText("The voice", context="the person is sad"), (" sad",))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts", "message"),
+    [
+        (PromptText("The voice sounds"), ("",), "has no token"),
+        (PromptText("sad " * 1100), (" sad",), "tokens and"),
+        (PromptText(instruction="How does it sound?"), (" sad",), "cannot follow an instruction"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused(sfm, prompt, texts, message):
+    with pytest.raises(InputError, match=message):
+        sfm.question(prompt, texts)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "whisper"])
+def test_text_is_tokenised_as_it_stands(sfm):
+    tokens = sfm.tokenizer.convert_ids_to_tokens
+    assert tokens(sfm.text_tokens(" sadness.")) == ["▁sad", "ness", "."]
+    assert tokens(sfm.text_tokens(".")) == ["."]
+    assert tokens(sfm.text_tokens("sad")) == ["s", "a", "d"]  # no space that the text does not have
+    assert sfm.text_tokens("") == ()
+    more = sfm.extend(sfm.question(PromptText("The voice")), sfm.text_tokens(" is"), " sad", (" or",))
+    assert tokens(more.prefix[-4:]) == ["▁The", "▁voice", "▁is", "▁sad"]
+    assert tokens(more.continuations[0][:-1]) == ["▁or"]
+
+
+def test_what_is_no_transcriber_is_named(tmp_path, tiny_path):
+    with pytest.raises(InputError, match="'qwen2_audio' is no encoder-decoder that transcribes") as caught:
+        load_transcriber("other", path=tiny_path("qwen2_audio"), device="cpu")
+    assert "model=audio_llm" in str(caught.value)
+    for model_type, reason in REFUSED.items():
+        with pytest.raises(InputError, match=re.escape(reason)):
+            transcriber_class(model_type, tmp_path)
+
+
+def test_every_class_of_transformers_that_transcribes_is_asked_or_refused_or_chats():
+    known = transformers.models.auto.modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+    chats = {"fun_asr_nano", "granite_speech", "granite_speech_plus", "qwen3_asr", "vibevoice", "vibevoice_asr"}
+    chats |= {"voxtral", "voxtral_realtime"}
+    no_text = {"dia", "pop2piano"}
+    assert set(known) == {*KINDS, *REFUSED, *chats, *no_text}
+
+
+@pytest.mark.parametrize("kind", ["canary"])
+def test_a_canary_without_its_chat_template_is_refused(folders, tmp_path, kind):
+    folder = tmp_path / "silent"
+    shutil.copytree(folders[kind], folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="no chat template"):
+        load_transcriber("silent", path=folder, device="cpu")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "whisper"])
+def test_missing_or_foreign_processor_files_are_named(folders, tmp_path, kind):
+    folder = tmp_path / "bare"
+    shutil.copytree(folders[kind], folder)
+    (folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match=r"has no tokenizer\.json"):
+        load_transcriber("bare", path=folder, device="cpu")
+    (tmp_path / "tokenizer.json").rename(folder / "tokenizer.json")
+    file = next(
+        folder / name for name in ("processor_config.json", "preprocessor_config.json") if (folder / name).exists()
+    )
+    settings = json.loads(file.read_text())
+    file.unlink()
+    with pytest.raises(InputError, match=r"has no preprocessor_config\.json"):
+        load_transcriber("bare", path=folder, device="cpu")
+    if kind in SLOTTED:
+        settings.get("feature_extractor", settings)["feature_size"] = 64
+        file.write_text(json.dumps(settings))
+        with pytest.raises(InputError, match="makes 64 mel bands and the model takes 80"):
+            load_transcriber("bare", path=folder, device="cpu")

@@ -27,6 +27,8 @@ _HARMLESS = frozenset(
     | {"logits_to_keep"}
 )
 
+_ENTRIES = ("hidden_states", "inputs_embeds")  # how a layer calls its input where it is given by name
+
 
 class _StopError(Exception):
     """Raised where the text decoder would begin."""
@@ -152,7 +154,7 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int], waveform: Tensor) ->
     modules = family.encoder_layers if layers else []
 
     def keep_input(module: Network, args: tuple, kwargs: dict) -> None:
-        states[0] = args[0] if args else kwargs["hidden_states"]
+        states[0] = args[0] if args else kwargs[next(name for name in _ENTRIES if name in kwargs)]
 
     def keep(layer: int) -> Callable:
         def hook(module: Network, args: tuple, output: Any) -> None:

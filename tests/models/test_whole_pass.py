@@ -146,6 +146,18 @@ def test_encoder_states_depend_on_the_clip_alone(sfm, voices):
         assert len(together[0][layer]) > len(together[1][layer])
 
 
+def test_too_short_a_clip_is_refused_and_the_shortest_is_read(sfm, voices):
+    for length in (1, 160, 320, sfm.min_samples - 1):
+        for hear in (sfm.encode, sfm.hear):
+            with pytest.raises(InputError, match=f"clip 0 of the batch has {length} samples and .* needs"):
+                hear([voices[0][:length]])
+    assert sfm.min_samples == {"Gemma3n": 800, "Gemma4": 400}[type(sfm.family).__name__]
+    shortest = voices[1][4_000 : 4_000 + sfm.min_samples]
+    question = ask(sfm)[0]
+    expected = chat_logits(sfm, question.prompt, shortest)[-1]
+    torch.testing.assert_close(sfm.logits(sfm.encode([shortest]), [question])[0, 0], expected, atol=1e-5, rtol=0)
+
+
 def test_it_is_what_a_tree_says_of_the_same_model(whole, tiny_llm, voices):
     tree = tiny_llm("qwen3_asr")
     question = ask(tree)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from emoprobe.models.attention import NoTokenTreeError, check_cache
 from emoprobe.models.base import Network
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.sound import Sound, hear_clip
+from emoprobe.models.sound import Sound, hear_clip, shortest_sound
 from emoprobe.models.span import probe_sounds
 
 
@@ -33,6 +34,11 @@ class AudioLLM(ChatLLM):
     def around(self, model: Network) -> AudioLLM:
         """The same SFM around another copy of its model."""
         return AudioLLM(model, type(self.family)(model, self.family.processor), name=self.name, revision=self.revision)
+
+    @cached_property
+    def min_samples(self) -> int:
+        """Shortest clip that the processor makes a token of and the class takes."""
+        return shortest_sound(self.model, self.family)
 
     @property
     def num_encoder_layers(self) -> int:

@@ -132,10 +132,6 @@ class DescribedChat(Turns):
     def max_seconds(self) -> float:
         return self.describer.max_seconds
 
-    @property
-    def min_samples(self) -> int:
-        return self.describer.min_samples
-
     def words(self, waveform: Tensor) -> str:
         """What is told of a clip; worked out once per clip.
 
@@ -236,6 +232,11 @@ class Cascade(ChatLLM):
         family = copy.copy(self.family)
         family.model = model
         return Cascade(model, family, name=self.name, revision=self.revision)
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest clip that can be described."""
+        return self.family.describer.min_samples
 
     @property
     def num_encoder_layers(self) -> int:

@@ -7,7 +7,6 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,6 @@ class ChatModel(AnsweringModel):
         self.sampling_rate = family.sampling_rate
         self.max_seconds = family.max_seconds
         self.stop_tokens = family.stop_tokens()
-
-    @cached_property
-    def min_samples(self) -> int:
-        """Shortest clip that a token is made of."""
-        return self.family.min_samples
 
     # Prompts
 

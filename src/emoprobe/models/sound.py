@@ -17,7 +17,7 @@ from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.attention import NoTokenTreeError
-from emoprobe.models.base import Network
+from emoprobe.models.base import Network, shortest_clip
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 
@@ -92,6 +92,21 @@ def encoder_states(
     with _kept_layers(family, layers, waveform) as states:
         _told(model, family, family.inputs(ANY, waveform), name)
     return states
+
+
+@torch.no_grad()
+def shortest_sound(model: Network, family: ChatFamily) -> int:
+    """Samples of the shortest sound that a family's processor makes a token of and its class takes."""
+
+    def heard(waveform: Tensor) -> bool:
+        try:
+            inputs = family.inputs(ANY, waveform)
+            _told(model, family, inputs, "")
+        except (ValueError, RuntimeError, IndexError):  # what processors and convolutions say of too few samples
+            return False
+        return family.audio_token_id in inputs["input_ids"]
+
+    return shortest_clip(family.sampling_rate, heard)
 
 
 def _told(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> dict[str, Any]:

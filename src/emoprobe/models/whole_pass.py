@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn
 
 import torch
@@ -28,7 +29,7 @@ from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 from emoprobe.models.generation import draw
-from emoprobe.models.sound import encoder_states
+from emoprobe.models.sound import encoder_states, shortest_sound
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class WholePassLLM(ChatModel):
         """The same SFM around another copy of its model."""
         family = type(self.family)(model, self.family.processor)
         return WholePassLLM(model, family, name=self.name, revision=self.revision, reason=self.reason)
+
+    @cached_property
+    def min_samples(self) -> int:
+        """Shortest clip that the processor makes a token of and the class takes."""
+        return shortest_sound(self.model, self.family)
 
     @property
     def num_encoder_layers(self) -> int:

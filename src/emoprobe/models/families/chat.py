@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import Network, shortest_clip
+from emoprobe.models.base import Network
 from emoprobe.models.families.sound_only import load_sound_only, processor_class, sees
 from emoprobe.models.families.turns import ANY, Turns
 from emoprobe.models.span import Frame, find_frame, probe_sounds
@@ -145,18 +145,6 @@ class ChatFamily(Turns):
                 del self._frames[next(iter(self._frames))]
             self._frames[key] = frame, tuple(frame.sound(ids, self.audio_token_id) for ids in rendered)
         return self._frames[key]
-
-    @property
-    def min_samples(self) -> int:
-        """Shortest sound that the processor makes a token of."""
-
-        def heard(waveform: Tensor) -> bool:
-            try:
-                return bool((self.inputs(ANY, waveform)["input_ids"] == self.audio_token_id).any())
-            except (ValueError, RuntimeError, IndexError):
-                return False
-
-        return shortest_clip(self.sampling_rate, heard)
 
     def control_tokens(self) -> Mapping[str, int]:
         """Those of the tokenizer, and the placeholder of the sound."""

@@ -55,11 +55,6 @@ class Turns(ABC):
     def max_seconds(self) -> float:
         """Longest clip that is taken whole, seconds."""
 
-    @property
-    @abstractmethod
-    def min_samples(self) -> int:
-        """Shortest clip that a token is made of, samples."""
-
     @abstractmethod
     def messages(self, prompt: PromptText) -> list[dict]:
         """The conversation of a prompt, the clip without its content."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from checkout import PROJECT
+from classes import write_classifier
 
 import emoprobe
 from emoprobe.api.choices import configuration
@@ -92,6 +93,9 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         "CHECKPOINT_DIR": str(tiny_whisper_path),
         "CHAT_DIR": str(tiny_chat_path("llama")),
         "LLM_DIR": str(tiny_path("qwen2_audio")),
+        "CLASSIFIER_DIR": str(
+            write_classifier(root / "classifier", ["angry", "disgust", "fear", "happy", "neutral", "sad", "calm"])
+        ),
         "RUN_DIR": str(root / "run"),
         "OTHER_RUN": str(root / "lora"),
         "IEMOCAP_DIR": str(root / "iemocap"),

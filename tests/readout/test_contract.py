@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from classes import Classified, write_classifier
+from classes import write_classifier
 
 from emoprobe.labels import LabelSet
+from emoprobe.models.load_encoder import load_encoder
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.base import READOUTS, PromptReadout, SoundReadout, make_readouts
 from emoprobe.readout.scoring.plan import make_plan
@@ -32,7 +33,8 @@ def stored(tiny_llm, voices, tmp_path_factory) -> dict[str, list[dict]]:
     readouts = make_readouts(plain(config.readout))
     asking = [readout for readout in readouts if isinstance(readout, PromptReadout)]
     clips = read(sfm, sfm.encode(voices[:2]), [plan], asking, ["a", "b"])
-    classified = Classified(write_classifier(tmp_path_factory.mktemp("classes"), ("happy", "sad")))
+    folder = write_classifier(tmp_path_factory.mktemp("classes"), ("happy", "sad"))
+    classified = load_encoder("tiny", path=folder, device="cpu")
     listening = [each.of(classified, LABELS) for each in readouts if isinstance(each, SoundReadout)]
     clips += read_sounds(classified, voices[:2], listening, LABELS.hash)
     assert len(asking) + len(listening) == len(readouts)

@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 import pytest
 import soundfile
 import torch
-from classes import CODES, Classified, plain_classes, write_classifier
+from classes import CODES, plain_classes, write_classifier
+from console import TWO, alone
 from scoring import EMOTIONS, write_corpus
 
 from emoprobe.api.models import Model
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.encoder import Encoder
+from emoprobe.models.load_encoder import load_encoder
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes.compare import compare_runs
 from emoprobe.recipes.judge import judge
@@ -27,7 +30,8 @@ from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 
 MEANT = dict(zip(CODES, EMOTIONS, strict=False))  # all but the last, which is left out
-CLASSIFIER = ("readout=classifier", "readout.classifier.map={cal:null}")
+MAP = "readout.classifier.map"
+CLASSIFIER = ("readout=classifier", f"{MAP}={{cal:null}}")
 
 
 def settings(corpus: Path, output: Path, *overrides: str):
@@ -56,8 +60,8 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sfm(checkpoint) -> Classified:
-    return Classified(checkpoint)
+def sfm(checkpoint) -> Encoder:
+    return load_encoder("tiny/classified", path=checkpoint, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -224,9 +228,7 @@ def test_a_clip_is_read_in_python(sfm, checkpoint, corpus):
 
 def test_what_a_model_cannot_do_is_said_in_one_line(sfm, tiny_whisper, corpus, tmp_path):
     for readout in ("label_likelihood", "all", "layerwise", "sampled_text", "[generated_text,classifier]"):
-        with pytest.raises(
-            InputError, match=r"tiny/classified hears and does not answer.*readout=classifier"
-        ) as caught:
+        with pytest.raises(InputError, match=r"hears and does not answer.*readout=classifier") as caught:
             probing.run(settings(corpus, tmp_path / "a", f"readout={readout}"), sfm=sfm)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"has no classes of its own"):
@@ -237,17 +239,60 @@ def test_what_a_model_cannot_do_is_said_in_one_line(sfm, tiny_whisper, corpus, t
 
 
 def test_a_checkpoint_that_does_not_hear_is_refused(sfm, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(Classified, "classify", lambda self, waves: torch.zeros(len(waves), len(CODES)).log_softmax(-1))
-    with pytest.raises(EmoprobeError, match=r"tiny/classified does not hear"):
+    monkeypatch.setattr(Encoder, "classify", lambda self, waves: torch.zeros(len(waves), len(CODES)).log_softmax(-1))
+    with pytest.raises(EmoprobeError, match=r"does not hear"):
         probing.run(settings(corpus, tmp_path, *CLASSIFIER), sfm=sfm)
 
 
 def test_scores_that_are_no_numbers_are_refused(sfm, corpus, tmp_path, monkeypatch):
-    plain = Classified.classify
+    plain = Encoder.classify
 
     def broken(self, waves):
         return plain(self, waves) * (torch.nan if len(waves) == 7 else 1)
 
-    monkeypatch.setattr(Classified, "classify", broken)
-    with pytest.raises(EmoprobeError, match=r"tiny/classified gave a score that is not a finite number in float32"):
+    monkeypatch.setattr(Encoder, "classify", broken)
+    with pytest.raises(EmoprobeError, match=r"gave a score that is not a finite number in float32"):
         probing.run(settings(corpus, tmp_path, *CLASSIFIER), sfm=sfm)
+
+
+def words(checkpoint: Path, corpus: Path, output: Path, *overrides: str) -> list[str]:
+    """The command for a checkpoint in a folder."""
+    own = [
+        "model=encoder",
+        f"model.path={checkpoint}",
+        "model.device=cpu",
+        "dataset=manifest",
+        f"dataset.path={corpus}",
+    ]
+    quiet = ["logger=none", "analysis.figures=false", "analysis.resamples=0", "trainer.accelerator=cpu"]
+    return ["probe", *own, *quiet, f"hydra.run.dir={output}", *overrides]
+
+
+def test_two_processes_give_the_rows_of_one(checkpoint, corpus, finished, tmp_path):
+    done = alone(*words(checkpoint, corpus, tmp_path, *CLASSIFIER, "batch_size=2"), *TWO)
+    assert done.status == 0, done.err[-3000:]
+    key = ["utterance_id", "input", "prompt", "readout", "readout_options", "forms", "form_labels"]
+    one, two = (
+        read_scores(each).to_pandas().sort_values("utterance_id").reset_index(drop=True)
+        for each in (finished, tmp_path)
+    )
+    pd.testing.assert_frame_equal(one[key], two[key])
+    np.testing.assert_allclose(np.stack(one["form_logprobs"]), np.stack(two["form_logprobs"]), atol=1e-6)
+
+
+def test_mistakes_end_in_one_line_and_exit_status_two(checkpoint, corpus, tmp_path, console):
+    deaf = "hears and does not answer"
+    commands = [
+        (words(checkpoint, corpus, tmp_path, "readout=label_likelihood"), deaf),
+        (words(checkpoint, corpus, tmp_path), deaf),
+        (words(checkpoint, corpus, tmp_path, "readout=classifier"), "'readout.classifier.map={ang:anger,dis:disgust"),
+        (words(checkpoint, corpus, tmp_path, CLASSIFIER[0], f"{MAP}={{cal:null,sad:null}}"), "no class for sad"),
+        (words(checkpoint, corpus, tmp_path, CLASSIFIER[0], f"{MAP}={{cal:calm}}"), "'calm' is no label of basic6"),
+        (["tokens", "model=encoder", f"model.path={checkpoint}"], deaf),
+    ]
+    for command, message in commands:
+        done = console(*command)
+        assert done.status == 2, (command, done.err)
+        (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+        assert done.err.splitlines()[-1] == line
+        assert message in line

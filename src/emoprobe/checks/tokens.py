@@ -156,8 +156,6 @@ def load(overrides: Sequence[str]) -> tuple[AnsweringModel, LabelSet, list[Promp
     Raises:
         InputError: An override is wrong, or the model does not answer.
     """
-    from emoprobe.models.answering import answering
-
     config = compose(overrides)
     labels = read_part(config, "labels", LabelSet)
     prompts = make_prompts(read_values(config, "prompt") or {}, labels)
@@ -165,4 +163,6 @@ def load(overrides: Sequence[str]) -> tuple[AnsweringModel, LabelSet, list[Promp
     check_answers(options)
     if "device_map" in options and find_spec("accelerate") is not None:
         options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
+    from emoprobe.models.answering import answering
+
     return answering(make(options, "model")), labels, prompts

@@ -51,7 +51,7 @@ def broken(tiny_llm):
 def test_every_family_passes(tiny_llm, voices, family):
     verdicts = examine(tiny_llm(family), voices)
     assert failed(verdicts) == set()
-    assert len(verdicts) == 11
+    assert len(verdicts) == 14
     assert all(verdict.applies for verdict in verdicts)
 
 
@@ -234,7 +234,7 @@ def test_command(tiny_path, capsys):
     arguments = ["model=qwen2_audio", f"model.path={tiny_path('qwen2_audio')}", "model.device=cpu", "labels=basic4"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert len(re.findall(r"^passed", out, flags=re.MULTILINE)) == 11
+    assert len(re.findall(r"^passed", out, flags=re.MULTILINE)) == 14
     assert "2 prompts" in out
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emoprobe.checks.adapters import examine_adapters
+from emoprobe.checks.hearing import examine_encoder, examine_states
+from emoprobe.checks.verdict import Verdict, gap
 from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.labels import LabelSet
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from emoprobe.models.answering import AnsweringModel, Generation, Question
+    from emoprobe.models.base import SpeechFoundationModel
 
 # Largest difference of a token's log-probability, nats, between two ways that must agree.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5}
@@ -29,41 +32,10 @@ GENERATED = 8  # tokens of the answer that is checked
 INSTRUCTED = "[instruction/single_word,instruction/lettered_options]"  # what an instructed model is asked by default
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One check.
-
-    Args:
-        check: What was compared.
-        difference: The largest difference found; None where nothing could be compared.
-        tolerance: What is allowed: at most this, or at least this where ``least`` is set.
-        least: Whether the difference must reach the tolerance (the sound must matter).
-        note: Units, or why the check does not apply.
-    """
-
-    check: str
-    difference: float | None
-    tolerance: float = 0.0
-    least: bool = False
-    note: str = "nats"
-
-    @property
-    def applies(self) -> bool:
-        """Whether anything was compared."""
-        return self.difference is not None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the check passed; one that does not apply has not failed."""
-        if self.difference is None:
-            return True
-        return self.difference >= self.tolerance if self.least else self.difference <= self.tolerance
-
-
 def examine(
-    sfm: AnsweringModel,
+    sfm: SpeechFoundationModel,
     waveforms: Sequence[Tensor],
-    questions: Sequence[Question],
+    questions: Sequence[Question] = (),
     *,
     other_dtype: bool = True,
 ) -> list[Verdict]:
@@ -72,10 +44,23 @@ def examine(
     Args:
         sfm: The model.
         waveforms: At least two clips of different length, ``[samples]`` at the model's rate.
-        questions: Questions with continuations.
+        questions: Of a model that answers: questions with continuations.
         other_dtype: Whether to compare bfloat16 with float32, for which a copy of the model is made.
     """
+    from emoprobe.models.answering import AnsweringModel
+
     tolerance = TOLERANCE.get(sfm.dtype, TOLERANCE["bfloat16"])
+    if not isinstance(sfm, AnsweringModel):
+        verdicts = examine_encoder(sfm, waveforms, other_dtype=other_dtype)
+    else:
+        verdicts = _examine_answers(sfm, waveforms, questions, tolerance, other_dtype)
+        verdicts += examine_states(sfm, waveforms)
+    return [*verdicts, examine_adapters(sfm, waveforms, questions, tolerance)]
+
+
+def _examine_answers(
+    sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float, other_dtype: bool
+) -> list[Verdict]:
     return [
         Verdict("batch of 1 against all clips", _batch(sfm, waveforms, questions), tolerance),
         _padding(sfm, waveforms, questions, tolerance),
@@ -86,6 +71,7 @@ def examine(
         _placeholders(sfm, waveforms, questions),
         Verdict("generated text against its tokens' scores", _generation(sfm, waveforms, questions), tolerance),
         _greedy(sfm, waveforms, questions, tolerance),
+        Verdict("last layer of the logit lens against the scores", _layers(sfm, waveforms, questions), tolerance),
     ]
 
 
@@ -97,17 +83,11 @@ def _scores(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequenc
     return torch.cat([values for question in scores for values in question], dim=-1)
 
 
-def _gap(a: Tensor, b: Tensor) -> float:
-    """Largest absolute difference; infinite where a number is not finite."""
-    gap = (a - b).abs().max().item()
-    return gap if math.isfinite(gap) else math.inf
-
-
 def _batch(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
     alone = torch.cat([_scores(sfm, [waveform], questions) for waveform in waveforms])
-    return _gap(_scores(sfm, waveforms, questions), alone)
+    return gap(_scores(sfm, waveforms, questions), alone)
 
 
 def _padding(
@@ -117,7 +97,7 @@ def _padding(
     if not sfm.pads:
         return Verdict(name, None, note="does not apply: the decoder sees no padding")
     right = _scores(sfm, waveforms, questions, padding="right")
-    return Verdict(name, _gap(_scores(sfm, waveforms, questions, padding="left"), right), tolerance)
+    return Verdict(name, gap(_scores(sfm, waveforms, questions, padding="left"), right), tolerance)
 
 
 def _full(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
@@ -131,7 +111,7 @@ def _full(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[
             for continuation, values in zip(question.continuations, ours, strict=True):
                 logits = sfm.reference(waveform, question, continuation[:-1]).log_softmax(-1)
                 expected = logits[-len(continuation) :].gather(-1, torch.tensor(continuation)[:, None])[:, 0]
-                worst = max(worst, _gap(values[clip], expected))
+                worst = max(worst, gap(values[clip], expected))
     return worst
 
 
@@ -143,7 +123,7 @@ def _order(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence
     turned = [Question(question.prefix, question.continuations[::-1]) for question in reversed(questions)]
     scores = sfm.score(sfm.encode(waveforms[::-1]), turned)
     back = torch.cat([values for question in reversed(scores) for values in reversed(question)], dim=-1)
-    return _gap(back.flip(0), _scores(sfm, waveforms, questions))
+    return gap(back.flip(0), _scores(sfm, waveforms, questions))
 
 
 def _dtypes(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> Verdict:
@@ -179,7 +159,7 @@ def _hearing(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequen
     effects = sound_effects(sfm, waveforms[0], questions[0])
     shorter = min(map(len, waveforms[:2]))  # of one length, or the mere number of placeholders would tell them apart
     two = _scores(sfm, [waveform[:shorter] for waveform in waveforms[:2]], questions[:1])
-    effects["another clip"] = _gap(two[0], two[1])
+    effects["another clip"] = gap(two[0], two[1])
     return [
         Verdict(f"the clip against {name}", effect, floor, least=True)
         for name, effect in effects.items()
@@ -229,7 +209,7 @@ def _generation(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Seq
         reported = again.kept_logits[:count].diagonal() - again.log_normalizer[:count]
         asked = Question(question.prefix, ((*generation.tokens, 0),))
         scored = sfm.score(sfm.encode([waveforms[clip]]), [asked])[0][0][0, :-1]
-        worst = max(worst, _gap(reported, torch.as_tensor(scored)))
+        worst = max(worst, gap(reported, torch.as_tensor(scored)))
     return worst
 
 
@@ -247,8 +227,14 @@ def _greedy(
         plain = sfm.reference(waveform, question)[-1]
         everything = list(range(len(plain)))
         answer = sfm.generate(sfm.encode([waveform]), [question], max_new_tokens=1, keep=[everything])[0][0]
-        worst = max(worst, _gap(answer.kept_logits[0] - answer.log_normalizer[0], plain.log_softmax(-1)))
+        worst = max(worst, gap(answer.kept_logits[0] - answer.log_normalizer[0], plain.log_softmax(-1)))
     return Verdict("reported logits against a plain forward pass", worst, tolerance)
+
+
+def _layers(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+    context = sfm.encode(waveforms)
+    pairs = zip(sfm.score_layers(context, questions), sfm.score(context, questions), strict=True)
+    return max(gap(a[:, -1], b) for layers, last in pairs for a, b in zip(layers, last, strict=True))
 
 
 @dataclass(frozen=True)
@@ -258,10 +244,10 @@ class Patient:
     Args:
         sfm: The model.
         waveforms: Clips of the bundled corpus, of different length, ``[samples]`` at the model's rate.
-        questions: What it is asked, one per prompt.
+        questions: What it is asked, one per prompt; nothing if it only hears.
     """
 
-    sfm: AnsweringModel
+    sfm: SpeechFoundationModel
     waveforms: list[Tensor]
     questions: list[Question]
 
@@ -276,18 +262,25 @@ def admit(overrides: Sequence[str]) -> Patient:
     labels, model = read_part(config, "labels", LabelSet), read_node(config, "model")
     prompts = make_prompts(read_values(config, "prompt") or {}, labels)
 
-    import torch
-
+    from emoprobe.models.answering import AnsweringModel
     from emoprobe.readout.scoring.plan import Plans
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     sfm = make(model, "model")
+    clips = bundled_clips(sfm)
+    if not isinstance(sfm, AnsweringModel):
+        return Patient(sfm, clips, [])
     if not any(item.startswith("prompt=") for item in overrides):
         config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else 'whisper_all'}"])
         prompts = make_prompts(read_values(config, "prompt"), labels)
-    plans = Plans(sfm, prompts, labels)
+    return Patient(sfm, clips, [plan.question for plan in Plans(sfm, prompts, labels).samples])
+
+
+def bundled_clips(sfm: SpeechFoundationModel) -> list[Tensor]:
+    """Three clips of the bundled corpus, the second cut to two thirds and the third to one."""
+    import torch
+
     utterances = read_demo().utterances
     chosen = [utterances[i] for i in (0, len(utterances) // 3, len(utterances) - 1)]
     clips = [read_audio(utterance.audio, sfm.sampling_rate) for utterance in chosen]
-    waveforms = [torch.from_numpy(clip.waveform)[: len(clip.waveform) * (3 - i) // 3] for i, clip in enumerate(clips)]
-    return Patient(sfm, waveforms, [plan.question for plan in plans.samples])
+    return [torch.from_numpy(clip.waveform)[: len(clip.waveform) * (3 - i) // 3] for i, clip in enumerate(clips)]

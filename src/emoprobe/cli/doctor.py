@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 
-from emoprobe.checks.doctor import Verdict, admit, examine
+from emoprobe.checks.doctor import admit, examine
+from emoprobe.checks.support import as_markdown, measure_all, write_table
+from emoprobe.checks.verdict import Verdict
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
 
@@ -23,15 +28,43 @@ def main(arguments: Sequence[str]) -> int:
         "model=qwen2_audio model.path=DIR prompt=instruction/single_word",
     )
     add_overrides(parser, "model=... model.path=... prompt=... labels=...")
+    parser.add_argument(
+        "--all",
+        nargs="*",
+        metavar="CLASS",
+        help="measure every speech class of the installed transformers, or those named by their model_type, on tiny "
+        "checkpoints with random weights (some minutes)",
+    )
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="with --all: put the table into a Markdown page")
     parsed = parser.parse_intermixed_args(arguments)
+    if parsed.all is not None:
+        return measure_classes(parsed.all, parsed.write)
 
     patient = admit(overrides_of(parsed))
     sfm = patient.sfm
     seconds = ", ".join(f"{len(waveform) / sfm.sampling_rate:.1f} s" for waveform in patient.waveforms)
-    print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {len(patient.questions)} prompts, clips of {seconds}")
+    asked = f"{len(patient.questions)} prompts" if sfm.answers else "hears and does not answer"
+    print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {asked}, clips of {seconds}")
     verdicts = examine(sfm, patient.waveforms, patient.questions)
     print_verdicts(verdicts)
     return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def measure_classes(chosen: Sequence[str], page: Path | None) -> int:
+    """Print the table of support as Markdown, and write it into a page if one is given; 1 if a check failed."""
+    supports = []
+    with TemporaryDirectory() as folder:
+        for support in measure_all(Path(folder), chosen):
+            supports.append(support)
+            if not support.failed:
+                said = support.reason or f"model={support.config}, {len(support.verdicts)} checks passed"
+            else:
+                said = f"model={support.config}, FAILED: {', '.join(support.failed)}"
+            print(f"{support.kind}: {said}", file=sys.stderr, flush=True)
+    print(as_markdown(supports), end="")
+    if page is not None:
+        write_table(supports, page)
+    return 1 if any(support.failed for support in supports) else 0
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -44,7 +77,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
             table.add_row("-", verdict.check, "", verdict.note)
             continue
         sign = "at least" if verdict.least else "at most"
-        allowed = f"{sign} {verdict.tolerance:g} ({verdict.note})"
+        allowed = "told only" if math.isinf(verdict.tolerance) else f"{sign} {verdict.tolerance:g}"
         word = "[green]passed[/green]" if verdict.passed else "[bold red]FAILED[/bold red]"
-        table.add_row(word, verdict.check, f"{verdict.difference:.2e}", allowed)
+        table.add_row(word, verdict.check, f"{verdict.difference:.2e}", f"{allowed} ({verdict.note})")
     Console(width=120 if not sys.stdout.isatty() else None).print(table)

@@ -43,7 +43,8 @@ class Lora(Trainable):
 
     part: Literal["decoder", "encoder", "all"] = "decoder"
     target_modules: Annotated[str, AfterValidator(_expression)] = (
-        "(q_proj|v_proj|out_proj|o_proj|fc1|fc2|up_proj|down_proj)$"
+        "(q_proj|v_proj|query_proj|value_proj|out_proj|o_proj|fc1|fc2|up_proj|down_proj"
+        "|linear_q|linear_v|linear_out|linear1|linear2|intermediate_dense|output_dense)$"  # of encoders
     )
     whole_modules: Annotated[str, AfterValidator(_expression)] | None = None
     rank: Count = 16

@@ -9,6 +9,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before peft
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from emoprobe.training.heads.lora_probe import LoraProbe
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
 from emoprobe.training.methods.probe import check_names
+from emoprobe.training.methods.reached import reached
 
 ADAPTER, WHOLE, HEAD = "adapter.", "whole.", "head."  # beginnings of the names of a bundle's weights
 EVALUATE_BY = 16  # clips at a time
@@ -160,6 +162,7 @@ class LoraMethod(Method):
                     field="head.target_modules",
                     remedy="Adapt encoder modules too, use head.source=decoder, or head=linear_probe.",
                 )
+        self.targets = self._reached(self.targets)
         self.lora = LoraConfig(
             r=self.options.rank,
             lora_alpha=self.options.alpha,  # type: ignore[arg-type]  # a factor, which need not be whole
@@ -207,6 +210,21 @@ class LoraMethod(Method):
                 remedy=f"Their names end in {', '.join(kinds)}." if kinds else "Use head.part=encoder.",
             )
         return found
+
+    def _reached(self, found: Sequence[str]) -> list[str]:
+        """Those that a pass calls; the others are left out with a note."""
+        kept = reached(self.sfm, found, None if self.plan is None else self.plan.question)
+        lost = [name for name in found if name not in set(kept)]
+        why = f"{len(lost)} of {len(found)} modules that match head.target_modules are never called, such as"
+        if lost and kept:
+            print(f"note: {why} {lost[0]}: an adapter there would learn nothing, and is left out", file=sys.stderr)
+        if not kept:
+            raise InputError(
+                f"{why} {lost[0]}: {self.sfm.name} takes their weights, or no sound meets them",
+                field="head.target_modules",
+                remedy="Adapt other modules, such as those of its feed-forward layers.",
+            )
+        return kept
 
     def _whole(self, modules: Mapping[str, Network]) -> dict[str, Tensor]:
         """Parameters that are trained whole, by name, and their values in the untuned model."""

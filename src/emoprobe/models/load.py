@@ -353,15 +353,17 @@ def _refuse_broken_settings(path: Path) -> None:
 def read_weights(cls: Any, path: Path, name: str, **options: Any) -> tuple[Any, dict[str, set]]:
     """A model, and which weights did not fit (``missing_keys``, ``unexpected_keys``, ``mismatched_keys``).
 
-    The libraries' progress bars stay out.
+    The libraries' progress bars, and their tables of weights that did not fit, stay out.
     """
     _refuse_adapter(path, name)
     _refuse_broken_settings(path)
-    shown = transformers_logging.is_progress_bar_enabled()
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         return cls.from_pretrained(path, use_safetensors=True, output_loading_info=True, **LOCAL, **options)
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
 

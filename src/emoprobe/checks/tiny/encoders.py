@@ -172,5 +172,17 @@ def write(kind: Kind, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def available() -> list[str]:
+    """Names of the kinds that the installed transformers has, with all that their feature extractors need."""
+    found = []
+    for name, kind in KINDS.items():
+        try:
+            getattr(transformers, kind.model), getattr(transformers, kind.extractor)()
+        except (AttributeError, ImportError):
+            continue
+        found.append(name)
+    return found
+
+
 for name, kind in KINDS.items():
     TINY.register(name)(partial(write, kind))

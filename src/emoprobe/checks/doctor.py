@@ -13,6 +13,7 @@ from emoprobe.checks.hearing import examine_encoder, examine_states
 from emoprobe.checks.verdict import Verdict, gap
 from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, make, read_node, read_part, read_values
@@ -71,7 +72,7 @@ def _examine_answers(
         _placeholders(sfm, waveforms, questions),
         Verdict("generated text against its tokens' scores", _generation(sfm, waveforms, questions), tolerance),
         _greedy(sfm, waveforms, questions, tolerance),
-        Verdict("last layer of the logit lens against the scores", _layers(sfm, waveforms, questions), tolerance),
+        _layers(sfm, waveforms, questions, tolerance),
     ]
 
 
@@ -231,10 +232,18 @@ def _greedy(
     return Verdict("reported logits against a plain forward pass", worst, tolerance)
 
 
-def _layers(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
+def _layers(
+    sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], tolerance: float
+) -> Verdict:
+    name = "last layer of the logit lens against the scores"
     context = sfm.encode(waveforms)
-    pairs = zip(sfm.score_layers(context, questions), sfm.score(context, questions), strict=True)
-    return max(gap(a[:, -1], b) for layers, last in pairs for a, b in zip(layers, last, strict=True))
+    try:
+        lens = sfm.score_layers(context, questions)
+    except InputError as error:
+        return Verdict(name, None, note=f"does not apply: {error.what}")
+    pairs = zip(lens, sfm.score(context, questions), strict=True)
+    worst = max(gap(a[:, -1], b) for layers, last in pairs for a, b in zip(layers, last, strict=True))
+    return Verdict(name, worst, tolerance)
 
 
 @dataclass(frozen=True)

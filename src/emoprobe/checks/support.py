@@ -39,12 +39,15 @@ SOUND_TASKS = (
 )
 CODEC = "codes sound as numbers from which it is made again"
 SPEAKS = "makes speech out of text"
+LINKS = "gives one vector for a whole sound, to compare with one of a text"
 MUSIC = "makes music"
 LEFT_OUT = {
+    "clap": LINKS,
     "clvp": SPEAKS,
     "csm": SPEAKS,
     "dac": CODEC,
     "dia": SPEAKS,
+    "embedding_gemma2": LINKS,
     "encodec": CODEC,
     "gradium_phonon_tts": SPEAKS,
     "higgs_audio_v2_tokenizer": CODEC,
@@ -52,10 +55,17 @@ LEFT_OUT = {
     "moshi": "speaks while it hears, in tokens of its codec; it is asked nothing in words",
     "musicgen": MUSIC,
     "musicgen_melody": MUSIC,
+    "nemotron3_diarization": "tells who speaks when, of frames of many speakers",
     "neucodec": CODEC,
+    "pe_audio": LINKS,
+    "pe_audio_video": LINKS,
+    "pe_audio_video_encoder": LINKS,
     "pocket_tts": SPEAKS,
     "pocket_tts_audio_tokenizer": CODEC,
     "pop2piano": MUSIC,
+    "qwen2_5_omni_thinker": "is what `qwen2_5_omni` is read by",
+    "qwen3_omni_moe_thinker": "is what `qwen3_omni_moe` is read by",
+    "speech-encoder-decoder": "is assembled of any two models, whose processors say no common decoder prompt",
     "univnet": "makes sound out of spectrograms",
     "vibevoice": SPEAKS,
     "vibevoice_acoustic_tokenizer": CODEC,
@@ -215,11 +225,12 @@ def measure(kind: str, folder: Path) -> Support:
     path.mkdir(parents=True)
     try:
         TINY[kind](path)
-        sfm, config = load(path, encoder="encoder" in kind.partition(" ")[2])
+        sfm, config = load(path, encoder=bool(re.search("encoder|classifier", kind.partition(" ")[2])))
         verdicts = examine(sfm, bundled_clips(sfm), ask(sfm))
         return Support(kind, config, sfm.num_encoder_layers if sfm.hears else None, verdicts)
     except EmoprobeError as error:
-        return Support(kind, reason=str(error).splitlines()[0])
+        said = error.what if isinstance(error, InputError) else str(error).splitlines()[0]
+        return Support(kind, reason=said.replace(str(path), "it"))
     finally:
         shutil.rmtree(path)
 

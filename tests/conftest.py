@@ -69,7 +69,9 @@ def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FAMILIES = ("qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
 FAMILIES += ("music_flamingo", "moss")  # their processors write marks around the sound, and within it
 OTHERS = ("glm_asr", "qwen3_asr", "fun_asr_nano", "granite_speech_plus", "vibevoice_asr", "gemma4_unified")
-WHOLE = ("gemma3n", "gemma4")  # their decoders take no token tree
+OTHERS += ("muse_spark",)
+WHOLE = ("gemma3n", "gemma4", "phi4_multimodal", "nemotron_h_omni", "nemo_speechlm", "inkling", "dots3_note")
+# Their decoders take no token tree.
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from tiny.plain import chat_inputs, chat_logits
 from emoprobe.errors import InputError
 from emoprobe.models.answering import Sampling
 from emoprobe.models.audio_llm import AudioLLM
+from emoprobe.models.families import REFUSED
 from emoprobe.models.load import load_audio_llm
 from emoprobe.models.text import PromptText
 from emoprobe.models.whole_pass import WholePassLLM, read_audio_llm
@@ -39,14 +42,25 @@ def ask(sfm):
     return [sfm.question(p, [f" {word}" if p.before else word for word in ("happy", "sadness")]) for p in PROMPTS]
 
 
+REASONS = {
+    "gemma3n": "its text decoder has layers without keys and values of their own",
+    "gemma4": "its text decoder has layers without keys and values of their own",
+    "phi4_multimodal": "its class hands its text decoder audio_embed_sizes and audio_input_features and input_ids",
+    "nemotron_h_omni": "its text decoder has linear_attention layers and layers without keys and values of their own",
+    "nemo_speechlm": "its text decoder has linear_attention layers and layers without keys and values of their own",
+    "inkling": "its text decoder has hybrid_sliding layers",
+    "dots3_note": "its text decoder has indexed_attention layers",
+}
+
+
 def test_which_models_are_asked_so_and_that_it_is_said(tiny_path, tiny_llm, capsys):
-    for family, why in (("gemma3n", "key-sharing layers"), ("gemma4", "key-sharing layers")):
+    assert set(REASONS) == set(WHOLE)
+    for family, why in REASONS.items():
         tiny_path(family)
         capsys.readouterr()
         assert isinstance(load_audio_llm("tiny", path=tiny_path(family), device="cpu"), WholePassLLM)
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("note: tiny is asked every question in a pass of its own: ")
-        assert why in line
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+        assert line == f"note: tiny is asked every question in a pass of its own: {why}"
     assert isinstance(tiny_llm("gemma4_unified"), AudioLLM)
     assert isinstance(tiny_llm("qwen2_audio"), AudioLLM)
 
@@ -93,7 +107,7 @@ def test_generation_is_that_of_the_class_and_its_logits_are_raw(sfm, voices):
         for voice, answer in zip(voices, row, strict=False):
             inputs = chat_inputs(sfm, question.prompt, voice)
             expected = sfm.model.generate(
-                **inputs, do_sample=False, max_new_tokens=6, temperature=None, top_p=None, top_k=None
+                **inputs, do_sample=False, use_cache=False, max_new_tokens=6, temperature=None, top_p=None, top_k=None
             )[0, inputs["input_ids"].shape[1] :].tolist()
             assert answer.tokens == tuple(expected[: len(answer.tokens)])
             assert answer.finished == (expected[-1] in sfm.stop_tokens)
@@ -103,8 +117,9 @@ def test_generation_is_that_of_the_class_and_its_logits_are_raw(sfm, voices):
             torch.testing.assert_close(answer.log_normalizer, plain.logsumexp(-1), atol=2e-4, rtol=0)
 
 
-def test_layers_are_read_where_the_class_keeps_them_so_that_they_can_be(tiny_llm, voices):
-    sfm = tiny_llm("gemma4")
+@pytest.mark.parametrize("family", [family for family in WHOLE if family != "gemma3n"])
+def test_layers_end_in_the_score_and_pass_the_final_norm(tiny_llm, voices, family):
+    sfm = tiny_llm(family)
     question = ask(sfm)[0]
     context = sfm.encode(voices[:1])
     layers, scores = sfm.score_layers(context, [question])[0], sfm.score(context, [question])[0]
@@ -112,17 +127,25 @@ def test_layers_are_read_where_the_class_keeps_them_so_that_they_can_be(tiny_llm
     with torch.no_grad():
         out = sfm.model(**chat_inputs(sfm, question.prompt, voices[0]), output_hidden_states=True)
         for layer, hidden in enumerate(out.hidden_states):
-            torch.testing.assert_close(states[layer][0], hidden[0, -1], atol=1e-5, rtol=0)
-            last = hidden[0, -1] if layer == sfm.num_decoder_layers else sfm.decoder.norm(hidden[0, -1])
-            logits = 20.0 * torch.tanh(sfm.model.lm_head(last) / 20.0)
+            torch.testing.assert_close(states[layer][0], hidden[0, -1], atol=1e-4, rtol=1e-5)
+            last = hidden[0, -1] if layer == sfm.num_decoder_layers else sfm.family.norm(hidden[0, -1])
+            logits = sfm.family.head.logits(last)
             for form, values in zip(question.continuations, layers, strict=True):
                 torch.testing.assert_close(values[0, layer, 0], logits.log_softmax(-1)[form[0]], atol=1e-4, rtol=0)
     for values, score in zip(layers, scores, strict=True):
         torch.testing.assert_close(values[:, -1], score, atol=1e-5, rtol=0)
-    other = tiny_llm("gemma3n")  # four streams of states for every layer
+
+
+def test_layers_that_a_class_keeps_in_a_form_of_its_own_are_refused(tiny_llm, voices):
+    sfm = tiny_llm("gemma3n")  # several streams of states for every layer
+    context, question = sfm.encode(voices[:1]), ask(sfm)[0]
     with pytest.raises(InputError, match="form of its own, so they cannot be read"):
-        other.score_layers(other.encode(voices[:1]), ask(other)[:1])
-    assert sorted(other.hidden_states(other.encode(voices[:1]), ask(other)[0])) == [other.num_decoder_layers]
+        sfm.score_layers(context, [question])
+    states = sfm.hidden_states(context, question)
+    assert sorted(states) == [sfm.num_decoder_layers]
+    with torch.no_grad():
+        logits = sfm.family.head.logits(states[sfm.num_decoder_layers][0])
+    torch.testing.assert_close(logits, sfm.logits(context, [question])[0, 0], atol=1e-5, rtol=0)
 
 
 def test_without_audio_the_place_of_the_sound_is_empty(sfm):
@@ -151,7 +174,7 @@ def test_too_short_a_clip_is_refused_and_the_shortest_is_read(sfm, voices):
         for hear in (sfm.encode, sfm.hear):
             with pytest.raises(InputError, match=f"clip 0 of the batch has {length} samples and .* needs"):
                 hear([voices[0][:length]])
-    assert sfm.min_samples == {"Gemma3n": 800, "Gemma4": 400}[type(sfm.family).__name__]
+    assert sfm.min_samples == (800 if type(sfm.family).__name__ == "Gemma3n" else 400)
     shortest = voices[1][4_000 : 4_000 + sfm.min_samples]
     question = ask(sfm)[0]
     expected = chat_logits(sfm, question.prompt, shortest)[-1]
@@ -177,6 +200,34 @@ def test_it_is_what_a_tree_says_of_the_same_model(whole, tiny_llm, voices):
     means = [model.teacher_forced(model.hear(voices[:2]).sounds, question, answers) for model in (tree, whole)]
     torch.testing.assert_close(*means, atol=1e-4, rtol=0)
     assert means[1].requires_grad
+
+
+def test_phi_4_hears_with_its_adapter(tiny_path, tiny_llm, voices, tmp_path):
+    from transformers import Phi4MultimodalForCausalLM
+
+    sfm, path = tiny_llm("phi4_multimodal"), tiny_path("phi4_multimodal")
+    question = ask(sfm)[0]
+    model = Phi4MultimodalForCausalLM.from_pretrained(path).eval()
+    inputs = chat_inputs(sfm, question.prompt, voices[0])
+    with torch.no_grad():
+        without = model(**inputs).logits[0, -1]
+        model.load_adapter(path, adapter_name="speech", adapter_kwargs={"subfolder": "speech-lora"})
+        model.set_adapter("speech")
+        expected = model(**inputs).logits[0, -1]
+    assert (without - expected).abs().max() > 0.1
+    ours = sfm.logits(sfm.encode(voices[:1]), [question])[0, 0]
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+    shutil.copytree(path, tmp_path / "bare", ignore=shutil.ignore_patterns("speech-lora"))
+    with pytest.raises(InputError, match=r"hears with an adapter, and there is no speech-lora/ beside its weights"):
+        load_audio_llm("tiny", path=tmp_path / "bare", device="cpu")
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+def test_models_that_no_chat_can_be_held_with_are_refused_by_name(tmp_path, kind):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match=f"{kind} is no chat model: it writes along with the sound"):
+        load_audio_llm("tiny", path=tmp_path, device="cpu")
 
 
 def test_a_decoder_with_states_that_run_along_is_asked_so(tiny_llm, voices, capsys):

@@ -35,6 +35,7 @@ class NoTokenTreeError(InputError):
 
 
 KNOWN = ("full_attention", "sliding_attention")
+EMPTY = "dummy"  # transformers' word for a layer that keeps nothing, or uses what another layer keeps
 
 
 def attention_window(decoder: Network, name: str) -> int | None:
@@ -46,8 +47,10 @@ def attention_window(decoder: Network, name: str) -> int | None:
     types, options = get_layer_types_and_kwargs(decoder.config.get_text_config(decoder=True))
     unknown = sorted(set(types) - set(KNOWN))
     if unknown or getattr(decoder, "_is_stateful", False):
-        kinds = ", ".join(unknown).replace("dummy", "key-sharing") or "recurrent"
-        raise NoTokenTreeError(name, "text decoder", f"has {kinds} layers")
+        kinds = [f"{', '.join(kind for kind in unknown if kind != EMPTY) or 'recurrent'} layers"]
+        if EMPTY in unknown:
+            kinds = [*(kinds if len(unknown) > 1 else []), "layers without keys and values of their own"]
+        raise NoTokenTreeError(name, "text decoder", f"has {' and '.join(kinds)}")
     return min((option["sliding_window"] for option in options if "sliding_window" in option), default=None)
 
 
@@ -60,7 +63,7 @@ def check_cache(cache: DynamicCache, layers: int, positions: int, name: str) -> 
     plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
     kept = tuple((layer.keys, layer.values) for layer in plain if layer.keys is not None and layer.values is not None)
     if not len(kept) == len(cache.layers) == layers or any(keys.shape[-2] != positions for keys, _ in kept):
-        raise NoTokenTreeError(name, "text decoder", "has layers that do not keep keys and values of their own")
+        raise NoTokenTreeError(name, "text decoder", "has layers without keys and values of their own")
     return kept
 
 

@@ -171,7 +171,7 @@ class ChatLLM(PrefilledLLM):
             _, out = self._ask(context, group, tree, output_hidden_states=layers)
             last = out.last_hidden_state[:, nodes]
             if layers:
-                states = [self.family.decoder.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
+                states = [self.family.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
                 values = torch.stack([self.family.head.log_probabilities(s, scored.wanted) for s in states], dim=1)
             else:
                 values = self.family.head.token_logits(last, scored.wanted)

@@ -157,6 +157,7 @@ def load_audio_llm(
         options["attn_implementation"] = {"": attention} | dict.fromkeys(family.eager_parts, "eager")
         family.prepare(config)
         model = _load(_model_class(family, config), resolved.path, name, family.left_out, config=config, **options)
+        model = family.complete(model, resolved.path)
         processor = family.load_processor(resolved.path)
     if device_map is None and quantization is None:
         model = model.to(resolve_device(device))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,7 +90,7 @@ def encoder_states(
         InputError: The class does not take what its processor made of the sound.
     """
     with _kept_layers(family, layers, waveform) as states:
-        _told(model, family, family.inputs(ANY, waveform), name)
+        _told(model, family, family.inputs(ANY, waveform), name, stop=not family.encoder_in_decoder)
     return states
 
 
@@ -101,7 +101,7 @@ def shortest_sound(model: Network, family: ChatFamily) -> int:
     def heard(waveform: Tensor) -> bool:
         try:
             inputs = family.inputs(ANY, waveform)
-            _told(model, family, inputs, "")
+            _told(model, family, inputs, "", stop=not family.encoder_in_decoder)
         except (ValueError, RuntimeError, IndexError):  # what processors and convolutions say of too few samples
             return False
         return family.audio_token_id in inputs["input_ids"]
@@ -109,7 +109,9 @@ def shortest_sound(model: Network, family: ChatFamily) -> int:
     return shortest_clip(family.sampling_rate, heard)
 
 
-def _told(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> dict[str, Any]:
+def _told(
+    model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str, stop: bool = True
+) -> dict[str, Any]:
     """What the model's own forward pass tells its text decoder.
 
     Raises:
@@ -117,9 +119,10 @@ def _told(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: s
     """
     told: dict[str, Any] = {}
 
-    def catch(module: Network, args: tuple, kwargs: dict) -> NoReturn:
+    def catch(module: Network, args: tuple, kwargs: dict) -> None:
         told.update(kwargs, args=args)
-        raise _StopError
+        if stop:
+            raise _StopError
 
     handle = family.decoder.register_forward_pre_hook(catch, with_kwargs=True)
     try:
@@ -173,7 +176,7 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int], waveform: Tensor) ->
 
     def keep(layer: int) -> Callable:
         def hook(module: Network, args: tuple, output: Any) -> None:
-            states[layer] = output[0] if isinstance(output, tuple) else output
+            states[layer] = output if isinstance(output, Tensor) else output[0]
 
         return hook
 

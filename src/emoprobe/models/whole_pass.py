@@ -162,7 +162,7 @@ class WholePassLLM(ChatModel):
         hidden = out.hidden_states
         if not self._are_plain(hidden):
             self._refuse_layers()
-        states = [self.family.decoder.norm(layer[0, -len(form) :]) for layer in hidden[:-1]]
+        states = [self.family.norm(layer[0, -len(form) :]) for layer in hidden[:-1]]
         rows = [self.family.head.logits(layer) for layer in (*states, hidden[-1][0, -len(form) :])]
         own = self.family.class_logits(out.logits[0, -len(form) :].float())
         values = [picked(row, form) - row.logsumexp(-1) for row in rows]
@@ -252,7 +252,7 @@ class WholePassLLM(ChatModel):
         temperature = sampling.temperature if sampling is not None else 1.0
         return [
             [
-                self._generation(self._inputs(clip, question.prefix), max_new_tokens, ids, generator, temperature)
+                self._generation(clip, question.prefix, max_new_tokens, ids, generator, temperature)
                 for clip, generator in zip(context.state, row, strict=True)
             ]
             for question, ids, row in zip(questions, keep, generators, strict=True)
@@ -261,20 +261,53 @@ class WholePassLLM(ChatModel):
     @torch.no_grad()
     def _generation(
         self,
-        inputs: Mapping[str, Tensor],
+        clip: Clip,
+        prefix: Sequence[int],
         max_new_tokens: int,
         keep: Sequence[int],
         generator: torch.Generator | None,
         temperature: float,
     ) -> Generation:
-        kept, normalizers = [], []
+        """An answer, whose logits are those of one whole pass over it.
+
+        transformers decodes with a cache. Where that departs from the whole pass, as recurrent layers before experts
+        may, the answer is written again without one.
+        """
+        begun = generator.get_state() if generator is not None else None
+        for cached in (True, False):
+            if generator is not None:
+                generator.set_state(begun)
+            inputs = self._inputs(clip, prefix)
+            written, kept, said = self._write(inputs, max_new_tokens, cached, keep, generator, temperature)
+            if self.family.audio_token_id in written:  # no whole pass takes a sound's token without a sound
+                break
+            logits = self._logits(clip, prefix, written)
+            apart = (logits.logsumexp(-1).cpu() - said).abs().max()
+            kept, said = logits[:, list(keep)].cpu(), logits.logsumexp(-1).cpu()
+            if apart <= tolerance(self.dtype):
+                break
+        finished = written[-1] in self.stop_tokens
+        tokens = tuple(written[: len(written) - finished])
+        return Generation(tokens, self.decode(tokens), finished, kept, said)
+
+    def _write(
+        self,
+        inputs: Mapping[str, Tensor],
+        max_new_tokens: int,
+        cached: bool,
+        keep: Sequence[int],
+        generator: torch.Generator | None,
+        temperature: float,
+    ) -> tuple[list[int], Tensor, Tensor]:
+        """Written tokens, and of the logits they were chosen from those to keep and the log-sum-exp of all."""
+        kept: list[Tensor] = []
+        said: list[Tensor] = []
 
         def note(module: Network, args: tuple, out: Any) -> None:
             logits = self.family.class_logits(out.logits[0, -1].float())
             kept.append(logits[list(keep)].cpu())
-            normalizers.append(logits.logsumexp(-1).cpu())
+            said.append(logits.logsumexp(-1).cpu())
 
-        chosen = LogitsProcessorList([] if generator is None else [_Drawn(temperature, generator)])
         handle = self.model.register_forward_hook(note)
         try:
             row = self.model.generate(
@@ -286,19 +319,15 @@ class WholePassLLM(ChatModel):
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                use_cache=cached,
                 eos_token_id=list(self.stop_tokens),
                 pad_token_id=self.stop_tokens[0],
-                logits_processor=chosen,
+                logits_processor=LogitsProcessorList([] if generator is None else [_Drawn(temperature, generator)]),
             )[0]
         finally:
             handle.remove()
         written = row[inputs["input_ids"].shape[1] :].tolist()
-        finished = bool(written) and written[-1] in self.stop_tokens
-        tokens = tuple(written[: len(written) - finished])
-        steps = len(written)
-        return Generation(
-            tokens, self.decode(tokens), finished, torch.stack(kept[:steps]), torch.stack(normalizers[:steps])
-        )
+        return written, torch.stack(kept[: len(written)]), torch.stack(said[: len(written)])
 
 
 class _Drawn(LogitsProcessor):

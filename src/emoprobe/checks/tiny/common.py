@@ -113,7 +113,8 @@ def write_model(folder: Path, model: PreTrainedModel, used: int, generation: dic
     A zero row's logit is 0, far below the largest of some hundred random ones: greedy decoding never takes it.
     """
     with torch.no_grad():
-        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        outputs = model.get_output_embeddings() or model.language_model.get_output_embeddings()
+        for layer in (model.get_input_embeddings(), outputs):
             layer.weight[used:] = 0
     model.generation_config = GenerationConfig(**generation)
     model.eval().save_pretrained(folder)

@@ -35,6 +35,7 @@ class ChatFamily(Turns):
     model_class = ""  # class in transformers; empty: the one that AutoModelForMultimodalLM finds
     encoder = "audio_tower"  # attribute of the audio encoder in the model's base model
     has_adapter = False  # whether the class loads an adapter as a part of itself
+    encoder_in_decoder = False  # whether the sound is encoded within the decoder's own forward pass
     left_out = ""  # weights that are not loaded, as a regular expression
     eager_parts: Sequence[str] = ()  # parts of the configuration whose classes know no other attention
 
@@ -47,6 +48,11 @@ class ChatFamily(Turns):
     @classmethod
     def prepare(cls, config: Any) -> None:
         """Take out of a checkpoint's configuration what no sound meets."""
+
+    @classmethod
+    def complete(cls, model: Any, path: Path) -> Any:
+        """The model with what lies beside its weights."""
+        return model
 
     @classmethod
     def load_processor(cls, path: Path) -> Any:
@@ -86,9 +92,10 @@ class ChatFamily(Turns):
 
     @property
     def encoder_layers(self) -> Sequence[Network]:
-        """Layers of the audio encoder."""
+        """Layers of the audio encoder; one that has none is its own layer."""
         base = self.model if hasattr(self.model, self.encoder) else self.model.base_model
-        return getattr(base, self.encoder).layers
+        encoder = getattr(base, self.encoder)
+        return getattr(encoder, "layers", [encoder])
 
     def frames(self, states: Tensor, samples: int) -> Tensor:
         """An encoder layer's states of one clip as ``[frames, width]``, without frames of padding behind the clip."""

@@ -73,6 +73,11 @@ class Turns(ABC):
         return self.model.get_decoder()
 
     @property
+    def norm(self) -> Network:
+        """The decoder's final norm."""
+        return self.decoder.norm
+
+    @property
     def head(self) -> VocabularyHead:
         """As the classes of transformers compute logits: divided (Granite), multiplied (Cohere), capped (Gemma)."""
         config = self.model.config.get_text_config(decoder=True)

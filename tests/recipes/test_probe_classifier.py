@@ -16,6 +16,7 @@ from classes import CODES, plain_classes, write_classifier
 from console import TWO, alone
 from scoring import EMOTIONS, write_corpus
 
+import emoprobe
 from emoprobe.api.models import Model
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
@@ -212,8 +213,8 @@ def test_beside_readouts_that_ask_it_has_one_row_per_clip(both, finished, corpus
     judge(done, resamples=50)
 
 
-def test_a_clip_is_read_in_python(sfm, checkpoint, corpus):
-    model = Model("classified", {}, sfm)
+def test_a_clip_and_a_corpus_are_read_in_python(checkpoint, corpus, finished, tmp_path):
+    model = emoprobe.load_model("encoder", path=checkpoint, device="cpu")
     files = [str(corpus.parent / f"{i}.wav") for i in (1, 4)]
     own = ["readout.classifier.map={cal:null}"]
     beliefs = model.read(files, labels="basic6", readout="classifier", overrides=own)
@@ -224,6 +225,13 @@ def test_a_clip_is_read_in_python(sfm, checkpoint, corpus):
         assert mass[i] == pytest.approx(1 - left, abs=1e-6)
     one = model.read(files[0], labels="basic6", readout="classifier", calibration="contextual_silence", overrides=own)
     assert list(one.distributions) == []  # nothing is taken out of what is asked nothing
+    quiet = ["trainer.enable_progress_bar=false", "analysis.figures=false", "analysis.resamples=0"]
+    manifest = emoprobe.load_corpus("manifest", path=corpus)
+    run = emoprobe.probe(
+        model, manifest, labels="basic6", readout="classifier", output_dir=tmp_path, overrides=[*own, *quiet]
+    )
+    key = ["utterance_id", "readout_options", "form_logprobs"]
+    pd.testing.assert_frame_equal(run.scores[key], read_scores(finished).to_pandas()[key])
 
 
 def test_what_a_model_cannot_do_is_said_in_one_line(sfm, tiny_whisper, corpus, tmp_path):

@@ -65,7 +65,7 @@ class Model:
             sampling_rate: Of arrays, hertz.
             prompt: Names of prompts, or a completion that holds ``{label}``, such as ``"The voice sounds {label}."``.
             labels: Name of a label set, words, or a `LabelSet`.
-            readout: Names of readouts; all that the model has by default.
+            readout: Names of readouts; the usual ones that ask the model by default.
             calibration: Names of calibrations that need no votes, such as ``contextual_silence``.
             transcript: Words spoken, for prompts that show them.
             dialogue: Previous turns, likewise.

@@ -26,7 +26,9 @@ from emoprobe.recipes import probe as probing
 from emoprobe.recipes.compare import compare_runs
 from emoprobe.recipes.judge import judge
 from emoprobe.recipes.settings import read_probe
+from emoprobe.report.text_against_tokens import contrast_frame, contrast_markdown
 from emoprobe.report.write import write_report
+from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose
 
@@ -211,6 +213,12 @@ def test_beside_readouts_that_ask_it_has_one_row_per_clip(both, finished, corpus
     assert set(predictions.query("readout == 'classifier'")["prompt"]) == {"-"}
     assert "ensemble_arithmetic(2)" in set(predictions.query("readout == 'label_likelihood'")["prompt"])
     judge(done, resamples=50)
+    frame = contrast_frame({"slotted": open_folder(done)}, ["calibration=none"])
+    named = frame.query("kind == 'classes'")
+    assert named["name"].tolist() == ["classes: classifier, supervised"]
+    assert named["went"].tolist() == ["label mass 1"]
+    assert set(frame.query("kind == 'tokens'")["readout"]) == {"label_likelihood"}
+    assert "classes: classifier, supervised" in contrast_markdown(frame)
 
 
 def test_a_clip_and_a_corpus_are_read_in_python(checkpoint, corpus, finished, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from classes import write_classifier
 from console import TWO, alone
 from scipy.stats import bootstrap
 
@@ -105,3 +106,34 @@ def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path, consol
         frames.append(pd.read_csv(tmp_path / name / "comparison.csv"))
     assert {"linear_probe_first", "linear_probe_last"} <= set(frames[0]["name"])
     pd.testing.assert_frame_equal(*frames, atol=1e-4)
+
+
+def test_classes_of_a_checkpoint_are_no_zero_shot_row(tmp_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
+    done = console(
+        "train",
+        "experiment=finetuning_study",
+        "model=encoder",
+        f"model.path={write_classifier(tmp_path / 'checkpoint')}",
+        "model.device=cpu",
+        "dataset.limit=24",
+        "study.seeds=[0]",
+        "fit.max_epochs=2",
+        "head.members=1",
+        "logger=none",
+        "analysis.figures=false",
+        "trainer.enable_progress_bar=false",
+        f"hydra.run.dir={tmp_path / 'study'}",
+        'study.zero_shot=["readout=classifier","readout.classifier.map={cal:null}","calibration=none"]',
+        'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
+        *(
+            f"~study.trained.{name}"
+            for name in ("linear_probe_first", "linear_probe_middle", "linear_probe_last", "lora")
+        ),
+    )
+    assert done.status == 0, done.err[-3000:]
+    table = pd.read_csv(tmp_path / "study" / "comparison.csv")
+    kinds = table.set_index("name")["kind"]
+    assert kinds["supervised classifier, uncalibrated"] == "supervised"
+    assert kinds["mlp_probe"] == "trained"
+    assert "zero-shot" not in set(kinds)

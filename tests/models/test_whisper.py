@@ -103,7 +103,7 @@ def test_readers_leave_the_context_as_it_was(tiny_whisper, questions):
 
 def test_the_clips_keys_and_values_are_shared_not_copied(tiny_whisper):
     context = tiny_whisper.encode(waveforms(1.0))
-    cache = tiny_whisper._new_cache(context)
+    cache = context.state.new_cache()
     for (keys, values), layer in zip(context.state.pairs, cache.cross_attention_cache.layers, strict=True):
         assert layer.keys.data_ptr() == keys.data_ptr()
         assert layer.values.data_ptr() == values.data_ptr()

@@ -12,7 +12,6 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,33 +19,16 @@ from typing import Any, ClassVar, Self
 import torch
 import transformers
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, EncoderDecoderCache
-from transformers.cache_utils import DynamicLayer
+from transformers import EncoderDecoderCache
 
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.base import Heard, Network, shortest_clip
+from emoprobe.models.cross import Cross, together
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
 from emoprobe.models.tree import TokenTree, build_tree, find_scored
 from emoprobe.models.vocabulary import VocabularyHead
-
-
-@dataclass(frozen=True)
-class Cross:
-    """What the decoder looks at of a batch of clips.
-
-    Args:
-        pairs: Per decoder layer keys and values of the encoder's states, ``[clips, heads, frames, width]``.
-        hidden: What is added to attention so that a clip's own frames alone are seen, ``[clips, 1, 1, frames]``; None
-            where all clips have the same number of frames.
-        absent: Encoder states of no frame: with keys and values known, the decoder only asks whether there is sound.
-    """
-
-    pairs: list[tuple[Tensor, Tensor]]
-    hidden: Tensor | None
-    absent: Tensor
 
 
 class EncoderDecoder(TranscribingModel):
@@ -65,7 +47,12 @@ class EncoderDecoder(TranscribingModel):
     model_class: ClassVar[str]  # in transformers
     processor_class: ClassVar[str]
     tokenizer_files: ClassVar[Sequence[Sequence[str]]] = (("tokenizer.json",),)
-    final_norm: ClassVar[str] = "norm"  # attribute of the decoder
+    # Where in the class lies what is used here.
+    encoder_place: ClassVar[str] = "model.encoder"
+    decoder_place: ClassVar[str] = "model.decoder"
+    cross_attention: ClassVar[str] = "encoder_attn"  # of a decoder's layer
+    final_norm: ClassVar[str] = "norm"  # of the decoder
+    left_out: ClassVar[str] = ""  # weights that the model does without, as a regular expression
 
     def __init__(
         self,
@@ -100,7 +87,7 @@ class EncoderDecoder(TranscribingModel):
         Raises:
             InputError: It does not.
         """
-        check_fit(model, processor, path)
+        check_fit(model, model.get_submodule(cls.encoder_place), processor, path)
 
     @abstractmethod
     def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:
@@ -156,12 +143,12 @@ class EncoderDecoder(TranscribingModel):
     @property
     def encoder(self) -> Network:
         """The part of the model that hears."""
-        return self.model.model.encoder
+        return self.model.get_submodule(self.encoder_place)
 
     @property
     def decoder(self) -> Network:
         """The part of the model that reads tokens."""
-        return self.model.model.decoder
+        return self.model.get_submodule(self.decoder_place)
 
     @property
     def max_positions(self) -> int:
@@ -221,31 +208,19 @@ class EncoderDecoder(TranscribingModel):
     @torch.no_grad()
     def context_of(self, sounds: Sequence[Tensor]) -> AudioContext:
         """The context of encoder states, one ``[frames, width]`` per clip: each decoder layer's keys and values."""
-        padded, hidden = self._together(sounds)
+        padded, hidden = together(sounds, self.model.device, self.model.dtype)
         states, pairs = self.looked_at(padded), []
         for layer in self.decoder.layers:
-            attention = layer.encoder_attn
+            attention = getattr(layer, self.cross_attention)
             shape = (*states.shape[:2], -1, attention.head_dim)
             keys = attention.k_proj(states).view(shape).transpose(1, 2)
             values = attention.v_proj(states).view(shape).transpose(1, 2)
             pairs.append((keys, values))
         return AudioContext(len(padded), Cross(pairs, hidden, padded.new_empty(len(padded), 0, padded.shape[-1])))
 
-    def _together(self, sounds: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """States of all clips ``[clips, frames, width]``, and what hides the frames that are not a clip's own."""
-        lengths = torch.tensor([len(sound) for sound in sounds])
-        states = pad_sequence(list(sounds), batch_first=True).to(self.model.device, self.model.dtype)
-        if len(lengths.unique()) == 1:
-            return states, None
-        beyond = (torch.arange(states.shape[1]) >= lengths[:, None])[:, None, None].to(states.device)
-        zeros = torch.zeros(beyond.shape, dtype=states.dtype, device=states.device)
-        return states, zeros.masked_fill_(beyond, torch.finfo(states.dtype).min)
-
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
-        one, cross = slice(clip, clip + 1), context.state
-        pairs = [(keys[one], values[one]) for keys, values in cross.pairs]
-        return AudioContext(1, Cross(pairs, None if cross.hidden is None else cross.hidden[one], cross.absent[one]))
+        return AudioContext(1, context.state.select(clip))
 
     # Answers
 
@@ -253,14 +228,14 @@ class EncoderDecoder(TranscribingModel):
         """One pass of the decoder over the token tree of a question, with gradients."""
         tree = build_tree([question])
         scored = find_scored([question], tree)
-        states, hidden = self._together(sounds)
+        sound, hidden = together(sounds, self.model.device, self.model.dtype)
         states = self.decoder(
             input_ids=torch.tensor(tree.tokens, device=self.model.device).expand(len(sounds), -1),
             attention_mask=self._mask(tree.ancestors()),
             position_ids=torch.tensor(tree.depths, device=self.model.device)[None],
-            encoder_hidden_states=states,
+            encoder_hidden_states=sound,
             use_cache=False,
-            **({} if hidden is None else {"encoder_attention_mask": hidden}),
+            **Cross([], hidden, sound).options(),
         ).last_hidden_state
         values = self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
         return scored.likelihoods(values), states[:, tree.ends[0]]
@@ -269,17 +244,6 @@ class EncoderDecoder(TranscribingModel):
         dtype = self.model.dtype
         mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
         return mask[None, None].to(self.model.device)
-
-    def _new_cache(self, context: AudioContext) -> EncoderDecoderCache:
-        """A fresh self-attention cache beside the clip's own cross-attention keys and values, which are only read."""
-        cross = DynamicCache()
-        for keys, values in context.state.pairs:
-            # `update` would concatenate, and so copy, tens of megabytes per clip.
-            layer = DynamicLayer()
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-            cross.layers.append(layer)
-        return EncoderDecoderCache(DynamicCache(), cross)
 
     def _decode(
         self,
@@ -309,7 +273,7 @@ class EncoderDecoder(TranscribingModel):
             past_key_values=cache,
             use_cache=True,
             output_hidden_states=hidden_layers,
-            **({} if cross.hidden is None else {"encoder_attention_mask": cross.hidden}),
+            **cross.options(),
         )
 
     def _ask(
@@ -317,7 +281,7 @@ class EncoderDecoder(TranscribingModel):
     ) -> Any:
         """States of all nodes of a tree; ``cache`` collects them if given."""
         tokens = torch.tensor(tree.tokens).expand(context.size, -1)
-        cache = cache if cache is not None else self._new_cache(context)
+        cache = cache if cache is not None else context.state.new_cache()
         return self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
 
     @torch.no_grad()
@@ -364,7 +328,7 @@ class EncoderDecoder(TranscribingModel):
         suppressed_first = suppressed + list(config.begin_suppress_tokens or ())
         tree = build_tree([Question(question.prefix) for question in questions])
         ends, ancestors = list(tree.ends), tree.ancestors()
-        cache = self._new_cache(context)
+        cache = context.state.new_cache()
         states = self._ask(context, tree, cache).last_hidden_state[:, ends]
         visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
 

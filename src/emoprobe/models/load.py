@@ -100,7 +100,8 @@ def load_transcriber(
     with unloadable(resolved.path, name, "a model that transcribes", needed):
         kind = transcriber_class(AutoConfig.from_pretrained(resolved.path, **LOCAL).model_type, resolved.path)
         model_class = getattr(transformers, kind.model_class)
-        model = _load(model_class, resolved.path, name, dtype=DTYPES[dtype], attn_implementation=attention)
+        options = {"dtype": DTYPES[dtype], "attn_implementation": attention}
+        model = _load(model_class, resolved.path, name, kind.left_out, **options)
         processor = kind.load_processor(resolved.path)
         kind.prepare(model, processor, resolved.path)
     return kind(

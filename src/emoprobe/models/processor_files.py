@@ -53,11 +53,12 @@ def _check_object(file: Path) -> None:
         raise InputError("the file cannot be read as a JSON object", file=file, field="model", remedy="Restore it.")
 
 
-def check_fit(model: Any, processor: Any, path: Path) -> None:
+def check_fit(model: Any, encoder: Any, processor: Any, path: Path) -> None:
     """Refuse a front end of another checkpoint, and generation settings whose lists of tokens are none.
 
     Args:
-        model: As loaded, an encoder-decoder.
+        model: As loaded.
+        encoder: Its encoder.
         processor: As loaded.
         path: Their folder.
 
@@ -66,7 +67,7 @@ def check_fit(model: Any, processor: Any, path: Path) -> None:
     """
     remedy = "Copy the file from the checkpoint that this one was made of."
     made = processor.feature_extractor.feature_size
-    wanted = getattr(model.model.encoder.config, "num_mel_bins", made)
+    wanted = getattr(encoder.config, "num_mel_bins", made)
     if made != wanted:
         file = next(path / name for name in FRONT_END if (path / name).is_file())
         what = f"the front end makes {made} mel bands and the model takes {wanted}"

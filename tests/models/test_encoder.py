@@ -163,7 +163,9 @@ def test_transformers_counts_the_layers_alike(plain, clips, name):
     assert all(torch.equal(a[0, : len(b)], b) for a, b in zip(states[:-1], ours[:-1], strict=True))
 
 
-@pytest.mark.parametrize("name", ["sew", "sew-d", "seamless_m4t", "seamless_m4t_v2", "granite_speech5_ctc"])
+@pytest.mark.parametrize(
+    "name", ["sew", "sew-d", "seamless_m4t (encoder)", "seamless_m4t_v2 (encoder)", "granite_speech5_ctc"]
+)
 def test_layers_have_frames_of_their_own(encoder, clips, name):
     sfm = encoder(name)
     first, *_, last = (
@@ -344,7 +346,7 @@ def change_weights(path, change):
 
 
 @pytest.mark.parametrize(
-    "name", ["wav2vec2", "wav2vec2 (layer norm)", "parakeet_tdt", "seamless_m4t_v2", "moonshine (encoder)"]
+    "name", ["wav2vec2", "wav2vec2 (layer norm)", "parakeet_tdt", "seamless_m4t_v2 (encoder)", "moonshine (encoder)"]
 )
 def test_missing_and_unexpected_weights_of_the_encoder_are_named(folder, tmp_path, name):
     some = next(
@@ -404,7 +406,7 @@ def test_a_head_that_transformers_does_not_know_leaves_the_encoder(folder, tmp_p
         ("moonshine (encoder)", "MoonshineModel"),
         ("parakeet_ctc", "ParakeetEncoder"),
         ("speech_to_text", "Speech2TextModel"),
-        ("seamless_m4t_v2", "SeamlessM4Tv2ForSpeechToSpeech"),
+        ("seamless_m4t_v2 (encoder)", "SeamlessM4Tv2ForSpeechToSpeech"),
     ],
 )
 def test_other_heads_of_a_class_have_the_same_encoder(folder, tmp_path, clips, name, other):

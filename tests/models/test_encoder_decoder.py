@@ -18,6 +18,7 @@ from emoprobe.models.transcribers import REFUSED, TRANSCRIBERS, transcriber_clas
 
 KINDS = tuple(TRANSCRIBERS)
 SLOTTED = ("canary", "cohere_asr")
+SEAMLESS = ("seamless_m4t", "seamless_m4t_v2")
 LABELS = (" angry", " sad", " sadness", " neutral.")
 TOLERANCE = 1e-5  # nats, float32
 
@@ -50,6 +51,11 @@ class Plain:
         self.kind = kind
         self.model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(folder).eval()
         self.processor = transformers.AutoProcessor.from_pretrained(folder)
+        seamless = kind in SEAMLESS
+        self.encoder = self.model.speech_encoder if seamless else self.model.model.encoder
+        self.decoder = self.model.text_decoder if seamless else self.model.model.decoder
+        self.norm = getattr(self.decoder, "layer_norm", None) or self.decoder.norm
+        self.head = self.model.lm_head if seamless else self.model.proj_out
 
     def inputs(self, wave):
         """The processor's own inputs of one clip, with the decoder's prompt."""
@@ -62,6 +68,8 @@ class Plain:
             return made
         made = dict(self.processor(audio=sound, sampling_rate=rate, return_tensors="pt"))
         start = [self.model.config.decoder_start_token_id]
+        if self.kind in SEAMLESS:
+            start.append(self.model.generation_config.text_decoder_lang_to_code_id["eng"])
         if self.kind == "whisper":
             names = ["<|en|>", "<|transcribe|>", "<|notimestamps|>"]
             start += self.processor.tokenizer.convert_tokens_to_ids(names)
@@ -153,10 +161,8 @@ def test_layers_end_with_the_score_and_begin_with_the_embeddings(sfm, plain, voi
     question = questions[0]
     with torch.no_grad():
         out = plain.logits(voices[1], question.prefix[len(sfm.start_tokens) :], output_hidden_states=True)
-        decoder = plain.model.model.decoder
-        norm = decoder.layer_norm if sfm.final_norm == "layer_norm" else decoder.norm
         for layer in (0, 1):
-            rows = plain.model.proj_out(norm(out.decoder_hidden_states[layer][0, -1])).log_softmax(-1)
+            rows = plain.head(plain.norm(out.decoder_hidden_states[layer][0, -1])).log_softmax(-1)
             token = question.continuations[0][0]
             torch.testing.assert_close(layers[0][0][1, layer, 0], rows[token], atol=TOLERANCE, rtol=0)
 
@@ -192,10 +198,15 @@ def test_training_reads_what_scoring_reads_with_the_gradients_of_plain_passes(fo
     likelihoods, state = sfm.answer(sfm.hear(voices).sounds, question)
     torch.testing.assert_close(likelihoods, scores, atol=2e-5, rtol=0)
     torch.testing.assert_close(state, sfm.hidden_states(context, question)[sfm.num_decoder_layers], atol=1e-5, rtol=0)
-    wanted = ("decoder.layers.0.encoder_attn.k_proj.weight", "decoder.layers.1.self_attn.q_proj.weight")
-    wanted += ("encoder.layers.0.self_attn.q_proj.weight",)
-    ours = {name: p for name, p in sfm.model.model.named_parameters() if name in wanted}
-    theirs = {name: p for name, p in plain.model.model.named_parameters() if name in wanted}
+    cross = "cross_attention" if kind in SEAMLESS else "encoder_attn"
+    wanted = (f"decoder.layers.0.{cross}.k_proj.weight", "decoder.layers.1.self_attn.q_proj.weight")
+    wanted += (
+        "layers.0.self_attn.linear_q.weight" if kind in SEAMLESS else "encoder.layers.0.self_attn.q_proj.weight",
+    )
+    ours, theirs = (
+        {end: p for name, p in model.named_parameters() for end in wanted if name.endswith(end)}
+        for model in (sfm.model, plain.model)
+    )
     assert len(ours) == len(theirs) == len(wanted)
     likelihoods.sum().backward()
     for continuation in question.continuations:
@@ -214,17 +225,23 @@ def test_states_heard_are_the_encoders(sfm, plain, voices):
         inputs = plain.inputs(wave)
         del inputs["decoder_input_ids"]
         with torch.no_grad():
-            out = plain.model.model.encoder(**inputs, output_hidden_states=True)
+            out = plain.encoder(**inputs, output_hidden_states=True)
         assert len(out.hidden_states) == depth + 1
         frames = len(heard.states[i][depth])
         mask = getattr(out, "attention_mask", None)
         if plain.kind == "whisper":
             assert frames == -(-len(wave) // 320)
+        elif plain.kind in SEAMLESS:
+            assert frames == plain.model._compute_sub_sample_lengths_from_attention_mask(inputs["attention_mask"])
         else:
             assert frames == (out.last_hidden_state.shape[1] if mask is None else mask.sum())
+        if plain.kind != "whisper":
             assert torch.equal(heard.sounds[i], heard.states[i][depth])
         for layer, expected in enumerate(out.hidden_states):
-            torch.testing.assert_close(heard.states[i][layer], expected[0, :frames], atol=TOLERANCE, rtol=0)
+            own = frames
+            if plain.kind in SEAMLESS and layer < depth:  # an adapter follows
+                own = inputs["attention_mask"].sum()
+            torch.testing.assert_close(heard.states[i][layer], expected[0, :own], atol=TOLERANCE, rtol=0)
 
 
 def test_bfloat16_loads_and_is_close(folders, kind, sfm, voices):
@@ -237,9 +254,10 @@ def test_bfloat16_loads_and_is_close(folders, kind, sfm, voices):
 
 def test_the_shortest_clip_is_heard_and_a_shorter_one_refused(sfm):
     generator = torch.Generator().manual_seed(3)
-    wave = torch.randn(sfm.min_samples, generator=generator) * 0.1
-    (scores,) = sfm.score(sfm.encode([wave]), ask(sfm)[:1])
+    wave, other = torch.randn(2, sfm.min_samples, generator=generator) * 0.1
+    (scores,) = sfm.score(sfm.encode([wave, other]), ask(sfm)[:1])
     assert all(values.isfinite().all() for values in scores)
+    assert (scores[0][0] - scores[0][1]).abs().max() > 1e-3  # something of it is heard
     with pytest.raises(InputError, match=f"needs {sfm.min_samples} to hear it"):
         sfm.encode([wave, wave[:-1]])
     with pytest.raises(InputError, match="is longer than"):
@@ -343,8 +361,38 @@ def test_earlier_text_stands_in_its_slot(sfm):
     assert "<|startofcontext|> the person is sad<|startoftranscript|><|emo:undefined|>" in sfm.decode(question.prefix)
 
 
-@pytest.mark.parametrize("kind", ["moonshine", "moonshine_streaming"])
-def test_moonshine_has_no_slot_for_earlier_text(sfm):
+@pytest.mark.parametrize("kind", SEAMLESS)
+def test_seamless_is_told_the_language_to_write(folders, kind):
+    def prompt(**told):
+        sfm = load_transcriber("tiny", path=folders[kind], device="cpu", **told)
+        return sfm.tokenizer.convert_ids_to_tokens(list(sfm.start_tokens))
+
+    assert prompt() == prompt(language="eng") == prompt(language="deu", task="translate") == ["</s>", "__eng__"]
+    assert prompt(language="deu") == ["</s>", "__deu__"]
+    with pytest.raises(InputError, match=r"writes no language 'de' \(field model\.language\)\. Use one of deu, eng"):
+        prompt(language="de")
+
+
+@pytest.mark.parametrize("kind", SEAMLESS)
+def test_of_a_whole_seamless_what_makes_speech_is_left_out(folders, loaded, tmp_path, kind, voices):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "whole"
+    shutil.copytree(folders[kind], folder)
+    weights = load_file(folder / "model.safetensors")
+    further = {f"{part}.some.weight": torch.ones(2) for part in ("text_encoder", "t2u_model", "vocoder")}
+    save_file(weights | further, folder / "model.safetensors", metadata={"format": "pt"})
+    sfm = load_transcriber("whole", path=folder, device="cpu")
+    questions = ask(sfm)
+    expected = loaded[kind].score(loaded[kind].encode(voices), questions)
+    assert torch.equal(sfm.score(sfm.encode(voices), questions)[0][0], expected[0][0])
+    save_file(weights | {"speech_encoder.some.weight": torch.ones(2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="unexpected_keys"):
+        load_transcriber("whole", path=folder, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["moonshine", "moonshine_streaming", *SEAMLESS])
+def test_others_have_no_slot_for_earlier_text(sfm):
     with pytest.raises(InputError, match="no slot for the transcript of preceding speech"):
         sfm.question(PromptText("The voice", context="the person is sad"), (" sad",))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -133,7 +134,8 @@ class EncoderDecoder(TranscribingModel):
                 return False
             return len(sound) > 0 and bool(sound.isfinite().all())
 
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a front end's, of what is too short to be normalised
             return shortest_clip(self.sampling_rate, heard)
 
     def save_processor(self, folder: Path) -> None:

@@ -105,8 +105,8 @@ KINDS = {
     "parakeet_ctc": Kind("ParakeetForCTC", CONFORMER | {"pad_token_id": 11}, "ParakeetFeatureExtractor"),
     "parakeet_rnnt": Kind("ParakeetForRNNT", TRANSDUCER, "ParakeetFeatureExtractor"),
     "parakeet_tdt": Kind("ParakeetForTDT", TRANSDUCER, "ParakeetFeatureExtractor"),
-    "seamless_m4t": Kind("SeamlessM4TForSpeechToText", SEAMLESS, "SeamlessM4TFeatureExtractor"),
-    "seamless_m4t_v2": Kind("SeamlessM4Tv2ForSpeechToText", SEAMLESS, "SeamlessM4TFeatureExtractor"),
+    "seamless_m4t (encoder)": Kind("SeamlessM4TForSpeechToText", SEAMLESS, "SeamlessM4TFeatureExtractor"),
+    "seamless_m4t_v2 (encoder)": Kind("SeamlessM4Tv2ForSpeechToText", SEAMLESS, "SeamlessM4TFeatureExtractor"),
     "sew": Kind("SEWModel", SQUEEZED),
     "sew-d": Kind("SEWDModel", SQUEEZED | {"position_buckets": 16, "max_position_embeddings": 32}),
     "speech_to_text": Kind(

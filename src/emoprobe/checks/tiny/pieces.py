@@ -15,6 +15,19 @@ BAR = "▁"
 PRINTABLE = [chr(code) for code in range(33, 127)]
 
 
+def pieces(first: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges by which each word becomes the tokens given; tokens with the first ids stand before."""
+    vocabulary = dict.fromkeys([*first, BAR, *PRINTABLE])
+    merges: dict[tuple[str, str], None] = {}
+    for word in WORDS.split():
+        start, *rest = word.split("|")
+        for piece in (BAR + start, *rest):
+            for end in range(1, len(piece)):
+                merges[piece[:end], piece[end]] = None
+                vocabulary[piece[: end + 1]] = None
+    return {token: i for i, token in enumerate(vocabulary)}, list(merges)
+
+
 def write_pieces(
     folder: Path, special: Sequence[str], *, roles: dict[str, str], prepended: bool = False
 ) -> PreTrainedTokenizerFast:
@@ -27,15 +40,8 @@ def write_pieces(
         prepended: Whether a space is put before any text, as Llama's tokenizer does it, and not only before text that
             begins without one.
     """
-    vocabulary = dict.fromkeys([*special, *(f"<0x{byte:02X}>" for byte in range(256)), BAR, *PRINTABLE])
-    merges: dict[tuple[str, str], None] = {}
-    pieces = [piece for word in WORDS.split() for piece in (BAR + word.split("|")[0], *word.split("|")[1:])]
-    for piece in pieces:
-        for end in range(1, len(piece)):
-            merges[piece[:end], piece[end]] = None
-            vocabulary[piece[: end + 1]] = None
-    ids = {token: i for i, token in enumerate(vocabulary)}
-    made = Tokenizer(BPE(ids, list(merges), unk_token=roles["unk_token"], fuse_unk=True, byte_fallback=True))
+    ids, merges = pieces([*special, *(f"<0x{byte:02X}>" for byte in range(256))])
+    made = Tokenizer(BPE(ids, merges, unk_token=roles["unk_token"], fuse_unk=True, byte_fallback=True))
     replace, join = decoders.Replace(BAR, " "), [decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     if prepended:
         made.normalizer = normalizers.Sequence([normalizers.Prepend(BAR), normalizers.Replace(" ", BAR)])

@@ -21,8 +21,6 @@ TRANSCRIBERS: Registry[type[EncoderDecoder]] = Registry("transcribing model", "e
 COUNTS = "its decoder counts positions by itself, so that questions cannot share a prefix as a tree of tokens"
 REFUSED = {
     "kyutai_speech_to_text": "it writes while it listens, so that no place of its text has heard the whole clip",
-    "seamless_m4t": COUNTS,
-    "seamless_m4t_v2": COUNTS,
     "speech-encoder-decoder": "it is assembled of any two models, whose processors say no common decoder prompt",
     "speech_to_text": COUNTS,
     "speecht5": COUNTS,

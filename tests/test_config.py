@@ -29,7 +29,7 @@ WITHOUT_ROOT = ("demo", "huggingface", "manifest")
 NEEDED = {(g, name): ["dataset.root=DIR"] for g, name in OPTIONS if g == "dataset" and name not in WITHOUT_ROOT}
 NEEDED["dataset", "emobox"].append("dataset.corpus=cremad")
 NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
-NEEDED |= {("model", name): ["model.path=DIR"] for name in ("audio_llm", "encoder", "whisper")}
+NEEDED |= {("model", name): ["model.path=DIR"] for name in ("audio_llm", "encoder", "transcriber", "whisper")}
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]

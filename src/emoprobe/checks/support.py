@@ -240,7 +240,7 @@ CONFIGS = {
     "moonshine": "moonshine_asr",
     "parakeet_ctc": "parakeet",
     "qwen3_omni_moe": "qwen3_omni",
-    "seamless_m4t_v2": "seamless",
+    "seamless_m4t_v2": "seamless_asr",
     "wav2vec2-bert": "w2v_bert",
 }
 """Names of ``model`` configs that are not the ``model_type`` with underscores."""

@@ -40,11 +40,12 @@ def folder(tmp_path_factory, spectra):
 
     @cache
     def written(name):
+        kind = KINDS[name]
         if name not in CLASSES:
             pytest.skip(
                 f"this transformers lacks {name}, or its feature extractor needs a library that is not installed"
             )
-        return write(KINDS[name], root / name)
+        return write(kind, root / name)
 
     return written
 

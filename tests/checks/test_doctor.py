@@ -59,7 +59,8 @@ def test_every_family_passes(tiny_llm, voices, family):
 def test_a_model_asked_in_whole_passes_passes(tiny_llm, voices, family):
     verdicts = examine(tiny_llm(family), voices[:2])
     assert failed(verdicts) == set()
-    assert {v.check for v in verdicts if not v.applies} == {"left against right padding"}
+    unread = {"last layer of the logit lens against the scores"} if family == "gemma3n" else set()
+    assert {v.check for v in verdicts if not v.applies} == {"left against right padding"} | unread
 
 
 def test_whisper_passes_and_says_what_does_not_apply(tiny_whisper, voices):

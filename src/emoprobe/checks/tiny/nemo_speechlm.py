@@ -39,7 +39,7 @@ def write(folder: Path, seed: int = 0) -> Path:
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE.replace("<sound>", "<|audio|>"), encoding="utf-8")
     ids = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(SPECIAL), strict=True))
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + 3)  # of some seeds half precision chooses other experts
     config = Nemotron3_5TranscribeConfig(
         text_config={
             "vocab_size": padded(len(tokenizer)),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 import pytest
 import soundfile
 import torch
 from classes import CODES, plain_classes, write_classifier
 from console import TWO, alone
 from scoring import EMOTIONS, write_corpus
+from transformers import CohereAsrForConditionalGeneration, CohereAsrProcessor
 
 import emoprobe
 from emoprobe.api.models import Model
+from emoprobe.checks.tiny import TINY
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.encoder import Encoder
@@ -186,17 +186,29 @@ def test_an_interrupted_run_goes_on(sfm, corpus, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def both(tiny_whisper, sfm):
-    """A model that answers and has classes."""
-    made = copy.copy(tiny_whisper)
-    made.__class__ = type("Both", (type(tiny_whisper),), {"classify": lambda self, waveforms: sfm.classify(waveforms)})
-    made.classes = sfm.classes
-    return made
+def slotted(tmp_path_factory, spectra) -> Path:
+    """A checkpoint that answers, and has a place for an emotion in its decoder's prompt."""
+    return TINY["cohere_asr"](tmp_path_factory.mktemp("slotted"))
 
 
-def test_beside_readouts_that_ask_it_has_one_row_per_clip(both, finished, corpus, tmp_path):
-    asked = ["readout=[label_likelihood,classifier]", CLASSIFIER[1], "prompt=[voice_sounds,bare_label]"]
-    done = probing.run(settings(corpus, tmp_path, *asked, "batch_size=2"), sfm=both)
+def of_slot(folder: Path, sound: Path) -> np.ndarray:
+    """Anger, happy, neutral, sad: the softmax of their tokens where the processor's own prompt has ``undefined``."""
+    model = CohereAsrForConditionalGeneration.from_pretrained(folder).eval()
+    processor = CohereAsrProcessor.from_pretrained(folder)
+    wave = soundfile.read(sound, dtype="float32")[0]
+    inputs = dict(processor(audio=[wave], sampling_rate=16_000, language="en", return_tensors="pt"))
+    names = ["undefined", "angry", "happy", "neutral", "sad"]
+    undefined, *ids = processor.tokenizer.convert_tokens_to_ids([f"<|emo:{name}|>" for name in names])
+    prompt = processor.get_decoder_prompt_ids(language="en")
+    inputs["decoder_input_ids"] = torch.tensor([prompt[: prompt.index(undefined)]])
+    with torch.no_grad():
+        return model(**inputs).logits[0, -1, ids].softmax(-1).numpy()
+
+
+def test_beside_readouts_that_ask_it_has_one_row_per_clip(slotted, corpus, tmp_path):
+    asked = ["readout=[label_likelihood,classifier]", "prompt=[voice_sounds,bare_label]", "labels=iemocap4"]
+    model = ["model=cohere_asr", f"model.path={slotted}", "model.device=cpu", "dataset.soft_label.outside=drop"]
+    done = probing.run(settings(corpus, tmp_path, *model, *asked, "batch_size=2"))
     scores = read_scores(done).to_pandas()
     counts = scores.groupby(["input", "prompt", "readout"]).size().to_dict()
     prompts = ("voice_sounds", "bare_label")
@@ -204,13 +216,13 @@ def test_beside_readouts_that_ask_it_has_one_row_per_clip(both, finished, corpus
     expected = {("clip", prompt, "label_likelihood"): 7 for prompt in prompts} | {("clip", "-", "classifier"): 7}
     expected |= {(kind, prompt, "label_likelihood"): n for kind, n in of_nulls.items() for prompt in prompts}
     assert counts == expected
-    rows = read_scores(done)
-    own = rows.filter(pc.equal(rows["readout"], "classifier")).to_pandas().set_index("utterance_id")
-    alone = read_scores(finished).to_pandas().set_index("utterance_id")
-    for name in own.index:
-        np.testing.assert_allclose(own["form_logprobs"][name], alone["form_logprobs"][name], atol=1e-6)
     predictions = pd.read_parquet(done / "predictions.parquet")
-    assert set(predictions.query("readout == 'classifier'")["prompt"]) == {"-"}
+    own = predictions.query("readout == 'classifier' and calibration == 'none'").set_index("utterance_id")
+    assert set(own["prompt"]) == {"-"}
+    assert own["label_mass"].tolist() == pytest.approx([1] * 7)
+    for name, row in own.iterrows():
+        found = row[[f"p_{label}" for label in ("anger", "happy", "neutral", "sad")]].to_numpy(float)
+        np.testing.assert_allclose(found, of_slot(slotted, corpus.parent / f"{name[1:]}.wav"), atol=1e-5)
     assert "ensemble_arithmetic(2)" in set(predictions.query("readout == 'label_likelihood'")["prompt"])
     judge(done, resamples=50)
     frame = contrast_frame({"slotted": open_folder(done)}, ["calibration=none"])

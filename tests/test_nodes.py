@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from emoprobe.errors import InputError
-from emoprobe.nodes import check_arguments, check_node, signature_of
+from emoprobe.nodes import check_arguments, check_node, kin, signature_of
 
 WHISPER = "emoprobe.models.load.load_transcriber"
 STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
@@ -58,10 +58,20 @@ def test_the_arguments_of_the_trainer_are_those_of_lightning():
         check_arguments({"max_epoch": 3}, trainer, "trainer")
 
 
+def test_what_a_loader_returns_is_read_with_all_that_it_derives_from():
+    assert kin("emoprobe.models.load_encoder.load_encoder") == ("Encoder", "SpeechFoundationModel")
+    answers = kin("emoprobe.models.load.load_cascade")
+    assert answers[0] == "Cascade"
+    assert answers[-2:] == ("AnsweringModel", "SpeechFoundationModel")
+    assert kin("emoprobe.models.encoder.Encoder") == ("Encoder", "SpeechFoundationModel")
+    assert kin("math.sqrt") == kin("emoprobe.nowhere.f") == kin("lightning.Trainer.nothing") == ()
+
+
 def test_nothing_is_imported():
     code = (
         "import sys; from emoprobe.nodes import *\n"
         f"for name in ({WHISPER!r}, {STOPPING!r}, 'lightning.Trainer'): assert signature_of(name).parameters\n"
+        "assert kin('emoprobe.models.load_encoder.load_encoder')\n"
         "print(sorted({'torch', 'lightning', 'transformers', 'emoprobe.models'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

@@ -99,7 +99,7 @@ def check_arguments(values: Mapping, signature: Signature, where: str) -> None:
 @lru_cache(maxsize=64)
 def signature_of(target: str) -> Signature | None:
     """The signature of a dotted name, read from its source; None where there is no source that says it."""
-    found = _find(*_module(target))
+    _, found = _find(*_module(target))
     if isinstance(found, ast.ClassDef):
         found = next(
             (each for each in found.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None
@@ -117,6 +117,31 @@ def signature_of(target: str) -> Signature | None:
     for own, default in zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True):
         parameters[own.arg] = Parameter(_annotation(own.annotation), default is None)
     return Signature(parameters, found.args.kwarg is not None)
+
+
+@lru_cache(maxsize=64)
+def kin(target: str) -> tuple[str, ...]:
+    """Names of the class that a function says it returns, or of a class, and of all that it derives from.
+
+    Empty where the sources do not say all of them.
+    """
+    module, found = _find(*_module(target))
+    if isinstance(found, ast.FunctionDef) and isinstance(found.returns, ast.Name):
+        module, found = _find(module, found.returns.id)
+    return _kin(module, found) if isinstance(found, ast.ClassDef) else ()
+
+
+def _kin(module: str, node: ast.ClassDef) -> tuple[str, ...]:
+    names = [node.name]
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id == "ABC":
+            continue
+        place, found = _find(module, base.id) if isinstance(base, ast.Name) else ("", None)
+        above = _kin(place, found) if isinstance(found, ast.ClassDef) else ()
+        if not above:
+            return ()
+        names += above
+    return tuple(names)
 
 
 @lru_cache(maxsize=64)
@@ -140,19 +165,19 @@ def _module(target: str) -> tuple[str, str]:
     return "", target
 
 
-def _find(module: str, name: str, hops: int = 4) -> ast.ClassDef | ast.FunctionDef | None:
-    """The definition of a name, through the modules that import it from another."""
+def _find(module: str, name: str, hops: int = 4) -> tuple[str, ast.ClassDef | ast.FunctionDef | None]:
+    """The definition of a name and its module, through the modules that import it from another."""
     spec = _spec(module) if module else None
     if spec is None or not spec.origin or not spec.origin.endswith(".py") or not hops:
-        return None
+        return module, None
     for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return None if any(not _keeps(each) for each in node.decorator_list) else node
+            return module, None if any(not _keeps(each) for each in node.decorator_list) else node
         if isinstance(node, ast.ImportFrom) and not node.level and node.module:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
                     return _find(node.module, alias.name, hops - 1)
-    return None
+    return module, None
 
 
 def _keeps(decorator: ast.expr) -> bool:

@@ -317,6 +317,7 @@ def test_mistakes_end_in_one_line_and_exit_status_two(checkpoint, corpus, tmp_pa
         (words(checkpoint, corpus, tmp_path, CLASSIFIER[0], f"{MAP}={{cal:null,sad:null}}"), "no class for sad"),
         (words(checkpoint, corpus, tmp_path, CLASSIFIER[0], f"{MAP}={{cal:calm}}"), "'calm' is no label of basic6"),
         (["tokens", "model=encoder", f"model.path={checkpoint}"], deaf),
+        (["probe", "model=wavlm"], f"microsoft/wavlm-base-plus {deaf}"),  # said before its weights are looked for
     ]
     for command, message in commands:
         done = console(*command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.models.text import check_answers
 from emoprobe.prompts.prompt import Prompt, make_prompts
 from emoprobe.settings import compose, make, read_node, read_part, read_values
 
@@ -159,6 +160,7 @@ def load(overrides: Sequence[str]) -> tuple[AnsweringModel, LabelSet, list[Promp
     labels = read_part(config, "labels", LabelSet)
     prompts = make_prompts(read_values(config, "prompt") or {}, labels)
     options = read_node(config, "model")
+    check_answers(options)
     if "device_map" in options and find_spec("accelerate") is not None:
         options |= {name: value for name, value in WEIGHTLESS.items() if name in options}
 

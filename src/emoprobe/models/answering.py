@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emoprobe.errors import InputError
 from emoprobe.models.base import Network, SpeechFoundationModel
-from emoprobe.models.text import PromptText
+from emoprobe.models.text import PromptText, unasked
 
 
 @dataclass(frozen=True)
@@ -325,10 +325,5 @@ def answering(sfm: SpeechFoundationModel) -> AnsweringModel:
         InputError: It only hears.
     """
     if not isinstance(sfm, AnsweringModel):
-        raise InputError(
-            f"{sfm.name} hears and does not answer: no text can be asked of it",
-            field="model",
-            remedy="Train a head on its states (emoprobe train), read classes of its own (readout=classifier), or "
-            "choose a model that answers.",
-        )
+        raise unasked(sfm.name)
     return sfm

@@ -20,6 +20,7 @@ from emoprobe.data.splits import SplitPolicy
 from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.models.text import check_answers
 from emoprobe.nodes import TARGET, check_node
 from emoprobe.options import (
     At,
@@ -202,6 +203,7 @@ class ProbeSettings:
         if not self.readout and self.head is None:
             make_readouts({})
         if asks(self.readout):
+            check_answers(self.model)
             make_prompts(self.prompt, self.labels)
 
     @property

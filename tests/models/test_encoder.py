@@ -491,3 +491,26 @@ def test_the_feature_extractor_is_saved_beside_a_model(encoder, folder, tmp_path
 def test_there_is_no_layer_beyond_the_last(encoder, clips):
     with pytest.raises(InputError, match="has no encoder layer 3"):
         encoder("wavlm").hear(clips, [1, 3])
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2 (layer norm)", "wavlm", "sew", "speecht5"])
+def test_older_names_of_weights_are_known(folder, tmp_path, clips, encoder, name):
+    path = copied(folder(name), tmp_path / "model")
+
+    def rename(values):
+        old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+        for key in [key for key in values if key.endswith(tuple(old))]:
+            start, _, end = key.rpartition(".parametrizations.")
+            values[f"{start}.{old[f'parametrizations.{end}']}"] = values.pop(key)
+
+    change_weights(path, rename)
+    assert any(key.endswith(".weight_g") for key in load_file(path / "model.safetensors"))
+    ours = load_encoder("tiny", path=path, device="cpu").hear(clips[:1], [2]).states[0][2]
+    assert torch.equal(ours, encoder(name).hear(clips[:1], [2]).states[0][2])
+
+
+def test_a_long_clip_is_heard_whole(encoder):
+    clip = torch.randn(60 * 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    for name in ("parakeet_ctc", "moonshine (encoder)", "speech_to_text", "wav2vec2"):
+        states = encoder(name).hear([clip], [0, 2]).states[0]
+        assert all(states[layer].isfinite().all() and len(states[layer]) > 700 for layer in states)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from emoprobe.checks.doctor import admit, examine
-from emoprobe.checks.support import as_markdown, measure_all, write_table
 from emoprobe.checks.verdict import Verdict
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
@@ -52,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure_classes(chosen: Sequence[str], page: Path | None) -> int:
     """Print the table of support as Markdown, and write it into a page if one is given; 1 if a check failed."""
+    from emoprobe.checks.support import as_markdown, measure_all, write_table
+
     supports = []
     with TemporaryDirectory() as folder:
         for support in measure_all(Path(folder), chosen):

@@ -77,10 +77,11 @@ def test_the_instruction_formats_take_every_label_set(labels):
 
 
 def test_whisper_all_holds_every_single_prompt():
-    singles = {file.stem for file in (CONF / "prompt").glob("*.yaml")} - {"whisper_all"}
+    singles = {file.stem for file in (CONF / "prompt").glob("*.yaml")} - {"whisper_all", "completion_all"}
     prompts = prompts_of("prompt=whisper_all")
     assert {prompt.name for prompt in prompts} == singles
     assert len({prompt.hash for prompt in prompts}) == len(singles)
+    assert prompts_of("prompt=completion_all") == [prompt for prompt in prompts if not prompt.context]
 
 
 def test_a_prompt_is_the_same_alone_and_in_a_set():

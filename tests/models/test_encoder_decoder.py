@@ -12,6 +12,7 @@ import transformers
 
 from emoprobe.checks.tiny import TINY
 from emoprobe.errors import InputError
+from emoprobe.models.cascade import Describer
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.text import PromptText
 from emoprobe.models.transcribers import REFUSED, TRANSCRIBERS, transcriber_class
@@ -190,6 +191,18 @@ def test_generation_is_the_classes_own(sfm, plain, voices):
     assert len(written) > 3  # the sound and the question matter
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_cascade_is_told_what_it_transcribes(sfm, plain, voices):
+    inputs = plain.inputs(voices[1])
+    length = inputs["decoder_input_ids"].shape[1]
+    room = sfm.max_positions - length
+    ids = plain.model.generate(**inputs, max_new_tokens=room, do_sample=False)[0]
+    ids = ids[length:] if ids[:length].tolist() == inputs["decoder_input_ids"][0].tolist() else ids
+    text = plain.processor.tokenizer.decode(ids, skip_special_tokens=True)
+    assert text.strip()
+    assert Describer.transcribe(sfm, voices[1]) == " ".join(text.split())
+
+
 def test_training_reads_what_scoring_reads_with_the_gradients_of_plain_passes(folders, kind, plain, voices):
     sfm = load_transcriber("tiny", path=folders[kind], device="cpu")
     question, start = ask(sfm)[0], len(sfm.start_tokens)
@@ -357,6 +370,7 @@ def test_language_task_and_punctuation_are_told(folders, loaded, kind):
 
 @pytest.mark.parametrize("kind", SLOTTED)
 def test_earlier_text_stands_in_its_slot(sfm):
+    assert sfm.takes_context
     question = sfm.question(PromptText("The voice", context="the person is sad"), (" sad",))
     assert "<|startofcontext|> the person is sad<|startoftranscript|><|emo:undefined|>" in sfm.decode(question.prefix)
 
@@ -393,6 +407,7 @@ def test_of_a_whole_seamless_what_makes_speech_is_left_out(folders, loaded, tmp_
 
 @pytest.mark.parametrize("kind", ["moonshine", "moonshine_streaming", *SEAMLESS])
 def test_others_have_no_slot_for_earlier_text(sfm):
+    assert not sfm.takes_context
     with pytest.raises(InputError, match="no slot for the transcript of preceding speech"):
         sfm.question(PromptText("The voice", context="the person is sad"), (" sad",))
 

@@ -280,7 +280,8 @@ def admit(overrides: Sequence[str]) -> Patient:
     if not isinstance(sfm, AnsweringModel):
         return Patient(sfm, clips, [])
     if not any(item.startswith("prompt=") for item in overrides):
-        config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else 'whisper_all'}"])
+        completion = "whisper_all" if sfm.takes_context else "completion_all"
+        config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else completion}"])
         prompts = make_prompts(read_values(config, "prompt"), labels)
     return Patient(sfm, clips, [plan.question for plan in Plans(sfm, prompts, labels).samples])
 

@@ -95,11 +95,13 @@ class AnsweringModel(SpeechFoundationModel):
     Attributes:
         pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
         instructed: Whether the model follows instructions.
+        takes_context: Whether a prompt may bring the transcript of preceding speech.
     """
 
     answers = True
     pads: ClassVar[bool] = False
     instructed: ClassVar[bool] = False
+    takes_context: ClassVar[bool] = False
 
     @abstractmethod
     def control_tokens(self) -> Mapping[str, int]:

@@ -127,7 +127,7 @@ class TranscribingModel(AnsweringModel):
         raise InputError(
             f"{self.name} has no slot for the transcript of preceding speech",
             field="prompt.context",
-            remedy="Use a prompt without context, or this prompt with Whisper.",
+            remedy="Use a prompt without context (prompt=completion_all has several), or this prompt with Whisper.",
         )
 
     def extend(

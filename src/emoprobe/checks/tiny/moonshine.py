@@ -71,7 +71,7 @@ def write_streaming(folder: Path, seed: int = 0) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=1024,
+        max_position_embeddings=512,
         initializer_range=0.3,
         **IDS,
     )

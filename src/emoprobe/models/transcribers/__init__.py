@@ -18,12 +18,12 @@ from emoprobe.registry import Registry
 
 TRANSCRIBERS: Registry[type[EncoderDecoder]] = Registry("transcribing model", "emoprobe.models.transcribers")
 
-COUNTS = "its decoder counts positions by itself, so that questions cannot share a prefix as a tree of tokens"
+PIECES = "its tokenizer is a SentencePiece model that transformers reads with another package alone, sentencepiece"
 REFUSED = {
     "kyutai_speech_to_text": "it writes while it listens, so that no place of its text has heard the whole clip",
     "speech-encoder-decoder": "it is assembled of any two models, whose processors say no common decoder prompt",
-    "speech_to_text": COUNTS,
-    "speecht5": COUNTS,
+    "speech_to_text": PIECES,
+    "speecht5": PIECES,
 }
 """Classes of transformers that transcribe and are not asked, by ``model_type``, with the reason."""
 

@@ -25,6 +25,8 @@ CONTEXT, TRANSCRIPT = "<|startofcontext|>", "<|startoftranscript|>"
 class EmotionSlot(EncoderDecoder):
     """An encoder-decoder whose decoder prompt may have a place for an emotion."""
 
+    takes_context = True
+
     @cached_property
     def _emotions(self) -> dict[str, int]:
         """Token ids of the emotions that the vocabulary names, in the order of their ids; none without a place."""

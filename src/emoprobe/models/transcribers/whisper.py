@@ -118,6 +118,7 @@ class Whisper(EncoderDecoder):
 
     model_class = "WhisperForConditionalGeneration"
     processor_class = "WhisperProcessor"
+    takes_context = True
     tokenizer_files = (("tokenizer.json",), ("vocab.json", "merges.txt"))
     final_norm = "layer_norm"
 

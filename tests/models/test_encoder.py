@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from emoprobe.checks.tiny import TINY
 from emoprobe.checks.tiny.encoders import EMOTIONS, KINDS, available, write
 from emoprobe.errors import InputError, WeightsError
 from emoprobe.models.load_encoder import load_encoder
@@ -425,6 +426,28 @@ def test_other_heads_of_a_class_have_the_same_encoder(folder, tmp_path, clips, n
     with torch.no_grad():
         expected = model.get_submodule(prefix)(**sfm.inputs(clips[1])).last_hidden_state[0]
         assert gap([sfm.hear(clips[1:2], [2]).states[0][2]], [expected]) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "seconds"),
+    [
+        ("canary", "model.encoder", math.inf),
+        ("cohere_asr", "model.encoder", 35),
+        ("moonshine", "model.encoder", math.inf),
+    ],
+)
+def test_the_encoder_of_a_model_that_transcribes(tmp_path, clips, kind, place, seconds):
+    TINY[kind](tmp_path)
+    sfm = load_encoder("tiny", path=tmp_path, device="cpu")
+    whole = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path).eval().get_submodule(place)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert sfm.max_seconds == seconds
+    with torch.no_grad():
+        for clip, states in zip(clips, sfm.hear(clips, [0, 2]).states, strict=True):
+            expected = whole(**inputs_of(extractor, kind, clip), output_hidden_states=True)
+            plain = [expected.hidden_states[0][0], expected.last_hidden_state[0]]
+            assert 0 <= len(plain[0]) - len(states[0]) <= 1
+            assert gap(list(states.values()), [each[: len(states[0])] for each in plain]) <= 1e-5
 
 
 def test_the_encoder_of_a_pair(folder, tmp_path, clips, encoder):

@@ -68,7 +68,7 @@ class Encoder(SpeechFoundationModel):
             return float(self.extractor.chunk_length)
         if isinstance(self.extractor, ASTFeatureExtractor):
             return (self.extractor.max_length - 1) * FRAME_SECONDS + WINDOW
-        return float("inf")
+        return float(getattr(self.extractor, "max_audio_clip_s", "inf"))
 
     def around(self, model: Network) -> Encoder:
         """The same SFM around another copy of its model."""
@@ -97,6 +97,8 @@ class Encoder(SpeechFoundationModel):
                 with warnings.catch_warnings():  # of means of nothing
                     warnings.simplefilter("ignore", RuntimeWarning)
                     states = self._states(waveform)
+            except torch.OutOfMemoryError:
+                raise
             except UNHEARD:
                 return False
             return all(len(state) and bool(state.isfinite().all()) for state in states)

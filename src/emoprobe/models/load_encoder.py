@@ -49,6 +49,7 @@ PLACES = {
     "speech_to_text": "model.encoder",
     "speecht5": "speecht5.encoder",
 }
+RENAMED = ("cohere_asr",)  # only as a whole does transformers know the names of their weights
 SOUND = ("input_values", "input_features")
 # A vector for masked frames, which are not used (see `Encoder`): many checkpoints were saved without it.
 MASK = "masked_spec_embed"
@@ -120,12 +121,14 @@ class Part(NamedTuple):
         config: Its configuration.
         prefix: How the names of its weights begin in the file; empty where transformers finds that out by itself.
         inside: Name of the encoder inside it; empty where it is the encoder.
+        taken: Name of the encoder inside it if that alone is kept.
     """
 
     model_class: Any
     config: PreTrainedConfig
     prefix: str = ""
     inside: str = ""
+    taken: str = ""
 
 
 def _find(config: PreTrainedConfig, path: Path, name: str) -> Part:
@@ -144,6 +147,8 @@ def _find(config: PreTrainedConfig, path: Path, name: str) -> Part:
         place = PLACES[config.model_type]
         for prefix in (place, place.removeprefix(f"{known.base_model_prefix}.")):
             if prefix in modules and "TextPrenet" not in type(modules[prefix]).__name__:
+                if config.model_type in RENAMED:
+                    return Part(known, config, taken=prefix)
                 return Part(type(modules[prefix]), modules[prefix].config, prefix=prefix)
     elif type(config) in AutoModel._model_mapping and not (config.sub_configs or config.is_encoder_decoder):
         known = AutoModel._model_mapping[type(config)]
@@ -191,14 +196,14 @@ def _load_part(part: Part, path: Path, name: str, **options: Any) -> Any:
             model.get_parameter(key).data.zero_()
     for kind in ("missing_keys", "unexpected_keys"):
         found[kind] = {key for key in found[kind] if key.rpartition(".")[2] != MASK}
-    if not part.inside:
+    if not (part.inside or part.taken):
         prefix = f"{part.prefix or part.model_class.base_model_prefix}."
         others = _modules_outside(prefix, path)
         found["unexpected_keys"] = {
             key for key in found["unexpected_keys"] if key.startswith(prefix) or key.partition(".")[0] not in others
         }
     check_weights(found, part.model_class, path, name)
-    return model
+    return model.get_submodule(part.taken)
 
 
 def _modules_outside(prefix: str, path: Path) -> set[str]:

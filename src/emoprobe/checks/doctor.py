@@ -15,6 +15,7 @@ from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.models.text import PromptText
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, make, read_node, read_part, read_values
 
@@ -181,7 +182,8 @@ def _placeholders(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: S
         for question in questions:
             ours = sfm.asked(context, clip, question)[: -question.added or None]
             wrong += sfm.hears and sfm.family.audio_token_id not in ours
-            wrong += ours != sfm.family.inputs(question.prompt, waveform)["input_ids"][0].tolist()
+            theirs = sfm.family.inputs(question.prompt or PromptText(), waveform)
+            wrong += ours != theirs["input_ids"][0].tolist()
     return Verdict(name, float(wrong), 0.0, note="chats with other tokens than the processor's")
 
 

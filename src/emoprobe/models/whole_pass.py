@@ -248,6 +248,7 @@ class WholePassLLM(ChatModel):
     ) -> list[list[Generation]]:
         """Answers by transformers' own ``generate``, with raw logits of chosen tokens."""
         keep = keep if keep is not None else [()] * len(questions)
+        generators: Sequence[Sequence[torch.Generator | None]]
         generators = sampling.generators() if sampling is not None else [[None] * context.size for _ in questions]
         temperature = sampling.temperature if sampling is not None else 1.0
         return [
@@ -273,9 +274,9 @@ class WholePassLLM(ChatModel):
         transformers decodes with a cache. Where that departs from the whole pass, as recurrent layers before experts
         may, the answer is written again without one.
         """
-        begun = generator.get_state() if generator is not None else None
+        begun = None if generator is None else generator.get_state()
         for cached in (True, False):
-            if generator is not None:
+            if generator is not None and begun is not None:
                 generator.set_state(begun)
             inputs = self._inputs(clip, prefix)
             written, kept, said = self._write(inputs, max_new_tokens, cached, keep, generator, temperature)

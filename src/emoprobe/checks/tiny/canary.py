@@ -26,8 +26,17 @@ from emoprobe.checks.tiny.common import padded, write_model
 from emoprobe.checks.tiny.pieces import BAR, write_pieces
 
 EMOTIONS = ("undefined", "neutral", "happy", "sad", "angry")
-NAMES = ("endoftext", "startoftranscript", "startofcontext", "pnc", "nopnc", "itn", "noitn", "timestamp", "notimestamp")
-NAMES += ("diarize", "nodiarize", "nospeech", *(f"emo:{emotion}" for emotion in EMOTIONS), "en", "de")
+NAMES: tuple[str, ...] = ("endoftext", "startoftranscript", "startofcontext", "pnc", "nopnc", "itn", "noitn")
+NAMES += (
+    "timestamp",
+    "notimestamp",
+    "diarize",
+    "nodiarize",
+    "nospeech",
+    *(f"emo:{emotion}" for emotion in EMOTIONS),
+    "en",
+    "de",
+)
 ROLES = {"unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "<|endoftext|>", "bos_token": "<|startoftranscript|>"}
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}

@@ -61,7 +61,7 @@ class Gemma4(ChatFamily):
 
     model_class = "Gemma4ForConditionalGeneration"
     left_out = r"^model\.(vision_tower|embed_vision)\."
-    eager_parts = ("audio_config",)
+    eager_parts: Sequence[str] = ("audio_config",)
 
     @classmethod
     def prepare(cls, config: Any) -> None:

@@ -38,6 +38,7 @@ class Turns(ABC):
         further: What the class's forward pass is told beside the inputs.
     """
 
+    model: Network
     audio_token: str
     audio_token_id: int
     further: Mapping[str, Any] = MappingProxyType({})
@@ -155,7 +156,7 @@ class Turns(ABC):
         return self.model.generation_config.repetition_penalty or 1.0
 
 
-def move(inputs: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def move(inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Inputs on a device, floats in the model's dtype."""
     return {
         name: value.to(device, dtype) if torch.is_floating_point(value) else value.to(device)

@@ -155,7 +155,7 @@ class Whisper(EncoderDecoder):
         return tuple(token for token in ids.values() if token is not None)
 
     @property
-    def stop_tokens(self) -> tuple[int, ...]:  # type: ignore[override]
+    def stop_tokens(self) -> tuple[int, ...]:
         """The end of a text."""
         return (self.tokenizer.convert_tokens_to_ids("<|endoftext|>"),)
 
@@ -168,7 +168,7 @@ class Whisper(EncoderDecoder):
         return float(self.processor.feature_extractor.chunk_length)
 
     @property
-    def min_samples(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:
         """One window of the spectrogram."""
         return round(WINDOW * self.sampling_rate)
 
@@ -207,5 +207,5 @@ class Whisper(EncoderDecoder):
         How far bfloat16 is from float32 here: `emoprobe.models.residual`.
         """
         config = self.model.config
-        shape = (1, config.max_source_positions, config.d_model)
-        return self.context_of(torch.zeros(shape, dtype=self.model.dtype, device=self.model.device))
+        shape = (config.max_source_positions, config.d_model)
+        return self.context_of([torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)])

@@ -30,6 +30,9 @@ NEEDED = {(g, name): ["dataset.root=DIR"] for g, name in OPTIONS if g == "datase
 NEEDED["dataset", "emobox"].append("dataset.corpus=cremad")
 NEEDED["dataset", "manifest"] = ["dataset.path=FILE"]
 NEEDED |= {("model", name): ["model.path=DIR"] for name in ("audio_llm", "encoder", "transcriber", "whisper")}
+for group, name in OPTIONS:
+    if group == "model" and "load_encoder" in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8"):
+        NEEDED.setdefault((group, name), []).append("readout=classifier")  # it hears and does not answer
 NEEDED["head", "bundle"] = ["head.path=DIR"]
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]

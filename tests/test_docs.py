@@ -18,6 +18,7 @@ from classes import write_classifier
 
 import emoprobe
 from emoprobe.api.choices import configuration
+from emoprobe.checks.tiny import TINY
 from emoprobe.cli import VERBS
 from emoprobe.prompts.answers.result import FAILED
 from emoprobe.readout.logit_readings import AVERAGED_LOGITS
@@ -93,6 +94,7 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         "CHECKPOINT_DIR": str(tiny_whisper_path),
         "CHAT_DIR": str(tiny_chat_path("llama")),
         "LLM_DIR": str(tiny_path("qwen2_audio")),
+        "ENCODER_DIR": str(TINY["wavlm"](root / "encoder")),
         "CLASSIFIER_DIR": str(
             write_classifier(root / "classifier", ["angry", "disgust", "fear", "happy", "neutral", "sad", "calm"])
         ),

@@ -511,6 +511,18 @@ def test_the_feature_extractor_is_saved_beside_a_model(encoder, folder, tmp_path
     assert saved == known
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_encoder_that_is_saved_by_itself_is_loaded_again(encoder, clips, tmp_path, name):
+    sfm = encoder(name)
+    sfm.model.save_pretrained(tmp_path)
+    sfm.save_processor(tmp_path)
+    again = load_encoder("tiny", path=tmp_path, device="cpu")
+    assert type(again.model) is type(sfm.model)
+    assert again.classes == sfm.classes
+    last = sfm.num_encoder_layers
+    assert torch.equal(*(one.hear(clips[1:2], [last]).states[0][last] for one in (sfm, again)))
+
+
 def test_there_is_no_layer_beyond_the_last(encoder, clips):
     with pytest.raises(InputError, match="has no encoder layer 3"):
         encoder("wavlm").hear(clips, [1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -49,6 +50,7 @@ PLACES = {
     "speech_to_text": "model.encoder",
     "speecht5": "speecht5.encoder",
 }
+ALONE = re.compile(r"Encoder(WithSpeechPrenet)?$")  # classes that are an encoder: one that was saved by itself
 RENAMED = ("cohere_asr",)  # only as a whole does transformers know the names of their weights
 SOUND = ("input_values", "input_features")
 # A vector for masked frames, which are not used (see `Encoder`): many checkpoints were saved without it.
@@ -138,7 +140,9 @@ def _find(config: PreTrainedConfig, path: Path, name: str) -> Part:
         InputError: There is none.
     """
     architecture = (config.architectures or [""])[0]
-    known: Any = getattr(transformers, architecture, None)
+    known = _class(architecture, config)
+    if ALONE.search(architecture) and known is not None and known.main_input_name in SOUND:
+        return Part(known, config)
     if CLASSIFIERS.get(config.model_type) == architecture:
         return Part(known, config, inside="encoder" if config.model_type == "whisper" else known.base_model_prefix)
     if config.model_type in PLACES and known is not None:
@@ -151,15 +155,24 @@ def _find(config: PreTrainedConfig, path: Path, name: str) -> Part:
                     return Part(known, config, taken=prefix)
                 return Part(type(modules[prefix]), modules[prefix].config, prefix=prefix)
     elif type(config) in AutoModel._model_mapping and not (config.sub_configs or config.is_encoder_decoder):
-        known = AutoModel._model_mapping[type(config)]
-        if known.main_input_name in SOUND:
-            return Part(known, config)
+        plain: Any = AutoModel._model_mapping[type(config)]
+        if plain.main_input_name in SOUND:
+            return Part(plain, config)
     raise InputError(
         f"{name} has no speech encoder that is known by itself (model_type {config.model_type!r}, {architecture})",
         file=path / "config.json",
         field="model",
         remedy="Use model=whisper for a Whisper and model=audio_llm for an audio LLM; docs/models.md lists encoders.",
     )
+
+
+def _class(architecture: str, config: PreTrainedConfig) -> Any:
+    """The class of transformers that a configuration names; None where there is none."""
+    try:
+        models = importlib.import_module(type(config).__module__.replace(".configuration_", ".modeling_"))
+    except ImportError:
+        models = transformers
+    return getattr(models, architecture, getattr(transformers, architecture, None))
 
 
 def _check_extractor(path: Path, name: str) -> None:
@@ -203,6 +216,8 @@ def _load_part(part: Part, path: Path, name: str, **options: Any) -> Any:
             key for key in found["unexpected_keys"] if key.startswith(prefix) or key.partition(".")[0] not in others
         }
     check_weights(found, part.model_class, path, name)
+    if part.prefix and hasattr(model, "_weight_conversions"):
+        del model._weight_conversions  # or it would be saved under the names that it had in its class
     return model.get_submodule(part.taken)
 
 

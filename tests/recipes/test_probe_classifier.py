@@ -325,3 +325,19 @@ def test_mistakes_end_in_one_line_and_exit_status_two(checkpoint, corpus, tmp_pa
         (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
         assert done.err.splitlines()[-1] == line
         assert message in line
+
+
+def test_a_trained_head_is_read_beside_it_or_alone(checkpoint, tmp_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
+    shared = ["model=encoder", f"model.path={checkpoint}", "model.device=cpu", "dataset.limit=20", "logger=none"]
+    shared += ["trainer.enable_progress_bar=false", "analysis.figures=false", "analysis.resamples=0"]
+    fitted = ["head=linear_probe", "head.layers=last", "fit.max_epochs=1", f"hydra.run.dir={tmp_path / 'trained'}"]
+    assert console("train", *shared, *fitted).status == 0
+    head = ["head=bundle", f"head.path={tmp_path / 'trained' / 'head_fold0'}", "head.seen=evaluate"]
+    for name, own in (("beside", CLASSIFIER), ("alone", ["readout=[]"])):
+        done = console("probe", *shared, *head, *own, f"hydra.run.dir={tmp_path / name}")
+        assert done.status == 0, done.err[-3000:]
+        rows = json.loads((tmp_path / name / "metrics.json").read_text())["rows"]
+        found = {(row["prompt"], row["readout"], row["variant"]) for row in rows if row["kind"] == "readout"}
+        expected = {("-", "linear_probe", "trained")}
+        assert found == expected | ({("-", "classifier", "supervised")} if name == "beside" else set())

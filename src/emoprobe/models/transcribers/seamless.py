@@ -95,3 +95,14 @@ class SeamlessV2(Seamless):
     """Any SeamlessM4T v2 checkpoint, likewise."""
 
     model_class = "SeamlessM4Tv2ForSpeechToText"
+
+    @classmethod
+    def prepare(cls, model: Network, processor: Any, path: Path) -> None:
+        """Refuse eager attention: the class adds the mask of its chunks, true or false, as one or zero."""
+        if model.config._attn_implementation == "eager":
+            raise InputError(
+                "SeamlessM4T v2 looks at frames that it should not in transformers' eager attention",
+                field="model.attention",
+                remedy="Use model.attention=sdpa.",
+            )
+        super().prepare(model, processor, path)

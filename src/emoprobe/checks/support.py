@@ -83,6 +83,8 @@ class Support:
         kind: transformers' ``model_type``; a variant of it in brackets.
         config: How it is loaded, ``model=...``; empty where it is not.
         layers: Layers of the encoder.
+        asked: How it is asked: all questions as one ``tree`` of tokens, or each in ``passes`` of its own; empty where it
+            is not.
         verdicts: Of the doctor.
         reason: Why it is refused or left out; empty otherwise.
     """
@@ -90,6 +92,7 @@ class Support:
     kind: str
     config: str = ""
     layers: int | None = None
+    asked: str = ""
     verdicts: Sequence[Verdict] = field(default_factory=tuple)
     reason: str = ""
 
@@ -119,6 +122,7 @@ START, END = "<!-- emoprobe doctor --all -->", "<!-- end -->"
 def as_row(support: Support) -> dict[str, str]:
     """One line of the table of `as_markdown`, column -> text."""
     row = {"class": f"`{support.kind}`", "`model=`": support.config and f"`{support.config}`"}
+    row["asked"] = support.asked
     row["layers"] = "" if support.layers is None else str(support.layers)
     for column, beginnings in COLUMNS.items():
         worst = support.worst(*beginnings)
@@ -133,7 +137,7 @@ def as_markdown(supports: Sequence[Support]) -> str:
     lines = []
     if rows:
         columns = [column for column in rows[0] if column != "failed" or any(row["failed"] for row in rows)]
-        left = {"class", "`model=`", "failed"}
+        left = {"class", "`model=`", "asked", "failed"}
         lines += [_line(columns), _line(["---" if column in left else "---:" for column in columns])]
         lines += [_line([row[column] for column in columns]) for row in rows]
     refused = [support for support in supports if support.reason]
@@ -177,6 +181,13 @@ def speech_classes() -> list[str]:
     return sorted(found)
 
 
+def left_out() -> dict[str, str]:
+    """`LEFT_OUT`, and what the loaders refuse by name: ``model_type`` -> reason."""
+    from emoprobe.models.families import REFUSED
+
+    return LEFT_OUT | REFUSED
+
+
 def measure_all(folder: Path, chosen: Sequence[str] = ()) -> Iterator[Support]:
     """The support of every speech class, one after the other.
 
@@ -189,22 +200,23 @@ def measure_all(folder: Path, chosen: Sequence[str] = ()) -> Iterator[Support]:
     """
     from emoprobe.checks.tiny import TINY
 
-    known = {kind.partition(" ")[0] for kind in TINY} | set(LEFT_OUT)
+    reasons = left_out()
+    known = {kind.partition(" ")[0] for kind in TINY} | set(reasons)
     gaps = [kind for kind in speech_classes() if kind not in known]
-    unknown = sorted(set(chosen) - {*TINY, *LEFT_OUT, *gaps})
+    unknown = sorted(set(chosen) - {*TINY, *reasons, *gaps})
     if unknown:
         raise InputError(
             f"{unknown[0]} is no speech class of transformers here",
             field="--all",
             remedy=f"Choose among {', '.join(TINY)}.",
         )
-    for kind in sorted({*TINY, *LEFT_OUT, *gaps}):
+    for kind in sorted({*TINY, *reasons, *gaps}):
         if chosen and kind not in chosen:
             continue
         if kind in TINY:
             yield measure(kind, folder)
         else:
-            yield Support(kind, reason=LEFT_OUT.get(kind, "not measured: this version of emoprobe does not know it"))
+            yield Support(kind, reason=reasons.get(kind, "not measured: this version of emoprobe does not know it"))
 
 
 def measure(kind: str, folder: Path) -> Support:
@@ -218,6 +230,7 @@ def measure(kind: str, folder: Path) -> Support:
 
     from emoprobe.checks.doctor import bundled_clips, examine
     from emoprobe.checks.tiny import TINY
+    from emoprobe.models.whole_pass import WholePassLLM
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -226,8 +239,9 @@ def measure(kind: str, folder: Path) -> Support:
     try:
         TINY[kind](path)
         sfm, config = load(path, encoder=bool(re.search("encoder|classifier", kind.partition(" ")[2])))
-        verdicts = examine(sfm, bundled_clips(sfm), ask(sfm))
-        return Support(kind, config, sfm.num_encoder_layers if sfm.hears else None, verdicts)
+        verdicts = examine(sfm, bundled_clips(sfm), ask(sfm), other_dtype=False)  # of random weights it says nothing
+        asked = ("passes" if isinstance(sfm, WholePassLLM) else "tree") if sfm.answers else ""
+        return Support(kind, config, sfm.num_encoder_layers, asked, verdicts)
     except EmoprobeError as error:
         said = error.what if isinstance(error, InputError) else str(error).splitlines()[0]
         return Support(kind, reason=said.replace(str(path), "it"))

@@ -86,10 +86,12 @@ KINDS = {
         {"encoder_config": SIZES | HALVED, "vocab_size": 12},
         "GraniteSpeech5FeatureExtractor",
     ),
+    "granite_speech5_encoder": Kind("GraniteSpeech5Encoder", SIZES | HALVED, "GraniteSpeech5FeatureExtractor"),
     "hubert": Kind("HubertModel", WAVE),
     "hubert (classifier)": Kind("HubertForSequenceClassification", WAVE | CLASSIFIER),
     "hubert (layer norm)": Kind("HubertModel", LAYER_NORM, settings=MASKED),
     "lasr_ctc": Kind("LasrForCTC", CONFORMER, "LasrFeatureExtractor"),
+    "lasr_encoder": Kind("LasrEncoder", CONFORMER["encoder_config"], "LasrFeatureExtractor"),
     "moonshine (encoder)": Kind("MoonshineForConditionalGeneration", MOONSHINE, settings=PLAIN),
     "moonshine_streaming (encoder)": Kind(
         "MoonshineStreamingForConditionalGeneration",
@@ -102,7 +104,11 @@ KINDS = {
         "NemotronAsrStreamingFeatureExtractor",
     ),
     "nemotron_asr_streaming": Kind("NemotronAsrStreamingForRNNT", TRANSDUCER, "NemotronAsrStreamingFeatureExtractor"),
+    "nemotron_asr_streaming_encoder": Kind(
+        "NemotronAsrStreamingEncoder", CONFORMER["encoder_config"], "NemotronAsrStreamingFeatureExtractor"
+    ),
     "parakeet_ctc": Kind("ParakeetForCTC", CONFORMER | {"pad_token_id": 11}, "ParakeetFeatureExtractor"),
+    "parakeet_encoder": Kind("ParakeetEncoder", CONFORMER["encoder_config"], "ParakeetFeatureExtractor"),
     "parakeet_rnnt": Kind("ParakeetForRNNT", TRANSDUCER, "ParakeetFeatureExtractor"),
     "parakeet_tdt": Kind("ParakeetForTDT", TRANSDUCER, "ParakeetFeatureExtractor"),
     "seamless_m4t (encoder)": Kind("SeamlessM4TForSpeechToText", SEAMLESS, "SeamlessM4TFeatureExtractor"),

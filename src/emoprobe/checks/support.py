@@ -83,8 +83,7 @@ class Support:
         kind: transformers' ``model_type``; a variant of it in brackets.
         config: How it is loaded, ``model=...``; empty where it is not.
         layers: Layers of the encoder.
-        asked: How it is asked: all questions as one ``tree`` of tokens, or each in ``passes`` of its own; empty where it
-            is not.
+        asked: All questions as one ``tree`` of tokens, or each in ``passes`` of its own; empty where none is asked.
         verdicts: Of the doctor.
         reason: Why it is refused or left out; empty otherwise.
     """

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import WHOLE
+from conftest import OTHERS, WHOLE
 from tiny.plain import chat_inputs, chat_logits
 
 from emoprobe.errors import InputError
@@ -220,6 +220,18 @@ def test_phi_4_hears_with_its_adapter(tiny_path, tiny_llm, voices, tmp_path):
     shutil.copytree(path, tmp_path / "bare", ignore=shutil.ignore_patterns("speech-lora"))
     with pytest.raises(InputError, match=r"hears with an adapter, and there is no speech-lora/ beside its weights"):
         load_audio_llm("tiny", path=tmp_path / "bare", device="cpu")
+
+
+@pytest.mark.parametrize("family", [*WHOLE, *OTHERS, "qwen2_5_omni"])
+def test_what_is_saved_is_read_again(tiny_llm, voices, tmp_path, family):
+    sfm = tiny_llm(family)
+    question = sfm.question(PROMPTS[0], ["happy"])
+    scores = sfm.score(sfm.encode(voices[:1]), [question])[0][0]
+    sfm.model.save_pretrained(tmp_path)
+    sfm.save_processor(tmp_path)
+    again = load_audio_llm("again", path=tmp_path, device="cpu")
+    assert again.question(PROMPTS[0], ["happy"]) == question
+    torch.testing.assert_close(again.score(again.encode(voices[:1]), [question])[0][0], scores, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSED))

@@ -43,6 +43,11 @@ class ChatFamily(Turns):
         super().__init__(model, processor, processor.tokenizer)
         self.audio_token = self._audio_token()
         self.audio_token_id = self.tokenizer.convert_tokens_to_ids(self.audio_token)
+        # A tokenizer that was saved after use says that text was not padded, and sound would be treated so too.
+        told = getattr(self.tokenizer, "init_kwargs", {})
+        for name in ("pad_to_multiple_of", "max_length"):
+            if name in told and told[name] is None:
+                del told[name]
         self._frames: dict[tuple, tuple[Frame, tuple]] = {}
 
     @classmethod

@@ -14,6 +14,7 @@ from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily
 
 ADAPTER = "speech-lora"
+MERGED = "speech_adapter_merged"  # said in the configuration of a model that is saved with its adapter in its weights
 
 
 @FAMILIES.register("phi4_multimodal")
@@ -30,6 +31,8 @@ class Phi4Multimodal(ChatFamily):
         Raises:
             InputError: There is none.
         """
+        if getattr(model.config, MERGED, False):
+            return model
         if not (path / ADAPTER / "adapter_config.json").is_file():
             raise InputError(
                 f"it hears with an adapter, and there is no {ADAPTER}/ beside its weights",
@@ -39,7 +42,9 @@ class Phi4Multimodal(ChatFamily):
             )
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, path / ADAPTER).merge_and_unload()
+        merged = PeftModel.from_pretrained(model, path / ADAPTER).merge_and_unload()
+        setattr(merged.config, MERGED, True)
+        return merged
 
     @property
     def sampling_rate(self) -> int:

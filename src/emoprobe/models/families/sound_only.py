@@ -12,20 +12,25 @@ from typing import Any
 import transformers
 from transformers import AutoFeatureExtractor, AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.utils import PushToHubMixin
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 PICTURES = ("image_processor", "video_processor")
 
 
-class NoPictures:
+class NoPictures(PushToHubMixin):
     """Stands where pictures and videos would be prepared; processors ask for these even of sound alone."""
 
     merge_size = 1
     model_input_names = ()
+    _auto_class = None  # transformers' mark of code that lies beside a checkpoint
 
     def to_dict(self) -> dict[str, Any]:
         """Nothing of it is saved."""
         return {}
+
+    def save_pretrained(self, *args: Any, **options: Any) -> None:
+        """Nothing of it is saved."""
 
 
 def processor_class(path: Path) -> Any:

@@ -25,6 +25,7 @@ from emoprobe.training.methods.base import make_method
 from emoprobe.training.options import FitOptions
 
 MODELS = ("whisper", "qwen2_audio", "qwen2_5_omni", "qwen3_omni", "voxtral", "granite_speech", "audio_flamingo3")
+MODELS += ("phi4_multimodal",)  # is asked in whole passes
 
 
 def settings(*overrides):

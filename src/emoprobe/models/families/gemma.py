@@ -52,7 +52,8 @@ class Gemma3n(ChatFamily):
 
     @property
     def encoder_layers(self) -> Sequence[Network]:
-        return self.model.base_model.audio_tower.conformer
+        base: Network = self.model.base_model
+        return base.audio_tower.conformer
 
 
 @FAMILIES.register("gemma4")

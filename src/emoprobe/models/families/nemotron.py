@@ -26,11 +26,13 @@ class NemotronHOmni(Nemotron):
 
     @property
     def decoder(self) -> Network:
-        return self.model.language_model.get_decoder()
+        model: Network = self.model
+        return model.language_model.get_decoder()
 
     @property
     def head(self) -> VocabularyHead:
-        return VocabularyHead(self.model.language_model.get_output_embeddings())
+        model: Network = self.model
+        return VocabularyHead(model.language_model.get_output_embeddings())
 
 
 @FAMILIES.register("nemo_speechlm")
@@ -41,4 +43,5 @@ class NemotronTranscribe(Nemotron):
 
     @property
     def encoder_layers(self) -> Sequence[Network]:
-        return self.model.base_model.audio_tower.asr_encoder.layers
+        base: Network = self.model.base_model
+        return base.audio_tower.asr_encoder.layers

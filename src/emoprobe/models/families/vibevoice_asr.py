@@ -29,7 +29,8 @@ class VibeVoiceAsr(ChatFamily):
 
     @property
     def encoder_layers(self) -> Sequence[Network]:
-        encoder = self.model.base_model.acoustic_tokenizer_encoder
+        base: Network = self.model.base_model
+        encoder = base.acoustic_tokenizer_encoder
         return [*encoder.conv_layers, encoder.head]
 
     def frames(self, states: Tensor, samples: int) -> Tensor:

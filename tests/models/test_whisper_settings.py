@@ -211,3 +211,18 @@ def test_a_damaged_one_is_refused_in_one_line_that_names_the_file(path, tmp_path
     assert str(folder) in str(error.file)
     assert error.field not in (None, "model.language")
     assert error.remedy
+
+
+@pytest.mark.parametrize("left", [("config.json",), ()], ids=["with the model's config", "by itself"])
+def test_an_adapter_alone_is_called_one_and_how_it_is_merged(path, tmp_path, left):
+    """As peft saves a fine-tuned Whisper; some trainers put the model's config and tokenizer beside it."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(path, folder)
+    for name in {"config.json", "model.safetensors"} - set(left):
+        (folder / name).unlink()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "openai/whisper-base"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"is only an adapter of openai/whisper-base.*merge_and_unload") as caught:
+        load_transcriber("tuned", path=folder, device="cpu")
+    assert caught.value.file == folder / "adapter_config.json"

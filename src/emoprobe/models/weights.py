@@ -131,7 +131,8 @@ def _refuse_adapter_alone(folder: Path, name: str) -> None:
         InputError: There is an adapter and no model.
     """
     file = folder / "adapter_config.json"
-    if not file.is_file() or (folder / "config.json").is_file():
+    weights = {found.name for found in folder.glob("*.safetensors")} - {"adapter_model.safetensors"}
+    if not file.is_file() or (weights and (folder / "config.json").is_file()):
         return
     try:
         base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")

@@ -437,7 +437,10 @@ def test_other_heads_of_a_class_have_the_same_encoder(folder, tmp_path, clips, n
     ],
 )
 def test_the_encoder_of_a_model_that_transcribes(tmp_path, clips, kind, place, seconds):
-    TINY[kind](tmp_path)
+    try:
+        TINY[kind](tmp_path)
+    except ImportError as error:
+        pytest.skip(str(error))
     sfm = load_encoder("tiny", path=tmp_path, device="cpu")
     whole = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path).eval().get_submodule(place)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)

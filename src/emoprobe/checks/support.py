@@ -244,6 +244,8 @@ def measure(kind: str, folder: Path) -> Support:
     except EmoprobeError as error:
         said = error.what if isinstance(error, InputError) else str(error).splitlines()[0]
         return Support(kind, reason=said.replace(str(path), "it"))
+    except ImportError as error:
+        return Support(kind, reason=f"not measured here: {' '.join(str(error).split())}")
     finally:
         shutil.rmtree(path)
 

@@ -6,11 +6,6 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import (
-    Dots3NoteConfig,
-    Dots3NoteFeatureExtractor,
-    Dots3NoteForConditionalGeneration,
-)
 
 from emoprobe.checks.tiny import TINY
 from emoprobe.checks.tiny.audio_flamingo3 import CHAT_TEMPLATE
@@ -22,6 +17,9 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_comp_pad|>", 
 @TINY.register("dots3_note")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `Dots3NoteForConditionalGeneration` reads it."""
+    # Here, since not every transformers that is allowed has them.
+    from transformers import Dots3NoteConfig, Dots3NoteFeatureExtractor, Dots3NoteForConditionalGeneration
+
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>")
     settings = json.loads(Dots3NoteFeatureExtractor().to_json_string()) | {"processor_class": "Dots3NoteProcessor"}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -170,9 +170,15 @@ def enlarge(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def write(kind: Kind, folder: Path, seed: int = 0) -> Path:
-    """Write the checkpoint."""
+    """Write the checkpoint.
+
+    Raises:
+        ImportError: The installed transformers lacks the class, or a library that the feature extractor needs.
+    """
+    model_class = getattr(transformers, kind.model, None)
+    if model_class is None:
+        raise ImportError(f"transformers {transformers.__version__} has no {kind.model}")
     torch.manual_seed(seed)
-    model_class = getattr(transformers, kind.model)
     enlarge(model_class(model_class.config_class(**kind.values))).save_pretrained(folder)
     getattr(transformers, kind.extractor)(**kind.settings).save_pretrained(folder)
     return folder

@@ -6,11 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import (
-    Nemotron3_5TranscribeConfig,
-    Nemotron3_5TranscribeForConditionalGeneration,
-    NemotronAsrStreamingFeatureExtractor,
-)
+from transformers import NemotronAsrStreamingFeatureExtractor
 
 from emoprobe.checks.tiny import TINY
 from emoprobe.checks.tiny.audio_flamingo3 import CHAT_TEMPLATE
@@ -30,6 +26,9 @@ ENCODER = {
 @TINY.register("nemo_speechlm")
 def write(folder: Path, seed: int = 0) -> Path:
     """Write the checkpoint; `Nemotron3_5TranscribeForConditionalGeneration` reads it."""
+    # Here, since not every transformers that is allowed has them.
+    from transformers import Nemotron3_5TranscribeConfig, Nemotron3_5TranscribeForConditionalGeneration
+
     tokenizer = write_tokenizer(folder, SPECIAL, eos="<|im_end|>")
     (folder / "alignment_tokenizer").mkdir()
     tokenizer.save_pretrained(folder / "alignment_tokenizer")

@@ -53,14 +53,8 @@ class ChatModel(AnsweringModel):
                 remedy="Put it into an instruction, or use this prompt with Whisper.",
             )
         self.check_text(prompt.instruction, prompt.before, prompt.system or "", *continuations)
+        self.check_placeholder(prompt)
         placeholder = self.family.audio_token_id
-        places = self.family.tokens(prompt).count(placeholder)
-        if places != 1:
-            raise InputError(
-                f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
-                field="prompt",
-                remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
-            )
         base = replace(prompt, before="")
 
         def tokenize(answer: str) -> tuple[int, ...]:
@@ -78,6 +72,20 @@ class ChatModel(AnsweringModel):
             )
         tail = (*frame.tail, *plain[len(written) :])
         return Question((*frame.head, placeholder, *tail), answers, prompt)
+
+    def check_placeholder(self, prompt: PromptText) -> None:
+        """Refuse a chat that has not one place for the sound.
+
+        Raises:
+            InputError: It has none, or several.
+        """
+        places = self.family.tokens(prompt).count(self.family.audio_token_id)
+        if places != 1:
+            raise InputError(
+                f"the rendered prompt has {places} placeholders for sound and one clip is asked about",
+                field="prompt",
+                remedy=f"Check the chat template of {self.name}: it must write {self.family.audio_token!r} once.",
+            )
 
     def extend(
         self, question: Question, written: Sequence[int], text: str, continuations: Sequence[str] = ()

@@ -345,12 +345,15 @@ class _Drawn(LogitsProcessor):
 def read_audio_llm(model: Network, family: ChatFamily, *, name: str, revision: str) -> AudioLLM | WholePassLLM:
     """An audio LLM that is asked as a token tree where its decoder can be, and in whole passes where it cannot."""
     try:
-        sfm = AudioLLM(model, family, name=name, revision=revision)
-        sfm.check_tree()
+        tree = AudioLLM(model, family, name=name, revision=revision)
+        tree.check_placeholder(ANY)
+        tree.check_tree()
     except NoTokenTreeError as error:
         print(f"note: {name} is asked every question in a pass of its own: {error.reason}", file=sys.stderr)
-        return WholePassLLM(model, family, name=name, revision=revision, reason=error.reason)
-    return sfm
+        whole = WholePassLLM(model, family, name=name, revision=revision, reason=error.reason)
+        whole.check_placeholder(ANY)
+        return whole
+    return tree
 
 
 def picked(logits: Tensor, tokens: Sequence[int]) -> Tensor:

@@ -69,6 +69,7 @@ def plain(folder):
         kind = KINDS[name]
         model = getattr(transformers, kind.model).from_pretrained(folder(name)).eval()
         place = next((place for start, place in PLACES.items() if kind.model.startswith(start)), None)
+        place = ("", "layers") if kind.model.endswith("Encoder") else place
         prefix, blocks = place or (
             model.base_model_prefix if hasattr(model, model.base_model_prefix) else "",
             "encoder.layers",
@@ -102,7 +103,7 @@ def own_frames(name, samples, blocks):
         for _ in range(3):
             frames = frames // 2 + 1
         return [frames] * (blocks + 1)
-    if name == "granite_speech5_ctc":  # spectra are stacked in pairs, and halved by the first block
+    if name.startswith("granite_speech5"):  # spectra are stacked in pairs, and halved by the first block
         frames = math.ceil(samples // 160 / 2)
         return [frames] + [frames // 2] * blocks
     return [None] * (blocks + 1)

@@ -219,3 +219,13 @@ def test_without_audio_the_decoder_is_given_states_of_zero(sfm, plain, voices):
         torch.testing.assert_close(found[0], expected, atol=TOLERANCE, rtol=0)
     (sound,) = sfm.score(sfm.encode(voices[:1]), [question])
     assert (sound[0] - nothing[0]).abs().max() > 1e-2
+
+
+def test_in_training_no_layer_is_dropped(folders, kind, voices):
+    sfm = load_transcriber("tiny", path=folders[kind], device="cpu")
+    sfm.model.train()
+    assert not any(getattr(module, "layerdrop", 0) for module in sfm.model.modules())
+    assert not getattr(sfm.model.config, "speech_encoder_layerdrop", 0)
+    depth = sfm.num_encoder_layers
+    for _ in range(5):
+        assert len(sfm.hear(voices[:1], layers=range(depth + 1)).states[0]) == depth + 1

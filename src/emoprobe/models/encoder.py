@@ -22,6 +22,7 @@ from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 from emoprobe.errors import InputError
 from emoprobe.models.base import WINDOW, Heard, Network, SpeechFoundationModel, shortest_clip
 from emoprobe.models.transcribers.whisper import SAMPLES_PER_FRAME
+from emoprobe.models.whole import keep_whole
 
 # What a processor tells the feature extractor beside the checkpoint's settings, by transformers' model_type.
 OPTIONS: dict[str, dict[str, Any]] = {"moonshine_streaming_encoder": {"padding": True, "pad_to_multiple_of": 80}}
@@ -51,7 +52,7 @@ class Encoder(SpeechFoundationModel):
         self.name, self.revision = name, revision
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.sampling_rate = extractor.sampling_rate
-        _keep_whole(model)
+        keep_whole(model)
         if place:
             names = model.config.id2label
             self.classes = tuple(names[number] for number in sorted(names))
@@ -184,16 +185,3 @@ class Encoder(SpeechFoundationModel):
         self.check_lengths(waveforms)
         logits = [self.model(**self.inputs(waveform)).logits[0].float() for waveform in waveforms]
         return torch.stack(logits).log_softmax(-1) if logits else torch.empty(0, len(self.classes))
-
-
-def _keep_whole(model: Network) -> None:
-    """Let no layer be dropped and no frame be masked in training mode."""
-    for module in model.modules():
-        if hasattr(module, "layerdrop"):
-            module.layerdrop = 0.0
-        config: Any = getattr(module, "config", None)
-        for name in ("layerdrop", "encoder_layerdrop", "speech_encoder_layerdrop"):
-            if hasattr(config, name):
-                setattr(config, name, 0.0)
-        if hasattr(config, "mask_time_prob"):
-            config.apply_spec_augment = False

@@ -30,6 +30,7 @@ from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
 from emoprobe.models.tree import TokenTree, build_tree, find_scored
 from emoprobe.models.vocabulary import VocabularyHead
+from emoprobe.models.whole import keep_whole
 
 
 class EncoderDecoder(TranscribingModel):
@@ -89,6 +90,7 @@ class EncoderDecoder(TranscribingModel):
             InputError: It does not.
         """
         check_fit(model, model.get_submodule(cls.encoder_place), processor, path)
+        keep_whole(model)
 
     @abstractmethod
     def decoder_prompt(self, language: str, task: str, punctuation: bool) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """A decoder prompt with a place for what the speaker feels, and one for earlier text: NeMo's second Canary prompt.
 
 It reads ``<|startofcontext|>`` earlier text ``<|startoftranscript|><|emo:undefined|>``, then languages and the rest.
-A checkpoint has tokens such as ``<|emo:happy|>`` for that place, and "may be asked to predict it with a partial prompt"
-(NeMo, ``collections/common/prompts/canary2.py``). Whether it was taught to is the checkpoint's affair.
+A checkpoint has tokens such as ``<|emo:happy|>`` for that place, where a model may predict one when it is given the
+prompt up to there (NeMo, ``collections/common/prompts/canary2.py``). Whether it was taught to, its files do not say.
 """
 
 from __future__ import annotations

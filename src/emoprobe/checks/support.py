@@ -252,7 +252,9 @@ def measure(kind: str, folder: Path) -> Support:
 
 CONFIGS = {
     "audioflamingo3": "audio_flamingo3",
+    "glmasr": "glm_asr",
     "moonshine": "moonshine_asr",
+    "musicflamingo": "music_flamingo",
     "parakeet_ctc": "parakeet",
     "qwen3_omni_moe": "qwen3_omni",
     "seamless_m4t_v2": "seamless_asr",

@@ -45,6 +45,10 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 SAMPLED_ELEMENTS = 64  # of each tensor of the weights, for the key
 
 
+class LayersError(InputError):
+    """A model's layers cannot be kept together, or are not all there to be kept."""
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """What is kept of an SFM's states.
@@ -384,7 +388,7 @@ def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: Featur
         states = asked.hidden_states(asked.encode(waveforms), spec.question)
         unknown = [layer for layer in spec.layers if layer not in states]
         if unknown:
-            raise InputError(
+            raise LayersError(
                 f"{sfm.name} has no decoder layer {unknown[0]}", remedy=f"Layers are {min(states)} to {max(states)}."
             )
         return list(torch.stack([states[layer] for layer in spec.layers], dim=1).unsqueeze(2).to(dtype))
@@ -403,7 +407,7 @@ def _encoder_row(sfm: SpeechFoundationModel, states: Mapping[int, Tensor], spec:
     shapes = {tuple(layer.shape) for layer in own}
     if len(shapes) > 1:
         what = "numbers of frames" if len({width for _, width in shapes}) == 1 else "widths"
-        raise InputError(
+        raise LayersError(
             f"layers {', '.join(map(str, spec.layers))} of {sfm.name} have different {what}",
             field="head.layers",
             remedy="Choose layers that agree" + (", or head.pooling=stats." if "frames" in what else "."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from emoprobe.prompts.prompt import Prompt
 from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
-from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, extract
+from emoprobe.training.features import STATE, STATISTICS, Features, FeatureSpec, LayersError, extract
 from emoprobe.training.heads.base import ProbeHead
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers
@@ -48,7 +49,8 @@ class ProbeMethod(Method):
         normalised = self.options.normalised
         self.config |= {"layers": list(self.layers), "normalise_layers": normalised}
         self.kinds: tuple[str, ...] = self.options.kinds if source == "encoder" else (STATE,)
-        # Pooled states are small: all layers and statistics are kept at once, so that every head finds its own.
+        # Pooled states are small: all layers and statistics are kept at once, so that every head finds its own. Of a
+        # model whose layers differ in width, or are not all there, only those chosen are (`prepare`).
         everything = tuple(range(depth + 1))
         if self.attentive:
             self.spec = FeatureSpec(source="encoder", layers=self.layers, frames=True, normalised=normalised)
@@ -65,11 +67,18 @@ class ProbeMethod(Method):
     def prepare(
         self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any
     ) -> list[Skipped]:
-        self.features = extract(self.sfm, utterances, self.spec, limits, **options)
+        try:
+            self.features = extract(self.sfm, utterances, self.spec, limits, **options)
+        except LayersError:
+            if self.spec.layers == self.layers:
+                raise
+            self.spec = replace(self.spec, layers=self.layers)
+            self.features = extract(self.sfm, utterances, self.spec, limits, **options)
         self.sounds = self.features.sha256
         if not self.attentive:
             columns = [self.features.kinds.index(kind) for kind in self.kinds]
-            stats = self.features.stats(self.features.ids)[:, list(self.layers)][:, :, columns]
+            rows = [self.spec.layers.index(layer) for layer in self.layers]
+            stats = self.features.stats(self.features.ids)[:, rows][:, :, columns]
             self.loaded = dict(zip(self.features.ids, stats, strict=True))
         return list(self.features.skipped)
 

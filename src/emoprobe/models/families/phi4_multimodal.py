@@ -31,7 +31,7 @@ class Phi4Multimodal(ChatFamily):
         Raises:
             InputError: There is none.
         """
-        if getattr(model.config, MERGED, False):
+        if getattr(model.config, MERGED, False) or model.device.type == "meta":  # merged, or without weights
             return model
         if not (path / ADAPTER / "adapter_config.json").is_file():
             raise InputError(

@@ -125,7 +125,7 @@ def as_row(support: Support) -> dict[str, str]:
     row["layers"] = "" if support.layers is None else str(support.layers)
     for column, beginnings in COLUMNS.items():
         worst = support.worst(*beginnings)
-        row[column] = "" if worst is None else "0" if worst == 0 else f"{worst:.0e}".replace("e-0", "e-")
+        row[column] = "" if worst is None else f"{worst:.1g}".replace("e-0", "e-")
     row["failed"] = ", ".join(support.failed)
     return row
 
@@ -256,7 +256,8 @@ CONFIGS = {
     "moonshine": "moonshine_asr",
     "musicflamingo": "music_flamingo",
     "parakeet_ctc": "parakeet",
-    "qwen3_omni_moe": "qwen3_omni",
+    "qwen2_5_omni_thinker": "qwen2_5_omni",
+    "qwen3_omni_moe_thinker": "qwen3_omni",
     "seamless_m4t_v2": "seamless_asr",
     "wav2vec2-bert": "w2v_bert",
 }

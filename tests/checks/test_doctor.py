@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import FAMILIES, OTHERS, WHOLE
+from conftest import FAMILIES
 
 from emoprobe.checks import doctor
 from emoprobe.cli.doctor import main
@@ -47,15 +47,16 @@ def broken(tiny_llm):
     return make
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
-def test_every_family_passes(tiny_llm, voices, family):
+@pytest.mark.parametrize("family", ["qwen2_audio", "granite_speech"])
+def test_audio_llms_pass(tiny_llm, voices, family):
+    # All the others, and all other classes: test_support.py.
     verdicts = examine(tiny_llm(family), voices)
     assert failed(verdicts) == set()
     assert len(verdicts) == 14
     assert all(verdict.applies for verdict in verdicts)
 
 
-@pytest.mark.parametrize("family", WHOLE)
+@pytest.mark.parametrize("family", ["gemma3n", "phi4_multimodal"])
 def test_a_model_asked_in_whole_passes_passes(tiny_llm, voices, family):
     verdicts = examine(tiny_llm(family), voices[:2])
     assert failed(verdicts) == set()

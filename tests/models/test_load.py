@@ -172,3 +172,13 @@ def test_convolutions_on_a_gpu_are_not_shortened(tiny_whisper_path, monkeypatch)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     load_transcriber("tiny", path=tiny_whisper_path, device="cpu")
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("family", ["qwen2_audio", "voxtral"])
+def test_an_audio_llm_without_tokenizer_files_is_told_so(tiny_path, tmp_path, family):
+    # transformers makes up an empty tokenizer and blames truncation.
+    bare = shutil.copytree(tiny_path(family), tmp_path / family)
+    for name in ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "merges.txt"):
+        (bare / name).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"the checkpoint has no tokenizer\.json, without which no text is read"):
+        load_audio_llm("bare", path=bare, device="cpu")

@@ -10,6 +10,8 @@ from typing import Any
 from emoprobe.errors import InputError
 
 FRONT_END = ("preprocessor_config.json", "processor_config.json")
+TOKENIZERS = (("tokenizer.json",), ("tekken.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+"""Files by which the tokenizers of audio LLMs come, each of one kind."""
 READ = (*FRONT_END, "tokenizer_config.json", "tokenizer.json", "vocab.json", "added_tokens.json")
 
 

@@ -15,6 +15,7 @@ from emoprobe.errors import InputError
 from emoprobe.models.base import Network
 from emoprobe.models.families.sound_only import load_sound_only, processor_class, sees
 from emoprobe.models.families.turns import ANY, Turns
+from emoprobe.models.processor_files import TOKENIZERS, check_processor_files
 from emoprobe.models.span import Frame, find_frame, probe_sounds
 from emoprobe.models.text import PromptText
 
@@ -62,6 +63,7 @@ class ChatFamily(Turns):
     @classmethod
     def load_processor(cls, path: Path) -> Any:
         """The processor of a checkpoint folder, without what would prepare pictures."""
+        check_processor_files(path, TOKENIZERS)
         kind = processor_class(path)
         if sees(kind):
             return load_sound_only(path, kind)

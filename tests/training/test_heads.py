@@ -11,8 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
+from emoprobe.prompts.prompt import Prompt
 from emoprobe.training.feature_head import AttentivePooling, Head, LayerMix, Standardise
 from emoprobe.training.heads.base import HEADS, ProbeHead
+from emoprobe.training.methods.base import make_method
 
 BATCH, LAYERS, KINDS, WIDTH, LABELS, TIME = 7, 3, 2, 4, 5, 9
 SIZES = {"layers": LAYERS, "kinds": KINDS, "width": WIDTH, "num_labels": LABELS}
@@ -340,3 +343,25 @@ def test_features_that_do_not_fit_the_head():
         attentive.fit([{"frames": batch["frames"]}])
     with pytest.raises(InputError, match=r"not \[batch, 3, time, 4\]"):
         attentive({"frames": batch["frames"][..., :3], "lengths": LENGTHS})
+
+
+@pytest.mark.parametrize(
+    ("said", "normalised"),
+    [
+        ({}, False),  # a head that does not say was trained before there was a choice
+        ({"normalise_layers": None}, False),
+        ({"normalise_layers": None, "combine": "weighted"}, True),
+        ({"normalise_layers": False, "combine": "weighted"}, False),
+        ({"normalise_layers": True}, True),
+        ({"normalise_layers": None, "combine": "weighted", "source": "decoder"}, False),
+    ],
+)
+def test_layers_are_normed_before_a_learned_mix_unless_a_head_says_otherwise(said, normalised, tiny_whisper):
+    labels = LabelSet("two", ("happy", "sad"), {word: {"adjective": (word,)} for word in ("happy", "sad")})
+    config = {"name": "linear_probe", "layers": "all", **said}
+    method = make_method(tiny_whisper, config, labels, [Prompt("voice", "The voice sounds {label}.")])
+    assert method.options.normalised is normalised
+    assert method.spec.normalised is normalised
+    assert method.config["normalise_layers"] is normalised  # which the bundle keeps
+    with pytest.raises(InputError, match="only encoder states are normalised"):
+        make_method(tiny_whisper, {"name": "linear_probe", "source": "decoder", "normalise_layers": True}, labels, [])

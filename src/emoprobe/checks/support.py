@@ -10,6 +10,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -224,6 +225,9 @@ def measure(kind: str, folder: Path) -> Support:
     Args:
         kind: Its name in `emoprobe.checks.tiny.TINY`.
         folder: Where the checkpoint is written; it is removed afterwards.
+
+    Returns:
+        What the doctor says of it, a reason where it is refused, or as a failed check what broke down.
     """
     from transformers.utils import logging
 
@@ -246,6 +250,9 @@ def measure(kind: str, folder: Path) -> Support:
         return Support(kind, reason=said.replace(str(path), "it"))
     except ImportError as error:
         return Support(kind, reason=f"not measured here: {' '.join(str(error).split())}")
+    except Exception as error:  # another version of transformers may raise anything, which is one line of the table
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return Support(kind, verdicts=[Verdict(said.replace(str(path), "it"), math.inf)])
     finally:
         shutil.rmtree(path)
 

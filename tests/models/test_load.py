@@ -182,3 +182,13 @@ def test_an_audio_llm_without_tokenizer_files_is_told_so(tiny_path, tmp_path, fa
         (bare / name).unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"the checkpoint has no tokenizer\.json, without which no text is read"):
         load_audio_llm("bare", path=bare, device="cpu")
+
+
+def test_what_transformers_says_in_several_lines_is_said_in_one(tiny_path, tmp_path):
+    copied = shutil.copytree(tiny_path("qwen2_audio"), tmp_path / "other")
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"model_type": "nonsense"}))
+    with pytest.raises(InputError, match=r"could not be loaded as an audio chat model: .*nonsense") as raised:
+        load_audio_llm("other", path=copied, device="cpu")
+    assert "\n" not in str(raised.value)
+    assert "pip install" not in str(raised.value)

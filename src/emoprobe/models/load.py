@@ -307,8 +307,9 @@ def unloadable(path: Path, name: str, what: str, needed: str) -> Iterator[None]:
         raise
     except UNLOADABLE as error:
         _refuse_code(error, path, name)
+        said = " ".join(str(error).strip().partition("\n\n")[0].split())  # the rest is advice on transformers
         raise InputError(
-            f"{name} could not be loaded as {what}: {error}",
+            f"{name} could not be loaded as {what}: {said}",
             file=path,
             field="model",
             remedy=f"Give the folder of {needed}, or another model config.",

@@ -47,7 +47,9 @@ def epoch(read: Callable[[Sequence[Utterance]], Tensor], batches: Sequence[Seque
 def encode_again(sfm: Whisper, batch: Sequence[Utterance], layer: int) -> Tensor:
     """Mean and standard deviation over each clip's own frames, ``[clips, 2 * width]``."""
     waves = [torch.from_numpy(read_audio(utterance.audio).waveform) for utterance in batch]
-    return sfm.hidden_states(sfm.encode(waves, layers=[layer]), pooling="mean_std")[layer]
+    with torch.no_grad():
+        states = [own[layer] for own in sfm.hear(waves, [layer]).states]
+    return torch.stack([torch.cat([own.mean(0), own.std(0, correction=0)]) for own in states])
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:

@@ -28,6 +28,14 @@ peak of each tenth, MiB: #, #, #, #, #, #, #, #, #, #
 last tenth beside the second: #
 largest process: # MiB""",
     ),
+    "context": (
+        "--clips 2 --repeats 1 --checkpoint WHISPER",
+        """\
+WHISPER, # threads, cpu; # clips, # s
+# s window # clips/s
+clip context # clips/s # times faster
+zero-shot distributions move by JS # on average, at most #""",
+    ),
     "encoders": (
         "--clips 2 --repeats 1 --classes hubert wav2vec2-bert",
         """\

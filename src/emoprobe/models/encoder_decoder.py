@@ -22,6 +22,7 @@ import transformers
 from torch import Tensor
 from transformers import EncoderDecoderCache
 
+from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.base import Heard, Network, shortest_clip
 from emoprobe.models.cross import Cross, together
@@ -44,6 +45,7 @@ class EncoderDecoder(TranscribingModel):
         language: Language that is spoken, where the class is told one.
         task: ``transcribe`` or ``translate`` (into English), likewise.
         punctuation: Whether to write punctuation and capitals, likewise.
+        context: One of ``contexts``, see `emoprobe.models.transcribers.whisper`.
     """
 
     model_class: ClassVar[str]  # in transformers
@@ -54,6 +56,7 @@ class EncoderDecoder(TranscribingModel):
     decoder_place: ClassVar[str] = "model.decoder"
     cross_attention: ClassVar[str] = "encoder_attn"  # of a decoder's layer
     final_norm: ClassVar[str] = "norm"  # of the decoder
+    contexts: ClassVar[Sequence[str]] = ("window",)  # how much the encoder may be given beside a clip
     left_out: ClassVar[str] = ""  # weights that the model does without, as a regular expression
 
     def __init__(
@@ -66,8 +69,15 @@ class EncoderDecoder(TranscribingModel):
         language: str = "en",
         task: str = "transcribe",
         punctuation: bool = True,
+        context: str = "window",
     ) -> None:
-        self.model, self.processor = model.eval(), processor
+        if context not in self.contexts:
+            raise InputError(
+                f"{name} knows no context {context!r}: its encoder is given every clip by itself",
+                field="model.context",
+                remedy="Leave it out; model.context=clip is for Whisper, whose clips are padded to 30 s.",
+            )
+        self.model, self.processor, self.context = model.eval(), processor, context
         self.name, self.revision = name, revision
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.sampling_rate = processor.feature_extractor.sampling_rate
@@ -355,8 +365,11 @@ class EncoderDecoder(TranscribingModel):
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:
         """Logits of one plain forward pass of the processor's own inputs through encoder and decoder."""
         ids = torch.tensor([[*question.prefix, *continuation]], device=self.model.device)
-        out = self.model(**self._placed(self.inputs(waveform)), decoder_input_ids=ids, use_cache=False)
-        return out.logits[0].float().cpu()
+        return self._plain_pass(waveform, decoder_input_ids=ids, use_cache=False).logits[0].float().cpu()
+
+    def _plain_pass(self, waveform: Tensor, **options: Any) -> Any:
+        """What the class's own forward pass makes of its processor's inputs."""
+        return self.model(**self._placed(self.inputs(waveform)), **options)
 
     @torch.no_grad()
     def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:

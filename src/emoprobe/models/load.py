@@ -72,6 +72,7 @@ def load_transcriber(
     task: Literal["transcribe", "translate"] = "transcribe",
     punctuation: bool = True,
     attention: Literal["sdpa", "eager"] = "sdpa",
+    context: Literal["window", "clip"] = "window",
 ) -> EncoderDecoder:
     """Load an encoder-decoder that transcribes: Whisper and those beside it in `emoprobe.models.transcribers`.
 
@@ -85,6 +86,7 @@ def load_transcriber(
         task: ``transcribe`` or ``translate`` (into English), likewise.
         punctuation: Whether punctuation and capitals are written, likewise.
         attention: transformers' attention implementation; others than these take no tree of tokens.
+        context: ``clip`` lets Whisper's encoder hear a clip's own frames and half a second, instead of 30 s.
 
     Raises:
         WeightsError: The weights are missing or damaged.
@@ -112,6 +114,7 @@ def load_transcriber(
         language=language,
         task=task,
         punctuation=punctuation,
+        context=context,
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers.modeling_outputs import BaseModelOutput
 
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext
-from emoprobe.models.base import WINDOW, Heard
+from emoprobe.models.base import WINDOW, Heard, Network
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.residual import widen
 from emoprobe.models.transcribers import TRANSCRIBERS
@@ -25,6 +27,7 @@ UNSPOKEN += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "(("
 UNSPOKEN += ["{{", "}}", "♪♪", "♪♪♪"]
 NOTES = "♩♪♫♬♭♮♯"
 START, NO_STAMPS = "<|startoftranscript|>", "<|notimestamps|>"
+MARGIN = 25  # frames after a clip's own that the clip context has, half a second
 SAMPLES_PER_FRAME = 320  # 10 ms hop, halved by the encoder's second convolution: 20 ms at 16 kHz
 
 
@@ -112,6 +115,43 @@ def _token(tokenizer: Any, text: str) -> int | None:
     return token if token is not None and tokenizer.decode([token]) == text else None
 
 
+@contextmanager
+def positions(encoder: Network, frames: int) -> Iterator[None]:
+    """Let Whisper's encoder have fewer positions for a pass.
+
+    Args:
+        encoder: The encoder.
+        frames: Positions, 20 ms each.
+    """
+    whole, most = encoder.embed_positions, encoder.config.max_source_positions
+    encoder.embed_positions = nn.Embedding.from_pretrained(whole.weight[:frames])
+    encoder.config.max_source_positions = frames
+    try:
+        yield
+    finally:
+        encoder.embed_positions, encoder.config.max_source_positions = whole, most
+
+
+def let_hide_frames(decoder: Network) -> None:
+    """Let Whisper's decoder be told ``encoder_attention_mask``, which its class does not know.
+
+    Nothing changes where it is told none.
+    """
+    decoder.register_forward_pre_hook(_take_hidden, with_kwargs=True)
+    for layer in decoder.layers:
+        layer.encoder_attn.register_forward_pre_hook(_hide, with_kwargs=True)
+
+
+def _take_hidden(decoder: Network, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    for layer in decoder.layers:
+        layer.encoder_attn.hidden = options.get("encoder_attention_mask")
+    return arguments, {name: value for name, value in options.items() if name != "encoder_attention_mask"}
+
+
+def _hide(attention: Network, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    return arguments, options if attention.hidden is None else options | {"attention_mask": attention.hidden}
+
+
 @TRANSCRIBERS.register("whisper")
 class Whisper(EncoderDecoder):
     """Any Whisper checkpoint of transformers; only multilingual ones are told a language and a task."""
@@ -121,6 +161,13 @@ class Whisper(EncoderDecoder):
     takes_context = True
     tokenizer_files = (("tokenizer.json",), ("vocab.json", "merges.txt"))
     final_norm = "layer_norm"
+    contexts = ("window", "clip")
+
+    def __init__(self, model: Network, processor: Any, *, name: str, context: str = "window", **options: Any) -> None:
+        shown = (
+            name if context == "window" else f"{name} (clip context)"
+        )  # so that nothing takes it for the model itself
+        super().__init__(model, processor, name=shown, context=context, **options)
 
     @classmethod
     def prepare(cls, model: WhisperForConditionalGeneration, processor: WhisperProcessor, path: Path) -> None:
@@ -132,6 +179,7 @@ class Whisper(EncoderDecoder):
         super().prepare(model, processor, path)
         _check_tokens(model, processor.tokenizer, path)
         widen(model.model.decoder)
+        let_hide_frames(model.model.decoder)
         if (path / "generation_config.json").is_file():
             return
         settings = model.generation_config
@@ -193,12 +241,29 @@ class Whisper(EncoderDecoder):
         return {"input_features": self.input_features([waveform])}
 
     def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
-        """Encoder states, of the 30 s that every clip is padded to."""
+        """Encoder states, of the 30 s that every clip is padded to or of the clip's own context."""
+        if self.context == "clip":
+            return super().hear(waveforms, layers)
         self.check_layers(layers)
         out = self.encoder(self.input_features(waveforms), output_hidden_states=bool(layers))
         frames = [-(-len(waveform) // SAMPLES_PER_FRAME) for waveform in waveforms]
         states = [{layer: out.hidden_states[layer][i, :count] for layer in layers} for i, count in enumerate(frames)]
         return Heard(states, list(out.last_hidden_state))
+
+    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """Encoder states of the clip's own frames and `MARGIN` more, by the encoder's class with fewer positions."""
+        own = -(-len(waveform) // SAMPLES_PER_FRAME)
+        frames = min(own + MARGIN, self.model.config.max_source_positions)
+        features = self.input_features([waveform])[..., : 2 * frames]
+        with positions(self.encoder, frames):
+            out = self.encoder(features, output_hidden_states=bool(layers))
+        return out.last_hidden_state[0], {layer: out.hidden_states[layer][0, :own] for layer in layers}
+
+    def _plain_pass(self, waveform: Tensor, **options: Any) -> Any:
+        """As of all; with the clip's context over what the encoder made of it, which its class would not take."""
+        if self.context == "window":
+            return super()._plain_pass(waveform, **options)
+        return self.model(encoder_outputs=BaseModelOutput(self._hear(waveform)[0][None]), **options)
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:

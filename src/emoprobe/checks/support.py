@@ -66,7 +66,6 @@ LEFT_OUT = {
     "pop2piano": MUSIC,
     "qwen2_5_omni_thinker": "is what `qwen2_5_omni` is read by",
     "qwen3_omni_moe_thinker": "is what `qwen3_omni_moe` is read by",
-    "speech-encoder-decoder": "is assembled of any two models, whose processors say no common decoder prompt",
     "univnet": "makes sound out of spectrograms",
     "vibevoice": SPEAKS,
     "vibevoice_acoustic_tokenizer": CODEC,
@@ -183,9 +182,9 @@ def speech_classes() -> list[str]:
 
 def left_out() -> dict[str, str]:
     """`LEFT_OUT`, and what the loaders refuse by name: ``model_type`` -> reason."""
-    from emoprobe.models.families import REFUSED
+    from emoprobe.models import families, transcribers
 
-    return LEFT_OUT | REFUSED
+    return LEFT_OUT | transcribers.REFUSED | families.REFUSED
 
 
 def measure_all(folder: Path, chosen: Sequence[str] = ()) -> Iterator[Support]:

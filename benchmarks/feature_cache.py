@@ -22,7 +22,8 @@ from emoprobe.data.corpora.demo import WORDS, read_demo
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.transcribers.whisper import Whisper
-from emoprobe.training.features import FeatureSpec, extract
+from emoprobe.training.feature_spec import FeatureSpec
+from emoprobe.training.features import extract
 
 
 def epoch(read: Callable[[Sequence[Utterance]], Tensor], batches: Sequence[Sequence[Utterance]]) -> list[float]:

@@ -25,7 +25,7 @@ from emoprobe.prompts.prompt import make_prompts
 from emoprobe.recipes.settings import read_labels
 from emoprobe.settings import compose
 from emoprobe.training.bundle import Bundle, load_bundle
-from emoprobe.training.features import sample_of_weights
+from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.methods.base import make_method
 from emoprobe.training.methods.lora import ADAPTER, WHOLE
 

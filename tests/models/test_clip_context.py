@@ -11,7 +11,7 @@ from emoprobe.checks.tiny import TINY
 from emoprobe.errors import InputError
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.text import PromptText
-from emoprobe.training.features import FeatureSpec
+from emoprobe.training.feature_spec import FeatureSpec
 
 HALF_A_SECOND = 25  # frames
 

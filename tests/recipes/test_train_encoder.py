@@ -23,7 +23,8 @@ from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.settings import compose
-from emoprobe.training.features import FeatureSpec, extract
+from emoprobe.training.feature_spec import FeatureSpec
+from emoprobe.training.features import extract
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
 

@@ -23,7 +23,8 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.text import PromptText
 from emoprobe.training import features
-from emoprobe.training.features import Features, FeatureSpec, extract
+from emoprobe.training.feature_spec import FeatureSpec
+from emoprobe.training.features import Features, extract
 
 LIMITS = AudioLimits()
 POOLED = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
@@ -480,7 +481,8 @@ import torch
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_transcriber
-from emoprobe.training.features import FeatureSpec, extract
+from emoprobe.training.feature_spec import FeatureSpec
+from emoprobe.training.features import extract
 torch.set_num_threads(1)
 sfm = load_transcriber("tiny", path=sys.argv[1], device="cpu")
 clips = [Utterance(path.stem, path, {}) for path in sorted(Path(sys.argv[2]).glob("*.wav"))]

@@ -24,7 +24,7 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
-from emoprobe.training.features import sample_of_weights
+from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import predict
 from emoprobe.training.losses.base import make_loss
 from emoprobe.training.methods.base import Method, make_method

@@ -21,7 +21,7 @@ from emoprobe.metrics.functional import METRICS
 from emoprobe.run.record import versions
 from emoprobe.system.stopping import is_main
 from emoprobe.training.bundle import load_bundle, save_bundle
-from emoprobe.training.features import sample_of_weights
+from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import fit_reader
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import Method

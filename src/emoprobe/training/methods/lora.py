@@ -29,7 +29,8 @@ from emoprobe.system import stopping
 from emoprobe.training.answers import AnswersOptions, TaughtAnswers
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_head import Head, make_head
-from emoprobe.training.features import Features, FeatureSpec, extract, pooled
+from emoprobe.training.feature_spec import FeatureSpec
+from emoprobe.training.features import Features, extract, pooled
 from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.heads.lora import Lora
 from emoprobe.training.heads.lora_probe import LoraProbe

@@ -23,8 +23,9 @@ from emoprobe.models.base import Heard, Network
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
+from emoprobe.models.prefix import own_places
 from emoprobe.models.sound import Sound
-from emoprobe.models.tree import build_tree, find_scored
+from emoprobe.models.tree import at
 
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
@@ -104,30 +105,28 @@ class ChatLLM(PrefilledLLM):
     def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
         """One pass over sound, prefix and token tree, with gradients and without a cache."""
         cut = len(question.prefix) - 1  # the tree begins with the token whose state answers
-        tree = build_tree([Question(question.prefix[cut:], question.continuations)])
-        scored = find_scored([Question(question.prefix[cut:], question.continuations)], tree)
-        prefix, lengths, _ = self._assemble(question.prefix[:cut], sounds)
-        check_window(self.window, int(lengths.max()) + max(tree.depths) + 1, self.name)
-        nodes = self._embed(torch.tensor(tree.tokens)).expand(len(sounds), -1, -1)
+        asked = self._fold([Question(question.prefix[cut:], question.continuations)])
+        prefix, lengths, starts = self._assemble(question.prefix[:cut], sounds)
+        check_window(self.window, int(lengths.max()) + max(asked.tree.depths) + 1, self.name)
+        nodes = self._embed(asked.tokens).expand(len(sounds), -1, -1)
         embedded = torch.cat([prefix, nodes], dim=1)
-        ahead, new = prefix.shape[1], nodes.shape[1]
-        places = torch.arange(ahead)
-        own = places < lengths[:, None]
-        seen = torch.zeros(len(sounds), ahead + new, ahead + new, dtype=torch.bool)
+        ahead, new, device = prefix.shape[1], nodes.shape[1], embedded.device
+        places = torch.arange(ahead, device=device)
+        seen = torch.zeros(len(sounds), ahead + new, ahead + new, dtype=torch.bool, device=device)
         seen[:, :ahead, :ahead] = places <= places[:, None]
-        seen[:, ahead:, :ahead] = own[:, None]
-        seen[:, ahead:, ahead:] = tree.ancestors()
-        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
-        positions = torch.cat([places.expand(len(sounds), -1), lengths[:, None] + torch.tensor(tree.depths)], dim=1)
+        seen[:, ahead:, :ahead] = own_places(lengths, starts, ahead, device)[:, None]
+        seen[:, ahead:, ahead:] = asked.visible
+        mask = embedded.new_zeros(seen.shape).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
+        behind = lengths[:, None].to(device, non_blocking=True) + asked.depths
         out = self.family.decoder(
             inputs_embeds=embedded,
-            attention_mask=mask[:, None].to(embedded.device),
-            position_ids=positions.to(embedded.device),
+            attention_mask=mask[:, None],
+            position_ids=torch.cat([places.expand(len(sounds), -1), behind], dim=1),
             use_cache=False,
         )
         states = out.last_hidden_state[:, ahead:]
-        values = self.family.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
-        return scored.likelihoods(values), states[:, tree.ends[0]]
+        values = self.family.head.log_probabilities(at(states, asked.nodes), asked.wanted)
+        return asked.scored.likelihoods(values), states[:, asked.tree.ends[0]]
 
     def teacher_forced(self, sounds: Sequence[Tensor], question: Question, answers: Sequence[Sequence[int]]) -> Tensor:
         """One causal pass over sound, prefix and each clip's own answer, padded behind, where nothing looks."""
@@ -164,18 +163,15 @@ class ChatLLM(PrefilledLLM):
     def _score(self, context: AudioContext, questions: Sequence[Question], layers: bool) -> list[list[Tensor]]:
         results: list[list[Tensor]] = [[] for _ in questions]
         for group in self._groups(context, questions, MAX_NODES):
-            asked = group.questions(questions)
-            tree = build_tree(asked)
-            scored = find_scored(asked, tree)
-            nodes = list(scored.nodes)
-            _, out = self._ask(context, group, tree, output_hidden_states=layers)
-            last = out.last_hidden_state[:, nodes]
+            asked = self._fold(group.questions(questions))
+            _, out = self._ask(context, group, asked, output_hidden_states=layers)
+            last = at(out.last_hidden_state, asked.nodes)
             if layers:
-                states = [self.family.norm(layer[:, nodes]) for layer in out.hidden_states[:-1]] + [last]
-                values = torch.stack([self.family.head.log_probabilities(s, scored.wanted) for s in states], dim=1)
+                states = [self.family.norm(at(layer, asked.nodes)) for layer in out.hidden_states[:-1]] + [last]
+                values = torch.stack([self.family.head.log_probabilities(s, asked.wanted) for s in states], dim=1)
             else:
-                values = self.family.head.token_logits(last, scored.wanted)
-            for i, picked in zip(group.members, scored.pick(values), strict=True):
+                values = self.family.head.token_logits(last, asked.wanted)
+            for i, picked in zip(group.members, asked.scored.pick(values), strict=True):
                 results[i] = picked
         return results
 
@@ -185,9 +181,9 @@ class ChatLLM(PrefilledLLM):
         bare = [Question(question.prefix) for question in questions]
         rows: list[Tensor] = [torch.empty(0)] * len(bare)
         for group in self._groups(context, bare, MAX_NODES):
-            tree = build_tree(group.questions(bare))
-            _, out = self._ask(context, group, tree)
-            values = self.family.head.logits(out.last_hidden_state[:, list(tree.ends)]).cpu()
+            asked = self._fold(group.questions(bare))
+            _, out = self._ask(context, group, asked)
+            values = self.family.head.logits(at(out.last_hidden_state, asked.ends)).cpu()
             for column, i in enumerate(group.members):
                 rows[i] = values[:, column]
         return torch.stack(rows, dim=1)
@@ -221,15 +217,16 @@ class ChatLLM(PrefilledLLM):
     def _answer(
         self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
     ) -> list[list[Generation]]:
-        tree = build_tree(group.questions(questions))
-        ends, ancestors = list(tree.ends), tree.ancestors()
-        cache, out = self._ask(context, group, tree, grow=True)
-        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
+        asked = self._fold(group.questions(questions))
+        ends = asked.ends
+        cache, out = self._ask(context, group, asked, grow=True)
+        visible, depths = asked.visible[ends], asked.depths[ends]
+        own = torch.eye(len(ends), dtype=torch.bool, device=visible.device)
 
         def step(tokens: Tensor) -> Tensor:
             nonlocal visible, depths
             depths = depths + 1
-            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            visible = torch.cat([visible, own], dim=1)
             return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
 
         penalty = self.family.repetition_penalty()
@@ -249,12 +246,12 @@ class ChatLLM(PrefilledLLM):
             return logits
 
         decoder = Decoder(self.family.head, step, process, self.stop_tokens, self.decode)
-        return decode_answers(decoder, out.last_hidden_state[:, ends], **options)
+        return decode_answers(decoder, at(out.last_hidden_state, ends), **options)
 
     @torch.no_grad()
     def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
         """Decoder states at the answer position."""
         (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
-        tree = build_tree(group.questions([Question(question.prefix)]))
-        _, out = self._ask(context, group, tree, output_hidden_states=True)
+        asked = self._fold(group.questions([Question(question.prefix)]))
+        _, out = self._ask(context, group, asked, output_hidden_states=True)
         return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}

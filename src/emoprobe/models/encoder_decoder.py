@@ -29,7 +29,7 @@ from emoprobe.models.cross import Cross, together
 from emoprobe.models.generation import Decoder, decode_answers
 from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
-from emoprobe.models.tree import TokenTree, build_tree, find_scored
+from emoprobe.models.tree import Fold, at, fold
 from emoprobe.models.vocabulary import VocabularyHead
 from emoprobe.models.whole import keep_whole
 
@@ -240,24 +240,26 @@ class EncoderDecoder(TranscribingModel):
 
     def answer(self, sounds: Sequence[Tensor], question: Question) -> tuple[Tensor, Tensor]:
         """One pass of the decoder over the token tree of a question, with gradients."""
-        tree = build_tree([question])
-        scored = find_scored([question], tree)
+        asked = self._fold([question])
         sound, hidden = together(sounds, self.model.device, self.model.dtype)
         states = self.decoder(
-            input_ids=torch.tensor(tree.tokens, device=self.model.device).expand(len(sounds), -1),
-            attention_mask=self._mask(tree.ancestors()),
-            position_ids=torch.tensor(tree.depths, device=self.model.device)[None],
+            input_ids=asked.tokens.expand(len(sounds), -1),
+            attention_mask=self._mask(asked.visible),
+            position_ids=asked.depths[None],
             encoder_hidden_states=sound,
             use_cache=False,
             **Cross([], hidden, sound).options(),
         ).last_hidden_state
-        values = self.head.log_probabilities(states[:, list(scored.nodes)], scored.wanted)
-        return scored.likelihoods(values), states[:, tree.ends[0]]
+        values = self.head.log_probabilities(at(states, asked.nodes), asked.wanted)
+        return asked.scored.likelihoods(values), states[:, asked.tree.ends[0]]
+
+    def _fold(self, questions: Sequence[Question]) -> Fold:
+        return fold(tuple(questions), self.model.device)
 
     def _mask(self, visible: Tensor) -> Tensor:
         dtype = self.model.dtype
-        mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
-        return mask[None, None].to(self.model.device)
+        mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+        return mask.masked_fill_(~visible, torch.finfo(dtype).min)[None, None]
 
     def _decode(
         self,
@@ -290,38 +292,34 @@ class EncoderDecoder(TranscribingModel):
             **cross.options(),
         )
 
-    def _ask(
-        self, context: AudioContext, tree: TokenTree, cache: EncoderDecoderCache | None = None, **options: Any
-    ) -> Any:
+    def _ask(self, context: AudioContext, asked: Fold, cache: EncoderDecoderCache | None = None, **options: Any) -> Any:
         """States of all nodes of a tree; ``cache`` collects them if given."""
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
+        tokens = asked.tokens.expand(context.size, -1)
         cache = cache if cache is not None else context.state.new_cache()
-        return self._decode(context, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
+        return self._decode(context, cache, tokens, asked.depths, asked.visible, **options)
 
     @torch.no_grad()
     def score_logits(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Raw logits of every continuation token, all questions in one decoder pass."""
-        tree = build_tree(questions)
-        scored = find_scored(questions, tree)
-        states = self._ask(context, tree).last_hidden_state
-        return scored.pick(self.head.token_logits(states[:, list(scored.nodes)], scored.wanted))
+        asked = self._fold(questions)
+        states = self._ask(context, asked).last_hidden_state
+        return asked.scored.pick(self.head.token_logits(at(states, asked.nodes), asked.wanted))
 
     @torch.no_grad()
     def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """As `score`, at every decoder layer through the final norm and the vocabulary matrix."""
-        tree = build_tree(questions)
-        scored = find_scored(questions, tree)
-        out, norm = self._ask(context, tree, hidden_layers=True), getattr(self.decoder, self.final_norm)
-        states = [norm(layer[:, list(scored.nodes)]) for layer in out.hidden_states[:-1]]
-        states.append(out.last_hidden_state[:, list(scored.nodes)])
-        values = [self.head.log_probabilities(layer, scored.wanted) for layer in states]
-        return scored.pick(torch.stack(values, dim=1))
+        asked = self._fold(questions)
+        out, norm = self._ask(context, asked, hidden_layers=True), getattr(self.decoder, self.final_norm)
+        states = [norm(at(layer, asked.nodes)) for layer in out.hidden_states[:-1]]
+        states.append(at(out.last_hidden_state, asked.nodes))
+        values = [self.head.log_probabilities(layer, asked.wanted) for layer in states]
+        return asked.scored.pick(torch.stack(values, dim=1))
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:
         """Raw next-token logits at the answer position, ``[clips, questions, vocabulary]`` float32."""
-        tree = build_tree([Question(question.prefix) for question in questions])
-        return self.head.logits(self._ask(context, tree).last_hidden_state[:, list(tree.ends)]).cpu()
+        asked = self._fold([Question(question.prefix) for question in questions])
+        return self.head.logits(at(self._ask(context, asked).last_hidden_state, asked.ends)).cpu()
 
     @torch.no_grad()
     def generate(
@@ -340,18 +338,19 @@ class EncoderDecoder(TranscribingModel):
         config = self.model.generation_config
         suppressed = [token for token in config.suppress_tokens or () if token >= 0]  # -1 stands for no list
         suppressed_first = suppressed + list(config.begin_suppress_tokens or ())
-        tree = build_tree([Question(question.prefix) for question in questions])
-        ends, ancestors = list(tree.ends), tree.ancestors()
+        asked = self._fold([Question(question.prefix) for question in questions])
+        ends = asked.ends
         cache = context.state.new_cache()
-        states = self._ask(context, tree, cache).last_hidden_state[:, ends]
-        visible, depths = ancestors[ends], torch.tensor([tree.depths[end] for end in ends])
+        states = at(self._ask(context, asked, cache).last_hidden_state, ends)
+        visible, depths = asked.visible[ends], asked.depths[ends]
+        own = torch.eye(len(ends), dtype=torch.bool, device=visible.device)
 
         def step(tokens: Tensor) -> Tensor | None:
             nonlocal visible, depths
             depths = depths + 1
             if int(depths.max()) >= self.max_positions:
                 return None
-            visible = torch.cat([visible, torch.eye(len(ends), dtype=torch.bool)], dim=1)
+            visible = torch.cat([visible, own], dim=1)
             return self._decode(context, cache, tokens, depths, visible).last_hidden_state
 
         def process(logits: Tensor, sequence: Tensor) -> Tensor:
@@ -374,5 +373,5 @@ class EncoderDecoder(TranscribingModel):
     @torch.no_grad()
     def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
         """Decoder states at the answer position."""
-        out = self._ask(context, build_tree([Question(question.prefix)]), hidden_layers=True)
+        out = self._ask(context, self._fold([Question(question.prefix)]), hidden_layers=True)
         return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}

@@ -20,9 +20,9 @@ from emoprobe.models.answering import AudioContext, Question
 from emoprobe.models.attention import check_cache, check_window
 from emoprobe.models.base import Network
 from emoprobe.models.chat_model import ChatModel
-from emoprobe.models.prefix import Prefix
+from emoprobe.models.prefix import Prefix, own_places
 from emoprobe.models.span import common_start
-from emoprobe.models.tree import TokenTree
+from emoprobe.models.tree import Fold, fold
 
 MAX_PREFIXES = 4  # prefilled prefixes kept per batch of clips
 
@@ -56,10 +56,10 @@ class QuestionGroup:
     prefix: Prefix
     members: list[int]
 
-    def questions(self, questions: Sequence[Question]) -> list[Question]:
+    def questions(self, questions: Sequence[Question]) -> tuple[Question, ...]:
         """What is left of the members behind the prefix, out of all questions."""
         cut = len(self.prefix.tokens)
-        return [Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members]
+        return tuple(Question(questions[i].prefix[cut:], questions[i].continuations) for i in self.members)
 
 
 class PrefilledLLM(ChatModel):
@@ -76,7 +76,10 @@ class PrefilledLLM(ChatModel):
         return self.model.get_input_embeddings()
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        return self._embedding(tokens.to(self._embedding.weight.device))
+        return self._embedding(tokens.to(self._embedding.weight.device, non_blocking=True))
+
+    def _fold(self, questions: Sequence[Question]) -> Fold:
+        return fold(tuple(questions), self._embedding.weight.device)
 
     def _assemble(
         self, tokens: Sequence[int], sounds: Sequence[Tensor], padding: str = "right"
@@ -99,13 +102,12 @@ class PrefilledLLM(ChatModel):
         state: SoundState = context.state
         if tokens not in state.prefixes:
             padded, lengths, starts = self._assemble(tokens, state.embeddings, state.padding)
-            places = torch.arange(padded.shape[1])
-            mask = (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
+            own = own_places(lengths, starts, padded.shape[1], padded.device)
             cache = DynamicCache()
             self.family.decoder(
                 inputs_embeds=padded,
-                attention_mask=mask.long().to(padded.device),
-                position_ids=(places - starts[:, None]).clamp_min(0).to(padded.device),
+                attention_mask=own.long(),
+                position_ids=(own.cumsum(1) - 1).clamp_min(0),
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -163,24 +165,39 @@ class PrefilledLLM(ChatModel):
             visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
             options: For the decoder.
         """
-        check_window(self.window, int(prefix.lengths.max() + depths.max()) + 1, self.name)
-        clips, new = tokens.shape
-        seen = torch.cat([prefix.visible[:, None].expand(-1, new, -1), visible[None].expand(clips, -1, -1)], dim=-1)
+        if self.window is not None:  # or a device would be waited for
+            check_window(self.window, int(prefix.lengths.max()) + int(depths.max()) + 1, self.name)
         embedded = self._embed(tokens)
-        mask = torch.zeros(seen.shape, dtype=embedded.dtype).masked_fill_(~seen, torch.finfo(embedded.dtype).min)
+        device = embedded.device
         return self.family.decoder(
             inputs_embeds=embedded,
-            attention_mask=mask[:, None].to(embedded.device),
-            position_ids=(prefix.lengths[:, None] + depths).to(embedded.device),
+            attention_mask=_mask(prefix.visible.to(device), visible.to(device, non_blocking=True), embedded),
+            position_ids=prefix.ends.to(device) + depths.to(device, non_blocking=True),
             past_key_values=cache,
             use_cache=True,
             **options,
         )
 
     def _ask(
-        self, context: AudioContext, group: QuestionGroup, tree: TokenTree, *, grow: bool = False, **options: Any
+        self, context: AudioContext, group: QuestionGroup, asked: Fold, *, grow: bool = False, **options: Any
     ) -> tuple[DynamicCache, Any]:
-        tokens = torch.tensor(tree.tokens).expand(context.size, -1)
+        tokens = asked.tokens.expand(context.size, -1)
         cache = group.prefix.cache(grow=grow)
-        out = self._pass(group.prefix, cache, tokens, torch.tensor(tree.depths), tree.ancestors(), **options)
-        return cache, out
+        return cache, self._pass(group.prefix, cache, tokens, asked.depths, asked.visible, **options)
+
+
+def _mask(before: Tensor, visible: Tensor, embedded: Tensor) -> Tensor:
+    """What is added to attention: nothing where a node looks, and else the least number, ``[clips, 1, new, all]``.
+
+    Args:
+        before: Which positions of the prefix are a clip's own, ``[clips, positions]`` bool.
+        visible: Which own nodes each new one looks at, ``[new, earlier + new]`` bool.
+        embedded: The new nodes' embeddings, ``[clips, new, width]``.
+    """
+    clips, new, _ = embedded.shape
+    ahead = before.shape[1]
+    shape = (clips, 1, new, ahead + visible.shape[1])
+    mask = embedded.new_full(shape, torch.finfo(embedded.dtype).min)
+    mask[..., :ahead].masked_fill_(before[:, None, None], 0)
+    mask[..., ahead:].masked_fill_(visible, 0)
+    return mask

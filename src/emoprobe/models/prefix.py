@@ -5,6 +5,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,8 +21,8 @@ class Prefix:
     Args:
         tokens: The prefix as tokens, the sound as one placeholder.
         layers: Keys and values of each layer, ``[clips, heads, positions, width]``, padded.
-        lengths: Positions each clip really has, ``[clips]``.
-        starts: First real position of each clip: 0 with padding on the right, ``[clips]``.
+        lengths: Positions each clip really has, ``[clips]``, on the CPU.
+        starts: First real position of each clip: 0 with padding on the right, ``[clips]``, likewise.
     """
 
     tokens: tuple[int, ...]
@@ -29,11 +30,16 @@ class Prefix:
     lengths: Tensor
     starts: Tensor
 
-    @property
+    @cached_property
     def visible(self) -> Tensor:
-        """Which positions hold the clip's own prefix, ``[clips, positions]`` bool."""
-        places = torch.arange(self.layers[0][0].shape[-2])
-        return (places >= self.starts[:, None]) & (places < (self.starts + self.lengths)[:, None])
+        """Which positions hold the clip's own prefix, ``[clips, positions]`` bool, beside keys and values."""
+        keys = self.layers[0][0]
+        return own_places(self.lengths, self.starts, keys.shape[-2], keys.device)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """Position that follows each clip's prefix, ``[clips, 1]``, likewise."""
+        return self.lengths[:, None].to(self.layers[0][0].device, non_blocking=True)
 
     def select(self, clip: int) -> Prefix:
         """The prefix of one clip, without padding; a view."""
@@ -52,6 +58,13 @@ class Prefix:
         cache = DynamicCache()
         cache.layers = [_PrefixLayer(keys, values, grow) for keys, values in self.layers]
         return cache
+
+
+def own_places(lengths: Tensor, starts: Tensor, positions: int, device: torch.device) -> Tensor:
+    """Which of padded positions are a clip's own, ``[clips, positions]`` bool on a device."""
+    first, count = torch.stack([starts, lengths])[..., None].to(device, non_blocking=True)
+    places = torch.arange(positions, device=device)
+    return (places >= first) & (places < first + count)
 
 
 class _PrefixLayer(DynamicLayer):

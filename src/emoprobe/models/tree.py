@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from emoprobe.models.answering import Question
+
+FOLDS = 64  # sets of questions whose tensors are remembered, the latest of them
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,20 @@ class ScoredTokens:
     Args:
         nodes: Nodes that score a token.
         wanted: Token ids asked of each of these nodes, ``[nodes, most tokens of a node]``; unused places hold 0.
-        places: Per question and continuation, ``(row, column)`` in ``wanted`` of each of its tokens.
+        places: Row and column in ``wanted`` of each token of all continuations, one after the other, ``[2, tokens]``.
+        sizes: Per question and continuation its number of tokens.
     """
 
     nodes: tuple[int, ...]
     wanted: Tensor
-    places: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+    places: Tensor
+    sizes: tuple[tuple[int, ...], ...]
 
     def pick(self, values: Tensor) -> list[list[Tensor]]:
         """``[..., nodes, tokens]`` to per question and continuation ``[..., tokens of the continuation]``."""
-        picked = []
-        for question in self.places:
-            columns = [torch.tensor(places).T for places in question]
-            picked.append([values[..., row, column] for row, column in columns])
-        return picked
+        row, column = self.places.to(values.device, non_blocking=True)
+        parts = iter(values[..., row, column].split([*chain.from_iterable(self.sizes)], dim=-1))
+        return [[next(parts) for _ in sizes] for sizes in self.sizes]
 
     def likelihoods(self, values: Tensor) -> Tensor:
         """Of the only question, summed over the tokens of each continuation: ``[..., continuations]``."""
@@ -116,11 +120,52 @@ def find_scored(questions: Sequence[Question], tree: TokenTree) -> ScoredTokens:
     wanted = torch.zeros(len(columns), max(map(len, columns.values()), default=0), dtype=torch.long)
     for node, tokens in columns.items():
         wanted[row_of[node], : len(tokens)] = torch.tensor(list(tokens))
-    places = tuple(
-        tuple(
-            tuple((row_of[node], columns[node][token]) for node, token in zip(nodes, continuation, strict=True))
-            for continuation, nodes in zip(question.continuations, rows, strict=True)
-        )
+    places = [
+        (row_of[node], columns[node][token])
         for question, rows in zip(questions, tree.rows, strict=True)
-    )
-    return ScoredTokens(tuple(columns), wanted, places)
+        for continuation, nodes in zip(question.continuations, rows, strict=True)
+        for node, token in zip(nodes, continuation, strict=True)
+    ]
+    sizes = tuple(tuple(map(len, question.continuations)) for question in questions)
+    return ScoredTokens(tuple(columns), wanted, torch.tensor(places, dtype=torch.long).reshape(-1, 2).T, sizes)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Questions as a decoder is asked them: their tree, and its tensors on the decoder's device.
+
+    Args:
+        tree: All of them.
+        scored: The tokens that they want.
+        tokens: Token id of each node, ``[nodes]``.
+        depths: Position of each node in its sequence, ``[nodes]``.
+        visible: `TokenTree.ancestors`.
+        ends: Per question the node of its last prefix token, ``[questions]``.
+        nodes: Nodes that score a token, ``[scored nodes]``.
+        wanted: `ScoredTokens.wanted`.
+    """
+
+    tree: TokenTree
+    scored: ScoredTokens
+    tokens: Tensor
+    depths: Tensor
+    visible: Tensor
+    ends: Tensor
+    nodes: Tensor
+    wanted: Tensor
+
+
+def at(states: Tensor, nodes: Tensor) -> Tensor:
+    """States of some nodes, of ``[clips, nodes, width]``; a model that lies on several devices has them on its last."""
+    return states[:, nodes.to(states.device, non_blocking=True)]
+
+
+@lru_cache(maxsize=FOLDS)
+@torch.inference_mode(False)  # what is remembered of a run without gradients may be used in one with them
+def fold(questions: tuple[Question, ...], device: torch.device) -> Fold:
+    """Questions as a decoder on a device is asked them, made once for all batches of clips."""
+    tree = build_tree(questions)
+    scored = find_scored(questions, tree)
+    numbers = [torch.tensor(values, dtype=torch.long) for values in (tree.tokens, tree.depths, tree.ends, scored.nodes)]
+    tokens, depths, ends, nodes = (values.to(device) for values in numbers)
+    return Fold(tree, scored, tokens, depths, tree.ancestors().to(device), ends, nodes, scored.wanted.to(device))

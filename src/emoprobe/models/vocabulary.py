@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-VOCABULARY_ROWS = 256  # how many full-vocabulary rows are held at once: 53 MB in float32 for Whisper
+VOCABULARY_ROWS = 256  # how many full-vocabulary rows a CPU holds at once: 53 MB in float32 for Whisper
+VOCABULARY_BYTES = 2**30  # what another device holds of them at once, in float32: every further part is more launches
 
 
 class VocabularyHead:
@@ -54,8 +55,9 @@ class VocabularyHead:
     def token_logits(self, states: Tensor, wanted: Tensor) -> Tensor:
         """Raw logits of a few tokens per row, and of each row the log-sum-exp over the whole vocabulary, in float32.
 
-        Only `VOCABULARY_ROWS` rows of the vocabulary exist at a time, in one buffer that is used again: allocating and
-        first touching it for every row costs as much as the arithmetic.
+        Only some rows of the vocabulary exist at a time (`rows_at_once`), in one buffer that is used again: allocating
+        and first touching it for every row costs as much as the arithmetic. What is found is sent to the CPU at the
+        end, together: nothing waits for the device before.
 
         Args:
             states: ``[clips, rows, width]``.
@@ -70,18 +72,26 @@ class VocabularyHead:
         matrix = self.linear.weight
         flat = states.reshape(-1, states.shape[-1]).to(matrix.device)
         ids = wanted.to(flat.device).repeat(states.shape[0], 1)
-        buffer = torch.empty(min(VOCABULARY_ROWS, len(flat)) * len(matrix), dtype=matrix.dtype, device=flat.device)
+        most = rows_at_once(matrix)
+        buffer = torch.empty(min(most, len(flat)) * len(matrix), dtype=matrix.dtype, device=flat.device)
         parts = []
-        for start in range(0, len(flat), VOCABULARY_ROWS):
-            rows = flat[start : start + VOCABULARY_ROWS]
+        for start in range(0, len(flat), most):
+            rows = flat[start : start + most]
             # Vocabulary first: on CPUs the product is nearly twice as fast this way round.
             out = buffer[: len(matrix) * len(rows)].view(len(matrix), len(rows))
             logits = torch.mm(matrix, rows.T, out=out)
             if self.linear.bias is not None:
                 logits = logits.add_(self.linear.bias[:, None])
             logits = self._finish(logits)
-            chosen = logits.gather(0, ids[start : start + VOCABULARY_ROWS].T)
+            chosen = logits.gather(0, ids[start : start + most].T)
             top = logits.amax(0)
             normalizer = logits.sub_(top).exp_().sum(0).log_() + top
-            parts.append(torch.stack([chosen, normalizer.expand_as(chosen)]).transpose(1, 2).cpu())
-        return torch.cat(parts, dim=1).view(2, clips, size, -1).transpose(0, 1)
+            parts.append(torch.stack([chosen, normalizer.expand_as(chosen)]).transpose(1, 2))
+        return torch.cat(parts, dim=1).cpu().view(2, clips, size, -1).transpose(0, 1)
+
+
+def rows_at_once(matrix: Tensor) -> int:
+    """How many rows of logits over a whole vocabulary, ``[vocabulary, width]``, are made at once."""
+    if matrix.device.type == "cpu":
+        return VOCABULARY_ROWS
+    return max(VOCABULARY_ROWS, VOCABULARY_BYTES // (4 * len(matrix)))

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.fields import known
 from emoprobe.data.prepare import Item, prepare
-from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_items
+from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_all, split_items
 from emoprobe.data.utterance import Utterance
 from emoprobe.data.votes import SoftLabelPolicy, Target
 from emoprobe.settings import compose, plain
@@ -466,3 +466,23 @@ def test_rotating_development_folds():
     assert splits[0].development == splits[1].train
     assert splits[1].development == splits[0].train
     assert "development: rotate" in policy.name
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(2, 6), min_size=3, max_size=8), st.integers(2, 9), st.integers(0, 9), st.data())
+def test_on_all_clips_member_i_leaves_out_fold_i(sizes, members, seed, data):
+    items = clips({f"s{i}": size for i, size in enumerate(sizes)})
+    shuffled = data.draw(st.permutations(items))
+    number = data.draw(st.integers(3, len(sizes)))
+    policy = SplitPolicy(folds=number, seed=seed, development="rotate")
+    folds = all_folds(items, replace(policy, development="next"), number)
+    splits = split_all(shuffled, policy, members)
+    everyone = {item.utterance.speaker for item in items}
+    assert len(splits) == members
+    for i, split in enumerate(splits):
+        assert split.development == folds[i % number].test
+        assert ids(split.train) == sorted(set(ids(items)) - set(ids(split.development)))
+        assert not split.test
+        assert split.name == "all"
+        assert not speakers(split.train) & speakers(split.development)
+    assert set().union(*(speakers(split.train) for split in splits)) == everyone

@@ -171,7 +171,7 @@ def test_a_resumed_run_takes_no_head_or_checkpoint_of_another_fold(settings, tmp
 
     manifest = write_manifest(tmp_path / "data" / "own.csv", 3, [(f"u{i}", f"s{i % 3}", i) for i in range(12)])
     options = ["dataset.fold=all", "fit.checkpoint_seconds=0"]
-    monkeypatch.setattr(folds.FoldTraining, "train", lambda self, parts: whole(self, parts) and 1 / 0)
+    monkeypatch.setattr(folds.FoldTraining, "train", lambda self, *parts: whole(self, *parts) and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(settings, manifest, tmp_path / "run", *options)
     monkeypatch.undo()

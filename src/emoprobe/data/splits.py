@@ -118,14 +118,19 @@ class Split:
         development: To choose by.
         test: To report on.
         left_out: Clips of an official split that belong to none of the three.
-        fold: The fold that is tested, from 0.
+        fold: The fold that is tested, from 0; ``all`` where none is.
     """
 
     train: tuple[Item, ...]
     development: tuple[Item, ...]
     test: tuple[Item, ...]
     left_out: tuple[Item, ...] = ()
-    fold: int = 0
+    fold: int | Literal["all"] = 0
+
+    @property
+    def name(self) -> str:
+        """``fold0``, or ``all`` where nothing is tested."""
+        return self.fold if self.fold == "all" else f"fold{self.fold}"
 
 
 def split_items(items: Sequence[Item], policy: SplitPolicy, member: int = 0) -> Split:
@@ -145,13 +150,57 @@ def split_items(items: Sequence[Item], policy: SplitPolicy, member: int = 0) -> 
         InputError: A part is empty, training has nothing to learn, the fold does not exist, there are more folds than
             groups, a clip has no group, two groups look alike, or the parts share speakers or groups.
     """
-    items = sorted(items, key=lambda item: item.utterance.id)
+    items = _in_order(items, policy)
+    split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy, member)
+    return _checked(split, policy, items, PARTS)
+
+
+def split_all(items: Sequence[Item], policy: SplitPolicy, members: int) -> list[Split]:
+    """All clips for every averaged member, each with another development fold and nothing tested.
+
+    Args:
+        items: The clips.
+        policy: How they are divided; its ``fold`` says nothing here.
+        members: How many members are averaged.
+
+    Raises:
+        InputError: Some clips would be in no member's training part, or `split_items` would refuse the clips.
+    """
+    if policy.kind == "official" or policy.development != "rotate" or members < 2:
+        kind, remedy = f"{_PARTITION}.kind", "head.members=5 or more"
+        remedy = remedy if policy.development == "rotate" else f"{_PARTITION}.development=rotate and {remedy}"
+        raise InputError(
+            "to train on all clips takes several members, each of which leaves another fold out to choose its epoch",
+            field="refit",
+            remedy=f"Use {f'{kind}=kfold, ' if policy.kind == 'official' else ''}{remedy}, or leave refit=false.",
+        )
+    items = _in_order(items, policy)
+    groups = _groups(items, policy)
+    folds = _folds(Counter(groups), policy)
+    splits = []
+    for member in range(members):
+        left = set(folds[member % len(folds)])
+        train, development = (
+            tuple(item for item, group in zip(items, groups, strict=True) if (group in left) is chosen)
+            for chosen in (False, True)
+        )
+        splits.append(_checked(Split(train, development, (), fold="all"), policy, items, ("train", "development")))
+    return splits
+
+
+def _in_order(items: Sequence[Item], policy: SplitPolicy) -> list[Item]:
+    """Clips by id, none of them of a group or speaker that another is spelled like."""
     if not items:
         raise InputError("there is no clip to divide", field="dataset", remedy="Check the corpus and dataset.limit.")
+    items = sorted(items, key=lambda item: item.utterance.id)
     for fact in dict.fromkeys((policy.by, "speaker")):
         refuse_alike((each.utterance for each in items), partial(_group, by=fact), fact)
-    split = _official(items, policy) if policy.kind == "official" else _by_fold(items, policy, member)
-    _check_parts(split, policy, items)
+    return items
+
+
+def _checked(split: Split, policy: SplitPolicy, items: Sequence[Item], parts: Sequence[PartName]) -> Split:
+    """A split that can be trained on and whose parts share nobody."""
+    _check_parts(split, policy, items, parts)
     if not policy.allow_overlap:
         _check_overlap(split, policy)
     return split
@@ -288,9 +337,9 @@ def _groups(items: Sequence[Item], policy: SplitPolicy) -> list[str]:
     return [group for group in groups if group is not None]
 
 
-def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item]) -> None:
+def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item], parts: Sequence[PartName]) -> None:
     words = {"train": "training", "development": "development", "test": "test"}
-    for part in PARTS:
+    for part in parts:
         if getattr(split, part):
             continue
         if policy.kind == "official":

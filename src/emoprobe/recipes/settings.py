@@ -237,6 +237,7 @@ class TrainSettings:
         answers: What the model is taught to write beside; None for nothing.
         fit: How it is fitted.
         eval_batch_size: Clips evaluated at once; results do not depend on it.
+        refit: Whether all clips are trained on too, after the folds: members that each leave another fold out.
         ckpt: ``last``, or the folder of an interrupted run to go on from.
         study: Several trainings side by side instead of one.
     """
@@ -255,6 +256,7 @@ class TrainSettings:
     answers: Part[AnswersOptions] | None = None
     analysis: Part[JudgeSettings] = field(default_factory=JudgeSettings)
     seed: Seed = 0
+    refit: bool = False
     ckpt: Place | None = None
     batch_size: Count = 8
     eval_batch_size: Count = 64

@@ -32,7 +32,7 @@ from emoprobe.training.arguments import ONLY_FITTING
 
 OWN = ("experiment", "study", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = (
-    *("head", "fit", "loss", "eval_batch_size", "callbacks", "trainer.precision"),
+    *("head", "fit", "loss", "refit", "eval_batch_size", "callbacks", "trainer.precision"),
     *(f"trainer.{name}" for name in ONLY_FITTING),
 )
 ONLY_ZERO_SHOT = ("readout", "calibration", "null_inputs", "resume")

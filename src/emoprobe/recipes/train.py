@@ -16,7 +16,7 @@ from emoprobe.analysis.derive import Analysis, analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
-from emoprobe.data.splits import Split, SplitPolicy, split_items
+from emoprobe.data.splits import Split, SplitPolicy, split_all, split_items
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
@@ -63,6 +63,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
     folds = make_splits(prepared.items, dataset.partition, dataset.fold, settings.head.members)
+    refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
@@ -76,7 +77,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     sfm = make(settings.model, "model") if sfm is None else sfm
     method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss, settings.answers)
     resume = claim(folder, settings.composed)
-    division = _divide(settings, method, prepared, folds)
+    division = _divide(settings, method, prepared, folds, refit)
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
     model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
 
@@ -85,7 +86,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         how = (method, settings.fit, settings.loss, corpus.card)
         job = FoldTraining(settings.composed, *how, folder, resume, logger, begin)
         with stopping.graceful(GO_ON):
-            results = job.train(division.folds)
+            results = job.train(division.folds, division.refit)
         if not is_main():
             return folder
         scored = _write_scores(settings, method, division.splits, results)
@@ -94,11 +95,13 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         record = finish_run(folder, record, division.shown.skipped, frame)
         analysis, figures = _write_analysis(settings, record, frame, job.curves)
         tracking.log_results(logger, settings.composed, analysis, figures)
-        tracking.log_bundles(logger, sorted(folder.glob("head_fold*")))
+        tracking.log_bundles(logger, sorted(folder.glob("head_*")))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")
     print("  head_fold*/          what was trained; emoprobe probe head=bundle head.path=FOLDER reads it elsewhere")
+    if settings.refit:
+        print("  head_all/            the same on all clips; what the folds measured is an estimate for it")
     return folder
 
 
@@ -111,12 +114,14 @@ class Division:
         lost: Clips that cannot be read.
         repeated: Test clips whose very sound is trained on under another id.
         folds: Each fold as each of its members sees it, without those.
+        refit: All clips as each member sees them, likewise; nothing where they are not trained on together.
     """
 
     prepared: Prepared
     lost: list[Skipped]
     repeated: list[Skipped]
     folds: list[list[Split]]
+    refit: list[Split]
 
     @property
     def splits(self) -> list[Split]:
@@ -140,7 +145,13 @@ class Division:
         return [item.utterance for item in self.prepared.items if item.utterance.id not in lost]
 
 
-def _divide(settings: TrainSettings, method: Method, prepared: Prepared, folds: Sequence[Sequence[Split]]) -> Division:
+def _divide(
+    settings: TrainSettings,
+    method: Method,
+    prepared: Prepared,
+    folds: Sequence[Sequence[Split]],
+    refit: Sequence[Split],
+) -> Division:
     """Do what is done once per clip, and leave out of the folds what cannot be used there."""
     with stopping.graceful(GO_ON):
         lost = method.prepare(
@@ -150,11 +161,16 @@ def _divide(settings: TrainSettings, method: Method, prepared: Prepared, folds: 
             on_error=settings.dataset.on_error,
             progress=settings.trainer["enable_progress_bar"] and is_main(),
         )
-    read = [[_without(split, {row.id for row in lost}) for split in members] for members in folds]
+    unread = {row.id for row in lost}
+    read = [[_without(split, unread) for split in members] for members in folds]
     repeated = [row for members in read for row in _heard(members, method.sounds)]
     ids = {row.id for row in repeated}
     return Division(
-        prepared, lost, repeated, [[_without(split, ids, ("test",)) for split in members] for members in read]
+        prepared,
+        lost,
+        repeated,
+        [[_without(split, ids, ("test",)) for split in members] for members in read],
+        [_without(split, unread, ("train", "development")) for split in refit],
     )
 
 
@@ -182,7 +198,9 @@ def _record(
     return replace(
         make_record(corpus, shown, shown.skipped, settings.labels, model, **asked_of),
         **{name: composed[name] for name in ("head", "loss", "fit")},
-        partition=composed["dataset"]["partition"] | {"fold": dataset.fold},
+        partition=composed["dataset"]["partition"]
+        | {"fold": dataset.fold}
+        | ({"refit": True} if settings.refit else {}),
         near_silent=find_near_silent(division.heard, sampling_rate, dataset.audio),
         num_scored=scored,
         num_left_out_of_partition=len(division.prepared.items) - len(division.lost) - used,
@@ -247,7 +265,7 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
     for part in parts:
         if not getattr(left, part):
             raise InputError(
-                f"no clip of the {part} part of fold {split.fold} can be used: none can be read, or all are heard in "
+                f"no clip of the {part} part of {split.name} can be used: none can be read, or all are heard in "
                 "training",
                 field="dataset.root",
                 remedy="Use dataset.on_error=error to see why.",

@@ -194,12 +194,12 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
     """Training loss and development divergence by epoch.
 
     Args:
-        curves: Rows with ``fold``, ``member``, ``epoch``, ``train_loss`` and ``js_divergence``.
+        curves: Rows with ``fold`` (a number, or ``all``), ``member``, ``epoch``, ``train_loss`` and ``js_divergence``.
         title: What was trained.
         subtitle: On which corpus.
     """
     figure = new_figure(9, 3.6, title, subtitle)
-    lines: dict[tuple[int, int], list[Mapping]] = {}
+    lines: dict[tuple[int | str, int], list[Mapping]] = {}
     for row in curves:
         lines.setdefault((row["fold"], row["member"]), []).append(row)
     names = {"train_loss": "training loss", "js_divergence": "development JS (lower is better)"}
@@ -208,10 +208,10 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
             axes.plot(
                 [row["epoch"] for row in line],
                 [row[column] for row in line],
-                color=PALETTE[fold % len(PALETTE)],
+                color=PALETTE[-1] if fold == "all" else PALETTE[int(fold) % len(PALETTE)],
                 linewidth=1,
                 alpha=0.8,
-                label=f"fold {fold}",
+                label="all clips" if fold == "all" else f"fold {fold}",
             )
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -59,17 +59,21 @@ class FoldTraining:
     logger: Logger | None
     begin_fit: Callable[[str], None] = lambda name: None
 
-    def train(self, folds: Sequence[Sequence[Split]]) -> list:
-        """Every fold in turn, see `train_fold`.
+    def train(self, folds: Sequence[Sequence[Split]], refit: Sequence[Split] = ()) -> list:
+        """Every fold in turn, see `train_fold`, then all clips.
 
         Args:
             folds: The fold as each member sees it.
+            refit: All clips as each member sees them; nothing where they are not trained on together.
         """
         self.model_weights = sample_of_weights(self.method.sfm.model)
         self.curves: list[dict] = []
-        self.several = len(folds) * self.method.members > 1
+        self.several = (len(folds) + bool(refit)) * self.method.members > 1
         self.steps = self.told = 0
-        return [self.train_fold(members) for members in folds]
+        results = [self.train_fold(members) for members in folds]
+        if refit:
+            self._train_bundle(refit)
+        return results
 
     def train_fold(self, splits: Sequence[Split]) -> torch.Tensor | None:
         """Fit the members of a fold, write them and score the fold's test clips.
@@ -80,20 +84,25 @@ class FoldTraining:
         Returns:
             Log-probabilities ``[test clips, labels]`` float64; None in the processes that do not write.
         """
+        folder = self._train_bundle(splits)
+        if not is_main():
+            return None
+        test = self.method.clips(splits[0].test)
+        return load_bundle(folder).predict(self.method, test, self.settings["eval_batch_size"])
+
+    def _train_bundle(self, splits: Sequence[Split]) -> Path:
+        """Fit the members and write them; returns the bundle's folder."""
         split = splits[0]
-        name = f"head_fold{split.fold}"
+        name = f"head_{split.name}"
         if self.resume is not None and (self.resume / name / "head.json").is_file():
             bundle = load_bundle(self.resume / name).must_be(self._expected(split))
             weights, curves = list(bundle.weights), bundle.facts["curves"]
         else:
             weights, curves = self._members(splits)
-        if not is_main():
-            return None
-        self.curves += [{"fold": split.fold, **row} for row in curves]
-        facts = self._facts(split, curves)
-        save_bundle(self.folder / name, weights, facts)
-        test = self.method.clips(split.test)
-        return load_bundle(self.folder / name).predict(self.method, test, self.settings["eval_batch_size"])
+        if is_main():
+            self.curves += [{"fold": split.fold, **row} for row in curves]
+            save_bundle(self.folder / name, weights, self._facts(split, curves))
+        return self.folder / name
 
     def _members(self, splits: Sequence[Split]) -> tuple[list, list[dict]]:
         method, settings = self.method, self.settings
@@ -102,7 +111,7 @@ class FoldTraining:
             split = splits[member % len(splits)]
             train, development = method.clips(split.train), method.clips(split.development)
             fitted = self.loss.fit(train.target, train.votes)
-            place = Path(CHECKPOINTS) / f"fold{split.fold}_member{member}"
+            place = Path(CHECKPOINTS) / f"{split.name}_member{member}"
             earlier = None if self.resume is None else self.resume / place
             if earlier is not None and (earlier / "head.json").is_file():
                 bundle = load_bundle(earlier).must_be(self._expected(split, member))
@@ -114,7 +123,7 @@ class FoldTraining:
                 if not self.told and is_main():
                     print(f"Head     {method.name}: {method.describe(reader)}")
                 self.told = 1
-                options, name = dict(settings["trainer"]), f"fold{split.fold}/member{member}"
+                options, name = dict(settings["trainer"]), f"{split.name}/member{member}"
                 if self.several and options["enable_progress_bar"] and is_main():
                     print(name, file=sys.stderr)  # above its progress bar
                 module = fit_reader(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock, create_autospec
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from scipy.stats import bootstrap
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.intervals import expanded_percentiles, mean_interval
+from emoprobe.models import load
 
 
 def test_intervals_of_single_clips_are_scipys():
@@ -42,6 +45,8 @@ def test_intervals_resample_whole_speakers():
 
 def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
+    loaded = Mock(wraps=load.load_transcriber)
+    monkeypatch.setattr(load, "load_transcriber", create_autospec(load.load_transcriber, side_effect=loaded))
     folder = tmp_path / "study"
     command = [
         "train",
@@ -61,6 +66,7 @@ def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatc
     ]
     done = console(*command)
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
+    assert loaded.call_count == 1  # by nine parts
     frame = pd.read_csv(folder / "comparison.csv").set_index("name")
     assert list(frame["kind"].unique()) == ["zero-shot", "trained", "floor", "reference", "ceiling"]
     assert {"linear_probe_first", "linear_probe_last", "mlp_probe", "lora"} == set(frame.index[frame.kind == "trained"])

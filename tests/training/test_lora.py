@@ -169,6 +169,19 @@ def test_gradient_checkpointing_changes_nothing(tiny_whisper):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_gradient_checkpointing_leaves_no_hooks(tiny_llm):
+    method, clips = make(tiny_llm("qwen2_audio"), "head=lora", "head.gradient_checkpointing=true")
+
+    def hooks():
+        return [hook for module in method.sfm.model.modules() for hook in module._forward_hooks.values()]
+
+    before = hooks()
+    reader = method.new(clips)
+    assert len(hooks()) > len(before)
+    method.release(reader)
+    assert hooks() == before
+
+
 @pytest.mark.parametrize("source", ["decoder", "encoder"])
 @pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
 def test_lora_with_a_probe(tiny_whisper, tiny_llm, family, source):

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, run_or_exit
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.recipes.loaded import one_model
 from emoprobe.settings import opened, refusal
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs
@@ -37,7 +38,8 @@ def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -
     given = sys.argv
     sys.argv = [given[0], *opened(arguments)]  # where Hydra reads them
     try:
-        return exit_status(_compose_and_run, verb, main, arguments)
+        with one_model():
+            return exit_status(_compose_and_run, verb, main, arguments)
     finally:
         sys.argv = given
 

@@ -18,6 +18,7 @@ from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import cells_of, readouts_of
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
@@ -26,7 +27,6 @@ from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
 from emoprobe.run.writing import begin_run, finish_run, utterances_frame, write_skipped
-from emoprobe.settings import make
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
 from emoprobe.training.arguments import NOT_IN_SCORING, PRECISION
@@ -77,7 +77,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         if leads:
             held.enter_context(claimed(folder, "probe"))
         head, prepared = _load_head(settings, corpus, prepared)
-        sfm = make(settings.model, "model") if sfm is None else sfm
+        sfm = held.enter_context(model_of(settings.model, sfm))
         readouts = readouts_of(sfm, labels, settings.readout)
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]

@@ -20,6 +20,7 @@ from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.loaded import one_model
 from emoprobe.recipes.parts import names, run_part, searched
 from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis
 from emoprobe.report import tracking
@@ -45,7 +46,7 @@ def run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
         settings: Those of emoprobe train, with ``study``.
         overrides: The command line, which every part is given too.
     """
-    with claimed_by_main(settings.output_dir, "study"):
+    with claimed_by_main(settings.output_dir, "study"), one_model():
         return _run(settings, overrides)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from emoprobe.errors import InputError
+from emoprobe.recipes.loaded import one_model
 from emoprobe.recipes.parts import key_of, names, run_part, searched
 from emoprobe.recipes.plans import TextAgainstTokensSettings
 from emoprobe.recipes.settings import ProbeSettings, read_probe
@@ -49,7 +50,7 @@ def run(settings: ProbeSettings, overrides: Sequence[str]) -> Path:
     plan = cast(TextAgainstTokensSettings, settings.study)
     parts = _overrides_of(plan, overrides)
     _check(settings.output_dir, parts)
-    with claimed(settings.output_dir, "study"):
+    with claimed(settings.output_dir, "study"), one_model():
         return _run(settings, plan, parts)
 
 

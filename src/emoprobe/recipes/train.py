@@ -21,6 +21,7 @@ from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
@@ -29,7 +30,6 @@ from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
 from emoprobe.run.writing import finish_run, utterances_frame
-from emoprobe.settings import make
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
@@ -59,7 +59,7 @@ def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, co
 
 
 def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
-    folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
+    dataset, labels = settings.dataset, settings.labels
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
     folds = make_splits(prepared.items, dataset.partition, dataset.fold, settings.head.members)
@@ -68,13 +68,26 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
 
-    from emoprobe.training.folds import FoldTraining
-    from emoprobe.training.methods.base import make_method
     from emoprobe.training.trainer import quiet
 
     quiet()
     L.seed_everything(settings.seed, verbose=False)
-    sfm = make(settings.model, "model") if sfm is None else sfm
+    with model_of(settings.model, sfm) as loaded:
+        return _train(settings, loaded, corpus, prepared, folds, refit)
+
+
+def _train(
+    settings: TrainSettings,
+    sfm: SpeechFoundationModel,
+    corpus: Corpus,
+    prepared: Prepared,
+    folds: Sequence[Sequence[Split]],
+    refit: Sequence[Split],
+) -> Path:
+    from emoprobe.training.folds import FoldTraining
+    from emoprobe.training.methods.base import make_method
+
+    folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
     method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss, settings.answers)
     resume = claim(folder, settings.composed)
     division = _divide(settings, method, prepared, folds, refit)

@@ -116,7 +116,7 @@ class FeatureSpec:
             "dtype": sfm.dtype,
             "sampling_rate": sfm.sampling_rate,
             "weights": sample_of_weights(sfm.model),
-            "config": _config(sfm.model),
+            "config": config_of(sfm.model),
             "libraries": {name: version(name) for name in LIBRARIES},
         }
         return facts | {"normalised": True} if self.normalised else facts
@@ -141,7 +141,7 @@ def sample_of_weights(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _config(model: torch.nn.Module) -> str:
+def config_of(model: torch.nn.Module) -> str:
     """Hash of a model's configuration: what its weights do not show, such as the number of heads."""
     config = getattr(model, "config", None)
     facts = {} if config is None else config.to_dict()

@@ -355,6 +355,7 @@ class LoraMethod(Method):
     def release(self, reader: Network) -> None:
         if self.options.gradient_checkpointing:
             self.sfm.model.gradient_checkpointing_disable()
+            self.sfm.model.disable_input_require_grads()  # enabling it has put hooks on the embeddings
         if self.tuner is not None:
             self.tuner.unload()
             self.tuner = None

@@ -200,11 +200,12 @@ class AnsweringModel(SpeechFoundationModel):
         )
 
     @abstractmethod
-    def encode(self, waveforms: Sequence[Tensor]) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
         """Do the audio part of the work once per clip.
 
         Args:
             waveforms: As of `hear`.
+            prepared: Likewise.
         """
 
     @abstractmethod

@@ -6,6 +6,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +16,17 @@ from emoprobe.models.attention import NoTokenTreeError, check_cache
 from emoprobe.models.base import Network
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.sound import Sound, hear_clip, shortest_sound
+from emoprobe.models.sound import Clip, Sound, agree, clip_of, hear_clips, shortest_sound
 from emoprobe.models.span import probe_sounds
+
+TOGETHER = 16  # clips of one encoder pass on a GPU; more would need more memory and gain little
 
 
 class AudioLLM(ChatLLM):
     """A native audio chat model of transformers behind the SFM interface.
+
+    On a GPU clips whose inputs have equal shapes are heard together where the class makes the same of them then, which
+    is measured on two of them; elsewhere one by one, since padding leaks into a clip's own frames in some classes.
 
     Args:
         model: The loaded model.
@@ -30,6 +36,11 @@ class AudioLLM(ChatLLM):
     """
 
     family: ChatFamily
+
+    def __init__(self, model: Network, family: ChatFamily, *, name: str, revision: str) -> None:
+        super().__init__(model, family, name=name, revision=revision)
+        # Whether clips are heard together, by whether layers are asked for and whether the clips' lengths differ.
+        self._batches: dict[tuple[bool, bool], bool] = {}
 
     def around(self, model: Network) -> AudioLLM:
         """The same SFM around another copy of its model."""
@@ -45,8 +56,39 @@ class AudioLLM(ChatLLM):
         """Layers of the audio encoder."""
         return len(self.family.encoder_layers)
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
-        return hear_clip(self.model, self.family, waveform, layers, self.name)
+    def prepare_clip(self, waveform: Tensor) -> Clip:
+        """Inputs of the model's class, as its own processor makes them."""
+        return clip_of(self.family, waveform)
+
+    def _hear(
+        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
+    ) -> list[Sound]:
+        clips: list[Clip] = self.ready(waveforms, prepared)
+        alike: dict[tuple, list[int]] = {}
+        for i, clip in enumerate(clips):
+            alike.setdefault(clip.shapes, []).append(i)
+        heard: dict[int, Sound] = {}
+        for members in alike.values():
+            size = clips_at_once(self.model.device)
+            if size > 1 and not self._hears_together([clips[i] for i in members], layers):
+                size = 1
+            for start in range(0, len(members), size):
+                part = members[start : start + size]
+                sounds = hear_clips(self.model, self.family, [clips[i] for i in part], layers, self.name)
+                heard |= zip(part, sounds or (), strict=True)
+        return [heard[i] for i in range(len(clips))]
+
+    def _hears_together(self, clips: Sequence[Clip], layers: Sequence[int]) -> bool:
+        """Whether clips of equal shapes are heard in one pass; measured on two of them where it is not known yet."""
+        if len(clips) < 2:
+            return False
+        pair = [choose(clips, key=lambda clip: clip.samples) for choose in (min, max)]
+        if pair[0] is pair[1]:
+            pair = list(clips[:2])
+        known = bool(layers), pair[0].samples != pair[1].samples
+        if known not in self._batches:
+            self._batches[known] = agree(self.model, self.family, pair, layers, self.name)
+        return self._batches[known]
 
     @torch.no_grad()
     def check_tree(self) -> None:
@@ -59,7 +101,7 @@ class AudioLLM(ChatLLM):
         """
         if self.model.device.type == "meta":
             return
-        self._hear(probe_sounds(self.sampling_rate)[-1])
+        self._hear(probe_sounds(self.sampling_rate)[-1:])
         cache, token = DynamicCache(), torch.tensor([self.stop_tokens[:1]])
         states = self.decoder(inputs_embeds=self._embed(token), past_key_values=cache, use_cache=True).last_hidden_state
         check_cache(cache, self.num_decoder_layers, 1, self.name)
@@ -67,6 +109,11 @@ class AudioLLM(ChatLLM):
         ours, own = self.family.head.logits(states), self.family.class_logits(plain.float())
         if not torch.allclose(ours.log_softmax(-1), own.log_softmax(-1), atol=tolerance(self.dtype), rtol=0):
             raise NoTokenTreeError(self.name, "class", "makes logits of its decoder's states in a way of its own")
+
+
+def clips_at_once(device: torch.device) -> int:
+    """Most clips of one encoder pass; a CPU is as fast with one at a time, whose states stay in its caches."""
+    return 1 if device.type == "cpu" else TOGETHER
 
 
 def tolerance(dtype: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -118,14 +119,34 @@ class SpeechFoundationModel(ABC):
         if unknown:
             raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
 
+    def prepare_clip(self, waveform: Tensor) -> Any:
+        """What the model's own processor makes of a clip, as far as that is work of the CPU alone.
+
+        It can be done ahead, also in another process, and given to `hear` and `encode`; nothing of ``model`` is used.
+
+        Args:
+            waveform: As of `hear`.
+
+        Returns:
+            What `hear` takes as ``prepared``; None where nothing is done ahead.
+        """
+        return None
+
+    def ready(self, waveforms: Sequence[Tensor], prepared: Sequence[Any]) -> list[Any]:
+        """Per clip what was prepared ahead, or else is now."""
+        pairs = zip(waveforms, prepared or repeat(None, len(waveforms)), strict=True)
+        return [self.prepare_clip(waveform) if made is None else made for waveform, made in pairs]
+
     @abstractmethod
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
         """The encoder's work, once per clip, through which gradients flow where they are switched on.
 
         Args:
             waveforms: float32 mono waveforms ``[samples]`` at ``sampling_rate``.
             layers: Encoder layers whose states are wanted: 0 is the input of the first layer, another number that
                 layer's output, and the last one is what the encoder hands on.
+            prepared: Per clip what `prepare_clip` made of it, or None; none by default. A model that prepares nothing
+                need not know of it.
 
         Raises:
             InputError: A clip is too long or too short, or there is no such layer.
@@ -145,6 +166,11 @@ class SpeechFoundationModel(ABC):
             field="readout",
             remedy="Use a checkpoint with a classification head, or another readout.",
         )
+
+
+def ahead(prepared: Sequence[Any]) -> dict[str, Any]:
+    """What `hear` and `encode` are told of clips: nothing where none was prepared, since a model may not know of it."""
+    return {"prepared": prepared} if any(one is not None for one in prepared) else {}
 
 
 def shortest_clip(sampling_rate: int, heard: Callable[[Tensor], bool]) -> int:

@@ -243,7 +243,9 @@ class Cascade(ChatLLM):
         """None: the transcriber's states do not reach the LLM."""
         return 0
 
-    def encode(self, waveforms: Sequence[Tensor], padding: str = "right") -> AudioContext:
+    def encode(
+        self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Sequence[Any] = ()
+    ) -> AudioContext:
         """The embeddings of every clip's description."""
         context = super().encode(waveforms, padding)
         context.told = [self.family.words(waveform) for waveform in waveforms]
@@ -266,6 +268,8 @@ class Cascade(ChatLLM):
         if layers:
             raise InputError(f"{self.name} does not hear: it has no encoder layer {layers[0]}", field="model")
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
-        tokens = self.family.clip_tokens(waveform)
-        return Sound(tokens, self._embed(torch.tensor(tokens)), {})
+    def _hear(
+        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
+    ) -> list[Sound]:
+        described = [self.family.clip_tokens(waveform) for waveform in waveforms]
+        return [Sound(tokens, self._embed(torch.tensor(tokens)), {}) for tokens in described]

@@ -50,18 +50,16 @@ class ChatLLM(PrefilledLLM):
     # Sound
 
     @abstractmethod
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> Sound:
-        """What stands in the place of a clip, with the encoder states of chosen layers."""
+    def _hear(
+        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
+    ) -> list[Sound]:
+        """What stands in the place of each clip, with the encoder states of chosen layers."""
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
-        """The decoder's input embeddings of every clip.
-
-        Clips go through the encoder one by one: some encoders let padding leak into a clip's own frames, and a batch
-        must not change a result.
-        """
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+        """The decoder's input embeddings of every clip."""
         self.check_lengths(waveforms)
         self.check_layers(layers)
-        sounds = [self._hear(waveform, layers) for waveform in waveforms]
+        sounds = self._hear(waveforms, layers, prepared)
         return Heard(
             [sound.states for sound in sounds],
             [sound.embeddings for sound in sounds],
@@ -69,14 +67,17 @@ class ChatLLM(PrefilledLLM):
         )
 
     @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], padding: str = "right") -> AudioContext:
+    def encode(
+        self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Sequence[Any] = ()
+    ) -> AudioContext:
         """The decoder's input embeddings of every clip.
 
         Args:
             waveforms: float32 mono waveforms at ``sampling_rate``.
             padding: Side of the padding of unequal prefixes, ``right`` or ``left``; results do not depend on it.
+            prepared: As of `hear`.
         """
-        heard = self.hear(waveforms)
+        heard = self.hear(waveforms, prepared=prepared)
         return AudioContext(len(waveforms), SoundState(heard.sounds, heard.tokens, padding))
 
     @torch.no_grad()

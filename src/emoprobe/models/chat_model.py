@@ -16,10 +16,8 @@ from torch import Tensor
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AnsweringModel, AudioContext, Question, split_answers
 from emoprobe.models.base import Network
-from emoprobe.models.families.turns import SHARED_END, Turns, move
+from emoprobe.models.families.turns import SHARED_END, TOKEN_TYPES, Turns, move
 from emoprobe.models.text import PromptText
-
-TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
 
 
 class ChatModel(AnsweringModel):

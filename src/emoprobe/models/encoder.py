@@ -10,7 +10,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Encoder(SpeechFoundationModel):
             least, most = (least, middle) if heard(noise[:middle]) else (middle, most)
         return most
 
-    def inputs(self, waveform: Tensor) -> dict[str, Tensor]:
+    def prepare_clip(self, waveform: Tensor) -> dict[str, Tensor]:
         """What the checkpoint's own feature extractor makes of one clip, a batch of one."""
         made = self.extractor(
             waveform.numpy(),
@@ -122,19 +122,23 @@ class Encoder(SpeechFoundationModel):
             return_tensors="pt",
             **OPTIONS.get(self.encoder.config.model_type, {}),
         )
+        return {name: value for name, value in made.items() if name in INPUTS}
+
+    def inputs(self, waveform: Tensor, made: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The same, or what was made of it ahead, on the model's device and in its precision."""
+        device, dtype = self.model.device, self.model.dtype
         return {
-            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
-            for name, value in made.items()
-            if name in INPUTS
+            name: value.to(device, dtype if value.is_floating_point() else None)
+            for name, value in (made or self.prepare_clip(waveform)).items()
         }
 
-    def _states(self, waveform: Tensor) -> list[Tensor]:
+    def _states(self, waveform: Tensor, made: Mapping[str, Tensor] | None = None) -> list[Tensor]:
         """States of every layer, each ``[frames, width]``.
 
         The last one is what the encoder hands on, after whatever follows its blocks (a norm, frames doubled again, an
         adapter): of some classes ``hidden_states`` ends before that.
         """
-        inputs = self.inputs(waveform)
+        inputs = self.inputs(waveform, made)
         out = self.encoder(**inputs, output_hidden_states=True)
         layers = [*out.hidden_states[:-1], out.last_hidden_state]
         return [states[0, :own] for states, own in zip(layers, self._own(waveform, inputs, out, layers), strict=True)]
@@ -156,13 +160,13 @@ class Encoder(SpeechFoundationModel):
             own[-1] = None if shortened is None else int(shortened(given)) * bool(given.sum())
         return own
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
         """States of each clip by itself; nothing answers, so there are no sounds."""
         self.check_layers(layers)
         self.check_lengths(waveforms)
         heard = []
-        for waveform in waveforms:
-            states = self._states(waveform)
+        for waveform, made in zip(waveforms, self.ready(waveforms, prepared), strict=True):
+            states = self._states(waveform, made)
             heard.append({layer: states[layer] for layer in layers})
         return Heard(heard)
 

@@ -12,7 +12,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -179,29 +179,36 @@ class EncoderDecoder(TranscribingModel):
         """Layers of the text decoder."""
         return len(self.decoder.layers)
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+    def prepare_clip(self, waveform: Tensor) -> Any:
+        """The encoder's inputs."""
+        return self.inputs(waveform)
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
         """Encoder states, clip by clip: padding changes what some encoders and front ends make of a clip."""
         self.check_layers(layers)
         self.check_lengths(waveforms)
-        heard = [self._hear(waveform, layers) for waveform in waveforms]
+        clips = zip(waveforms, self.ready(waveforms, prepared), strict=True)
+        heard = [self._hear(waveform, layers, made) for waveform, made in clips]
         return Heard([states for _, states in heard], [sound for sound, _ in heard])
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+    def _hear(
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """What the decoder is given of a clip, and states of chosen layers, without frames that the class masks."""
-        out = self.encoder(**self._placed(self.inputs(waveform)), output_hidden_states=bool(layers))
+        out = self.encoder(**self._placed(made or self.inputs(waveform)), output_hidden_states=bool(layers))
         mask = getattr(out, "attention_mask", None)
         own = out.last_hidden_state.shape[1] if mask is None else int(mask.sum())
         return out.last_hidden_state[0, :own], {layer: out.hidden_states[layer][0, :own] for layer in layers}
 
-    def _placed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _placed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inputs on the model's device and, unless they count or mask something, in its precision."""
         device, dtype = self.model.device, self.model.dtype
         return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in inputs.items()}
 
     @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor]) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
         """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
-        return self.context_of(self.hear(waveforms).sounds)
+        return self.context_of(self.hear(waveforms, prepared=prepared).sounds)
 
     @torch.no_grad()
     def encode_without_audio(self) -> AudioContext:

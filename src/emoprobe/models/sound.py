@@ -1,13 +1,17 @@
-"""What an audio LLM's own class makes of a sound, taken where it would hand it to its text decoder.
+"""What an audio LLM's own class makes of sounds, taken where it would hand them to its text decoder.
 
 The class's forward pass is run on the inputs that its own processor makes of a chat with the sound, and stopped where
 the text decoder would begin. So the embeddings are the class's own, whatever stands between encoder and decoder, and so
 are the marks that the processor writes within the sound.
+
+Clips of whose sound the processor makes inputs of equal shapes (windows of 30 s, equal lengths) go through the encoder
+together: their chats stand one behind the other in one row, and no token looks at another before the text decoder.
+Whether a class makes the same of them then is measured on two of them (`agree`), never assumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +23,7 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.attention import NoTokenTreeError
 from emoprobe.models.base import Network, shortest_clip
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.families.turns import ANY, move
+from emoprobe.models.families.turns import ANY, TOKEN_TYPES, move
 
 # What a decoder may be told beside embeddings, positions and mask without a consequence for its states.
 _HARMLESS = frozenset(
@@ -27,6 +31,10 @@ _HARMLESS = frozenset(
     | {"logits_to_keep"}
 )
 
+# What a processor says of tokens; all else it says of the sound.
+_OF_TOKENS = frozenset({"input_ids", "attention_mask", *TOKEN_TYPES})
+# By dtype how much may differ of what is heard alone and together, in parts of the largest value: rounding.
+_ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2**-6}
 _ENTRIES = ("hidden_states", "inputs_embeds")  # how a layer calls its input where it is given by name
 
 
@@ -49,49 +57,146 @@ class Sound:
     states: dict[int, Tensor]
 
 
-def hear_clip(model: Network, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str) -> Sound:
-    """What the model's class makes of a sound in a chat that says as good as nothing else.
+@dataclass(frozen=True)
+class Clip:
+    """A clip as the class is given it.
+
+    Args:
+        samples: Its length.
+        inputs: What the processor makes of a chat that says as good as nothing else than the sound.
+    """
+
+    samples: int
+    inputs: Mapping[str, Tensor]
+
+    @property
+    def shapes(self) -> tuple:
+        """Of all that is said of the sound; clips in which they differ are not heard together."""
+        return tuple((name, value.shape) for name, value in sorted(self.inputs.items()) if name not in _OF_TOKENS)
+
+
+def clip_of(family: ChatFamily, waveform: Tensor) -> Clip:
+    """A clip as the class is given it: work of the CPU, which can be done ahead and in another process.
+
+    Args:
+        family: How the model's family hears.
+        waveform: float32 mono, ``[samples]``.
+    """
+    made = family.inputs(ANY, waveform)
+    return Clip(len(waveform), {name: value for name, value in made.items() if isinstance(value, Tensor)})
+
+
+def hear_clips(
+    model: Network, family: ChatFamily, clips: Sequence[Clip], layers: Sequence[int], name: str
+) -> list[Sound] | None:
+    """What the model's class makes of sounds in one pass.
 
     Args:
         model: The model.
         family: How its family hears.
-        waveform: float32 mono, ``[samples]``.
+        clips: One, or several of equal `Clip.shapes`.
         layers: Encoder layers to keep; 0 is the input of the first layer.
         name: The model's name, for errors.
+
+    Returns:
+        Of each clip; None where the encoder's states of several cannot be told apart.
 
     Raises:
         InputError: There is no such layer, or the class does not take what its processor made of the sound.
         EmoprobeError: The processor dropped the sound.
     """
     frame = family.frame(ANY)
-    inputs = family.inputs(ANY, waveform)
-    tokens = frame.sound(inputs["input_ids"][0].tolist(), family.audio_token_id)
-    if len(inputs) < 3:
+    rows = [clip.inputs["input_ids"][0].tolist() for clip in clips]
+    tokens = [frame.sound(row, family.audio_token_id) for row in rows]
+    if any(len(clip.inputs) < 3 for clip in clips):
         raise EmoprobeError(f"the processor of {name} dropped the sound")
-    with _kept_layers(family, layers, waveform) as states:
-        handed = _handed(model, family, inputs, name)
-    start = len(frame.head)
-    return Sound(tokens, handed[0, start : start + len(tokens)], states)
+    with _kept_layers(family, layers) as kept:
+        handed = _handed(model, family, _in_one_row(clips), name)[0]
+    if len(clips) > 1 and any(len(states) != len(clips) for states in kept.values()):
+        return None
+    sounds, start = [], 0
+    for i, (clip, row, own) in enumerate(zip(clips, rows, tokens, strict=True)):
+        first = start + len(frame.head)
+        states = {layer: kept[layer] if len(clips) == 1 else kept[layer][i : i + 1] for layer in layers}
+        frames = {layer: family.frames(values, clip.samples) for layer, values in states.items()}
+        sounds.append(Sound(own, handed[first : first + len(own)], frames))
+        start += len(row)
+    return sounds
+
+
+@torch.no_grad()
+def agree(model: Network, family: ChatFamily, clips: Sequence[Clip], layers: Sequence[int], name: str) -> bool:
+    """Whether a class makes the same of sounds in one pass as of each alone, within rounding.
+
+    Args:
+        model: The model; where it is in training, what is random in it is off meanwhile.
+        family: How its family hears.
+        clips: Several of equal `Clip.shapes`.
+        layers: Encoder layers whose states must be the same too.
+        name: The model's name, for errors.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        alone = [_alone(hear_clips(model, family, [clip], layers, name)) for clip in clips]
+        try:
+            together = hear_clips(model, family, clips, layers, name)
+        except torch.OutOfMemoryError:
+            raise
+        except (EmoprobeError, ValueError, RuntimeError, IndexError, TypeError):  # what a class says of a form of input
+            return False
+    finally:
+        for module in training:
+            module.training = True
+    return together is not None and all(
+        _is_near(a, b)
+        for one, other in zip(alone, together, strict=True)
+        for a, b in zip(_values(one), _values(other), strict=True)
+    )
+
+
+def _alone(sounds: list[Sound] | None) -> Sound:
+    assert sounds is not None  # one clip is never divided
+    return sounds[0]
+
+
+def _values(sound: Sound) -> list[Tensor]:
+    return [sound.embeddings, *sound.states.values()]
+
+
+def _is_near(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    rounding = _ROUNDING.get(a.dtype, _ROUNDING[torch.bfloat16])
+    return bool(((a - b).abs().amax() <= rounding * a.abs().amax()).item()) if a.numel() else True
+
+
+def _in_one_row(clips: Sequence[Clip]) -> dict[str, Tensor]:
+    """Inputs of several chats as those of one, in which all sounds stand."""
+    return {
+        name: torch.cat([clip.inputs[name] for clip in clips], dim=1 if name in _OF_TOKENS else 0)
+        for name in clips[0].inputs
+    }
 
 
 def encoder_states(
-    model: Network, family: ChatFamily, waveform: Tensor, layers: Sequence[int], name: str
+    model: Network, family: ChatFamily, clip: Clip, layers: Sequence[int], name: str
 ) -> dict[int, Tensor]:
     """Encoder states of a sound whatever its decoder is told, layer -> ``[frames, width]``, of the clip's own frames.
 
     Args:
         model: The model.
         family: How its family hears.
-        waveform: float32 mono, ``[samples]``.
+        clip: The sound.
         layers: Encoder layers to keep; 0 is the input of the first layer.
         name: The model's name, for errors.
 
     Raises:
         InputError: The class does not take what its processor made of the sound.
     """
-    with _kept_layers(family, layers, waveform) as states:
-        _told(model, family, family.inputs(ANY, waveform), name, stop=not family.encoder_in_decoder)
-    return states
+    with _kept_layers(family, layers) as kept:
+        _told(model, family, clip.inputs, name, stop=not family.encoder_in_decoder)
+    return {layer: family.frames(kept[layer], clip.samples) for layer in layers}
 
 
 @torch.no_grad()
@@ -110,7 +215,7 @@ def shortest_sound(model: Network, family: ChatFamily) -> int:
 
 
 def _told(
-    model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str, stop: bool = True
+    model: Network, family: ChatFamily, inputs: Mapping[str, Tensor], name: str, stop: bool = True
 ) -> dict[str, Any]:
     """What the model's own forward pass tells its text decoder.
 
@@ -138,7 +243,7 @@ def _told(
     return told
 
 
-def _handed(model: Network, family: ChatFamily, inputs: dict[str, Tensor], name: str) -> Tensor:
+def _handed(model: Network, family: ChatFamily, inputs: Mapping[str, Tensor], name: str) -> Tensor:
     """The embeddings that the model's own forward pass hands to its text decoder, ``[1, positions, width]``.
 
     Raises:
@@ -166,8 +271,8 @@ def _is_causal(mask: Tensor) -> bool:
 
 
 @contextmanager
-def _kept_layers(family: ChatFamily, layers: Sequence[int], waveform: Tensor) -> Iterator[dict[int, Tensor]]:
-    """Encoder states of chosen layers of the next pass, which hears a clip; 0 is the input of the first layer."""
+def _kept_layers(family: ChatFamily, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Encoder states of chosen layers of the next pass, as the class has them; 0 is the input of the first layer."""
     states: dict[int, Tensor] = {}
     modules = family.encoder_layers if layers else []
 
@@ -187,5 +292,3 @@ def _kept_layers(family: ChatFamily, layers: Sequence[int], waveform: Tensor) ->
     finally:
         for handle in handles:
             handle.remove()
-    for layer in layers:
-        states[layer] = family.frames(states[layer], len(waveform))

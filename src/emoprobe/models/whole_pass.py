@@ -29,11 +29,11 @@ from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 from emoprobe.models.generation import draw
-from emoprobe.models.sound import encoder_states, shortest_sound
+from emoprobe.models.sound import Clip, clip_of, encoder_states, shortest_sound
 
 
 @dataclass(frozen=True)
-class Clip:
+class WholeClip:
     """What the class is given of a clip.
 
     Args:
@@ -80,29 +80,35 @@ class WholePassLLM(ChatModel):
 
     # Sound
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+    def prepare_clip(self, waveform: Tensor) -> Clip:
+        """Inputs of the model's class, as its own processor makes them."""
+        return clip_of(self.family, waveform)
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
         """Encoder states; what the decoder is given is made anew in every pass, so its sounds are the waveforms."""
         self.check_lengths(waveforms)
         self.check_layers(layers)
-        clips = [self._clip(waveform) for waveform in waveforms]
+        clips: list[Clip] = self.ready(waveforms, prepared)
         states: list[dict[int, Tensor]] = [{} for _ in clips]
         if layers:
-            states = [encoder_states(self.model, self.family, w, layers, self.name) for w in waveforms]
-        return Heard(states, list(waveforms), [clip.tokens for clip in clips])
+            states = [encoder_states(self.model, self.family, clip, layers, self.name) for clip in clips]
+        return Heard(states, list(waveforms), [self._whole(clip).tokens for clip in clips])
 
-    def _clip(self, waveform: Tensor) -> Clip:
-        inputs = self.family.inputs(ANY, waveform)
-        tokens = self.family.frame(ANY).sound(inputs["input_ids"][0].tolist(), self.family.audio_token_id)
-        return Clip(tokens, inputs)
+    def _clip(self, waveform: Tensor) -> WholeClip:
+        return self._whole(self.prepare_clip(waveform))
 
-    def encode(self, waveforms: Sequence[Tensor]) -> AudioContext:
+    def _whole(self, clip: Clip) -> WholeClip:
+        ids = clip.inputs["input_ids"][0].tolist()
+        return WholeClip(self.family.frame(ANY).sound(ids, self.family.audio_token_id), clip.inputs)
+
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
         """The processor's inputs of every clip."""
         self.check_lengths(waveforms)
-        return AudioContext(len(waveforms), [self._clip(waveform) for waveform in waveforms])
+        return AudioContext(len(waveforms), [self._whole(clip) for clip in self.ready(waveforms, prepared)])
 
     def encode_without_audio(self) -> AudioContext:
         """No sound at all: the place of the sound in the prompt is left empty."""
-        return AudioContext(1, [Clip((), {"input_ids": torch.zeros(1, 0, dtype=torch.long)})])
+        return AudioContext(1, [WholeClip((), {"input_ids": torch.zeros(1, 0, dtype=torch.long)})])
 
     def select(self, context: AudioContext, clip: int) -> AudioContext:
         """The context of one clip of a batch."""
@@ -112,16 +118,16 @@ class WholePassLLM(ChatModel):
         """Token ids that a clip is asked with."""
         return self._ids(context.state[clip], question.prefix)
 
-    def _ids(self, clip: Clip, prefix: Sequence[int]) -> list[int]:
+    def _ids(self, clip: WholeClip, prefix: Sequence[int]) -> list[int]:
         place = prefix.index(self.family.audio_token_id)
         return [*prefix[:place], *clip.tokens, *prefix[place + 1 :]]
 
     # Passes
 
-    def _inputs(self, clip: Clip, prefix: Sequence[int], written: Sequence[int] = ()) -> dict[str, Tensor]:
+    def _inputs(self, clip: WholeClip, prefix: Sequence[int], written: Sequence[int] = ()) -> dict[str, Tensor]:
         return with_tokens(clip.inputs, [*self._ids(clip, prefix), *written])
 
-    def _logits(self, clip: Clip, prefix: Sequence[int], continuation: Sequence[int]) -> Tensor:
+    def _logits(self, clip: WholeClip, prefix: Sequence[int], continuation: Sequence[int]) -> Tensor:
         """Logits from the answer position on, one row for each token of the continuation, ``[tokens, vocabulary]``."""
         out = self._plain_pass(self._inputs(clip, prefix, continuation[:-1]))
         return self.family.class_logits(out.logits[0, -len(continuation) :].float())
@@ -137,7 +143,7 @@ class WholePassLLM(ChatModel):
             for question in questions
         ]
 
-    def _form(self, clip: Clip, prefix: Sequence[int], form: Sequence[int]) -> Tensor:
+    def _form(self, clip: WholeClip, prefix: Sequence[int], form: Sequence[int]) -> Tensor:
         logits = self._logits(clip, prefix, form)
         return torch.stack([picked(logits, form), logits.logsumexp(-1)]).cpu()
 
@@ -156,7 +162,7 @@ class WholePassLLM(ChatModel):
             for question in questions
         ]
 
-    def _layers(self, clip: Clip, prefix: Sequence[int], form: Sequence[int]) -> Tensor:
+    def _layers(self, clip: WholeClip, prefix: Sequence[int], form: Sequence[int]) -> Tensor:
         """Log-probabilities of a continuation's tokens at every layer, ``[layers + 1, tokens]``."""
         out = self._plain_pass(self._inputs(clip, prefix, form[:-1]), output_hidden_states=True)
         hidden = out.hidden_states
@@ -262,7 +268,7 @@ class WholePassLLM(ChatModel):
     @torch.no_grad()
     def _generation(
         self,
-        clip: Clip,
+        clip: WholeClip,
         prefix: Sequence[int],
         max_new_tokens: int,
         keep: Sequence[int],

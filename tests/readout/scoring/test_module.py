@@ -332,7 +332,7 @@ def test_a_model_that_is_read_wrongly_stops_the_run(sfm, voices):
 def test_a_deaf_model_stops_the_run(sfm, voices, tiny_whisper):
     deaf = copy.copy(sfm)
     hear = sfm._hear
-    deaf._hear = lambda *sound: replace(heard := hear(*sound), embeddings=torch.zeros_like(heard.embeddings))
+    deaf._hear = lambda *sounds: [replace(one, embeddings=torch.zeros_like(one.embeddings)) for one in hear(*sounds)]
     with pytest.raises(EmoprobeError, match="does not hear"):
         probe(deaf, {"plain": ASK}).predict_step(batch(voices))
     module = probe(sfm, {"plain": ASK})

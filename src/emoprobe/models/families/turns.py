@@ -21,6 +21,7 @@ from emoprobe.models.text import PromptText
 from emoprobe.models.vocabulary import VocabularyHead
 
 ANY = PromptText(instruction="What do you hear?")  # the chat in which it is found out what a clip becomes
+TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")  # which kind of input each token stands for; 0 is text
 SHARED_END = 4  # tokens before an answer that must not depend on how a clip is written
 
 

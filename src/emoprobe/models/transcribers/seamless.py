@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ class Seamless(EncoderDecoder):
         """Layers of the conformer; what follows it belongs to the last one."""
         return len(self.encoder.encoder.layers)
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+    def _hear(
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """The adapter after the conformer leaves fewer frames to the decoder than there are in the layers."""
-        inputs = self._placed(self.inputs(waveform))
+        inputs = self._placed(made or self.inputs(waveform))
         out = self.encoder(**inputs, output_hidden_states=bool(layers))
         mask = inputs["attention_mask"]
         # Of a clip without a frame the adapter makes one all the same.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -240,7 +240,10 @@ class Whisper(EncoderDecoder):
         """Those of one clip."""
         return {"input_features": self.input_features([waveform])}
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = ()) -> Heard:
+    def prepare_clip(self, waveform: Tensor) -> None:
+        """Nothing: the spectra of a batch are computed together, where the model lies."""
+
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
         """Encoder states, of the 30 s that every clip is padded to or of the clip's own context."""
         if self.context == "clip":
             return super().hear(waveforms, layers)
@@ -250,7 +253,9 @@ class Whisper(EncoderDecoder):
         states = [{layer: out.hidden_states[layer][i, :count] for layer in layers} for i, count in enumerate(frames)]
         return Heard(states, list(out.last_hidden_state))
 
-    def _hear(self, waveform: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+    def _hear(
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """Encoder states of the clip's own frames and `MARGIN` more, by the encoder's class with fewer positions."""
         own = -(-len(waveform) // SAMPLES_PER_FRAME)
         frames = min(own + MARGIN, self.model.config.max_source_positions)

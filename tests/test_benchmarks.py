@@ -53,6 +53,19 @@ filling the cache, once # s
 finding it filled, once per run # s
 loss of the last step: # and #; largest difference of a step # nats""",
     ),
+    "generation": (
+        "--shape tiny --clips 2 --prompts 2 --tokens 6 --checkpoint WHISPER",
+        """\
+Qwen#-Audio, tiny: # M parameters, float#, cpu; # clips x # prompts = # rows, # tokens
+(a) ours # ms/token # tokens/s peak # MiB
+(b) generate # ms/token # tokens/s peak # MiB
+(a) takes # times as long as (b) for a token
+sound, prompts and first tokens: (a) # s, (b) # s
+in all: (a) # s, (b) # s
+answers that end, after # to # tokens, # on average:
+in all: (a) # s, (b) # s
+equal greedy answers: # of #, and # of # that end""",
+    ),
     "intervals": (
         "--utterances 200 --speakers 7 --resamples 20 --naive-resamples 2",
         """\
@@ -97,6 +110,7 @@ def test_its_table_has_its_rows(name, tiny_whisper_path, capfd, monkeypatch):
     file = str(PROJECT / "benchmarks" / f"{name}.py")
     monkeypatch.setattr(sys, "argv", [file, *arguments.replace("WHISPER", str(tiny_whisper_path)).split()])
     monkeypatch.chdir(PROJECT)
+    monkeypatch.syspath_prepend(PROJECT / "benchmarks")  # as where the file itself is run
     threads = torch.get_num_threads()
     runpy.run_path(file, run_name="__main__")
     torch.set_num_threads(threads)  # one of them sets it
@@ -108,3 +122,7 @@ def test_its_table_has_its_rows(name, tiny_whisper_path, capfd, monkeypatch):
             gaps = re.findall(r"\d\.\d+e[+-]\d+", line)
             assert gaps
             assert all(float(gap) < 1e-3 for gap in gaps)
+        if line.startswith("equal greedy answers"):
+            found = re.findall(r"(\d+) of (\d+)", line)
+            assert found
+            assert all(equal == rows for equal, rows in found)

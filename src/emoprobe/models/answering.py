@@ -69,6 +69,10 @@ class Sampling:
     temperature: float
     seeds: Sequence[Sequence[int]]
 
+    def of(self, questions: Sequence[int]) -> Sampling:
+        """That of some questions, by their numbers."""
+        return Sampling(self.temperature, [self.seeds[i] for i in questions])
+
     def generators(self) -> list[list[torch.Generator]]:
         """A fresh generator per question and clip."""
         return [[torch.Generator().manual_seed(seed) for seed in clips] for clips in self.seeds]
@@ -252,7 +256,7 @@ class AnsweringModel(SpeechFoundationModel):
         context: AudioContext,
         questions: Sequence[Question],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         keep: Sequence[Sequence[int]] | None = None,
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
@@ -261,7 +265,7 @@ class AnsweringModel(SpeechFoundationModel):
         Args:
             context: Encoded clips.
             questions: Their prefixes are used, their continuations are not.
-            max_new_tokens: Longest answer, tokens.
+            max_new_tokens: Longest answer, tokens; one for all questions, or one for each.
             keep: Per question the token ids whose raw logits are kept at every generated position.
             sampling: How to draw; a question given several times is answered several times.
         """

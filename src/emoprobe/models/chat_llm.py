@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
+import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.attention import attention_window, check_window
 from emoprobe.models.base import Heard, Network
+from emoprobe.models.branches import Branches
 from emoprobe.models.families.turns import Turns
-from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.generation import Decoder, decode_answers, limits_of
 from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
 from emoprobe.models.prefix import own_places
 from emoprobe.models.sound import Sound
@@ -165,7 +167,7 @@ class ChatLLM(PrefilledLLM):
         results: list[list[Tensor]] = [[] for _ in questions]
         for group in self._groups(context, questions, MAX_NODES):
             asked = self._fold(group.questions(questions))
-            _, out = self._ask(context, group, asked, output_hidden_states=layers)
+            out = self._ask(context, group, asked, output_hidden_states=layers)
             last = at(out.last_hidden_state, asked.nodes)
             if layers:
                 states = [self.family.norm(at(layer, asked.nodes)) for layer in out.hidden_states[:-1]] + [last]
@@ -183,7 +185,7 @@ class ChatLLM(PrefilledLLM):
         rows: list[Tensor] = [torch.empty(0)] * len(bare)
         for group in self._groups(context, bare, MAX_NODES):
             asked = self._fold(group.questions(bare))
-            _, out = self._ask(context, group, asked)
+            out = self._ask(context, group, asked)
             values = self.family.head.logits(at(out.last_hidden_state, asked.ends)).cpu()
             for column, i in enumerate(group.members):
                 rows[i] = values[:, column]
@@ -195,22 +197,27 @@ class ChatLLM(PrefilledLLM):
         context: AudioContext,
         questions: Sequence[Question],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         keep: Sequence[Sequence[int]] | None = None,
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
         """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens."""
         bare = [Question(question.prefix) for question in questions]
+        limits = limits_of(max_new_tokens, len(bare))
         keep = keep if keep is not None else [()] * len(bare)
         answers: list[list[Generation]] = [[] for _ in bare]
         for whole in self._groups(context, bare, 10**9):
-            for start in range(0, len(whole.members), MAX_ANSWERS):
-                group = QuestionGroup(whole.prefix, whole.members[start : start + MAX_ANSWERS])
-                part = None
-                if sampling is not None:
-                    part = Sampling(sampling.temperature, [sampling.seeds[i] for i in group.members])
-                kept = [keep[i] for i in group.members]
-                made = self._answer(context, group, bare, max_new_tokens=max_new_tokens, keep=kept, sampling=part)
+            size = math.ceil(len(whole.members) / math.ceil(len(whole.members) / MAX_ANSWERS))
+            for start in range(0, len(whole.members), size):
+                group = QuestionGroup(whole.prefix, whole.members[start : start + size])
+                made = self._answer(
+                    context,
+                    group,
+                    bare,
+                    limits=[limits[i] for i in group.members],
+                    keep=[keep[i] for i in group.members],
+                    sampling=None if sampling is None else sampling.of(group.members),
+                )
                 for i, answer in zip(group.members, made, strict=True):
                     answers[i] = answer
         return answers
@@ -218,41 +225,48 @@ class ChatLLM(PrefilledLLM):
     def _answer(
         self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
     ) -> list[list[Generation]]:
-        asked = self._fold(group.questions(questions))
-        ends = asked.ends
-        cache, out = self._ask(context, group, asked, grow=True)
-        visible, depths = asked.visible[ends], asked.depths[ends]
-        own = torch.eye(len(ends), dtype=torch.bool, device=visible.device)
+        asked, prefix = self._fold(group.questions(questions)), group.prefix
+        own, depths = asked.visible[asked.ends], asked.depths[asked.ends]
+        clips, count = context.size, len(depths)
+        with prefix.growing() as cache:
+            states = at(self._ask(context, group, asked, cache=cache).last_hidden_state, asked.ends)
+            ahead = prefix.visible[:, None].expand(-1, count, -1).to(own.device)
+            seen = torch.cat([ahead, own.expand(clips, -1, -1)], dim=-1)
 
-        def step(tokens: Tensor) -> Tensor:
-            nonlocal visible, depths
-            depths = depths + 1
-            visible = torch.cat([visible, own], dim=1)
-            return self._pass(group.prefix, cache, tokens, depths, visible).last_hidden_state
+            def forward(tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+                if self.window is not None:
+                    check_window(self.window, int(positions.max()) + 1, self.name)
+                return self.family.decoder(
+                    inputs_embeds=self._embed(tokens),
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
 
+            placed = {"dtype": self._embedding.weight.dtype, "device": self._embedding.weight.device}
+            branches = Branches(cache, seen, prefix.ends.to(own.device) + depths, forward, **placed)
+            process = self._processing(context, [questions[i] for i in group.members], states.device)
+            decoder = Decoder(self.family.head, branches, process, self.stop_tokens, self.decode)
+            return decode_answers(decoder, states, **options)
+
+    def _processing(
+        self, context: AudioContext, questions: Sequence[Question], device: torch.device
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """What the family's generation settings do to logits, see `emoprobe.models.generation.Decoder`."""
         penalty = self.family.repetition_penalty()
-        prompts = [
-            [torch.tensor(self.asked(context, clip, questions[i])) for clip in range(context.size)]
-            for i in group.members
-        ]
-
-        def process(logits: Tensor, sequence: Tensor) -> Tensor:
-            if penalty == 1.0:
-                return logits
-            processor = RepetitionPenaltyLogitsProcessor(penalty)
-            for i, clips in enumerate(prompts):
-                for clip, prompt in enumerate(clips):
-                    written = torch.cat([prompt, sequence[clip, i]])[None].to(logits.device)
-                    logits[clip : clip + 1, i] = processor(written, logits[clip : clip + 1, i])
-            return logits
-
-        decoder = Decoder(self.family.head, step, process, self.stop_tokens, self.decode)
-        return decode_answers(decoder, at(out.last_hidden_state, ends), **options)
+        if penalty == 1.0:
+            return lambda logits, numbers, written: logits
+        processor = RepetitionPenaltyLogitsProcessor(penalty)
+        each = [sorted(set(self.asked(context, clip, one))) for clip in range(context.size) for one in questions]
+        longest = max(map(len, each))  # a token twice is as a token once
+        prompts = torch.tensor([[*ids, *ids[:1] * (longest - len(ids))] for ids in each], device=device)
+        return lambda logits, numbers, written: processor(torch.cat([prompts[numbers], written], dim=1), logits)
 
     @torch.no_grad()
     def hidden_states(self, context: AudioContext, question: Question) -> dict[int, Tensor]:
         """Decoder states at the answer position."""
         (group,) = self._groups(context, [Question(question.prefix)], MAX_NODES)
         asked = self._fold(group.questions([Question(question.prefix)]))
-        _, out = self._ask(context, group, asked, output_hidden_states=True)
+        out = self._ask(context, group, asked, output_hidden_states=True)
         return {layer: states[:, -1].float().cpu() for layer, states in enumerate(out.hidden_states)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,12 @@ class Cross:
     hidden: Tensor | None
     absent: Tensor
 
-    def new_cache(self) -> EncoderDecoderCache:
-        """A fresh self-attention cache beside the clips' own cross-attention keys and values."""
+    def new_cache(self, own: Sequence[CacheLayerMixin] = ()) -> EncoderDecoderCache:
+        """A self-attention cache beside the clips' own cross-attention keys and values.
+
+        Args:
+            own: Layers of the self-attention cache; a fresh one without any.
+        """
         cross = DynamicCache()
         for keys, values in self.pairs:
             # `update` would concatenate, and so copy, tens of megabytes per clip.
@@ -38,7 +42,9 @@ class Cross:
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = keys, values
             cross.layers.append(layer)
-        return EncoderDecoderCache(DynamicCache(), cross)
+        cache = DynamicCache()
+        cache.layers = list(own)
+        return EncoderDecoderCache(cache, cross)
 
     def options(self) -> dict[str, Tensor]:
         """What the decoder is told beside the states: nothing where all clips have the same length."""
@@ -46,9 +52,12 @@ class Cross:
 
     def select(self, clip: int) -> Cross:
         """One clip of the batch, shared and not copied."""
-        one = slice(clip, clip + 1)
-        pairs = [(keys[one], values[one]) for keys, values in self.pairs]
-        return Cross(pairs, None if self.hidden is None else self.hidden[one], self.absent[one])
+        return self.rows(slice(clip, clip + 1))
+
+    def rows(self, clips: slice | Tensor) -> Cross:
+        """Some clips of the batch; copied where they are given by their numbers, layer by layer."""
+        pairs = [(keys[clips], values[clips]) for keys, values in self.pairs]
+        return Cross(pairs, None if self.hidden is None else self.hidden[clips], self.absent[clips])
 
 
 def together(sounds: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -25,8 +25,9 @@ from transformers import EncoderDecoderCache
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.base import Heard, Network, shortest_clip
+from emoprobe.models.branches import Branches, RoomyLayer
 from emoprobe.models.cross import Cross, together
-from emoprobe.models.generation import Decoder, decode_answers
+from emoprobe.models.generation import Decoder, decode_answers, limits_of
 from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
 from emoprobe.models.tree import Fold, at, fold
@@ -334,7 +335,7 @@ class EncoderDecoder(TranscribingModel):
         context: AudioContext,
         questions: Sequence[Question],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         keep: Sequence[Sequence[int]] | None = None,
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
@@ -345,27 +346,43 @@ class EncoderDecoder(TranscribingModel):
         config = self.model.generation_config
         suppressed = [token for token in config.suppress_tokens or () if token >= 0]  # -1 stands for no list
         suppressed_first = suppressed + list(config.begin_suppress_tokens or ())
-        asked = self._fold([Question(question.prefix) for question in questions])
-        ends = asked.ends
-        cache = context.state.new_cache()
-        states = at(self._ask(context, asked, cache).last_hidden_state, ends)
-        visible, depths = asked.visible[ends], asked.depths[ends]
-        own = torch.eye(len(ends), dtype=torch.bool, device=visible.device)
+        asked, cross = self._fold([Question(question.prefix) for question in questions]), context.state
+        cache = cross.new_cache([RoomyLayer() for _ in cross.pairs])
+        own = cache.self_attention_cache
+        states = at(self._ask(context, asked, cache).last_hidden_state, asked.ends)
 
-        def step(tokens: Tensor) -> Tensor | None:
-            nonlocal visible, depths
-            depths = depths + 1
-            if int(depths.max()) >= self.max_positions:
-                return None
-            visible = torch.cat([visible, own], dim=1)
-            return self._decode(context, cache, tokens, depths, visible).last_hidden_state
+        def keep_clips(clips: Tensor) -> None:
+            nonlocal cross, cache
+            cross = cross.rows(clips)
+            cache = cross.new_cache(own.layers)
 
-        def process(logits: Tensor, sequence: Tensor) -> Tensor:
-            logits[..., suppressed if sequence.shape[-1] else suppressed_first] = -torch.inf
+        def forward(tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+            return self.decoder(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=positions.clamp_max(self.max_positions - 1),  # an ended row's may lie behind the last
+                encoder_hidden_states=cross.absent,
+                past_key_values=cache,
+                use_cache=True,
+                **cross.options(),
+            ).last_hidden_state
+
+        def process(logits: Tensor, numbers: Tensor, written: Tensor) -> Tensor:
+            logits[..., suppressed if written.shape[-1] else suppressed_first] = -torch.inf
             return logits
 
-        decoder = Decoder(self.head, step, process, self.stop_tokens, self.decode)
-        return decode_answers(decoder, states, max_new_tokens=max_new_tokens, keep=keep, sampling=sampling)
+        placed: dict[str, Any] = {"dtype": self.model.dtype, "device": self.model.device}
+        seen = asked.visible[asked.ends].expand(context.size, -1, -1)
+        depths = asked.depths[asked.ends].expand(context.size, -1)
+        branches = Branches(own, seen, depths, forward, keep_clips=keep_clips, **placed)
+        lengths = [len(question.prefix) for question in questions]
+        limits = [
+            min(limit, self.max_positions - length + 1)
+            for limit, length in zip(limits_of(max_new_tokens, len(lengths)), lengths, strict=True)
+        ]
+        decoder = Decoder(self.head, branches, process, self.stop_tokens, self.decode)
+        keep = keep if keep is not None else [()] * len(lengths)
+        return decode_answers(decoder, states, limits=limits, keep=keep, sampling=sampling)
 
     @torch.no_grad()
     def reference(self, waveform: Tensor, question: Question, continuation: Sequence[int] = ()) -> Tensor:

@@ -114,7 +114,7 @@ class PrefilledLLM(ChatModel):
             layers = check_cache(cache, len(self.family.decoder.layers), padded.shape[1], self.name)
             if len(state.prefixes) >= MAX_PREFIXES:
                 del state.prefixes[next(iter(state.prefixes))]
-            state.prefixes[tokens] = Prefix(tokens, layers, lengths, starts)
+            state.prefixes[tokens] = Prefix(tokens, list(layers), lengths, starts)
         return state.prefixes[tokens]
 
     def _groups(self, context: AudioContext, questions: Sequence[Question], limit: int) -> Iterator[QuestionGroup]:
@@ -159,7 +159,7 @@ class PrefilledLLM(ChatModel):
 
         Args:
             prefix: The prefilled prefix.
-            cache: Made by ``prefix.cache``.
+            cache: Made by ``prefix.cache`` or ``prefix.growing``.
             tokens: ``[clips, new]``.
             depths: Position of each new node behind the prefix, ``[new]``.
             visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
@@ -179,11 +179,18 @@ class PrefilledLLM(ChatModel):
         )
 
     def _ask(
-        self, context: AudioContext, group: QuestionGroup, asked: Fold, *, grow: bool = False, **options: Any
-    ) -> tuple[DynamicCache, Any]:
+        self,
+        context: AudioContext,
+        group: QuestionGroup,
+        asked: Fold,
+        *,
+        cache: DynamicCache | None = None,
+        **options: Any,
+    ) -> Any:
+        """States of all nodes of a tree; ``cache``, made by ``prefix.growing``, collects them if given."""
         tokens = asked.tokens.expand(context.size, -1)
-        cache = group.prefix.cache(grow=grow)
-        return cache, self._pass(group.prefix, cache, tokens, asked.depths, asked.visible, **options)
+        cache = group.prefix.cache() if cache is None else cache
+        return self._pass(group.prefix, cache, tokens, asked.depths, asked.visible, **options)
 
 
 def _mask(before: Tensor, visible: Tensor, embedded: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from emoprobe.models.branches import RoomyLayer
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Prefix:
     """
 
     tokens: tuple[int, ...]
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    layers: list[tuple[Tensor, Tensor]]
     lengths: Tensor
     starts: Tensor
 
@@ -45,19 +49,42 @@ class Prefix:
         """The prefix of one clip, without padding; a view."""
         start, length = int(self.starts[clip]), int(self.lengths[clip])
         part = (slice(clip, clip + 1), slice(None), slice(start, start + length))
-        layers = tuple((keys[part], values[part]) for keys, values in self.layers)
+        layers = [(keys[part], values[part]) for keys, values in self.layers]
         return Prefix(self.tokens, layers, self.lengths[clip : clip + 1], torch.zeros(1, dtype=torch.long))
 
-    def cache(self, *, grow: bool = False) -> DynamicCache:
-        """A cache whose past is this prefix.
+    def cache(self) -> DynamicCache:
+        """A cache whose past is this prefix, for passes of which nothing is kept.
 
-        Args:
-            grow: Keep what is added, for token-by-token generation. Otherwise a pass sees prefix and new tokens
-                together and nothing is kept: only one layer's concatenation exists at a time.
+        A pass sees prefix and new tokens together: only one layer's concatenation exists at a time.
         """
         cache = DynamicCache()
-        cache.layers = [_PrefixLayer(keys, values, grow) for keys, values in self.layers]
+        cache.layers = [_PrefixLayer(keys, values) for keys, values in self.layers]
         return cache
+
+    @contextmanager
+    def growing(self) -> Iterator[DynamicCache]:
+        """A cache whose past is this prefix and that keeps what is added, for token-by-token generation.
+
+        The prefix moves into the cache's memory meanwhile, layer by layer, so that it is there once only.
+        """
+
+        def layer(i: int) -> RoomyLayer:
+            def moved(keys: Tensor, values: Tensor) -> None:
+                self.layers[i] = keys, values
+
+            return RoomyLayer(*self.layers[i], moved)
+
+        cache = DynamicCache()
+        cache.layers = [layer(i) for i in range(len(self.layers))]
+        yield cache
+        while cache.layers:  # the room goes with its layer
+            cache.layers.pop()
+            keys, values = self.layers[len(cache.layers)]
+            self.layers[len(cache.layers)] = _alone(keys), _alone(values)
+
+
+def _alone(part: Tensor) -> Tensor:
+    return part.clone(memory_format=torch.contiguous_format)
 
 
 def own_places(lengths: Tensor, starts: Tensor, positions: int, device: torch.device) -> Tensor:
@@ -70,17 +97,13 @@ def own_places(lengths: Tensor, starts: Tensor, positions: int, device: torch.de
 class _PrefixLayer(DynamicLayer):
     """Answers with prefix and own keys and values, and never touches the prefix."""
 
-    def __init__(self, prefix_keys: Tensor, prefix_values: Tensor, grow: bool) -> None:
+    def __init__(self, prefix_keys: Tensor, prefix_values: Tensor) -> None:
         super().__init__()
         self.prefix = prefix_keys, prefix_values
-        self.grow = grow
         self.lazy_initialization(prefix_keys, prefix_values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        keys, values = key_states, value_states
-        if self.grow:
-            keys, values = super().update(key_states, value_states)
-        return torch.cat([self.prefix[0], keys], dim=-2), torch.cat([self.prefix[1], values], dim=-2)
+        return torch.cat([self.prefix[0], key_states], dim=-2), torch.cat([self.prefix[1], value_states], dim=-2)
 
     def get_seq_length(self) -> int:
-        return self.prefix[0].shape[-2] + super().get_seq_length()
+        return self.prefix[0].shape[-2]

@@ -28,7 +28,7 @@ from emoprobe.models.base import Heard, Network
 from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
-from emoprobe.models.generation import draw
+from emoprobe.models.generation import draw, limits_of
 from emoprobe.models.sound import Clip, clip_of, encoder_states, shortest_sound
 
 
@@ -248,21 +248,22 @@ class WholePassLLM(ChatModel):
         context: AudioContext,
         questions: Sequence[Question],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         keep: Sequence[Sequence[int]] | None = None,
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
         """Answers by transformers' own ``generate``, with raw logits of chosen tokens."""
         keep = keep if keep is not None else [()] * len(questions)
+        limits = limits_of(max_new_tokens, len(questions))
         generators: Sequence[Sequence[torch.Generator | None]]
         generators = sampling.generators() if sampling is not None else [[None] * context.size for _ in questions]
         temperature = sampling.temperature if sampling is not None else 1.0
         return [
             [
-                self._generation(clip, question.prefix, max_new_tokens, ids, generator, temperature)
+                self._generation(clip, question.prefix, limit, ids, generator, temperature)
                 for clip, generator in zip(context.state, row, strict=True)
             ]
-            for question, ids, row in zip(questions, keep, generators, strict=True)
+            for question, limit, ids, row in zip(questions, limits, keep, generators, strict=True)
         ]
 
     @torch.no_grad()
@@ -344,8 +345,9 @@ class _Drawn(LogitsProcessor):
         self.temperature, self.generator = temperature, generator
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        token = draw(scores[:, None], self.temperature, [[self.generator]])
-        return torch.full_like(scores, -torch.inf).scatter(-1, token.to(scores.device), 0.0)
+        uniform = torch.rand(1, generator=self.generator).double().to(scores.device)
+        token = draw(scores, self.temperature, uniform)
+        return torch.full_like(scores, -torch.inf).scatter(-1, token[:, None], 0.0)
 
 
 def read_audio_llm(model: Network, family: ChatFamily, *, name: str, revision: str) -> AudioLLM | WholePassLLM:

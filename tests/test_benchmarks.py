@@ -63,7 +63,7 @@ Qwen#-Audio, tiny: # M parameters, float#, cpu; # clips x # prompts = # rows, # 
 sound, prompts and first tokens: (a) # s, (b) # s
 in all: (a) # s, (b) # s
 answers that end, after # to # tokens, # on average:
-in all: (a) # s, (b) # s
+in all: (a) # s, (b) # s; for a token # times
 equal greedy answers: # of #, and # of # that end""",
     ),
     "intervals": (

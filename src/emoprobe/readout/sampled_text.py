@@ -70,19 +70,21 @@ class SampledText(AnswerReadout):
         from emoprobe.models.answering import Sampling
 
         plans, count = asking.plans, self.samples
-        found: dict[int, list[dict[str, Any]]] = {}
-        for limit, places in asking.by_limit(self.limit):
-            free = [plans[i].free for i in places for _ in range(count)]
-            seeds = [[self.seed_of(s, plans[i], draw) for s in asking.sounds] for i in places for draw in range(count)]
-            sampling = Sampling(self.temperature, seeds)
-            drawn = asking.sfm.generate(asking.context, free, max_new_tokens=limit, sampling=sampling)
-            for place, i in enumerate(places):
-                draws = drawn[place * count : (place + 1) * count]
-                found[i] = [
-                    {TEXTS.name: [one.text for one in clip], FINISHED.name: [one.finished for one in clip]}
-                    for clip in zip(*draws, strict=True)
-                ]
-        return [found[i] for i in range(len(plans))]
+        each = [plan for plan in plans for _ in range(count)]
+        seeds = [[self.seed_of(s, plan, draw) for s in asking.sounds] for plan in plans for draw in range(count)]
+        drawn = asking.sfm.generate(
+            asking.context,
+            [plan.free for plan in each],
+            max_new_tokens=[self.limit(plan.prompt) for plan in each],
+            sampling=Sampling(self.temperature, seeds),
+        )
+        return [
+            [
+                {TEXTS.name: [one.text for one in clip], FINISHED.name: [one.finished for one in clip]}
+                for clip in zip(*drawn[i * count : (i + 1) * count], strict=True)
+            ]
+            for i in range(len(plans))
+        ]
 
     def seed_of(self, sound: str, plan: PromptPlan, draw: int) -> int:
         """Seed of one draw."""

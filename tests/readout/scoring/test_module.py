@@ -129,7 +129,7 @@ def test_reasoning_that_comes_to_the_cue_is_cut_before_it(sfm, voices):
     made = Generation(tokens, sfm.decode(tokens), True, torch.zeros(0, 0), torch.zeros(0))
     other.generate = lambda *arguments, **options: [[made]]
     plan = make_plan(sfm, make_prompts({"reasoned": REASON}, LABELS)[0], LABELS)
-    ((written, after),) = _reason(other, None, plan)
+    [[(written, after)]] = _reason(other, None, [plan])
     assert written["reasoning"].rstrip() == "a voice."
     assert sfm.decode(after.question.prefix).count("Answer:") == 1
 
@@ -172,15 +172,11 @@ def scripted(sfm, text):
 
     def generate(context, questions, *, max_new_tokens, keep=None, sampling=None):
         other.limits.append(max_new_tokens)
-        said = tokens[:max_new_tokens]
-        ended = len(tokens) < max_new_tokens
-        sizes = [len(ids) for ids in keep or [()] * len(questions)]
-        made = [
-            Generation(
-                said, sfm.decode(said), ended, torch.zeros(len(said) + ended, size), torch.zeros(len(said) + ended)
-            )
-            for size in sizes
-        ]
+        made = []
+        for ids, limit in zip(keep or [()] * len(questions), max_new_tokens, strict=True):
+            said, ended = tokens[:limit], len(tokens) < limit
+            count = len(said) + ended
+            made.append(Generation(said, sfm.decode(said), ended, torch.zeros(count, len(ids)), torch.zeros(count)))
         return [[one] * context.size for one in made]
 
     other.generate, other.limits = generate, []
@@ -199,7 +195,7 @@ def test_an_answer_may_be_as_long_as_its_format_wants_and_each_format_its_own(sf
     rows = read(model, sfm.encode(voices[:1]), plans, texts, ["x"])[0]
     word, whole = FORMATS["single_word"].max_new_tokens, FORMATS["probability_dict"].max_new_tokens
     assert word < whole
-    assert model.limits == [word, whole] * 2  # the greedy answers, and the drawn ones
+    assert model.limits == [[word, whole], [word, word, whole, whole]]  # the greedy answers, and the drawn ones
     limits = {(row["prompt"], row["readout"]): json.loads(row["readout_options"])["max_new_tokens"] for row in rows}
     for name in ("generated_text", "sampled_text", "constrained_text"):
         assert [limits["word", name], limits["dict", name]] == [word, whole]
@@ -259,7 +255,7 @@ def test_reasoning_is_finished_if_it_ended_or_came_to_the_cue(sfm, text, finishe
     made = Generation(tokens, sfm.decode(tokens), finished, torch.zeros(0, 0), torch.zeros(0))
     other.generate = lambda *arguments, **options: [[made]]
     plan = make_plan(sfm, make_prompts({"reasoned": REASON}, LABELS)[0], LABELS)
-    ((written, _),) = _reason(other, None, plan)
+    [[(written, _)]] = _reason(other, None, [plan])
     assert written["reasoning_finished"] is expected
 
 

@@ -81,14 +81,9 @@ class Asking:
 
     @cached_property
     def _greedy(self) -> list[list[Generation]]:
-        found: dict[int, list[Generation]] = {}
-        for longest, places in self.by_limit(self.longest):
-            asked = [self.plans[i] for i in places]
-            keep = [(*kept_tokens(plan), *chain(*plan.spelled)) for plan in asked]
-            free = [plan.free for plan in asked]
-            generated = self.sfm.generate(self.context, free, max_new_tokens=longest, keep=keep)
-            found |= zip(places, generated, strict=True)
-        return [found[i] for i in range(len(self.plans))]
+        keep = [(*kept_tokens(plan), *chain(*plan.spelled)) for plan in self.plans]
+        limits = [self.longest(plan.prompt) for plan in self.plans]
+        return self.sfm.generate(self.context, [p.free for p in self.plans], max_new_tokens=limits, keep=keep)
 
     def _shortened(self, answer: Generation, limit: int) -> Generation:
         positions = min(limit, len(answer.log_normalizer))
@@ -101,13 +96,6 @@ class Asking:
             kept_logits=answer.kept_logits[:positions],
             log_normalizer=answer.log_normalizer[:positions],
         )
-
-    def by_limit(self, limit: Callable[[Prompt], int]) -> list[tuple[int, list[int]]]:
-        """Prompts, by their place, whose answers may be equally long, so that they are asked together."""
-        groups: dict[int, list[int]] = {}
-        for i, plan in enumerate(self.plans):
-            groups.setdefault(limit(plan.prompt), []).append(i)
-        return list(groups.items())
 
     def alone(self, clip: int) -> AudioContext:
         """One clip of the batch."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from emoprobe.models.answering import AnsweringModel, AudioContext, Question
+from emoprobe.models.answering import AnsweringModel, AudioContext, Generation, Question
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.base import AnswerReadout, PromptReadout, SoundReadout
@@ -51,13 +51,13 @@ def read(
         for readout in readouts:
             for i, clips in zip(direct, readout.ask(asking), strict=True):
                 found |= {(clip, i, readout.name): columns for clip, columns in enumerate(clips)}
-    for i, plan in enumerate(plans):
-        if plan.prompt.reasoning_tokens:
-            for clip, (written, after) in enumerate(_reason(sfm, context, plan)):
-                asking = Asking(sfm, sfm.select(context, clip), [after], sounds[clip : clip + 1], longest)
-                for readout in readouts:
-                    found[clip, i, readout.name] = readout.ask(asking)[0][0]
-                reasoning[clip, i] = written
+    indirect = [i for i, plan in enumerate(plans) if plan.prompt.reasoning_tokens]
+    for i, clips in zip(indirect, _reason(sfm, context, [plans[i] for i in indirect]), strict=True):
+        for clip, (written, after) in enumerate(clips):
+            asking = Asking(sfm, sfm.select(context, clip), [after], sounds[clip : clip + 1], longest)
+            for readout in readouts:
+                found[clip, i, readout.name] = readout.ask(asking)[0][0]
+            reasoning[clip, i] = written
     rows: list[list[dict[str, Any]]] = [[] for _ in range(context.size)]
     for clip in range(context.size):
         for i, plan in enumerate(plans):
@@ -119,15 +119,24 @@ def _of_model(sfm: SpeechFoundationModel) -> dict[str, Any]:
     return {"model": sfm.name, "model_revision": sfm.revision, "dtype": sfm.dtype}
 
 
-def _reason(sfm: AnsweringModel, context: AudioContext, plan: PromptPlan) -> list[tuple[dict, PromptPlan]]:
-    """Per clip the columns of the model's own reasoning, and the plan that asks for the answer after it.
+def _reason(
+    sfm: AnsweringModel, context: AudioContext, plans: Sequence[PromptPlan]
+) -> list[list[tuple[dict, PromptPlan]]]:
+    """Per plan and clip the columns of the model's own reasoning, and the plan that asks for the answer after it.
 
     Where the reasoning already comes to the cue of the answer it is cut before it. Reasoning that neither came to the
     cue nor ended by itself is not finished.
     """
-    limit = plan.prompt.reasoning_tokens
+    if not plans:
+        return []
+    limits = [plan.prompt.reasoning_tokens for plan in plans]
+    thoughts = sfm.generate(context, [plan.free for plan in plans], max_new_tokens=limits)
+    return [_after(sfm, plan, row) for plan, row in zip(plans, thoughts, strict=True)]
+
+
+def _after(sfm: AnsweringModel, plan: PromptPlan, thoughts: Sequence[Generation]) -> list[tuple[dict, PromptPlan]]:
     results = []
-    for generation in sfm.generate(context, [plan.free], max_new_tokens=limit)[0]:
+    for generation in thoughts:
         tokens = generation.tokens
         cue = plan.prompt.answer_cue.strip()
         came_to_cue = cue in generation.text

@@ -8,10 +8,13 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -22,9 +25,11 @@ from emoprobe.data.audio import AudioError, AudioLimits, read_audio
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.text import PromptText
-from emoprobe.training import features
+from emoprobe.system import stopping
+from emoprobe.training import locks, store
 from emoprobe.training.feature_spec import FeatureSpec
 from emoprobe.training.features import Features, extract
+from emoprobe.training.locks import SoundLocks
 
 LIMITS = AudioLimits()
 POOLED = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
@@ -365,7 +370,7 @@ def test_a_full_disk_leaves_finished_batches_and_nothing_else(tiny_whisper, get,
             get(tiny_whisper, clips, batch_size=1)
     assert str(tmp_path / "cache") in str(caught.value.file)
     (folder,) = (tmp_path / "cache" / "features").iterdir()
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in folder.iterdir() if path.name != ".locks") == [".json", ".safetensors"]
     encoded.clear()
     found = get(tiny_whisper, clips, batch_size=1)
     assert len(encoded) == 3
@@ -460,22 +465,22 @@ def test_temporary_files_of_dead_processes_go_and_those_of_living_ones_stay(tiny
 
 
 def test_what_another_process_wrote_meanwhile_is_taken_over(tiny_whisper, get, clips, encoded, monkeypatch):
-    add, calls = features._add, []
+    held, calls = SoundLocks.held, []
 
     def interrupted(*args):
         if not calls:
             calls.append(1)
             get(tiny_whisper, clips, batch_size=4)
-        return add(*args)
+        return held(*args)
 
-    monkeypatch.setattr(features, "_add", interrupted)
+    monkeypatch.setattr(SoundLocks, "held", interrupted)
     found = get(tiny_whisper, clips, batch_size=1)
     assert len(encoded) == 4
     assert found.ids == ("clip0", "clip1", "clip2", "clip3")
 
 
 EXTRACT = """
-import sys
+import sys, time
 from pathlib import Path
 import torch
 from emoprobe.data.audio import AudioLimits
@@ -487,31 +492,106 @@ torch.set_num_threads(1)
 sfm = load_transcriber("tiny", path=sys.argv[1], device="cpu")
 clips = [Utterance(path.stem, path, {}) for path in sorted(Path(sys.argv[2]).glob("*.wav"))]
 spec = FeatureSpec("encoder", (0, 2), ("mean", "std", "max"))
+hear, seconds, encoded = sfm.hear, float(sys.argv[4]), []
+def slowly(waveforms, layers=()):
+    print("encoding", flush=True)
+    encoded.extend(waveforms)
+    time.sleep(seconds)
+    return hear(waveforms, layers)
+sfm.hear = slowly
 print("ready", flush=True)
 sys.stdin.readline()
 found = extract(sfm, clips, spec, AudioLimits(), batch_size=1, progress=False, cache_dir=sys.argv[3])
 assert found.stats(found.ids).isfinite().all()
-print(len(found.ids))
+print(len(found.ids), len(encoded))
 """
 
 
-def test_two_processes_extract_at_once(tiny_whisper, tiny_whisper_path, get, clips, encoded, tmp_path):
-    command = [sys.executable, "-c", EXTRACT, str(tiny_whisper_path), str(tmp_path), str(tmp_path / "cache")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert [process.communicate(timeout=120)[0] for process in both] == ["4\n", "4\n"]
+@pytest.fixture
+def start(tiny_whisper_path, tmp_path):
+    """Start processes that extract the features of all clips, each taking so many seconds; all begin at once."""
+    started = []
+
+    def begin(number: int, seconds: float) -> list[subprocess.Popen]:
+        folders = (tiny_whisper_path, tmp_path, tmp_path / "cache")
+        command = [sys.executable, "-c", EXTRACT, *map(str, folders), str(seconds)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started.extend(subprocess.Popen(command, **pipes) for _ in range(number))
+        for process in started:
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return started
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def stored(tmp_path: Path) -> list[str]:
+    """The sounds of all rows of the cache."""
+    return [fact["sound"] for shard in shards(tmp_path) for fact in store._read_index(shard)]
+
+
+def test_two_processes_share_the_work(tiny_whisper, start, get, clips, encoded, tmp_path):
+    both = start(2, 0.5)
+    last = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
+    assert [found for found, _ in last] == ["4", "4"]
+    own = [int(number) for _, number in last]
+    assert sum(own) == 4
+    assert min(own) > 0  # neither has waited while the other did it all
+    assert len(stored(tmp_path)) == len(set(stored(tmp_path))) == 4
     found = get(tiny_whisper, clips)  # the same key from another process's copy of the model
     assert not encoded
+    alone = extract(tiny_whisper, clips, POOLED, LIMITS, batch_size=1, progress=False, cache_dir=tmp_path / "alone")
+    assert torch.equal(found.stats(found.ids), alone.stats(alone.ids))
     for utterance in clips:
         with torch.no_grad():
             expected = tiny_whisper.hear([waveform(utterance)], (2,)).states[0][2].mean(0)
         torch.testing.assert_close(found.stats([utterance.id])[0, 1, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_killed_process_was_encoding_is_encoded_by_who_waits_for_it(tiny_whisper, start, get, clips, encoded):
+    (other,) = start(1, 600)
+    assert other.stdout.readline() == "encoding\n"
+    Timer(1.5, other.kill).start()
+    begin = time.monotonic()
+    found = get(tiny_whisper, clips, batch_size=1)
+    assert time.monotonic() - begin > 1
+    assert len(found.ids) == len(encoded) == 4
+
+
+def test_waiting_for_another_process_can_be_stopped(tiny_whisper, start, get, clips, encoded):
+    (other,) = start(1, 600)
+    assert other.stdout.readline() == "encoding\n"
+    Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(stopping.Stopped, match="SIGTERM"), stopping.graceful():
+        get(tiny_whisper, clips, batch_size=1)
+    assert len(encoded) == 3  # all but the one that is waited for
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, PermissionError, OSError])
+def test_a_file_system_without_locks(error, tiny_whisper, get, clips, encoded, monkeypatch):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    assert len(get(tiny_whisper, clips).ids) == len(encoded) == 4
+
+
+def test_another_users_lock_file(tiny_whisper, get, clips, encoded, tmp_path, monkeypatch):
+    acquire = locks.FileLock.acquire
+
+    def refuse(lock, *args, **options):
+        if len(Path(lock.lock_file).name) == locks.BUCKET:
+            raise PermissionError(13, "Permission denied")
+        return acquire(lock, *args, **options)
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    assert len(get(tiny_whisper, clips).ids) == len(encoded) == 4
 
 
 def test_the_key_sees_any_weight_and_the_configuration(tiny_whisper):

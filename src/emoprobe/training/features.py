@@ -4,14 +4,15 @@ Features lie under ``<cache>/features/<key>/``. The key is a hash of what they d
 `FeatureSpec.key`; ``key.json`` beside them says it in words). A clip's entry is found by the SHA-256 of its file,
 so that a clip that stands in two corpora or folds is computed once, and a changed file anew.
 
-Each batch of clips becomes one safetensors file, which appears whole or not at all; several processes may extract at
-once. Reading maps the files into memory and holds no file open.
+Each batch of clips becomes one safetensors file, which appears whole or not at all. Several processes that extract at
+once share the work. Reading maps the files into memory and holds no file open.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +29,10 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.system import stopping
 from emoprobe.system.cache import cache_folder
 from emoprobe.training.feature_spec import DTYPES, STATE, STATISTICS, FeatureSpec
+from emoprobe.training.locks import SoundLocks
 from emoprobe.training.store import Entry, FeatureStore, map_shard
+
+POLL_SECONDS = 0.2  # between two looks at what other processes are encoding
 
 
 class LayersError(InputError):
@@ -168,27 +172,13 @@ def extract(
     if repeated:
         raise InputError(f"{repeated} utterances repeat the id of another", remedy="Give each utterance its own id.")
     cache = FeatureStore(cache_folder(cache_dir) / "features", spec.facts(sfm))
+    data = SpeechDataModule(
+        utterances, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error, min_samples=sfm.min_samples
+    )
     with tqdm(total=len(utterances), unit="clip", desc="Features", disable=not progress, file=sys.stderr) as bar:
-        sounds: dict[str, str] = {}
-        missing = []
-        for utterance in utterances:
-            sound = _known_sound(utterance, limits, cache)
-            if sound is None:
-                missing.append(utterance)
-            else:
-                sounds[utterance.id] = sound
-                bar.update()
-        skipped: list[Skipped] = []
-        data = SpeechDataModule(
-            missing, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error, min_samples=sfm.min_samples
-        )
-        for batch in data.predict_dataloader():
-            data.on_before_batch_transfer(batch, 0)
-            sounds |= _add(sfm, batch, spec, limits, cache)
-            skipped += batch.skipped
-            bar.update(len(batch.utterances) + len(batch.skipped))
-            if stopping.is_main():  # others would leave it waiting
-                stopping.check()
+        extraction = Extraction(sfm, spec, limits, cache, data, bar)
+        extraction.run()
+    sounds, skipped = extraction.sounds, extraction.skipped
     if not sounds:
         raise InputError(
             f"none of {len(utterances)} utterances has sound that can be used",
@@ -199,47 +189,118 @@ def extract(
     return Features(spec, kept, skipped, sounds)
 
 
-def _known_sound(utterance: Utterance, limits: AudioLimits, cache: FeatureStore) -> str | None:
-    """The name of an utterance's sound, if the cache has it and these limits would take it."""
-    if limits.near_silent != "keep":
-        return None  # the cache does not know levels; a clip that is read anew is not encoded anew
+class Extraction:
+    """Fills the cache with what it lacks, together with whichever other processes do the same at the time.
+
+    A sound that another process is encoding is left for later: it is taken from the cache when it is there, and encoded
+    here if that process has ended without it.
+
+    Args:
+        sfm: The model.
+        spec: What is kept.
+        limits: Which clips are taken.
+        cache: Where.
+        data: Reads the clips.
+        bar: Told of every clip that is done.
+
+    Attributes:
+        sounds: Names of the clips' sounds in the cache, by id.
+        skipped: Clips left out.
+    """
+
+    def __init__(
+        self,
+        sfm: SpeechFoundationModel,
+        spec: FeatureSpec,
+        limits: AudioLimits,
+        cache: FeatureStore,
+        data: SpeechDataModule,
+        bar: tqdm,
+    ) -> None:
+        self.sfm, self.spec, self.limits, self.cache, self.data, self.bar = sfm, spec, limits, cache, data, bar
+        self.locks = SoundLocks(cache.folder)
+        self.sounds: dict[str, str] = {}
+        self.skipped: list[Skipped] = []
+
+    def run(self) -> None:
+        """Until every clip has its features in the cache, or is left out."""
+        self.names = {utterance.id: _name(utterance, self.limits) for utterance in self.data.own}
+        left = [utterance for utterance in self.data.own if not self._found(utterance)]
+        while left:
+            size = self.data.batch_size
+            later: list[Utterance] = []
+            for start in range(0, len(left), size):
+                later += self._batch(left[start : start + size])
+                if stopping.is_main():  # others would leave it waiting
+                    stopping.check()
+            if len(later) == len(left):
+                self.bar.set_postfix_str("another process encodes the rest")
+                time.sleep(POLL_SECONDS)
+            left = later
+
+    def _found(self, utterance: Utterance) -> bool:
+        """Take what the cache has, if these limits would take the clip."""
+        entry = self.cache.entries.get(self.names[utterance.id])
+        # The cache does not know levels: a clip that could be near-silent is read anew, and not encoded anew.
+        if entry is None or self.limits.near_silent != "keep" or (entry.silent and not self.limits.allow_silence):
+            return False
+        self.sounds[utterance.id] = self.names[utterance.id]
+        self.bar.update()
+        return True
+
+    def _batch(self, utterances: Sequence[Utterance]) -> list[Utterance]:
+        """Read and encode what is neither there nor another process's; returns what is another's."""
+        names = [self.names[utterance.id] for utterance in utterances]
+        with self.locks.held([name for name in names if name and name not in self.cache.entries]) as held:
+            self.cache.refresh()  # what has been written since, perhaps by whoever had the lock before
+            mine: list[Utterance] = []
+            later: list[Utterance] = []
+            for utterance, name in zip(utterances, names, strict=True):
+                if self._found(utterance):
+                    continue
+                others = name and name not in self.cache.entries and name not in held
+                (later if others else mine).append(utterance)
+            if mine:
+                self.data.own = mine
+                for batch in self.data.predict_dataloader():
+                    self._add(self.data.on_before_batch_transfer(batch, 0))
+        return later
+
+    def _add(self, batch: Batch) -> None:
+        """Put a batch's new sounds into the cache."""
+        new = {}
+        for utterance, clip in zip(batch.utterances, batch.clips, strict=True):
+            sound = _sound(clip.sha256, clip.duration_seconds, self.limits)
+            self.sounds[utterance.id] = sound
+            if sound not in self.cache.entries:
+                new[sound] = (utterance, clip)
+        if new:
+            clips = [clip for _, clip in new.values()]
+            rows = _states(self.sfm, clips, self.spec)
+            for (utterance, _), row in zip(new.values(), rows, strict=True):
+                _check_finite(row, utterance, self.spec)
+            self.cache.write(rows, list(new), [not clip.waveform.any() for clip in clips])
+        self.skipped += batch.skipped
+        self.bar.update(len(batch.utterances) + len(batch.skipped))
+
+
+def _name(utterance: Utterance, limits: AudioLimits) -> str:
+    """The name of an utterance's sound, empty if it has to be read to learn why these limits do not take it."""
     seconds = duration_seconds(utterance.audio)  # 0 of anything but a regular file that holds sound
     if not seconds or seconds < limits.min_seconds:
-        return None
+        return ""
     if seconds > limits.max_seconds and limits.long_audio == "refuse":
-        return None
+        return ""
     try:
         with utterance.audio.open("rb") as file:
-            sound = _sound(hashlib.file_digest(file, "sha256").hexdigest(), seconds, limits)
+            return _sound(hashlib.file_digest(file, "sha256").hexdigest(), seconds, limits)
     except OSError:
-        return None
-    entry = cache.entries.get(sound)
-    return None if entry is None or (entry.silent and not limits.allow_silence) else sound
+        return ""
 
 
 def _sound(sha256: str, seconds: float, limits: AudioLimits) -> str:
     """The name of what is heard: the file, and where it is cut."""
     return f"{sha256}-{float(limits.max_seconds)!r}s" if seconds > limits.max_seconds else sha256
-
-
-def _add(
-    sfm: SpeechFoundationModel, batch: Batch, spec: FeatureSpec, limits: AudioLimits, cache: FeatureStore
-) -> dict[str, str]:
-    """Put a batch's new sounds into the cache; the name of every utterance's sound, by id."""
-    cache.refresh()  # another process may have been here meanwhile
-    names, new = {}, {}
-    for utterance, clip in zip(batch.utterances, batch.clips, strict=True):
-        sound = _sound(clip.sha256, clip.duration_seconds, limits)
-        names[utterance.id] = sound
-        if sound not in cache.entries:
-            new[sound] = (utterance, clip)
-    if new:
-        clips = [clip for _, clip in new.values()]
-        rows = _states(sfm, clips, spec)
-        for (utterance, _), row in zip(new.values(), rows, strict=True):
-            _check_finite(row, utterance, spec)
-        cache.write(rows, list(new), [not clip.waveform.any() for clip in clips])
-    return names
 
 
 def _states(sfm: SpeechFoundationModel, clips: Sequence[AudioClip], spec: FeatureSpec) -> list[Tensor]:

@@ -3,16 +3,21 @@
     python benchmarks/feature_cache.py [--clips 48] [--batch-size 8] [--dtype float32]
 
 Real Whisper base and the demo corpus, in one run. Both epochs start from the same probe, take the clips in the same
-order and pool the last encoder layer; their losses must agree up to rounding.
+order and pool the last encoder layer; their losses must agree up to rounding. At last an empty cache is filled by one
+process and by two at once, each with one thread, and what they encode is counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +29,7 @@ from emoprobe.models.load import load_transcriber
 from emoprobe.models.transcribers.whisper import Whisper
 from emoprobe.training.feature_spec import FeatureSpec
 from emoprobe.training.features import extract
+from emoprobe.training.store import FeatureStore
 
 
 def epoch(read: Callable[[Sequence[Utterance]], Tensor], batches: Sequence[Sequence[Utterance]]) -> list[float]:
@@ -58,6 +64,45 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
+
+
+def fill(options: argparse.Namespace, folder: str, start: Barrier, queue: multiprocessing.Queue) -> None:
+    """In a process of its own: fill a cache once all are ready; tells how many clips it encoded, and its seconds."""
+    torch.set_num_threads(1)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    sfm = load_transcriber("openai/whisper-base", path=options.checkpoint, dtype=options.dtype, device="cpu")
+    encoded, hear = [], sfm.hear
+
+    def counted(waveforms, *args, **more):
+        encoded.extend(map(len, waveforms))
+        return hear(waveforms, *args, **more)
+
+    utterances = read_demo().utterances[: options.clips]
+    spec = FeatureSpec("encoder", (sfm.num_encoder_layers,), ("mean", "std"))
+    sfm.hear = counted
+    start.wait()
+    seconds, _ = timed(
+        lambda: extract(
+            sfm, utterances, spec, AudioLimits(), batch_size=options.batch_size, progress=False, cache_dir=folder
+        )
+    )
+    queue.put((len(encoded), seconds))
+
+
+def filled_by(number: int, options: argparse.Namespace) -> tuple[list[int], int, float]:
+    """Clips that each of so many processes has encoded, different sounds in their cache, seconds of the slowest."""
+    context = multiprocessing.get_context("spawn")
+    start, queue = context.Barrier(number), context.Queue()
+    with tempfile.TemporaryDirectory() as folder:
+        processes = [context.Process(target=fill, args=(options, folder, start, queue)) for _ in range(number)]
+        for process in processes:
+            process.start()
+        found = [queue.get(timeout=3600) for _ in processes]
+        for process in processes:
+            process.join()
+        (key,) = (Path(folder) / "features").iterdir()
+        sounds = FeatureStore(key.parent, json.loads((key / "key.json").read_text())).entries
+        return [count for count, _ in found], len(sounds), max(seconds for _, seconds in found)
 
 
 def main() -> None:
@@ -113,6 +158,12 @@ def main() -> None:
     print(f"filling the cache, once           {seconds_first:9.3f} s")
     print(f"finding it filled, once per run   {seconds_found:9.3f} s")
     print(f"loss of the last step: {cached[-1]:.6f} and {again[-1]:.6f}; largest difference of a step {gap:.1e} nats")
+    for number in (1, 2):
+        counts, sounds, seconds = filled_by(number, options)
+        print(
+            f"an empty cache, processes: {number}   {seconds:9.3f} s   {' + '.join(map(str, counts))} clips encoded, "
+            f"{sounds} sounds kept"
+        )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ epoch, every clip encoded again # s
 epoch from the cache # s # times faster
 filling the cache, once # s
 finding it filled, once per run # s
-loss of the last step: # and #; largest difference of a step # nats""",
+loss of the last step: # and #; largest difference of a step # nats
+an empty cache, processes: # # s # clips encoded, # sounds kept
+an empty cache, processes: # # s # + # clips encoded, # sounds kept""",
     ),
     "generation": (
         "--shape tiny --clips 2 --prompts 2 --tokens 6 --checkpoint WHISPER",

@@ -14,6 +14,7 @@ from tiny.plain import chat_inputs
 
 from emoprobe.models import branches, generation
 from emoprobe.models.answering import Sampling
+from emoprobe.models.progress import watching
 from emoprobe.models.text import PromptText
 
 WORDS = ("happy", "sad", "angry", "calm", "the person", "a voice", "this recording", "one word")
@@ -72,6 +73,15 @@ def check_work(positions, answers):
         if 2 * sum(map(bool, going)) <= clips:
             clips = sum(map(bool, going))
         assert computed == clips * max(going)
+
+
+def check_told(steps, answers, limits):
+    """What is told adds up to all answers and all they might have been."""
+    rows = sum(map(len, answers))
+    assert sum(step.asked for step in steps) == sum(step.ended for step in steps) == rows
+    assert sum(step.tokens for step in steps) == sum(lengths(answers))
+    clips = len(answers[0])
+    assert sum(step.settled for step in steps) == clips * sum(limits)
 
 
 def check_equal(some, others):
@@ -160,6 +170,19 @@ def test_what_ended_costs_nothing_more(sfm, questions, voices):
     assert sum(steps) < 0.7 * rows * len(steps)
     whole = sfm.generate(context, questions, max_new_tokens=max(lengths(answers)))
     check_equal(answers, whole)
+
+
+@pytest.mark.parametrize("sampling", [None, 1.2])
+def test_every_step_is_told(sfm, questions, voices, sampling):
+    limits = [3 + i for i in range(len(questions))]
+    seeds = [[i + clip for clip in range(len(voices))] for i in range(len(questions))]
+    drawn = None if sampling is None else Sampling(sampling, seeds)
+    steps = []
+    with watching(steps.append):
+        answers = sfm.generate(sfm.encode(voices), questions, max_new_tokens=limits, sampling=drawn)
+    check_told(steps, answers, limits)
+    ended = [sum(step.ended for step in steps[: i + 1]) for i in range(len(steps))]
+    assert ended[2] < ended[-1]
 
 
 def test_one_answer_that_does_not_end_keeps_no_other_row(sfm, questions, voices):

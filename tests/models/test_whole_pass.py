@@ -16,6 +16,7 @@ from emoprobe.models.answering import Sampling
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families import REFUSED
 from emoprobe.models.load import load_audio_llm
+from emoprobe.models.progress import watching
 from emoprobe.models.text import PromptText
 from emoprobe.models.whole_pass import WholePassLLM, read_audio_llm
 
@@ -102,7 +103,12 @@ def test_the_reference_and_next_token_logits(sfm, voices):
 
 def test_generation_is_that_of_the_class_and_its_logits_are_raw(sfm, voices):
     questions, keep = ask(sfm)[:2], tuple(range(20, 26))
-    ours = sfm.generate(sfm.encode(voices[:2]), questions, max_new_tokens=6, keep=[keep, keep])
+    steps = []
+    with watching(steps.append):
+        ours = sfm.generate(sfm.encode(voices[:2]), questions, max_new_tokens=6, keep=[keep, keep])
+    assert sum(step.asked for step in steps) == sum(step.ended for step in steps) == 4
+    assert sum(step.settled for step in steps) == 4 * 6
+    assert sum(step.tokens for step in steps) >= sum(len(answer.log_normalizer) for row in ours for answer in row)
     for question, row in zip(questions, ours, strict=True):
         for voice, answer in zip(voices, row, strict=False):
             inputs = chat_inputs(sfm, question.prompt, voice)

@@ -26,6 +26,7 @@ from emoprobe.models.base import WINDOW, Network
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families.turns import ANY, Turns
+from emoprobe.models.progress import watching
 from emoprobe.models.sound import Sound
 from emoprobe.models.span import Frame, common_start
 from emoprobe.models.text import TEXT_ONLY, PromptText
@@ -84,7 +85,8 @@ class Describer:
         room = transcriber.max_positions - len(transcriber.start_tokens)
         question = transcriber.question(PromptText())
         context = transcriber.encode([waveform])
-        (answer,) = transcriber.generate(context, [question], max_new_tokens=room)[0]
+        with watching(None):  # who waits for answers waits for no transcript
+            (answer,) = transcriber.generate(context, [question], max_new_tokens=room)[0]
         text = transcriber.tokenizer.decode(list(answer.tokens), skip_special_tokens=True)
         return " ".join(text.split())
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from emoprobe.models.answering import Generation, Sampling
 from emoprobe.models.branches import Branches
+from emoprobe.models.progress import Step, tell
 from emoprobe.models.vocabulary import VocabularyHead
 
 VOCABULARY_ROWS = 512  # rows whose logits over the whole vocabulary exist at once
@@ -64,6 +65,7 @@ def decode_answers(
     numbers: list[Tensor] = []
     noted: list[Tensor] = []
     states = states.flatten(0, 1)
+    tell(Step(asked=clips * questions))
     for step in range(max(limits)):
         note = choose(states, rows.numbers, step).cpu()  # the one wait for the device of each step
         numbers.append(rows.numbers)
@@ -71,6 +73,7 @@ def decode_answers(
         chosen = note[:, 0].long()
         going = ~torch.isin(chosen, torch.tensor(list(decoder.stop)))
         packed = rows.end(~going, step + 1)
+        tell(rows.told)
         if not rows.any:
             break
         if packed is not None:
@@ -102,7 +105,10 @@ class _Rows:
         places: Flat places of the rows in ``[clips, columns]``.
         numbers: Their numbers.
         went_on: Which rows of the last step these are.
+        told: What the last step has brought.
     """
+
+    told: Step
 
     def __init__(self, clips: int, questions: int, limits: Sequence[int]) -> None:
         self.number = torch.arange(clips * questions).view(clips, questions)  # by place
@@ -130,7 +136,10 @@ class _Rows:
         Returns:
             What `emoprobe.models.branches.Branches.keep` is told; None where nothing moves.
         """
-        ended = ended | (self.limit[self.numbers] <= length)
+        spare = self.limit[self.numbers] - length
+        ended = ended | (spare <= 0)
+        count = len(spare)
+        self.told = Step(tokens=count, ended=int(ended.sum()), settled=count + int(spare[ended].sum()))
         self.went_on = (~ended).nonzero()[:, 0]
         self.alive.view(-1)[self.places[ended]] = False
         left, columns = self.alive.any(1), int(self.alive.sum(1).max())

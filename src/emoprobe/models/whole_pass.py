@@ -29,6 +29,7 @@ from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 from emoprobe.models.generation import draw, limits_of
+from emoprobe.models.progress import Step, tell
 from emoprobe.models.sound import Clip, clip_of, encoder_states, shortest_sound
 
 
@@ -258,6 +259,7 @@ class WholePassLLM(ChatModel):
         generators: Sequence[Sequence[torch.Generator | None]]
         generators = sampling.generators() if sampling is not None else [[None] * context.size for _ in questions]
         temperature = sampling.temperature if sampling is not None else 1.0
+        tell(Step(asked=len(questions) * context.size))
         return [
             [
                 self._generation(clip, question.prefix, limit, ids, generator, temperature)
@@ -294,6 +296,7 @@ class WholePassLLM(ChatModel):
             kept, said = logits[:, list(keep)].cpu(), logits.logsumexp(-1).cpu()
             if apart <= tolerance(self.dtype):
                 break
+        tell(Step(ended=1, settled=max_new_tokens - len(written)))
         finished = written[-1] in self.stop_tokens
         tokens = tuple(written[: len(written) - finished])
         return Generation(tokens, self.decode(tokens), finished, kept, said)
@@ -310,11 +313,13 @@ class WholePassLLM(ChatModel):
         """Written tokens, and of the logits they were chosen from those to keep and the log-sum-exp of all."""
         kept: list[Tensor] = []
         said: list[Tensor] = []
+        wanted = torch.tensor([*keep], dtype=torch.long, device=self.model.device)
 
         def note(module: Network, args: tuple, out: Any) -> None:
             logits = self.family.class_logits(out.logits[0, -1].float())
-            kept.append(logits[list(keep)].cpu())
-            said.append(logits.logsumexp(-1).cpu())
+            kept.append(logits[wanted.to(logits.device)])
+            said.append(logits.logsumexp(-1))
+            tell(Step(tokens=1, settled=int(cached)))
 
         handle = self.model.register_forward_hook(note)
         try:
@@ -335,7 +340,7 @@ class WholePassLLM(ChatModel):
         finally:
             handle.remove()
         written = row[inputs["input_ids"].shape[1] :].tolist()
-        return written, torch.stack(kept[: len(written)]), torch.stack(said[: len(written)])
+        return written, torch.stack(kept[: len(written)]).cpu(), torch.stack(said[: len(written)]).cpu()
 
 
 class _Drawn(LogitsProcessor):

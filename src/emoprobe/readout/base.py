@@ -171,6 +171,10 @@ class AnswerReadout(PromptReadout):
         """Longest answer to a prompt, tokens, its end included."""
         return FORMATS[prompt.answer_format].max_new_tokens if self.max_new_tokens is None else self.max_new_tokens
 
+    def drawn(self, prompt: Prompt) -> int:
+        """Tokens that it lets a model write at most beside the greedy answer."""
+        return 0
+
     def options(self, prompt: Prompt | None) -> str:
         """As of every readout, with the limit that holds for the prompt."""
         limit = self.max_new_tokens if prompt is None else self.limit(prompt)

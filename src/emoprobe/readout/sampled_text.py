@@ -21,6 +21,7 @@ from emoprobe.readout.scoring.asking import Asking
 from emoprobe.readout.written import known_words, log_shares, parse_rows
 
 if TYPE_CHECKING:
+    from emoprobe.prompts.prompt import Prompt
     from emoprobe.readout.scoring.plan import PromptPlan
 
 TEXTS = pa.field("sampled_texts", pa.list_(pa.string()))
@@ -85,6 +86,10 @@ class SampledText(AnswerReadout):
             ]
             for i in range(len(plans))
         ]
+
+    def drawn(self, prompt: Prompt) -> int:
+        """Tokens of all draws, at most."""
+        return self.samples * self.limit(prompt)
 
     def seed_of(self, sound: str, plan: PromptPlan, draw: int) -> int:
         """Seed of one draw."""

@@ -197,6 +197,7 @@ def _fill(
         How many clips were scored, and what each process says of itself.
     """
     from emoprobe.readout.scoring.earlier import Earlier
+    from emoprobe.readout.scoring.record import scored_nulls
 
     settings, folder = job.settings, job.settings.output_dir
     earlier = Earlier(settings.resume, folder, probe, settings.dataset.audio)
@@ -204,8 +205,9 @@ def _fill(
         begin_run(folder, job.record(), job.frame, job.skipped)
         left = earlier.take_over(utterances, writer)
         if settings.readout:
-            for null in earlier.missing_nulls(job.nulls):
-                writer.write(probe.null_rows([null]))
+            progress = settings.trainer["enable_progress_bar"]
+            for rows in scored_nulls(probe, earlier.missing_nulls(job.nulls), progress=progress):
+                writer.write(rows)
                 stopping.check()
         if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
             _score(settings, trainer, probe, left)

@@ -17,7 +17,7 @@ from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.answering import AudioContext, answering
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.readout.base import PromptReadout, Readout, SoundReadout
+from emoprobe.readout.base import AnswerReadout, PromptReadout, Readout, SoundReadout
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading, class_effects, sound_effects
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.readout.scoring.plan import Plans
@@ -126,6 +126,17 @@ class ZeroShotProbe(L.LightningModule):
                 rows[i] += read(sfm, one, self.plans.of(utterance.id), self.asking, sounds[i : i + 1])[0]
             rows[i] = [_told(context, i) | row for row in rows[i]]
         return rows
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that may be written at most about a clip, reasoning and all answers together."""
+        answers = [readout for readout in self.asking if isinstance(readout, AnswerReadout)]
+        return sum(
+            prompt.reasoning_tokens
+            + max((one.limit(prompt) for one in answers if one.greedy), default=0)
+            + sum(one.drawn(prompt) for one in answers)
+            for prompt in self.plans.prompts
+        )
 
     def null_rows(self, inputs: Sequence[NullInput]) -> list[dict]:
         """Rows of the score table for content-free inputs, of what is asked."""

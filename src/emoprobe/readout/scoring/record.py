@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from tqdm import tqdm
 
 from emoprobe.data.datamodule import Batch, data_of
 from emoprobe.errors import EmoprobeError
+from emoprobe.models.progress import watching
+from emoprobe.readout.scoring.module import ZeroShotProbe
+from emoprobe.readout.scoring.nulls import NullInput
+from emoprobe.readout.scoring.writing import WritingNote
 from emoprobe.run.scores import Outcome, ScoreWriter, read_outcomes
 from emoprobe.system import stopping
 
@@ -42,6 +47,7 @@ class BatchRecorder(L.Callback):
         self.folder, self.progress = folder, progress
         self.outcome = Outcome()
         self._bar: tqdm | None = None
+        self._watched = ExitStack()
         self._start = 0.0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -57,6 +63,19 @@ class BatchRecorder(L.Callback):
         shown = self.progress and trainer.is_global_zero
         self._bar = tqdm(total=total, unit="clip", desc="Scoring", disable=not shown, file=sys.stderr)
 
+    def on_predict_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._bar is not None and not self._bar.disable and isinstance(pl_module, ZeroShotProbe):
+            clips = len(batch.clips)
+            note = WritingNote(self._bar, clips + len(batch.skipped), clips * pl_module.most_tokens)
+            self._watched.enter_context(watching(note))
+
     def on_predict_batch_end(
         self,
         trainer: L.Trainer,
@@ -70,7 +89,9 @@ class BatchRecorder(L.Callback):
         self.outcome.skipped += batch.skipped
         self.outcome.clips += len(batch.clips)
         self._tell()
+        self._watched.close()
         if self._bar is not None:
+            self._bar.set_postfix_str("", refresh=False)
             self._bar.update(len(batch.clips) + len(batch.skipped))
         stopping.check()
         self._check_others(trainer)
@@ -85,6 +106,7 @@ class BatchRecorder(L.Callback):
             self._wait(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._watched.close()
         if self._bar is not None:
             self._bar.close()
         _stop_others(trainer)
@@ -117,6 +139,21 @@ class BatchRecorder(L.Callback):
             if time.time() - heard > PATIENCE:
                 raise _lost(f"process {late[0] + 1} of {trainer.world_size} has not been heard of for {PATIENCE:.0f} s")
             time.sleep(0.1)
+
+
+def scored_nulls(probe: ZeroShotProbe, nulls: Sequence[NullInput], *, progress: bool) -> Iterator[list[dict]]:
+    """Rows of one content-free input after the other.
+
+    Args:
+        probe: Reads the model.
+        nulls: The inputs.
+        progress: Whether to show a progress bar.
+    """
+    with tqdm(nulls, unit="input", desc="Null inputs", disable=not progress, file=sys.stderr, leave=False) as bar:
+        for null in bar:
+            with watching(WritingNote(bar, 1, probe.most_tokens) if progress else None):
+                rows = probe.null_rows([null])
+            yield rows
 
 
 def speed(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
 from emoprobe.data.utterance import Skipped, Utterance
+from emoprobe.errors import InputError
 from emoprobe.system import stopping
+
+WORKERS = 4  # processes beside a model on a GPU: they make spectra faster than it hears them
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,14 @@ class Batch:
         clips: Theirs.
         skipped: Those left out.
         refusal: The first that ends the run, with ``on_error=error``.
+        prepared: Per clip what the model's processor made of it ahead, or None; empty where nothing is.
     """
 
     utterances: list[Utterance]
     clips: list[AudioClip]
     skipped: list[Skipped]
     refusal: Refusal | None = None
+    prepared: Sequence[Any] = ()
 
 
 def check_length(clip: AudioClip, min_samples: int, file: Path) -> None:
@@ -74,8 +82,35 @@ def check_length(clip: AudioClip, min_samples: int, file: Path) -> None:
         )
 
 
+def workers_beside(asked: int | None, device: torch.device) -> int:
+    """Processes that read clips beside a model: as asked, or else up to `WORKERS` where it leaves the CPU to them.
+
+    Args:
+        asked: How many; None to choose.
+        device: Where the model lies.
+    """
+    if asked is not None:
+        return asked
+    return min(WORKERS, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a clip came to.
+
+    Args:
+        utterance: Whose it is.
+        clip: It, or why there is none.
+        prepared: See `Batch`.
+    """
+
+    utterance: Utterance
+    clip: AudioClip | Skipped | Refusal
+    prepared: Any = None
+
+
 class SpeechDataset(Dataset):
-    """Decodes one clip at a time; a bad one is returned as a value, see `Refusal`.
+    """Decodes one clip at a time and prepares it for the model; a bad one is returned as a value, see `Refusal`.
 
     Args:
         utterances: What to read.
@@ -83,6 +118,7 @@ class SpeechDataset(Dataset):
         limits: Which clips are taken.
         on_error: ``error`` to return a bad clip as `Refusal`, ``skip`` as `Skipped`.
         min_samples: What the model needs to hear anything.
+        prepare: What the model's processor makes of a waveform, ``[samples]``.
     """
 
     def __init__(
@@ -92,31 +128,42 @@ class SpeechDataset(Dataset):
         limits: AudioLimits,
         on_error: str,
         min_samples: int = 0,
+        prepare: Callable[[Tensor], Any] | None = None,
     ) -> None:
         self.utterances, self.sampling_rate = list(utterances), sampling_rate
         self.limits, self.on_error, self.min_samples = limits, on_error, min_samples
+        self.prepare = prepare
 
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, index: int) -> tuple[Utterance, AudioClip | Skipped | Refusal]:
+    def __getitem__(self, index: int) -> Row:
         utterance = self.utterances[index]
         try:
             clip = read_audio(utterance.audio, self.sampling_rate, self.limits)
             check_length(clip, self.min_samples, utterance.audio)
-            return utterance, clip
         except AudioError as error:
             if not self.limits.leaves_out(error, self.on_error):
-                return utterance, Refusal.of(error)
-            return utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio))
+                return Row(utterance, Refusal.of(error))
+            return Row(utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio)))
+        return Row(utterance, clip, self._prepared(clip))
+
+    def _prepared(self, clip: AudioClip) -> Any:
+        if self.prepare is None:
+            return None
+        try:
+            return self.prepare(torch.from_numpy(clip.waveform))
+        except InputError:
+            return None  # the model prepares it again, in the main process, which can say what is wrong
 
 
-def collate(rows: Sequence[tuple[Utterance, AudioClip | Skipped | Refusal]]) -> Batch:
+def collate(rows: Sequence[Row]) -> Batch:
     """Clips of different lengths stay a list; padding is the model's business."""
-    good = [(utterance, clip) for utterance, clip in rows if isinstance(clip, AudioClip)]
-    skipped = [clip for _, clip in rows if isinstance(clip, Skipped)]
-    refusal = next((clip for _, clip in rows if isinstance(clip, Refusal)), None)
-    return Batch([utterance for utterance, _ in good], [clip for _, clip in good], skipped, refusal)
+    good = [(row.utterance, row.clip, row.prepared) for row in rows if isinstance(row.clip, AudioClip)]
+    skipped = [row.clip for row in rows if isinstance(row.clip, Skipped)]
+    refusal = next((row.clip for row in rows if isinstance(row.clip, Refusal)), None)
+    utterances, clips = [utterance for utterance, _, _ in good], [clip for _, clip, _ in good]
+    return Batch(utterances, clips, skipped, refusal, [prepared for _, _, prepared in good])
 
 
 def find_near_silent(utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits) -> dict:
@@ -152,9 +199,10 @@ class SpeechDataModule(L.LightningDataModule):
         sampling_rate: Hertz.
         limits: Which clips are taken.
         batch_size: Clips per batch.
-        num_workers: Decoding processes.
+        num_workers: Processes that decode and prepare clips ahead.
         on_error: ``error`` or ``skip``.
         min_samples: What the model needs to hear anything.
+        prepare: As of `SpeechDataset`; called in these processes, which are forks of this one.
     """
 
     def __init__(
@@ -167,12 +215,13 @@ class SpeechDataModule(L.LightningDataModule):
         num_workers: int = 0,
         on_error: str = "error",
         min_samples: int = 0,
+        prepare: Callable[[Tensor], Any] | None = None,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer clips left than processes
         self.own = sorted(utterances, key=lambda utterance: (-duration_seconds(utterance.audio), utterance.id))
         self.sampling_rate, self.limits, self.on_error = sampling_rate, limits, on_error
-        self.min_samples = min_samples
+        self.min_samples, self.prepare = min_samples, prepare
         self.batch_size, self.num_workers = batch_size, num_workers
 
     trainer: L.Trainer  # there before any hook is called
@@ -187,7 +236,13 @@ class SpeechDataModule(L.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         """This process's clips once."""
-        dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error, self.min_samples)
+        prepare, context = self.prepare, None
+        if self.num_workers and prepare is not None:
+            forks = "fork" in multiprocessing.get_all_start_methods()
+            # The model is never sent to another process; where none can be forked it prepares clips itself.
+            prepare, context = (prepare, "fork") if forks else (None, None)
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or each fork warns that it has switched it off
+        dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error, self.min_samples, prepare)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -195,6 +250,7 @@ class SpeechDataModule(L.LightningDataModule):
             collate_fn=collate,
             shuffle=False,
             worker_init_fn=stopping.shield,
+            multiprocessing_context=context,
         )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import Network, SpeechFoundationModel
+from emoprobe.models.base import Network, Prepared, SpeechFoundationModel
 from emoprobe.models.text import PromptText, unasked
 
 
@@ -204,7 +204,7 @@ class AnsweringModel(SpeechFoundationModel):
         )
 
     @abstractmethod
-    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Prepared = ()) -> AudioContext:
         """Do the audio part of the work once per clip.
 
         Args:

@@ -6,17 +6,16 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from emoprobe.models.attention import NoTokenTreeError, check_cache
-from emoprobe.models.base import Network
+from emoprobe.models.base import Clip, Network, Prepared, ready
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.families.chat import ChatFamily
-from emoprobe.models.sound import Clip, Sound, agree, clip_of, hear_clips, shortest_sound
+from emoprobe.models.sound import Sound, agree, clip_of, hear_clips, shapes, shortest_sound
 from emoprobe.models.span import probe_sounds
 
 TOGETHER = 16  # clips of one encoder pass on a GPU; more would need more memory and gain little
@@ -60,13 +59,11 @@ class AudioLLM(ChatLLM):
         """Inputs of the model's class, as its own processor makes them."""
         return clip_of(self.family, waveform)
 
-    def _hear(
-        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
-    ) -> list[Sound]:
-        clips: list[Clip] = self.ready(waveforms, prepared)
+    def _hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Prepared = ()) -> list[Sound]:
+        clips = ready(self, waveforms, prepared)
         alike: dict[tuple, list[int]] = {}
         for i, clip in enumerate(clips):
-            alike.setdefault(clip.shapes, []).append(i)
+            alike.setdefault(shapes(clip), []).append(i)
         heard: dict[int, Sound] = {}
         for members in alike.values():
             size = clips_at_once(self.model.device)

@@ -7,7 +7,7 @@ reads and writes text is `emoprobe.models.answering.AnsweringModel`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -39,6 +39,31 @@ class Heard:
     states: list[dict[int, Tensor]]
     sounds: list[Tensor] = field(default_factory=list)
     tokens: list[tuple[int, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as a model's class is given it.
+
+    Args:
+        samples: Its length.
+        inputs: What the class's own processor makes of it, on the CPU.
+    """
+
+    samples: int
+    inputs: Mapping[str, Tensor]
+
+    def __reduce__(self) -> tuple:
+        # From one process to another as plain arrays: shared memory and open files may be few.
+        return _restored, (self.samples, {name: value.numpy() for name, value in self.inputs.items()})
+
+
+def _restored(samples: int, arrays: Mapping[str, Any]) -> Clip:
+    return Clip(samples, {name: torch.from_numpy(value) for name, value in arrays.items()})
+
+
+Prepared: TypeAlias = Sequence[Clip | None]
+"""Clips that were prepared ahead, and None of others; empty where none was."""
 
 
 class SpeechFoundationModel(ABC):
@@ -119,10 +144,11 @@ class SpeechFoundationModel(ABC):
         if unknown:
             raise InputError(f"{self.name} has no encoder layer {unknown[0]}", remedy=f"Layers are 0 to {depth}.")
 
-    def prepare_clip(self, waveform: Tensor) -> Any:
+    def prepare_clip(self, waveform: Tensor) -> Clip | None:
         """What the model's own processor makes of a clip, as far as that is work of the CPU alone.
 
-        It can be done ahead, also in another process, and given to `hear` and `encode`; nothing of ``model`` is used.
+        It can be done ahead, also in another process, and given to `hear` and `encode`: the model's weights are not
+        touched.
 
         Args:
             waveform: As of `hear`.
@@ -132,13 +158,8 @@ class SpeechFoundationModel(ABC):
         """
         return None
 
-    def ready(self, waveforms: Sequence[Tensor], prepared: Sequence[Any]) -> list[Any]:
-        """Per clip what was prepared ahead, or else is now."""
-        pairs = zip(waveforms, prepared or repeat(None, len(waveforms)), strict=True)
-        return [self.prepare_clip(waveform) if made is None else made for waveform, made in pairs]
-
     @abstractmethod
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """The encoder's work, once per clip, through which gradients flow where they are switched on.
 
         Args:
@@ -168,7 +189,14 @@ class SpeechFoundationModel(ABC):
         )
 
 
-def ahead(prepared: Sequence[Any]) -> dict[str, Any]:
+def ready(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor], prepared: Prepared) -> list[Clip]:
+    """Per clip what was prepared ahead, or else is now, of a model that prepares."""
+    pairs = zip(waveforms, prepared or repeat(None, len(waveforms)), strict=True)
+    clips = [sfm.prepare_clip(waveform) if made is None else made for waveform, made in pairs]
+    return [clip for clip in clips if clip is not None]
+
+
+def ahead(prepared: Prepared) -> dict[str, Any]:
     """What `hear` and `encode` are told of clips: nothing where none was prepared, since a model may not know of it."""
     return {"prepared": prepared} if any(one is not None for one in prepared) else {}
 

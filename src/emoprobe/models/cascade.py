@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from emoprobe.errors import InputError
 from emoprobe.models.acoustics import MEASURES, Thresholds, describe, measure
 from emoprobe.models.answering import AudioContext
-from emoprobe.models.base import WINDOW, Network
+from emoprobe.models.base import WINDOW, Network, Prepared
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families.turns import ANY, Turns
@@ -245,9 +245,7 @@ class Cascade(ChatLLM):
         """None: the transcriber's states do not reach the LLM."""
         return 0
 
-    def encode(
-        self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Sequence[Any] = ()
-    ) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Prepared = ()) -> AudioContext:
         """The embeddings of every clip's description."""
         context = super().encode(waveforms, padding)
         context.told = [self.family.words(waveform) for waveform in waveforms]
@@ -270,8 +268,6 @@ class Cascade(ChatLLM):
         if layers:
             raise InputError(f"{self.name} does not hear: it has no encoder layer {layers[0]}", field="model")
 
-    def _hear(
-        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
-    ) -> list[Sound]:
+    def _hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Prepared = ()) -> list[Sound]:
         described = [self.family.clip_tokens(waveform) for waveform in waveforms]
         return [Sound(tokens, self._embed(torch.tensor(tokens)), {}) for tokens in described]

@@ -20,7 +20,7 @@ from transformers import RepetitionPenaltyLogitsProcessor
 
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.attention import attention_window, check_window
-from emoprobe.models.base import Heard, Network
+from emoprobe.models.base import Heard, Network, Prepared
 from emoprobe.models.branches import Branches
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.generation import Decoder, decode_answers, limits_of
@@ -52,12 +52,10 @@ class ChatLLM(PrefilledLLM):
     # Sound
 
     @abstractmethod
-    def _hear(
-        self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Sequence[Any] = ()
-    ) -> list[Sound]:
+    def _hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), prepared: Prepared = ()) -> list[Sound]:
         """What stands in the place of each clip, with the encoder states of chosen layers."""
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """The decoder's input embeddings of every clip."""
         self.check_lengths(waveforms)
         self.check_layers(layers)
@@ -69,9 +67,7 @@ class ChatLLM(PrefilledLLM):
         )
 
     @torch.no_grad()
-    def encode(
-        self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Sequence[Any] = ()
-    ) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], padding: str = "right", *, prepared: Prepared = ()) -> AudioContext:
         """The decoder's input embeddings of every clip.
 
         Args:

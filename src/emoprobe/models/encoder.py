@@ -10,7 +10,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import WINDOW, Heard, Network, SpeechFoundationModel, shortest_clip
+from emoprobe.models.base import WINDOW, Clip, Heard, Network, Prepared, SpeechFoundationModel, ready, shortest_clip
 from emoprobe.models.transcribers.whisper import SAMPLES_PER_FRAME
 from emoprobe.models.whole import keep_whole
 
@@ -114,7 +114,7 @@ class Encoder(SpeechFoundationModel):
             least, most = (least, middle) if heard(noise[:middle]) else (middle, most)
         return most
 
-    def prepare_clip(self, waveform: Tensor) -> dict[str, Tensor]:
+    def prepare_clip(self, waveform: Tensor) -> Clip:
         """What the checkpoint's own feature extractor makes of one clip, a batch of one."""
         made = self.extractor(
             waveform.numpy(),
@@ -122,17 +122,17 @@ class Encoder(SpeechFoundationModel):
             return_tensors="pt",
             **OPTIONS.get(self.encoder.config.model_type, {}),
         )
-        return {name: value for name, value in made.items() if name in INPUTS}
+        return Clip(len(waveform), {name: value for name, value in made.items() if name in INPUTS})
 
-    def inputs(self, waveform: Tensor, made: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def inputs(self, waveform: Tensor, made: Clip | None = None) -> dict[str, Tensor]:
         """The same, or what was made of it ahead, on the model's device and in its precision."""
         device, dtype = self.model.device, self.model.dtype
         return {
             name: value.to(device, dtype if value.is_floating_point() else None)
-            for name, value in (made or self.prepare_clip(waveform)).items()
+            for name, value in (made or self.prepare_clip(waveform)).inputs.items()
         }
 
-    def _states(self, waveform: Tensor, made: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+    def _states(self, waveform: Tensor, made: Clip | None = None) -> list[Tensor]:
         """States of every layer, each ``[frames, width]``.
 
         The last one is what the encoder hands on, after whatever follows its blocks (a norm, frames doubled again, an
@@ -160,12 +160,12 @@ class Encoder(SpeechFoundationModel):
             own[-1] = None if shortened is None else int(shortened(given)) * bool(given.sum())
         return own
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """States of each clip by itself; nothing answers, so there are no sounds."""
         self.check_layers(layers)
         self.check_lengths(waveforms)
         heard = []
-        for waveform, made in zip(waveforms, self.ready(waveforms, prepared), strict=True):
+        for waveform, made in zip(waveforms, ready(self, waveforms, prepared), strict=True):
             states = self._states(waveform, made)
             heard.append({layer: states[layer] for layer in layers})
         return Heard(heard)

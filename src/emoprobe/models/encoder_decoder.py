@@ -14,6 +14,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,7 +25,7 @@ from transformers import EncoderDecoderCache
 
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
-from emoprobe.models.base import Heard, Network, shortest_clip
+from emoprobe.models.base import Clip, Heard, Network, Prepared, shortest_clip
 from emoprobe.models.branches import Branches, RoomyLayer
 from emoprobe.models.cross import Cross, together
 from emoprobe.models.generation import Decoder, decode_answers, limits_of
@@ -180,23 +181,24 @@ class EncoderDecoder(TranscribingModel):
         """Layers of the text decoder."""
         return len(self.decoder.layers)
 
-    def prepare_clip(self, waveform: Tensor) -> Any:
+    def prepare_clip(self, waveform: Tensor) -> Clip | None:
         """The encoder's inputs."""
-        return self.inputs(waveform)
+        return Clip(len(waveform), self.inputs(waveform))
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """Encoder states, clip by clip: padding changes what some encoders and front ends make of a clip."""
         self.check_layers(layers)
         self.check_lengths(waveforms)
-        clips = zip(waveforms, self.ready(waveforms, prepared), strict=True)
+        clips = zip(waveforms, prepared or repeat(None, len(waveforms)), strict=True)
         heard = [self._hear(waveform, layers, made) for waveform, made in clips]
         return Heard([states for _, states in heard], [sound for sound, _ in heard])
 
     def _hear(
-        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Clip | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """What the decoder is given of a clip, and states of chosen layers, without frames that the class masks."""
-        out = self.encoder(**self._placed(made or self.inputs(waveform)), output_hidden_states=bool(layers))
+        inputs = self._placed(made.inputs if made else self.inputs(waveform))
+        out = self.encoder(**inputs, output_hidden_states=bool(layers))
         mask = getattr(out, "attention_mask", None)
         own = out.last_hidden_state.shape[1] if mask is None else int(mask.sum())
         return out.last_hidden_state[0, :own], {layer: out.hidden_states[layer][0, :own] for layer in layers}
@@ -207,7 +209,7 @@ class EncoderDecoder(TranscribingModel):
         return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in inputs.items()}
 
     @torch.no_grad()
-    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Prepared = ()) -> AudioContext:
         """Encoder states and every decoder layer's cross-attention keys and values, once per clip."""
         return self.context_of(self.hear(waveforms, prepared=prepared).sounds)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.attention import NoTokenTreeError
-from emoprobe.models.base import Network, shortest_clip
+from emoprobe.models.base import Clip, Network, shortest_clip
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, TOKEN_TYPES, move
 
@@ -57,26 +57,13 @@ class Sound:
     states: dict[int, Tensor]
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A clip as the class is given it.
-
-    Args:
-        samples: Its length.
-        inputs: What the processor makes of a chat that says as good as nothing else than the sound.
-    """
-
-    samples: int
-    inputs: Mapping[str, Tensor]
-
-    @property
-    def shapes(self) -> tuple:
-        """Of all that is said of the sound; clips in which they differ are not heard together."""
-        return tuple((name, value.shape) for name, value in sorted(self.inputs.items()) if name not in _OF_TOKENS)
+def shapes(clip: Clip) -> tuple:
+    """Of all that is said of the sound; clips in which they differ are not heard together."""
+    return tuple((name, value.shape) for name, value in sorted(clip.inputs.items()) if name not in _OF_TOKENS)
 
 
 def clip_of(family: ChatFamily, waveform: Tensor) -> Clip:
-    """A clip as the class is given it: work of the CPU, which can be done ahead and in another process.
+    """A clip as the class is given it, in a chat that says as good as nothing else than the sound.
 
     Args:
         family: How the model's family hears.
@@ -94,7 +81,7 @@ def hear_clips(
     Args:
         model: The model.
         family: How its family hears.
-        clips: One, or several of equal `Clip.shapes`.
+        clips: One, or several of equal `shapes`.
         layers: Encoder layers to keep; 0 is the input of the first layer.
         name: The model's name, for errors.
 
@@ -131,7 +118,7 @@ def agree(model: Network, family: ChatFamily, clips: Sequence[Clip], layers: Seq
     Args:
         model: The model; where it is in training, what is random in it is off meanwhile.
         family: How its family hears.
-        clips: Several of equal `Clip.shapes`.
+        clips: Several of equal `shapes`.
         layers: Encoder layers whose states must be the same too.
         name: The model's name, for errors.
     """

@@ -24,13 +24,13 @@ from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext, Generation, Question, Sampling
 from emoprobe.models.attention import NoTokenTreeError
 from emoprobe.models.audio_llm import AudioLLM, tolerance
-from emoprobe.models.base import Heard, Network
+from emoprobe.models.base import Clip, Heard, Network, Prepared, ready
 from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 from emoprobe.models.generation import draw, limits_of
 from emoprobe.models.progress import Step, tell
-from emoprobe.models.sound import Clip, clip_of, encoder_states, shortest_sound
+from emoprobe.models.sound import clip_of, encoder_states, shortest_sound
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class WholePassLLM(ChatModel):
         """Inputs of the model's class, as its own processor makes them."""
         return clip_of(self.family, waveform)
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """Encoder states; what the decoder is given is made anew in every pass, so its sounds are the waveforms."""
         self.check_lengths(waveforms)
         self.check_layers(layers)
-        clips: list[Clip] = self.ready(waveforms, prepared)
+        clips = ready(self, waveforms, prepared)
         states: list[dict[int, Tensor]] = [{} for _ in clips]
         if layers:
             states = [encoder_states(self.model, self.family, clip, layers, self.name) for clip in clips]
@@ -102,10 +102,10 @@ class WholePassLLM(ChatModel):
         ids = clip.inputs["input_ids"][0].tolist()
         return WholeClip(self.family.frame(ANY).sound(ids, self.family.audio_token_id), clip.inputs)
 
-    def encode(self, waveforms: Sequence[Tensor], *, prepared: Sequence[Any] = ()) -> AudioContext:
+    def encode(self, waveforms: Sequence[Tensor], *, prepared: Prepared = ()) -> AudioContext:
         """The processor's inputs of every clip."""
         self.check_lengths(waveforms)
-        return AudioContext(len(waveforms), [self._whole(clip) for clip in self.ready(waveforms, prepared)])
+        return AudioContext(len(waveforms), [self._whole(clip) for clip in ready(self, waveforms, prepared)])
 
     def encode_without_audio(self) -> AudioContext:
         """No sound at all: the place of the sound in the prompt is left empty."""

@@ -220,16 +220,17 @@ def _fill(
 
 def _score(settings: ProbeSettings, trainer: L.Trainer, probe: ZeroShotProbe, left: Sequence[Utterance]) -> None:
     """Score clips; the recorder of the trainer writes what comes out."""
-    from emoprobe.data.datamodule import SpeechDataModule
+    from emoprobe.data.datamodule import SpeechDataModule, workers_beside
 
     data = SpeechDataModule(
         left,
         probe.sfm.sampling_rate,
         settings.dataset.audio,
         batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
+        num_workers=workers_beside(settings.num_workers, probe.sfm.model.device),
         on_error=settings.dataset.on_error,
         min_samples=probe.sfm.min_samples,
+        prepare=probe.sfm.prepare_clip if probe.asking else None,
     )
     trainer.predict(probe, datamodule=data, return_predictions=False)
 

@@ -171,7 +171,8 @@ class ProbeSettings:
         callbacks: Name -> node of a callback of Lightning, or null.
         seed: Of everything random.
         batch_size: Clips per forward pass; results do not depend on it.
-        num_workers: Processes that decode sound.
+        num_workers: Processes that decode sound and prepare it for the model ahead; None for 4 at most beside a model
+            on a GPU, and none beside one on a CPU. Results do not depend on it.
         report: Whether the run ends in a page.
         resume: Folder of an earlier run whose finished cells are taken over.
         study: Several probes side by side instead of one.
@@ -193,7 +194,7 @@ class ProbeSettings:
     callbacks: Annotated[Mapped, AfterValidator(check_scoring_callbacks)] = field(default_factory=dict)
     seed: Seed = 0
     batch_size: Count = 8
-    num_workers: Natural = 0
+    num_workers: Natural | None = None
     report: bool = False
     resume: Place | None = None
     study: Part[TextAgainstTokensSettings] | None = None
@@ -260,7 +261,7 @@ class TrainSettings:
     ckpt: Place | None = None
     batch_size: Count = 8
     eval_batch_size: Count = 64
-    num_workers: Natural = 0
+    num_workers: Natural | None = None
     study: Part[StudySettings] | None = None
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 

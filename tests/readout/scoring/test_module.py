@@ -44,6 +44,7 @@ def batch(voices):
     return SimpleNamespace(
         utterances=[SimpleNamespace(id=f"u{i}") for i in range(len(voices))],
         clips=[clip(voice, f"sound{i}") for i, voice in enumerate(voices)],
+        prepared=(),
     )
 
 
@@ -63,7 +64,7 @@ def test_rows_do_not_depend_on_the_batch(sfm, voices):
     whole = probe(sfm, prompts, EVERYTHING, facts).predict_step(batch(voices))
     alone = probe(sfm, prompts, EVERYTHING, facts)
     part = batch(voices)
-    single = SimpleNamespace(utterances=part.utterances[1:2], clips=part.clips[1:2])
+    single = SimpleNamespace(utterances=part.utterances[1:2], clips=part.clips[1:2], prepared=())
     rows = {(row["prompt"], row["readout"]): row for row in whole if row["utterance_id"] == "u1"}
     assert len(rows) == 3 * 6
     for row in alone.predict_step(single):

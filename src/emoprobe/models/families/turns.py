@@ -158,9 +158,9 @@ class Turns(ABC):
 
 
 def move(inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Inputs on a device, floats in the model's dtype."""
+    """Inputs on a device, floats in the model's dtype; nothing waits for them to arrive."""
     return {
-        name: value.to(device, dtype) if torch.is_floating_point(value) else value.to(device)
+        name: value.to(device, dtype if torch.is_floating_point(value) else None, non_blocking=True)
         for name, value in inputs.items()
         if isinstance(value, Tensor)
     }

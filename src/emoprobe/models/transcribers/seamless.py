@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from emoprobe.errors import InputError
-from emoprobe.models.base import Network
+from emoprobe.models.base import Clip, Network
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.transcribers import TRANSCRIBERS
 
@@ -80,10 +80,10 @@ class Seamless(EncoderDecoder):
         return len(self.encoder.encoder.layers)
 
     def _hear(
-        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Clip | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """The adapter after the conformer leaves fewer frames to the decoder than there are in the layers."""
-        inputs = self._placed(made or self.inputs(waveform))
+        inputs = self._placed(made.inputs if made else self.inputs(waveform))
         out = self.encoder(**inputs, output_hidden_states=bool(layers))
         mask = inputs["attention_mask"]
         # Of a clip without a frame the adapter makes one all the same.

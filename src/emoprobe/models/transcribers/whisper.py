@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AudioContext
-from emoprobe.models.base import WINDOW, Heard, Network
+from emoprobe.models.base import WINDOW, Clip, Heard, Network, Prepared
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.residual import widen
 from emoprobe.models.transcribers import TRANSCRIBERS
@@ -243,7 +243,7 @@ class Whisper(EncoderDecoder):
     def prepare_clip(self, waveform: Tensor) -> None:
         """Nothing: the spectra of a batch are computed together, where the model lies."""
 
-    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Sequence[Any] = ()) -> Heard:
+    def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """Encoder states, of the 30 s that every clip is padded to or of the clip's own context."""
         if self.context == "clip":
             return super().hear(waveforms, layers)
@@ -254,7 +254,7 @@ class Whisper(EncoderDecoder):
         return Heard(states, list(out.last_hidden_state))
 
     def _hear(
-        self, waveform: Tensor, layers: Sequence[int] = (), made: Mapping[str, Tensor] | None = None
+        self, waveform: Tensor, layers: Sequence[int] = (), made: Clip | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Encoder states of the clip's own frames and `MARGIN` more, by the encoder's class with fewer positions."""
         own = -(-len(waveform) // SAMPLES_PER_FRAME)

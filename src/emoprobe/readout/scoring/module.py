@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import lightning as L
 import torch
@@ -16,7 +17,7 @@ from emoprobe.data.datamodule import Batch
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.answering import AudioContext, answering
-from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.models.base import SpeechFoundationModel, ahead
 from emoprobe.readout.base import AnswerReadout, PromptReadout, Readout, SoundReadout
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading, class_effects, sound_effects
 from emoprobe.readout.scoring.nulls import NullInput
@@ -54,13 +55,14 @@ class ZeroShotProbe(L.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[dict]:
         """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
-        pairs = list(zip(batch.utterances, batch.clips, strict=True))
-        if pairs and not self.heard:
-            self._check_on(torch.from_numpy(pairs[0][1].waveform))
+        prepared = batch.prepared or [None] * len(batch.clips)
+        left = list(zip(batch.utterances, batch.clips, prepared, strict=True))
+        if left and not self.heard:
+            self._check_on(torch.from_numpy(batch.clips[0].waveform))
             self.heard = True
         rows: list[dict] = []
-        while pairs:
-            part = pairs[: self.most_clips]
+        while left:
+            part = left[: self.most_clips]
             try:
                 rows += self._rows(part)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -68,7 +70,7 @@ class ZeroShotProbe(L.LightningModule):
                     raise
                 self._shrink(len(part), error)
                 continue
-            pairs = pairs[len(part) :]
+            left = left[len(part) :]
         return rows
 
     def _shrink(self, size: int, error: BaseException) -> None:
@@ -96,12 +98,12 @@ class ZeroShotProbe(L.LightningModule):
         if self.listening:
             check_hearing(self.sfm, class_effects(self.sfm, waveform))
 
-    def _rows(self, pairs: Sequence[tuple[Utterance, AudioClip]]) -> list[dict]:
-        waveforms = [torch.from_numpy(clip.waveform) for _, clip in pairs]
-        asked = self._asked(pairs, waveforms) if self.asking else [[] for _ in pairs]
+    def _rows(self, part: Sequence[tuple[Utterance, AudioClip, Any]]) -> list[dict]:
+        waveforms = [torch.from_numpy(clip.waveform) for _, clip, _ in part]
+        asked = self._asked(part, waveforms) if self.asking else [[] for _ in part]
         unasked = read_sounds(self.sfm, waveforms, self.listening, self.plans.labels.hash)
         rows = []
-        for (utterance, clip), own, others in zip(pairs, asked, unasked, strict=True):
+        for (utterance, clip, _), own, others in zip(part, asked, unasked, strict=True):
             heard = {
                 "utterance_id": utterance.id,
                 "input": CLIP,
@@ -114,13 +116,13 @@ class ZeroShotProbe(L.LightningModule):
             rows += [heard | row for row in [*own, *others]]
         return rows
 
-    def _asked(self, pairs: Sequence[tuple[Utterance, AudioClip]], waveforms: Sequence[Tensor]) -> list[list[dict]]:
+    def _asked(self, part: Sequence[tuple[Utterance, AudioClip, Any]], waveforms: Sequence[Tensor]) -> list[list[dict]]:
         """Per clip its answers to all prompts."""
         sfm = answering(self.sfm)
-        context = sfm.encode(waveforms)
-        sounds = [clip.sha256 for _, clip in pairs]
+        context = sfm.encode(waveforms, **ahead([prepared for _, _, prepared in part]))
+        sounds = [clip.sha256 for _, clip, _ in part]
         rows = read(sfm, context, self.plans.shared, self.asking, sounds)
-        for i, (utterance, _) in enumerate(pairs):
+        for i, (utterance, _, _) in enumerate(part):
             if self.plans.own:
                 one = sfm.select(context, i)
                 rows[i] += read(sfm, one, self.plans.of(utterance.id), self.asking, sounds[i : i + 1])[0]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny.plain import chat_inputs
 
-from emoprobe.models import branches, generation
+from emoprobe.models import branches, generation, prefix
 from emoprobe.models.answering import Sampling
 from emoprobe.models.progress import watching
 from emoprobe.models.text import PromptText
@@ -218,20 +218,38 @@ def test_memory_grows_by_blocks_and_places_are_used_again(sfm, questions, voices
     check_equal(small, sfm.generate(sfm.encode(voices), questions, max_new_tokens=2 * LIMIT, keep=keep))
 
 
+def test_answers_that_would_not_fit_into_memory_are_written_in_parts(sfm, questions, voices, monkeypatch):
+    keep = [(20, 21)] * len(questions)
+    limits = [4 + i for i in range(len(questions))]
+    whole = sfm.generate(sfm.encode(voices), questions, max_new_tokens=limits, keep=keep)
+    context = sfm.encode(voices)
+    group = next(sfm._groups(context, questions, 10**9))
+    assert sfm._parts(group, limits) == [group.members]
+    each = sum(part.nbytes // part.shape[2] for pair in group.prefix.layers for part in pair)
+    monkeypatch.setattr(prefix, "free_bytes", lambda device: 2 * each * 20)
+    parts = sfm._parts(group, limits)
+    assert [i for part in parts for i in part] == group.members
+    assert len(parts) > 2
+    assert all(sum(limits[i] for i in part) <= 20 for part in parts)
+    check_equal(whole, sfm.generate(context, questions, max_new_tokens=limits, keep=keep))
+    monkeypatch.setattr(prefix, "free_bytes", lambda device: 0)
+    assert sfm._parts(group, limits) == [[i] for i in group.members]
+
+
 def test_a_prefix_is_there_once_while_answers_are_written(sfm, questions, voices):
     context = sfm.encode(voices)
     sfm.score(context, questions)
-    (prefix, *_) = context.state.prefixes.values()
-    before = [(keys.clone(), values.clone()) for keys, values in prefix.layers]
-    with prefix.growing() as cache:
+    (held, *_) = context.state.prefixes.values()
+    before = [(keys.clone(), values.clone()) for keys, values in held.layers]
+    with held.growing() as cache:
         for layer, (keys, values) in zip(cache.layers, before, strict=True):
             layer.update(keys[:, :, :3], values[:, :, :3])
-        for layer, held in zip(cache.layers, prefix.layers, strict=True):
-            assert held[0].data_ptr() == layer.keys.data_ptr()
-            assert held[1].data_ptr() == layer.values.data_ptr()
+        for layer, (keys, values) in zip(cache.layers, held.layers, strict=True):
+            assert keys.data_ptr() == layer.keys.data_ptr()
+            assert values.data_ptr() == layer.values.data_ptr()
     sfm.generate(context, questions, max_new_tokens=LIMIT)
-    for held, old in zip(prefix.layers, before, strict=True):
-        for part, copied in zip(held, old, strict=True):
+    for pair, old in zip(held.layers, before, strict=True):
+        for part, copied in zip(pair, old, strict=True):
             assert torch.equal(part, copied)
             assert part.untyped_storage().nbytes() == part.nbytes
 

@@ -203,9 +203,8 @@ class ChatLLM(PrefilledLLM):
         keep = keep if keep is not None else [()] * len(bare)
         answers: list[list[Generation]] = [[] for _ in bare]
         for whole in self._groups(context, bare, 10**9):
-            size = math.ceil(len(whole.members) / math.ceil(len(whole.members) / MAX_ANSWERS))
-            for start in range(0, len(whole.members), size):
-                group = QuestionGroup(whole.prefix, whole.members[start : start + size])
+            for part in self._parts(whole, limits):
+                group = QuestionGroup(whole.prefix, part)
                 made = self._answer(
                     context,
                     group,
@@ -217,6 +216,20 @@ class ChatLLM(PrefilledLLM):
                 for i, answer in zip(group.members, made, strict=True):
                     answers[i] = answer
         return answers
+
+    def _parts(self, group: QuestionGroup, limits: Sequence[int]) -> list[list[int]]:
+        """Its members in parts of about one size, whose answers fit into the memory that is left on a GPU."""
+        members, fit = group.members, group.prefix.positions_that_fit()
+        most = math.ceil(len(members) / math.ceil(len(members) / MAX_ANSWERS))
+        parts: list[list[int]] = [[]]
+        size = 0
+        for i in members:
+            if parts[-1] and (len(parts[-1]) == most or size + limits[i] > fit):
+                parts.append([])
+                size = 0
+            parts[-1].append(i)
+            size += limits[i]
+        return parts
 
     def _answer(
         self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ class Prefix:
         layers = [(keys[part], values[part]) for keys, values in self.layers]
         return Prefix(self.tokens, layers, self.lengths[clip : clip + 1], torch.zeros(1, dtype=torch.long))
 
+    def positions_that_fit(self) -> float:
+        """Further positions of every clip for which half of a GPU's free memory has room; endless elsewhere."""
+        free = free_bytes(self.layers[0][0].device)
+        each = sum(part[:, :, :1].nbytes for pair in self.layers for part in pair)
+        return math.inf if free is None else free / 2 / each
+
     def cache(self) -> DynamicCache:
         """A cache whose past is this prefix, for passes of which nothing is kept.
 
@@ -92,6 +99,14 @@ def own_places(lengths: Tensor, starts: Tensor, positions: int, device: torch.de
     first, count = torch.stack([starts, lengths])[..., None].to(device, non_blocking=True)
     places = torch.arange(positions, device=device)
     return (places >= first) & (places < first + count)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What can still be allocated on a GPU; None of another device."""
+    if device.type != "cuda":
+        return None
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held
 
 
 class _PrefixLayer(DynamicLayer):

@@ -132,6 +132,8 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
                     "dataset.partition.folds=3",
                     'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
                 ]
+            if "experiment=best_probe" in words:
+                words += ["head.members=2", "dataset.partition.folds=3"]
             if "experiment=small_audio_llm" in words:
                 words += [f"model.path={places['LLM_DIR']}", "dataset.limit=20"]
         else:

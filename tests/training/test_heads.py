@@ -262,6 +262,27 @@ def test_dropout_works_in_training_only():
     assert not torch.equal(head(batch), head(batch))
 
 
+def test_noise_has_its_deviation_on_standardised_features_in_training_only():
+    sizes = {"layers": 1, "kinds": 1, "width": 40_000, "num_labels": 2}
+    config = {"name": "mlp_probe", "hidden": 1, "dropout": 0.0}
+    torch.manual_seed(0)
+    head = make_head(config | {"noise": 0.3}, **sizes)
+    seen = []
+    next(module for module in head.body if isinstance(module, torch.nn.Linear)).register_forward_hook(
+        lambda module, given, output: seen.append(given[0])
+    )
+    batch = {"stats": torch.randn(2, 1, 1, 40_000)}
+    head.train()(batch)
+    head.eval()(batch)
+    added = seen[0] - seen[1]
+    torch.testing.assert_close(seen[1], batch["stats"].flatten(1))  # nothing is standardised yet
+    assert added.std() == pytest.approx(0.3, rel=0.02)
+    assert added.mean() == pytest.approx(0, abs=0.01)
+    assert list(make_head(config | {"noise": 0.0}, **sizes).state_dict()) == list(
+        make_head(config, **sizes).state_dict()
+    )
+
+
 def test_dirichlet_log_probs_are_those_of_its_mean():
     head, batch = build({"name": "mlp_probe", "output": "dirichlet"}), make_batch(1)
     concentration = head.concentration(batch)

@@ -139,6 +139,22 @@ class AttentivePooling(nn.Module):
         return torch.cat([mean, variance.clamp(min=1e-12).sqrt()], dim=-1)
 
 
+class Noise(nn.Module):
+    """Gaussian noise on features in training: a penalty on how fast the output changes (Bishop 1995).
+
+    Args:
+        scale: Its standard deviation.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of the same shape; in evaluation as they are."""
+        return features + self.scale * torch.randn_like(features) if self.training else features
+
+
 class FeatureReader(nn.Module):
     """From a batch to one vector per utterance: standardise, combine layers, pool time.
 

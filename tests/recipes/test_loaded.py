@@ -7,12 +7,14 @@ import os
 import shutil
 import weakref
 from functools import wraps
+from unittest.mock import create_autospec
 
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from emoprobe.data import datamodule
 from emoprobe.models import load
 from emoprobe.recipes.loaded import model_of, one_model
 from emoprobe.recipes.parts import run_part
@@ -203,8 +205,11 @@ def test_parts_of_a_study_equal_the_same_alone(tiny_path, tmp_path, loads, monke
     assert len(loads) == 5
 
 
-def test_a_sweep_of_heads_loads_once(tiny_whisper_path, tmp_path, console, loads, monkeypatch):
+def test_a_sweep_of_heads_loads_and_hears_once(tiny_whisper_path, tmp_path, console, loads, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+    datamodule._is_near_silent.cache_clear()
+    read = create_autospec(datamodule.read_audio, side_effect=datamodule.read_audio)
+    monkeypatch.setattr(datamodule, "read_audio", read)
     shared = [
         "model=whisper",
         f"model.path={tiny_whisper_path}",
@@ -217,6 +222,7 @@ def test_a_sweep_of_heads_loads_once(tiny_whisper_path, tmp_path, console, loads
     done = console("train", "-m", *shared, *swept, "head=linear_probe", "seed=0,1")
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
     assert len(loads) == 1
+    assert read.call_count == 2 * 12  # for its features, and for its level
     done = console("train", *shared, "head=linear_probe", "seed=1", f"hydra.run.dir={tmp_path}/alone")
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
     pd.testing.assert_frame_equal(numbers(tmp_path / "sweep" / "1"), numbers(tmp_path / "alone"), check_exact=True)

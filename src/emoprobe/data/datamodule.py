@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +170,27 @@ def collate(rows: Sequence[Row]) -> Batch:
 def find_near_silent(utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits) -> dict:
     """Which clips are taken though they are near-silent, for the record: ``below_dbfs`` and ``utterances``, their ids.
 
-    All are read anew, at the rate of the model, since cached features and scores of an earlier run do not say it.
+    They are read at the rate of the model, once for all jobs of a process, since cached features and scores of an
+    earlier run do not say it.
     """
 
     def is_near_silent(utterance: Utterance) -> bool:
         try:
-            return read_audio(utterance.audio, sampling_rate, limits).near_silent
-        except AudioError:
+            stat = utterance.audio.stat()
+            return _is_near_silent(utterance.audio, (stat.st_size, stat.st_mtime_ns), sampling_rate, limits)
+        except (AudioError, OSError):
             return False  # reported where the model reads it
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         found = pool.map(is_near_silent, utterances)
         quiet = [utterance.id for utterance, yes in zip(utterances, found, strict=True) if yes]
     return {"below_dbfs": limits.near_silent_dbfs, "utterances": quiet}
+
+
+@lru_cache(maxsize=1 << 20)
+def _is_near_silent(file: Path, _version: tuple[int, int], sampling_rate: int, limits: AudioLimits) -> bool:
+    """Of a file of this size and time of change."""
+    return read_audio(file, sampling_rate, limits).near_silent
 
 
 def data_of(trainer: L.Trainer) -> Any:

@@ -172,12 +172,9 @@ def extract(
     if repeated:
         raise InputError(f"{repeated} utterances repeat the id of another", remedy="Give each utterance its own id.")
     cache = FeatureStore(cache_folder(cache_dir) / "features", spec.facts(sfm))
-    data = SpeechDataModule(
-        utterances, sfm.sampling_rate, limits, batch_size=batch_size, on_error=on_error, min_samples=sfm.min_samples
-    )
     with tqdm(total=len(utterances), unit="clip", desc="Features", disable=not progress, file=sys.stderr) as bar:
-        extraction = Extraction(sfm, spec, limits, cache, data, bar)
-        extraction.run()
+        extraction = Extraction(sfm, spec, limits, cache, bar)
+        extraction.run(utterances, batch_size, on_error)
     sounds, skipped = extraction.sounds, extraction.skipped
     if not sounds:
         raise InputError(
@@ -200,7 +197,6 @@ class Extraction:
         spec: What is kept.
         limits: Which clips are taken.
         cache: Where.
-        data: Reads the clips.
         bar: Told of every clip that is done.
 
     Attributes:
@@ -214,23 +210,29 @@ class Extraction:
         spec: FeatureSpec,
         limits: AudioLimits,
         cache: FeatureStore,
-        data: SpeechDataModule,
         bar: tqdm,
     ) -> None:
-        self.sfm, self.spec, self.limits, self.cache, self.data, self.bar = sfm, spec, limits, cache, data, bar
+        self.sfm, self.spec, self.limits, self.cache, self.bar = sfm, spec, limits, cache, bar
         self.locks = SoundLocks(cache.folder)
         self.sounds: dict[str, str] = {}
         self.skipped: list[Skipped] = []
 
-    def run(self) -> None:
-        """Until every clip has its features in the cache, or is left out."""
-        self.names = {utterance.id: _name(utterance, self.limits) for utterance in self.data.own}
-        left = [utterance for utterance in self.data.own if not self._found(utterance)]
+    def run(self, utterances: Sequence[Utterance], batch_size: int, on_error: str) -> None:
+        """Until every clip has its features in the cache, or is left out; see `extract`."""
+        self.names = {utterance.id: _name(utterance, self.limits) for utterance in utterances}
+        self.data = SpeechDataModule(
+            [utterance for utterance in utterances if not self._found(utterance)],
+            self.sfm.sampling_rate,
+            self.limits,
+            batch_size=batch_size,
+            on_error=on_error,
+            min_samples=self.sfm.min_samples,
+        )
+        left = self.data.own
         while left:
-            size = self.data.batch_size
             later: list[Utterance] = []
-            for start in range(0, len(left), size):
-                later += self._batch(left[start : start + size])
+            for start in range(0, len(left), batch_size):
+                later += self._batch(left[start : start + batch_size])
                 if stopping.is_main():  # others would leave it waiting
                     stopping.check()
             if len(later) == len(left):

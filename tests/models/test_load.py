@@ -10,8 +10,10 @@ import shutil
 import pytest
 import torch
 
+from emoprobe.checks.tiny import TINY
 from emoprobe.errors import InputError
-from emoprobe.models.load import load_audio_llm, load_transcriber
+from emoprobe.models.load import load_audio_llm, load_cascade, load_transcriber
+from emoprobe.models.load_encoder import load_encoder
 from emoprobe.models.text import PromptText
 
 CODE = """
@@ -192,3 +194,72 @@ def test_what_transformers_says_in_several_lines_is_said_in_one(tiny_path, tmp_p
         load_audio_llm("other", path=copied, device="cpu")
     assert "\n" not in str(raised.value)
     assert "pip install" not in str(raised.value)
+
+
+class Read(BaseException):
+    """Stands for the weights, which are not read."""
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What ``from_pretrained`` would be told; nothing is loaded."""
+    found = {}
+
+    def stop(cls, path, name, **options):
+        found.update(options)
+        raise Read
+
+    monkeypatch.setattr("emoprobe.models.load.read_weights", stop)
+    monkeypatch.setattr("emoprobe.models.load_encoder.read_weights", stop)
+    return found
+
+
+@pytest.fixture(params=["audio LLM", "transcriber", "cascade", "encoder"])
+def load(request, tiny_path, tiny_whisper_path, tiny_chat_path, tmp_path):
+    """Loads a model of a kind onto a device."""
+    if request.param == "cascade":
+        pytest.importorskip("parselmouth")
+    chat = {
+        "name": "",
+        "path": tiny_chat_path("llama"),
+        "acoustics": dict.fromkeys(("pitch", "pitch_range", "intensity", "rate"), (1, 2)),
+    }
+    return {
+        "audio LLM": lambda **where: load_audio_llm("tiny", path=tiny_path("qwen2_audio"), **where),
+        "transcriber": lambda **where: load_transcriber("tiny", path=tiny_whisper_path, **where),
+        "cascade": lambda **where: load_cascade(**chat, **where),
+        "encoder": lambda **where: load_encoder("tiny", path=TINY["wav2vec2"](tmp_path / "encoder"), **where),
+    }[request.param]
+
+
+def test_weights_are_read_straight_onto_the_device(load, told):
+    with pytest.raises(Read):
+        load(device="cuda:1", dtype="bfloat16")
+    assert told["device_map"] == {"": torch.device("cuda:1")}
+    assert told["dtype"] == torch.bfloat16
+
+
+def test_on_a_cpu_nothing_is_mapped(load, told):
+    with pytest.raises(Read):
+        load(device="cpu")
+    assert "device_map" not in told
+
+
+def test_a_map_of_one_s_own_and_a_quantiser_place_weights_themselves(tiny_path, told, monkeypatch):
+    path = tiny_path("qwen2_audio")
+    with pytest.raises(Read):
+        load_audio_llm("tiny", path=path, device="cuda", device_map="auto")
+    assert told.pop("device_map") == "auto"
+    monkeypatch.setattr("emoprobe.models.load._quantization", lambda kind, compute: kind)
+    with pytest.raises(Read):
+        load_audio_llm("tiny", path=path, device="cuda", quantization="4bit")
+    assert "device_map" not in told
+
+
+def test_what_is_read_by_a_map_of_one_device_is_the_model(tiny_path, tiny_llm, monkeypatch):
+    monkeypatch.setattr("emoprobe.models.load.straight_to", lambda device: {"device_map": {"": device}})
+    mapped = load_audio_llm("tiny", path=tiny_path("granite_speech"), device="cpu")
+    own = tiny_llm("granite_speech").model.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in mapped.model.state_dict().items())
+    assert not any(hasattr(module, "_hf_hook") for module in mapped.model.modules())
+    assert load_audio_llm("tiny", path=tiny_path("granite_speech"), device="meta").model.device.type == "meta"

@@ -33,6 +33,7 @@ from emoprobe.models.cascade import Cascade, DescribedChat, Describer
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families import family_class
 from emoprobe.models.families.chat import ChatFamily
+from emoprobe.models.place import DTYPES, keep_float32, resolve_device, straight_to
 from emoprobe.models.transcribers import transcriber_class
 from emoprobe.models.whole_pass import WholePassLLM, read_audio_llm
 from emoprobe.options import Words
@@ -42,23 +43,6 @@ LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # What transformers raises of folders that lack a file, or hold a damaged one or another model's.
 UNLOADABLE: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError)
 UNLOADABLE += (SafetensorError, StrictDataclassError, TypeError)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device asked for; ``auto`` takes a GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
-
-
-def keep_float32() -> None:
-    """Let convolutions on a GPU compute in float32 where a model is loaded in it.
-
-    cuDNN's default, TensorFloat-32, keeps 10 of 23 bits: the first layers of an encoder are convolutions, and a form's
-    log-probability then depends on the device by some thousandths of a nat.
-    """
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def load_transcriber(
@@ -102,7 +86,7 @@ def load_transcriber(
     with unloadable(resolved.path, name, "a model that transcribes", needed):
         kind = transcriber_class(AutoConfig.from_pretrained(resolved.path, **LOCAL).model_type, resolved.path)
         model_class = getattr(transformers, kind.model_class)
-        options = {"dtype": DTYPES[dtype], "attn_implementation": attention}
+        options = {"dtype": DTYPES[dtype], "attn_implementation": attention} | straight_to(resolve_device(device))
         model = _load(model_class, resolved.path, name, kind.left_out, **options)
         processor = kind.load_processor(resolved.path)
         kind.prepare(model, processor, resolved.path)
@@ -267,6 +251,8 @@ def _chat_options(
     options: dict = {"dtype": DTYPES[dtype], "attn_implementation": attention}
     if device_map is not None:
         options["device_map"] = device_map
+    elif quantization is None:
+        options |= straight_to(resolve_device(device))
     if quantization is not None:
         options |= {"quantization_config": _quantization(quantization, DTYPES[dtype])}
     return options

@@ -19,15 +19,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 from emoprobe.errors import InputError
 from emoprobe.models import weights
 from emoprobe.models.encoder import Encoder
-from emoprobe.models.load import (
-    DTYPES,
-    LOCAL,
-    check_weights,
-    keep_float32,
-    read_weights,
-    resolve_device,
-    unloadable,
-)
+from emoprobe.models.load import LOCAL, check_weights, read_weights, unloadable
+from emoprobe.models.place import DTYPES, keep_float32, resolve_device, straight_to
 from emoprobe.options import Words
 
 # Where the encoder lies in the class that config.json names, by transformers' model_type. Of others it is the class
@@ -96,7 +89,7 @@ def load_encoder(
         raise InputError(f"unknown attention {attention!r}", field="model.attention", remedy="Use auto, sdpa or eager.")
     keep_float32()
     resolved = weights.resolve(name, path=path, revision=revision)
-    options: dict[str, Any] = {"dtype": DTYPES[dtype]}
+    options: dict[str, Any] = {"dtype": DTYPES[dtype]} | straight_to(resolve_device(device))
     if attention != "auto":
         options["attn_implementation"] = attention
     needed = "a transformers checkpoint of a speech encoder with its preprocessor file"

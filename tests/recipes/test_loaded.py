@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import shutil
@@ -16,8 +17,15 @@ from torch import nn
 
 from emoprobe.data import datamodule
 from emoprobe.models import load
+from emoprobe.recipes import loaded
+from emoprobe.recipes import train as recipe
 from emoprobe.recipes.loaded import model_of, one_model
 from emoprobe.recipes.parts import run_part
+from emoprobe.recipes.settings import read_train
+from emoprobe.settings import compose
+from emoprobe.training import folds
+
+SHORT = ("dataset.limit=12", "analysis.figures=false", "logger=none", "trainer.enable_progress_bar=false")
 
 
 class Loads(list):
@@ -80,6 +88,30 @@ def test_a_model_that_is_given_is_taken(tiny_whisper, loads):
     with one_model(), model_of({}, tiny_whisper) as given:
         assert given is tiny_whisper
     assert not loads
+
+
+def test_a_model_that_is_given_is_left_as_it_was_if_its_training_fails(tiny_whisper, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+    sfm = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
+    before = loaded._state(sfm.model)
+
+    def fail(reader, *_, **__):
+        assert loaded._state(sfm.model) != before  # it is adapted
+        raise RuntimeError
+
+    monkeypatch.setattr(folds, "fit_reader", fail)
+    overrides = [
+        "model=whisper",
+        "model.path=.",
+        "head=lora",
+        "prompt=voice_sounds",
+        *SHORT,
+        f"output_dir={tmp_path}/run",
+    ]
+    settings = read_train(compose([*overrides, f"output_dir={tmp_path}/run"], "train"))
+    with pytest.raises(RuntimeError):
+        recipe.run(settings, sfm=sfm)
+    assert loaded._state(sfm.model) == before
 
 
 def test_the_model_before_is_gone_before_another_is_loaded(folder, loads):
@@ -177,9 +209,6 @@ def test_a_model_that_is_drawn_anew_for_every_seed_is_not_shared():
 def numbers(folder):
     frame = pd.read_parquet(folder / "predictions.parquet")
     return frame.drop(columns=[name for name in frame if "time" in name])
-
-
-SHORT = ("dataset.limit=12", "analysis.figures=false", "logger=none", "trainer.enable_progress_bar=false")
 
 
 def test_parts_of_a_study_equal_the_same_alone(tiny_path, tmp_path, loads, monkeypatch):

@@ -20,6 +20,7 @@ from emoprobe.data.utterance import CorpusCard
 from emoprobe.metrics.functional import METRICS
 from emoprobe.run.record import versions
 from emoprobe.system.stopping import is_main
+from emoprobe.training.batches import Clips
 from emoprobe.training.bundle import load_bundle, save_bundle
 from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import fit_reader
@@ -105,7 +106,7 @@ class FoldTraining:
         return self.folder / name
 
     def _members(self, splits: Sequence[Split]) -> tuple[list, list[dict]]:
-        method, settings = self.method, self.settings
+        method = self.method
         members, curves = [], []
         for member in range(method.members):
             split = splits[member % len(splits)]
@@ -117,40 +118,48 @@ class FoldTraining:
                 bundle = load_bundle(earlier).must_be(self._expected(split, member))
                 weights, curve = bundle.weights[0], bundle.facts["curves"]
             else:
-                seed = settings["seed"] * 1000 + member
-                torch.manual_seed(seed)
-                reader = method.new(train)
-                if not self.told and is_main():
-                    print(f"Head     {method.name}: {method.describe(reader)}")
-                self.told = 1
-                options, name = dict(settings["trainer"]), f"{split.name}/member{member}"
-                if self.several and options["enable_progress_bar"] and is_main():
-                    print(name, file=sys.stderr)  # above its progress bar
-                module = fit_reader(
-                    reader,
-                    fitted,
-                    train,
-                    development,
-                    self.options,
-                    seed=seed,
-                    callbacks=make_callbacks(settings["callbacks"], options.pop("callbacks", None)),
-                    logger=self._logger(name),
-                    trainer=options,
-                    eval_batch_size=settings["eval_batch_size"],
-                    checkpoints=self.folder / place,
-                    root=self.folder / "lightning" / place.name,
-                    resume=earlier,
-                    identity=digest_of(self._expected(split, member)),
-                    answers=self.method.answers,
-                )
-                self.steps += module.trainer.global_step
-                weights, curve = method.weights(reader), [{"member": member, **row} for row in module.curve]
-                method.release(reader)
+                weights, curve = self._fit(fitted, (train, development), place, earlier, member, split)
             members.append(weights)
             curves += curve
             if is_main() and method.members > 1:
                 save_bundle(self.folder / place, [weights], self._facts(split, curve, member))
         return members, curves
+
+    def _fit(
+        self, loss: Loss, clips: tuple[Clips, Clips], place: Path, earlier: Path | None, member: int, split: Split
+    ) -> tuple[dict, list[dict]]:
+        """Fit one member; returns its weights and its curve. The model is left as it was, however this ends."""
+        method, settings = self.method, self.settings
+        seed = settings["seed"] * 1000 + member
+        torch.manual_seed(seed)
+        reader = method.new(clips[0])
+        try:
+            if not self.told and is_main():
+                print(f"Head     {method.name}: {method.describe(reader)}")
+            self.told = 1
+            options, name = dict(settings["trainer"]), f"{split.name}/member{member}"
+            if self.several and options["enable_progress_bar"] and is_main():
+                print(name, file=sys.stderr)  # above its progress bar
+            module = fit_reader(
+                reader,
+                loss,
+                *clips,
+                self.options,
+                seed=seed,
+                callbacks=make_callbacks(settings["callbacks"], options.pop("callbacks", None)),
+                logger=self._logger(name),
+                trainer=options,
+                eval_batch_size=settings["eval_batch_size"],
+                checkpoints=self.folder / place,
+                root=self.folder / "lightning" / place.name,
+                resume=earlier,
+                identity=digest_of(self._expected(split, member)),
+                answers=method.answers,
+            )
+            self.steps += module.trainer.global_step
+            return method.weights(reader), [{"member": member, **row} for row in module.curve]
+        finally:
+            method.release(reader)
 
     def _logger(self, name: str) -> Logger | None:
         """What a fit tells its values, under a name of their own if it is not the only one."""

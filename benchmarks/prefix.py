@@ -4,10 +4,12 @@
     python benchmarks/prefix.py --shape 7b --device cuda --dtype bfloat16 --clips 32 --batch-size 8
 
 Random weights, real speech (the demo corpus), the real processor, Whisper's vocabulary as tokenizer; 8 instruction
-prompts x 6 labels. (a) ours: the sound embedded once, the prefix prefilled once, questions as one token tree; (b) one
-full forward pass per clip, prompt and label; (c) one forward pass per clip and prompt with the labels as a batch, the
-sound encoded once for its rows. (b) and (c) run on a few clips and are given per clip. The last line compares with the
-device's own matrix throughput, measured in the same run.
+prompts x 6 labels. (a) ours: the sound embedded once, the prefix prefilled once, questions as one token tree, clips
+read and prepared ahead by the data module as in a run; (b) one full forward pass per clip, prompt and label; (c) one
+forward pass per clip and prompt with the labels as a batch, the sound encoded once for its rows. (b) and (c) run on a
+few clips and are given per clip. What (a) spends is measured in sequence, the device waited for after each part: so the
+parts add up to more than (a) where they overlap. The last line compares with the device's own matrix throughput,
+measured in the same run.
 """
 
 from __future__ import annotations
@@ -17,15 +19,21 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from emoprobe.data.audio import read_audio
+from emoprobe.data.audio import AudioLimits, read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.datamodule import SpeechDataModule, workers_beside
+from emoprobe.data.utterance import Utterance
 from emoprobe.labels import LabelSet
-from emoprobe.models import weights
+from emoprobe.models import audio_llm, weights
 from emoprobe.models.answering import Question
 from emoprobe.models.audio_llm import AudioLLM
 from emoprobe.models.families.qwen2_audio import Qwen2Audio
@@ -102,16 +110,85 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def ours(sfm: AudioLLM, waves: list[Tensor], questions: list[Question], batch_size: int, spent: dict) -> list[Tensor]:
-    """Summed log-probability of every continuation, ``[continuations]`` per clip; adds the seconds spent."""
-    sums = []
+def sums_of(scores: list[list[Tensor]]) -> list[Tensor]:
+    """Summed log-probability of every continuation, ``[continuations]`` per clip."""
+    return list(torch.stack([tokens.sum(-1) for row in scores for tokens in row], dim=-1))
+
+
+def in_parts(sfm: AudioLLM, waves: list[Tensor], questions: list[Question], batch_size: int) -> Counter[str]:
+    """Seconds of each part of the work, one after the other."""
+    spent: Counter[str] = Counter()
     for start in range(0, len(waves), batch_size):
-        seconds, context = timed(lambda start=start: sfm.encode(waves[start : start + batch_size]))
-        spent["sound"] += seconds
-        seconds, scores = timed(lambda context=context: sfm.score(context, questions))
-        spent["questions"] += seconds
-        sums += list(torch.stack([tokens.sum(-1) for row in scores for tokens in row], dim=-1))
+        batch = waves[start : start + batch_size]
+        spent["processor"], clips = add(spent["processor"], lambda b=batch: [sfm.prepare_clip(wave) for wave in b])
+        spent["encoder"], context = add(spent["encoder"], lambda b=batch, c=clips: sfm.encode(b, prepared=c))
+        spent["questions"], _ = add(spent["questions"], lambda c=context: sfm.score(c, questions))
+    return spent
+
+
+def add(before: float, work: Callable[[], object]) -> tuple[float, object]:
+    """Seconds before and of some work, and its result."""
+    seconds, result = timed(work)
+    return before + seconds, result
+
+
+def ours(
+    sfm: AudioLLM, utterances: Sequence[Utterance], questions: list[Question], batch_size: int, workers: int
+) -> list[Tensor]:
+    """Every clip's `sums_of`, read and prepared by the data module; the longest clip first."""
+    data = SpeechDataModule(
+        utterances,
+        sfm.sampling_rate,
+        AudioLimits(),
+        batch_size=batch_size,
+        num_workers=workers,
+        prepare=sfm.prepare_clip,
+    )
+    sums = []
+    for batch in data.predict_dataloader():
+        waves = [torch.from_numpy(clip.waveform) for clip in batch.clips]
+        sums += sums_of(sfm.score(sfm.encode(waves, prepared=batch.prepared), questions))
     return sums
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is handed to the device: on a GPU as good as the launches, which take the CPU's time."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """One more."""
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def counted(module: torch.nn.Module, sizes: list[tuple[int, ...]]) -> Iterator[None]:
+    """Keeps the shape of what goes into a module, pass by pass, of passes that come to their end."""
+
+    def keep(module, args, kwargs, output):
+        sizes.append(tuple((args[0] if args else kwargs["inputs_embeds"]).shape))
+
+    handle = module.register_forward_hook(keep, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def passes(sfm: AudioLLM, waves: list[Tensor], questions: list[Question]) -> str:
+    """What goes through the model for one batch, in words."""
+    clips = [sfm.prepare_clip(wave) for wave in waves]
+    heard: list[tuple[int, ...]] = []
+    read: list[tuple[int, ...]] = []
+    with counted(sfm.family.encoder_layers[0], heard), counted(sfm.family.decoder, read), Operations() as operations:
+        sfm.score(sfm.encode(waves, prepared=clips), questions)
+    positions = [clips * positions for clips, positions, _ in read]
+    return (
+        f"a batch of {len(waves)}: {len(heard)} encoder passes of {len(waves) / len(heard):.1f} clips, "
+        f"{len(read)} decoder passes of {' and '.join(f'{number:,}' for number in positions)} positions, "
+        f"{operations.count:,} operations handed over"
+    )
 
 
 @torch.no_grad()
@@ -168,16 +245,16 @@ def matrix_throughput(device: str, dtype: str) -> float:
 
 def operations(sfm: AudioLLM, waves: list[Tensor], questions: list[Question]) -> float:
     """Floating-point operations of our way, matrix products with weights only (attention left out)."""
-    from emoprobe.models.tree import build_tree, find_scored
+    from emoprobe.models.tree import fold
 
     def parameters(module) -> int:
         return sum(p.numel() for name, p in module.named_parameters() if p.dim() > 1 and "embed" not in name)
 
     context = sfm.encode(waves)
     group = next(sfm._groups(context, questions, 10**9))
-    tree = build_tree(group.questions(questions))
-    scored = len(find_scored(group.questions(questions), tree).nodes)
-    positions = int(group.prefix.lengths.sum()) + len(waves) * len(tree.tokens)
+    asked = fold(group.questions(questions), torch.device("cpu"))
+    scored = len(asked.nodes)
+    positions = int(group.prefix.lengths.sum()) + len(waves) * len(asked.tokens)
     head = sfm.model.get_output_embeddings().weight.numel()
     encoder = parameters(sfm.model.get_submodule("model.audio_tower")) * 1500 * len(waves)
     return 2.0 * (encoder + parameters(sfm.family.decoder) * positions + head * scored * len(waves))
@@ -190,10 +267,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--clips", type=int, default=8, help="clips for (a)")
-    parser.add_argument("--naive-clips", type=int, default=1, help="clips for (b) and (c)")
+    parser.add_argument("--naive-clips", type=int, default=1, help="clips for (b) and (c), 0 to leave them out")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the instruction prompts")
     parser.add_argument("--checkpoint", help="folder of the Whisper whose vocabulary is used, in place of Whisper base")
+    parser.add_argument("--workers", type=int, help="processes that prepare clips ahead, in place of the default")
+    parser.add_argument("--together", type=int, help="most clips of an encoder pass, in place of the default")
     options = parser.parse_args()
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -202,26 +281,26 @@ def main() -> None:
     sfm = make_model(options.shape, options.device, options.dtype, options.checkpoint)
     prompts = make_prompts(plain(config.prompt), labels)
     questions = [make_plan(sfm, prompt, labels).question for prompt in prompts]
-    utterances = read_demo().utterances
-    waves = [torch.from_numpy(read_audio(utterances[i % len(utterances)].audio).waveform) for i in range(options.clips)]
+    if options.together:
+        audio_llm.clips_at_once = lambda device: options.together
+    demo = read_demo().utterances
+    utterances = [replace(demo[i % len(demo)], id=f"{i:04}") for i in range(options.clips)]
+    waves = [torch.from_numpy(read_audio(utterance.audio).waveform) for utterance in utterances]
     few = waves[: options.naive_clips]
+    batch, size = waves[: options.batch_size], options.batch_size
+    workers = workers_beside(options.workers, sfm.model.device)
 
-    spent = dict.fromkeys(("sound", "questions"), 0.0)
-    ours(sfm, waves[: options.batch_size], questions[:1], options.batch_size, dict(spent))
+    in_parts(sfm, batch, questions[:1], size)
     one_prompt = peak_mib(options.device)
-    ours(sfm, waves[: options.batch_size], questions, options.batch_size, dict(spent))
+    in_parts(sfm, batch, questions, size)
     all_prompts = peak_mib(options.device)
     many = [q for q in questions for _ in range(4)]
-    ours(sfm, waves[: options.batch_size], _distinct(sfm, many), options.batch_size, dict(spent))
+    in_parts(sfm, batch, _distinct(sfm, many), size)
     four_times = peak_mib(options.device)
-    seconds, scores = timed(lambda: ours(sfm, waves, questions, options.batch_size, spent))
+    seconds, _ = timed(lambda: ours(sfm, utterances, questions, size, workers))
     seconds_ours = seconds / len(waves)
-    seconds_cell, reference = timed(lambda: [per_cell(sfm, wave, questions) for wave in few])
-    seconds_prompt, batched = timed(lambda: [per_prompt(sfm, wave, questions) for wave in few])
-    seconds_cell, seconds_prompt = seconds_cell / len(few), seconds_prompt / len(few)
-    gaps = [
-        max((a - b).abs().max().item() for a, b in zip(scores, other, strict=False)) for other in (reference, batched)
-    ]
+    spent = in_parts(sfm, waves, questions, size)
+    whole = spent.total()
 
     parameters = sum(p.numel() for p in sfm.model.parameters())
     cells = sum(len(question.continuations) for question in questions)
@@ -229,11 +308,12 @@ def main() -> None:
         f"{sfm.name}: {parameters / 1e6:,.0f} M parameters, {options.dtype}, {options.device}; "
         f"{len(questions)} prompts, {cells} continuations per clip"
     )
-    print(f"(a) ours                        {seconds_ours:8.3f} s/clip   {1 / seconds_ours:.2f} clips/s")
-    print(f"(b) forward per prompt, label   {seconds_cell:8.3f} s/clip   {seconds_cell / seconds_ours:5.1f} times")
-    print(f"(c) forward per prompt          {seconds_prompt:8.3f} s/clip   {seconds_prompt / seconds_ours:5.1f} times")
-    print(f"largest difference: (a)-(b) {gaps[0]:.2e}, (a)-(c) {gaps[1]:.2e} nats")
-    print(f"of (a): sound {spent['sound'] / seconds:.1%}, prefix and questions {spent['questions'] / seconds:.1%}")
+    print(f"(a) ours                        {seconds_ours:8.4f} s/clip   {1 / seconds_ours:.2f} clips/s")
+    if few:
+        against_plain(sfm, few, questions, seconds_ours)
+    parts = ", ".join(f"{name} {seconds / len(waves):.4f} s ({seconds / whole:.1%})" for name, seconds in spent.items())
+    print(f"in sequence {whole / len(waves):.4f} s/clip: {parts}; (a) reads and prepares in {workers} processes")
+    print(passes(sfm, batch, questions))
     print(
         f"peak memory: {one_prompt:.0f} MiB with 1 prompt, {all_prompts:.0f} with {len(questions)}, "
         f"{four_times:.0f} with {len(many)}"
@@ -241,6 +321,20 @@ def main() -> None:
     done = operations(sfm, waves[: options.batch_size], questions) / min(options.batch_size, len(waves))
     share = done / seconds_ours / matrix_throughput(options.device, options.dtype)
     print(f"{done / 1e9:,.0f} G operations per clip in products with weights: {share:.0%} of the matrix throughput")
+
+
+def against_plain(sfm: AudioLLM, waves: list[Tensor], questions: list[Question], seconds_ours: float) -> None:
+    """Time the naive ways on some clips, and print them with the largest difference from ours."""
+    scores = sums_of(sfm.score(sfm.encode(waves), questions))
+    seconds_cell, reference = timed(lambda: [per_cell(sfm, wave, questions) for wave in waves])
+    seconds_prompt, batched = timed(lambda: [per_prompt(sfm, wave, questions) for wave in waves])
+    seconds_cell, seconds_prompt = seconds_cell / len(waves), seconds_prompt / len(waves)
+    gaps = [
+        max((a - b).abs().max().item() for a, b in zip(scores, other, strict=True)) for other in (reference, batched)
+    ]
+    print(f"(b) forward per prompt, label   {seconds_cell:8.4f} s/clip   {seconds_cell / seconds_ours:5.1f} times")
+    print(f"(c) forward per prompt          {seconds_prompt:8.4f} s/clip   {seconds_prompt / seconds_ours:5.1f} times")
+    print(f"largest difference: (a)-(b) {gaps[0]:.2e}, (a)-(c) {gaps[1]:.2e} nats")
 
 
 def _distinct(sfm: AudioLLM, questions: list[Question]) -> list[Question]:

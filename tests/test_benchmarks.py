@@ -84,7 +84,8 @@ Qwen#-Audio, tiny: # M parameters, float#, cpu; # prompts, # continuations per c
 (b) forward per prompt, label # s/clip # times
 (c) forward per prompt # s/clip # times
 largest difference: (a)-(b) #, (a)-(c) # nats
-of (a): sound #, prefix and questions #
+in sequence # s/clip: processor # s (#), encoder # s (#), questions # s (#); (a) reads and prepares in # processes
+a batch of #: # encoder passes of # clips, # decoder passes of # and # positions, # operations handed over
 peak memory: # MiB with # prompt, # with #, # with #
 # G operations per clip in products with weights: # of the matrix throughput""",
     ),

@@ -80,7 +80,7 @@ def fill(options: argparse.Namespace, folder: str, start: Barrier, queue: multip
     utterances = read_demo().utterances[: options.clips]
     spec = FeatureSpec("encoder", (sfm.num_encoder_layers,), ("mean", "std"))
     sfm.hear = counted
-    start.wait()
+    start.wait(timeout=600)
     seconds, _ = timed(
         lambda: extract(
             sfm, utterances, spec, AudioLimits(), batch_size=options.batch_size, progress=False, cache_dir=folder
@@ -97,9 +97,11 @@ def filled_by(number: int, options: argparse.Namespace) -> tuple[list[int], int,
         processes = [context.Process(target=fill, args=(options, folder, start, queue)) for _ in range(number)]
         for process in processes:
             process.start()
-        found = [queue.get(timeout=3600) for _ in processes]
         for process in processes:
             process.join()
+        if any(process.exitcode for process in processes):
+            raise SystemExit("a process has failed")
+        found = [queue.get() for _ in processes]
         (key,) = (Path(folder) / "features").iterdir()
         sounds = FeatureStore(key.parent, json.loads((key / "key.json").read_text())).entries
         return [count for count, _ in found], len(sounds), max(seconds for _, seconds in found)

@@ -573,6 +573,11 @@ def test_waiting_for_another_process_can_be_stopped(tiny_whisper, start, get, cl
     assert len(encoded) == 3  # all but the one that is waited for
 
 
+def test_few_locks_are_held_at_once(tiny_whisper, get, clips, encoded, monkeypatch):
+    monkeypatch.setattr(locks, "MOST", 1)
+    assert len(get(tiny_whisper, clips, batch_size=4).ids) == len(encoded) == 4
+
+
 @pytest.mark.parametrize("error", [NotImplementedError, PermissionError, OSError])
 def test_a_file_system_without_locks(error, tiny_whisper, get, clips, encoded, monkeypatch):
     def refuse(*_, **__):

@@ -119,7 +119,7 @@ def probe(
     """Ask a model about every clip of a corpus and judge its answers: ``emoprobe probe``.
 
     Args:
-        model: A loaded model, or the name of one.
+        model: A loaded model, which several calls may share, or the name of one.
         corpus: A corpus that was read, or the name of one.
         prompt: Names of prompts, or a completion that holds ``{label}``.
         labels: Name of a label set, words, or a `LabelSet`.
@@ -154,7 +154,7 @@ def train(
     """Train a head on a model with soft labels, and judge it on clips of other speakers: ``emoprobe train``.
 
     Args:
-        model: A loaded model, or the name of one.
+        model: A loaded model, which several calls may share, or the name of one.
         corpus: A corpus that was read, or the name of one.
         head: Name of a head: ``linear_probe``, ``mlp_probe``, ``lora``, ...
         loss: Name of a loss.

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 BUCKET = 3  # hexadecimal digits of a sound's hash that name its lock file: at most 4,096 of them
+MOST = 256  # locks held at once, each an open file
 
 
 class SoundLocks:
@@ -40,7 +41,7 @@ class SoundLocks:
 
     @contextmanager
     def held(self, sounds: Sequence[str]) -> Iterator[frozenset[str]]:
-        """Those of the sounds that no other process is encoding; none takes them up while the block runs.
+        """Some of the sounds that no other process is encoding; none takes them up while the block runs.
 
         Nothing is waited for, so that two processes never wait for each other.
 
@@ -52,7 +53,7 @@ class SoundLocks:
             return
         with ExitStack() as locks:
             free = set()
-            for bucket in sorted({sound[:BUCKET] for sound in sounds}):
+            for bucket in sorted({sound[:BUCKET] for sound in sounds})[:MOST]:
                 try:
                     locks.enter_context(FileLock(self.folder / bucket, timeout=0))
                 except Timeout:

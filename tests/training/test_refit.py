@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from console import TWO, alone
 
+import emoprobe
 from emoprobe.data.splits import split_items
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
@@ -121,8 +123,9 @@ def test_it_is_read_as_the_mean_of_its_members_probabilities(refitted, tiny_whis
     asked = [*COMMON, f"model.path={tiny_whisper_path}", f"output_dir={tmp_path}", "readout=[]", "calibration=none"]
     with pytest.raises(InputError, match=r"trained on the sound or the speakers of all 48 clips"):
         probing.run(read_probe(compose([*asked, *head, "dataset.split=all"])))
-    run = probing.run(read_probe(compose([*asked, *head, "dataset.split=all", "head.seen=evaluate"])))
-    scores = read_scores(run).to_pandas()
+    asked = [option for option in asked if not option.startswith(("model=", "output_dir="))]
+    overrides = [*asked, *head, "dataset.split=all", "head.seen=evaluate"]
+    scores = read_scores(emoprobe.probe("whisper", output_dir=tmp_path, overrides=overrides).folder).to_pandas()
     settings = settings_of(tiny_whisper_path, tmp_path)
     items = [
         item
@@ -214,3 +217,17 @@ def test_where_not_all_clips_would_train_is_refused(tiny_whisper_path, tmp_path,
         train(tiny_whisper_path, tmp_path / "run", "refit=true", *overrides)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "training.json").exists()
+
+
+def test_two_processes_give_the_head_of_one_and_the_end_names_it(tiny_whisper_path, tmp_path, console):
+    asked = [*COMMON, *OPTIONS, f"model.path={tiny_whisper_path}", "refit=true", "head.dropout=0", "head.members=2"]
+    asked += ["fit.max_epochs=2", "dataset.fold=0", "trainer.accelerator=cpu"]
+    for done in (
+        console("train", *asked, f"hydra.run.dir={tmp_path / 'one'}"),
+        alone("train", *asked, *TWO, f"hydra.run.dir={tmp_path / 'two'}"),
+    ):
+        assert done.status == 0, done.out[-2000:] + done.err[-4000:]
+        assert done.out.count("head_all/") == 1
+    one, two = (load_bundle(tmp_path / name / "head_all").weights for name in ("one", "two"))
+    for first, second in zip(one, two, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=0)

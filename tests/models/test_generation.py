@@ -13,7 +13,7 @@ import torch
 from tiny.plain import chat_inputs
 
 from emoprobe.models import branches, generation, prefix
-from emoprobe.models.answering import Sampling
+from emoprobe.models.answering import AnsweringModel, Sampling
 from emoprobe.models.progress import watching
 from emoprobe.models.text import PromptText
 
@@ -172,6 +172,30 @@ def test_what_ended_costs_nothing_more(sfm, questions, voices):
     check_equal(answers, whole)
 
 
+def test_each_clip_is_asked_its_own_questions(sfm, questions, voices):
+    """Longer and shorter ones, as after reasoning, and what one clip is asked changes nothing for another."""
+    own = [
+        [sfm.extend(question, questions[clip].prefix[-3 * clip :] if clip else (), " The") for clip in range(3)]
+        for question in questions[:3]
+    ]
+    assert len({len(question.prefix) for question in own[0]}) == 3
+    keep = [(20, 21 + i) for i in range(len(own))]
+    context = sfm.encode(voices)
+    with counted(sfm.decoder) as positions:
+        answers = sfm.generate_each(context, own, max_new_tokens=[LIMIT, 5, LIMIT], keep=keep)
+    check_work(positions, answers)
+    alone = [
+        [
+            sfm.generate(sfm.encode([voice]), [question], max_new_tokens=limit, keep=[kept])[0][0]
+            for voice, question in zip(voices, row, strict=True)
+        ]
+        for row, limit, kept in zip(own, [LIMIT, 5, LIMIT], keep, strict=True)
+    ]
+    check_equal(answers, alone)
+    plain = AnsweringModel.generate_each(sfm, context, own, max_new_tokens=[LIMIT, 5, LIMIT], keep=keep)
+    check_equal(answers, plain)
+
+
 @pytest.mark.parametrize("sampling", [None, 1.2])
 def test_every_step_is_told(sfm, questions, voices, sampling):
     limits = [3 + i for i in range(len(questions))]
@@ -224,16 +248,20 @@ def test_answers_that_would_not_fit_into_memory_are_written_in_parts(sfm, questi
     whole = sfm.generate(sfm.encode(voices), questions, max_new_tokens=limits, keep=keep)
     context = sfm.encode(voices)
     group = next(sfm._groups(context, questions, 10**9))
-    assert sfm._parts(group, limits) == [group.members]
+
+    def parts_of(group):
+        return sfm._parts(group.prefix, group.members, limits)
+
+    assert parts_of(group) == [list(range(len(questions)))]
     each = sum(part.nbytes // part.shape[2] for pair in group.prefix.layers for part in pair)
     monkeypatch.setattr(prefix, "free_bytes", lambda device: 2 * each * 20)
-    parts = sfm._parts(group, limits)
-    assert [i for part in parts for i in part] == group.members
+    parts = parts_of(group)
+    assert [i for part in parts for i in part] == list(range(len(questions)))
     assert len(parts) > 2
     assert all(sum(limits[i] for i in part) <= 20 for part in parts)
     check_equal(whole, sfm.generate(context, questions, max_new_tokens=limits, keep=keep))
     monkeypatch.setattr(prefix, "free_bytes", lambda device: 0)
-    assert sfm._parts(group, limits) == [[i] for i in group.members]
+    assert parts_of(group) == [[i] for i in range(len(questions))]
 
 
 def test_a_prefix_is_there_once_while_answers_are_written(sfm, questions, voices):

@@ -270,6 +270,32 @@ class AnsweringModel(SpeechFoundationModel):
             sampling: How to draw; a question given several times is answered several times.
         """
 
+    def generate_each(
+        self,
+        context: AudioContext,
+        questions: Sequence[Sequence[Question]],
+        *,
+        max_new_tokens: int | Sequence[int],
+        keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[list[Generation]]:
+        """As `generate`, of questions that read otherwise for each clip, but begin alike up to the sound.
+
+        Args:
+            context: Encoded clips.
+            questions: By question and clip.
+            max_new_tokens: As of `generate`.
+            keep: Likewise.
+            sampling: Likewise.
+        """
+        by_clip = []
+        for clip in range(context.size):
+            own = None if sampling is None else Sampling(sampling.temperature, [[row[clip]] for row in sampling.seeds])
+            asked = [row[clip] for row in questions]
+            options = {"max_new_tokens": max_new_tokens, "keep": keep, "sampling": own}
+            by_clip.append([row[0] for row in self.generate(self.select(context, clip), asked, **options)])
+        return [list(row) for row in zip(*by_clip, strict=True)]
+
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, special tokens included."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transformers
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,10 +25,10 @@ from emoprobe.models.base import Heard, Network, Prepared
 from emoprobe.models.branches import Branches
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.generation import Decoder, decode_answers, limits_of
-from emoprobe.models.prefilled import PrefilledLLM, QuestionGroup, SoundState
-from emoprobe.models.prefix import own_places
+from emoprobe.models.prefilled import PrefilledLLM, SoundState
+from emoprobe.models.prefix import Prefix, own_places
 from emoprobe.models.sound import Sound
-from emoprobe.models.tree import at
+from emoprobe.models.tree import abreast, at
 
 MAX_NODES = 512  # nodes of one decoder pass; more questions are asked in further passes, in the same memory
 MAX_ANSWERS = 64  # questions answered at once by generation, for the same reason
@@ -198,28 +199,44 @@ class ChatLLM(PrefilledLLM):
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
         """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens."""
-        bare = [Question(question.prefix) for question in questions]
-        limits = limits_of(max_new_tokens, len(bare))
-        keep = keep if keep is not None else [()] * len(bare)
-        answers: list[list[Generation]] = [[] for _ in bare]
-        for whole in self._groups(context, bare, 10**9):
-            for part in self._parts(whole, limits):
-                group = QuestionGroup(whole.prefix, part)
+        options = {"max_new_tokens": max_new_tokens, "keep": keep, "sampling": sampling}
+        return self.generate_each(context, [[question] * context.size for question in questions], **options)
+
+    @torch.no_grad()
+    def generate_each(
+        self,
+        context: AudioContext,
+        questions: Sequence[Sequence[Question]],
+        *,
+        max_new_tokens: int | Sequence[int],
+        keep: Sequence[Sequence[int]] | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[list[Generation]]:
+        """All clips' own questions in the same passes."""
+        clips, limits = context.size, limits_of(max_new_tokens, len(questions))
+        bare = [Question(question.prefix) for row in questions for question in row]
+        keep = keep if keep is not None else [()] * len(questions)
+        answers: list[list[Generation]] = [[] for _ in questions]
+        for group in self._groups(context, bare, sys.maxsize):
+            rows = sorted({i // clips for i in group.members})
+            if len(rows) * clips != len(group.members):
+                raise ValueError("a question has another beginning for each clip")
+            for part in self._parts(group.prefix, rows, limits):
                 made = self._answer(
                     context,
-                    group,
-                    bare,
-                    limits=[limits[i] for i in group.members],
-                    keep=[keep[i] for i in group.members],
-                    sampling=None if sampling is None else sampling.of(group.members),
+                    group.prefix,
+                    [[bare[i * clips + clip] for i in part] for clip in range(clips)],
+                    limits=[limits[i] for i in part],
+                    keep=[keep[i] for i in part],
+                    sampling=None if sampling is None else sampling.of(part),
                 )
-                for i, answer in zip(group.members, made, strict=True):
+                for i, answer in zip(part, made, strict=True):
                     answers[i] = answer
         return answers
 
-    def _parts(self, group: QuestionGroup, limits: Sequence[int]) -> list[list[int]]:
-        """Its members in parts of about one size, whose answers fit into the memory that is left on a GPU."""
-        members, fit = group.members, group.prefix.positions_that_fit()
+    def _parts(self, prefix: Prefix, members: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
+        """Questions in parts of about one size, whose answers fit into the memory that is left on a GPU."""
+        fit = prefix.positions_that_fit()
         most = math.ceil(len(members) / math.ceil(len(members) / MAX_ANSWERS))
         parts: list[list[int]] = [[]]
         size = 0
@@ -232,15 +249,18 @@ class ChatLLM(PrefilledLLM):
         return parts
 
     def _answer(
-        self, context: AudioContext, group: QuestionGroup, questions: Sequence[Question], **options: Any
+        self, context: AudioContext, prefix: Prefix, questions: Sequence[Sequence[Question]], **options: Any
     ) -> list[list[Generation]]:
-        asked, prefix = self._fold(group.questions(questions)), group.prefix
-        own, depths = asked.visible[asked.ends], asked.depths[asked.ends]
-        clips, count = context.size, len(depths)
+        """Answers by question and clip, of each clip's questions."""
+        cut = len(prefix.tokens)
+        folds = [self._fold([Question(question.prefix[cut:]) for question in row]) for row in questions]
+        asked = abreast(folds[:1] if all(one is folds[0] for one in folds) else folds, context.size)
         with prefix.growing() as cache:
-            states = at(self._ask(context, group, asked, cache=cache).last_hidden_state, asked.ends)
-            ahead = prefix.visible[:, None].expand(-1, count, -1).to(own.device)
-            seen = torch.cat([ahead, own.expand(clips, -1, -1)], dim=-1)
+            out = self._pass(prefix, cache, asked.tokens, asked.depths, asked.visible[:, None])
+            states, seen = asked.at_ends(out.last_hidden_state), asked.seen
+            ahead = prefix.visible[:, None].expand(-1, seen.shape[1], -1).to(seen.device)
+            seen = torch.cat([ahead, seen], dim=-1)
+            positions = prefix.ends.to(seen.device) + asked.depths.gather(1, asked.ends)
 
             def forward(tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
                 if self.window is not None:
@@ -254,20 +274,20 @@ class ChatLLM(PrefilledLLM):
                 ).last_hidden_state
 
             placed = {"dtype": self._embedding.weight.dtype, "device": self._embedding.weight.device}
-            branches = Branches(cache, seen, prefix.ends.to(own.device) + depths, forward, **placed)
-            process = self._processing(context, [questions[i] for i in group.members], states.device)
+            branches = Branches(cache, seen, positions, forward, **placed)
+            process = self._processing(context, questions, states.device)
             decoder = Decoder(self.family.head, branches, process, self.stop_tokens, self.decode)
             return decode_answers(decoder, states, **options)
 
     def _processing(
-        self, context: AudioContext, questions: Sequence[Question], device: torch.device
+        self, context: AudioContext, questions: Sequence[Sequence[Question]], device: torch.device
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """What the family's generation settings do to logits, see `emoprobe.models.generation.Decoder`."""
         penalty = self.family.repetition_penalty()
         if penalty == 1.0:
             return lambda logits, numbers, written: logits
         processor = RepetitionPenaltyLogitsProcessor(penalty)
-        each = [sorted(set(self.asked(context, clip, one))) for clip in range(context.size) for one in questions]
+        each = [sorted(set(self.asked(context, clip, one))) for clip, row in enumerate(questions) for one in row]
         longest = max(map(len, each))  # a token twice is as a token once
         prompts = torch.tensor([[*ids, *ids[:1] * (longest - len(ids))] for ids in each], device=device)
         return lambda logits, numbers, written: processor(torch.cat([prompts[numbers], written], dim=1), logits)

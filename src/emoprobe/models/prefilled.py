@@ -161,8 +161,8 @@ class PrefilledLLM(ChatModel):
             prefix: The prefilled prefix.
             cache: Made by ``prefix.cache`` or ``prefix.growing``.
             tokens: ``[clips, new]``.
-            depths: Position of each new node behind the prefix, ``[new]``.
-            visible: Which own nodes each new one attends to, ``[new, earlier + new]`` bool.
+            depths: Position of each new node behind the prefix, ``[new]`` or ``[clips, new]``.
+            visible: Which of them each one attends to, ``[new, new]`` bool or ``[clips, 1, new, new]``.
             options: For the decoder.
         """
         if self.window is not None:  # or a device would be waited for
@@ -178,19 +178,10 @@ class PrefilledLLM(ChatModel):
             **options,
         )
 
-    def _ask(
-        self,
-        context: AudioContext,
-        group: QuestionGroup,
-        asked: Fold,
-        *,
-        cache: DynamicCache | None = None,
-        **options: Any,
-    ) -> Any:
-        """States of all nodes of a tree; ``cache``, made by ``prefix.growing``, collects them if given."""
+    def _ask(self, context: AudioContext, group: QuestionGroup, asked: Fold, **options: Any) -> Any:
+        """States of all nodes of a tree."""
         tokens = asked.tokens.expand(context.size, -1)
-        cache = group.prefix.cache() if cache is None else cache
-        return self._pass(group.prefix, cache, tokens, asked.depths, asked.visible, **options)
+        return self._pass(group.prefix, group.prefix.cache(), tokens, asked.depths, asked.visible, **options)
 
 
 def _mask(before: Tensor, visible: Tensor, embedded: Tensor) -> Tensor:
@@ -198,12 +189,12 @@ def _mask(before: Tensor, visible: Tensor, embedded: Tensor) -> Tensor:
 
     Args:
         before: Which positions of the prefix are a clip's own, ``[clips, positions]`` bool.
-        visible: Which own nodes each new one looks at, ``[new, earlier + new]`` bool.
+        visible: Which own nodes each new one looks at, ``[new, nodes]`` bool, or ``[clips, 1, new, nodes]``.
         embedded: The new nodes' embeddings, ``[clips, new, width]``.
     """
     clips, new, _ = embedded.shape
     ahead = before.shape[1]
-    shape = (clips, 1, new, ahead + visible.shape[1])
+    shape = (clips, 1, new, ahead + visible.shape[-1])
     mask = embedded.new_full(shape, torch.finfo(embedded.dtype).min)
     mask[..., :ahead].masked_fill_(before[:, None, None], 0)
     mask[..., ahead:].masked_fill_(visible, 0)

@@ -169,3 +169,50 @@ def fold(questions: tuple[Question, ...], device: torch.device) -> Fold:
     numbers = [torch.tensor(values, dtype=torch.long) for values in (tree.tokens, tree.depths, tree.ends, scored.nodes)]
     tokens, depths, ends, nodes = (values.to(device) for values in numbers)
     return Fold(tree, scored, tokens, depths, tree.ancestors().to(device), ends, nodes, scored.wanted.to(device))
+
+
+@dataclass(frozen=True)
+class Abreast:
+    """Each clip's own questions, equally many, as a decoder is asked them in one pass.
+
+    Args:
+        tokens: Token id of each node, ``[clips, nodes]``; smaller trees are filled up with nodes that nothing sees.
+        depths: Position of each node in its sequence, ``[clips, nodes]``.
+        visible: Which nodes each one looks at, ``[clips, nodes, nodes]`` bool.
+        ends: Per question the node of its last prefix token, ``[clips, questions]``.
+    """
+
+    tokens: Tensor
+    depths: Tensor
+    visible: Tensor
+    ends: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Which nodes each question's end looks at, ``[clips, questions, nodes]`` bool."""
+        return self.visible.gather(1, self.ends[..., None].expand(-1, -1, self.visible.shape[-1]))
+
+    def at_ends(self, states: Tensor) -> Tensor:
+        """States of the questions' ends, of ``[clips, nodes, width]``."""
+        ends = self.ends.to(states.device, non_blocking=True)
+        return states.gather(1, ends[..., None].expand(-1, -1, states.shape[-1]))
+
+
+def abreast(folds: Sequence[Fold], clips: int) -> Abreast:
+    """Trees side by side.
+
+    Args:
+        folds: One of each clip, or a single one that is asked of all of them and shared.
+        clips: How many clips.
+    """
+    nodes = max(len(one.tokens) for one in folds)
+    alone = torch.eye(nodes, dtype=torch.bool, device=folds[0].visible.device)
+    tokens, depths = (
+        torch.stack([torch.nn.functional.pad(row, (0, nodes - len(row))) for row in rows])
+        for rows in ([one.tokens for one in folds], [one.depths for one in folds])
+    )
+    visible = alone.repeat(len(folds), 1, 1)
+    for row, one in zip(visible, folds, strict=True):
+        row[: len(one.tokens), : len(one.tokens)] = one.visible
+    made = tokens, depths, visible, torch.stack([one.ends for one in folds])
+    return Abreast(*(each.expand(clips, *each.shape[1:]) for each in made))

@@ -25,6 +25,7 @@ class Asking:
         plans: The tokenised prompts, asked of all of them.
         sounds: A name of each clip's sound, for the seeds of draws.
         longest: Prompt -> longest greedy answer that a readout wants, tokens, its end included.
+        written: The greedy answers as long as that, ``[prompts][clips]``, where they are there already.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class Asking:
         plans: Sequence[PromptPlan],
         sounds: Sequence[str],
         longest: Callable[[Prompt], int],
+        written: list[list[Generation]] | None = None,
     ) -> None:
         self.sfm, self.context, self.plans, self.sounds = sfm, context, list(plans), list(sounds)
-        self.longest = longest
+        self.longest, self.written = longest, written
 
     @property
     def questions(self) -> list[Question]:
@@ -65,7 +67,7 @@ class Asking:
         return [[values[clip] for values in forms] for clip in range(self.context.size)]
 
     def answers(self, limit: Callable[[Prompt], int]) -> list[list[Generation]]:
-        """The greedy answers with the logits of `kept_tokens`, then of ``PromptPlan.spelled``, ``[prompts][clips]``.
+        """The greedy answers with the logits of `wanted_tokens`, ``[prompts][clips]``.
 
         A greedy answer under a lower limit is the beginning of the longer one. The limit counts the end token, so an
         answer of as many tokens is not finished, whatever a longer one would show: what a readout stores does not
@@ -81,8 +83,9 @@ class Asking:
 
     @cached_property
     def _greedy(self) -> list[list[Generation]]:
-        keep = [(*kept_tokens(plan), *chain(*plan.spelled)) for plan in self.plans]
-        limits = [self.longest(plan.prompt) for plan in self.plans]
+        if self.written is not None:
+            return self.written
+        limits, keep = [self.longest(plan.prompt) for plan in self.plans], [wanted_tokens(plan) for plan in self.plans]
         return self.sfm.generate(self.context, [p.free for p in self.plans], max_new_tokens=limits, keep=keep)
 
     def _shortened(self, answer: Generation, limit: int) -> Generation:
@@ -100,6 +103,11 @@ class Asking:
     def alone(self, clip: int) -> AudioContext:
         """One clip of the batch."""
         return self.sfm.select(self.context, clip) if self.context.size > 1 else self.context
+
+
+def wanted_tokens(plan: PromptPlan) -> tuple[int, ...]:
+    """Tokens whose logits are kept while an answer is written: `kept_tokens`, then ``PromptPlan.spelled``."""
+    return (*kept_tokens(plan), *chain(*plan.spelled))
 
 
 def kept_tokens(plan: PromptPlan) -> tuple[int, ...]:

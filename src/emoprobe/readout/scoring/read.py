@@ -12,7 +12,7 @@ from emoprobe.models.answering import AnsweringModel, AudioContext, Generation, 
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.base import AnswerReadout, PromptReadout, SoundReadout
-from emoprobe.readout.scoring.asking import Asking
+from emoprobe.readout.scoring.asking import Asking, wanted_tokens
 from emoprobe.readout.scoring.plan import PromptPlan
 from emoprobe.run.cell import NO_PROMPT
 
@@ -52,9 +52,16 @@ def read(
             for i, clips in zip(direct, readout.ask(asking), strict=True):
                 found |= {(clip, i, readout.name): columns for clip, columns in enumerate(clips)}
     indirect = [i for i, plan in enumerate(plans) if plan.prompt.reasoning_tokens]
-    for i, clips in zip(indirect, _reason(sfm, context, [plans[i] for i in indirect]), strict=True):
+    thoughts = _reason(sfm, context, [plans[i] for i in indirect])
+    answers: list[list[Generation]] = []
+    if thoughts and any(isinstance(one, AnswerReadout) and one.greedy for one in readouts):
+        limits, keep = [longest(plans[i].prompt) for i in indirect], [wanted_tokens(plans[i]) for i in indirect]
+        asked = [[after.free for _, after in clips] for clips in thoughts]
+        answers = sfm.generate_each(context, asked, max_new_tokens=limits, keep=keep)
+    for row, (i, clips) in enumerate(zip(indirect, thoughts, strict=True)):
         for clip, (written, after) in enumerate(clips):
-            asking = Asking(sfm, sfm.select(context, clip), [after], sounds[clip : clip + 1], longest)
+            own = [[answers[row][clip]]] if answers else None
+            asking = Asking(sfm, sfm.select(context, clip), [after], sounds[clip : clip + 1], longest, own)
             for readout in readouts:
                 found[clip, i, readout.name] = readout.ask(asking)[0][0]
             reasoning[clip, i] = written

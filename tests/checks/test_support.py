@@ -91,12 +91,17 @@ def test_a_class_that_nobody_knows_is_a_gap(monkeypatch, tmp_path):
 def test_a_failed_check_is_seen_in_table_and_status(monkeypatch, tmp_path, capsys):
     wrong = Support("x", "encoder", 2, "", [Verdict("encoder states alone", 0.5, 0.1), Verdict("adapters", None)])
     right = Support(
-        "y", "audio_llm", 3, "tree", [Verdict("shared prefix", 2.4e-6, 0.1), Verdict("batch of 1", 0.0, 0.1)]
+        "y",
+        "audio_llm",
+        3,
+        "tree",
+        [Verdict("shared prefix", 2.4e-6, 0.1), Verdict("batch of 1", 0.0, 0.1)],
+        together="any",
     )
     assert wrong.failed == ["encoder states alone"]
     text = as_markdown([wrong, right, Support("z", reason="makes | music")])
-    assert "| `x` | `encoder` |  | 2 | 0.5 |  |  |  |  |  | encoder states alone |" in text
-    assert "| `y` | `audio_llm` | tree | 3 |  | 2e-6 | 0 |  |  |  |  |" in text
+    assert "| `x` | `encoder` |  |  | 2 | 0.5 |  |  |  |  |  | encoder states alone |" in text
+    assert "| `y` | `audio_llm` | tree | any | 3 |  | 2e-6 | 0 |  |  |  |  |" in text
     assert "| `z` | makes \\| music |" in text
     monkeypatch.setattr(support, "measure_all", lambda folder, chosen: iter([wrong]))
     page = tmp_path / "page.md"
@@ -113,7 +118,7 @@ def test_a_failed_check_is_seen_in_table_and_status(monkeypatch, tmp_path, capsy
 def test_one_class_is_measured_by_the_command(capsys):
     assert main(["--all", "wav2vec2", "dac"]) == 0
     out, err = capsys.readouterr()
-    assert re.search(r"\| `wav2vec2` \| `wav2vec2` \|  \| 2 \| \d", out)
+    assert re.search(r"\| `wav2vec2` \| `wav2vec2` \|  \|  \| 2 \| \d", out)
     assert "| `dac` | codes sound" in out
     assert "wav2vec2: model=wav2vec2, " in err
     assert "checks passed" in err

@@ -26,6 +26,8 @@ from emoprobe.system.output import write_text
 from emoprobe.system.places import conf_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from emoprobe.models.answering import Question
     from emoprobe.models.base import SpeechFoundationModel
 
@@ -86,6 +88,7 @@ class Support:
         asked: All questions as one ``tree`` of tokens, or each in ``passes`` of its own; empty where none is asked.
         verdicts: Of the doctor.
         reason: Why it is refused or left out; empty otherwise.
+        together: Clips of ``any`` or of ``equal`` length can go through the encoder in one pass; empty if none can.
     """
 
     kind: str
@@ -94,6 +97,7 @@ class Support:
     asked: str = ""
     verdicts: Sequence[Verdict] = field(default_factory=tuple)
     reason: str = ""
+    together: str = ""
 
     @property
     def failed(self) -> list[str]:
@@ -122,6 +126,7 @@ def as_row(support: Support) -> dict[str, str]:
     """One line of the table of `as_markdown`, column -> text."""
     row = {"class": f"`{support.kind}`", "`model=`": support.config and f"`{support.config}`"}
     row["asked"] = support.asked
+    row["together"] = support.together
     row["layers"] = "" if support.layers is None else str(support.layers)
     for column, beginnings in COLUMNS.items():
         worst = support.worst(*beginnings)
@@ -136,7 +141,7 @@ def as_markdown(supports: Sequence[Support]) -> str:
     lines = []
     if rows:
         columns = [column for column in rows[0] if column != "failed" or any(row["failed"] for row in rows)]
-        left = {"class", "`model=`", "asked", "failed"}
+        left = {"class", "`model=`", "asked", "together", "failed"}
         lines += [_line(columns), _line(["---" if column in left else "---:" for column in columns])]
         lines += [_line([row[column] for column in columns]) for row in rows]
     refused = [support for support in supports if support.reason]
@@ -241,9 +246,10 @@ def measure(kind: str, folder: Path) -> Support:
     try:
         TINY[kind](path)
         sfm, config = load(path, encoder=bool(re.search("encoder|classifier", kind.partition(" ")[2])))
-        verdicts = examine(sfm, bundled_clips(sfm), ask(sfm), other_dtype=False)  # of random weights it says nothing
+        clips = bundled_clips(sfm)
+        verdicts = examine(sfm, clips, ask(sfm), other_dtype=False)  # of random weights it says nothing
         asked = ("passes" if isinstance(sfm, WholePassLLM) else "tree") if sfm.answers else ""
-        return Support(kind, config, sfm.num_encoder_layers, asked, verdicts)
+        return Support(kind, config, sfm.num_encoder_layers, asked, verdicts, together=together(sfm, clips))
     except EmoprobeError as error:
         said = error.what if isinstance(error, InputError) else str(error).splitlines()[0]
         return Support(kind, reason=said.replace(str(path), "it"))
@@ -254,6 +260,14 @@ def measure(kind: str, folder: Path) -> Support:
         return Support(kind, verdicts=[Verdict(said.replace(str(path), "it"), math.inf)])
     finally:
         shutil.rmtree(path)
+
+
+def together(sfm: SpeechFoundationModel, waveforms: Sequence[Tensor]) -> str:
+    """Which clips a model can hear in one pass, see `Support`."""
+    shortest = min(map(len, waveforms))
+    if sfm.hears_together(waveforms):
+        return "any"
+    return "equal" if sfm.hears_together([waveform[:shortest] for waveform in waveforms]) else ""
 
 
 CONFIGS = {

@@ -67,7 +67,7 @@ class AudioLLM(ChatLLM):
         heard: dict[int, Sound] = {}
         for members in alike.values():
             size = clips_at_once(self.model.device)
-            if size > 1 and not self._hears_together([clips[i] for i in members], layers):
+            if size > 1 and not self._goes_together([clips[i] for i in members], layers):
                 size = 1
             for start in range(0, len(members), size):
                 part = members[start : start + size]
@@ -75,7 +75,12 @@ class AudioLLM(ChatLLM):
                 heard |= zip(part, sounds or (), strict=True)
         return [heard[i] for i in range(len(clips))]
 
-    def _hears_together(self, clips: Sequence[Clip], layers: Sequence[int]) -> bool:
+    def hears_together(self, waveforms: Sequence[Tensor]) -> bool:
+        """Measured on these clips, whose inputs must have equal shapes."""
+        clips = ready(self, waveforms, ())
+        return len(set(map(shapes, clips))) == 1 and agree(self.model, self.family, clips, (), self.name)
+
+    def _goes_together(self, clips: Sequence[Clip], layers: Sequence[int]) -> bool:
         """Whether clips of equal shapes are heard in one pass; measured on two of them where it is not known yet."""
         if len(clips) < 2:
             return False

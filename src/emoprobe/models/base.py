@@ -158,6 +158,10 @@ class SpeechFoundationModel(ABC):
         """
         return None
 
+    def hears_together(self, waveforms: Sequence[Tensor]) -> bool:
+        """Whether these clips can go through the encoder in one pass, of which comes what comes of each alone."""
+        return False
+
     @abstractmethod
     def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """The encoder's work, once per clip, through which gradients flow where they are switched on.

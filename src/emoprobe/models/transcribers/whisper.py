@@ -243,6 +243,10 @@ class Whisper(EncoderDecoder):
     def prepare_clip(self, waveform: Tensor) -> None:
         """Nothing: the spectra of a batch are computed together, where the model lies."""
 
+    def hears_together(self, waveforms: Sequence[Tensor]) -> bool:
+        """Of windows, which are all 30 s long."""
+        return self.context == "window"
+
     def hear(self, waveforms: Sequence[Tensor], layers: Sequence[int] = (), *, prepared: Prepared = ()) -> Heard:
         """Encoder states, of the 30 s that every clip is padded to or of the clip's own context."""
         if self.context == "clip":

@@ -24,6 +24,7 @@ from emoprobe.recipes.settings import read_train
 from emoprobe.run.scores import read_scores
 from emoprobe.settings import compose, plain
 from emoprobe.training.bundle import load_bundle, save_bundle
+from emoprobe.training.methods import lora, probe
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "neutral", "sad")
 
@@ -49,6 +50,21 @@ def manifest(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
+
+
+@pytest.mark.parametrize("head", ["linear_probe", "lora"])
+def test_as_many_processes_read_ahead_as_asked(head, tiny_whisper_path, manifest, tmp_path, monkeypatch):
+    class ReadError(Exception):
+        pass
+
+    def extract(*_, num_workers, **__):
+        assert num_workers == 3
+        raise ReadError
+
+    monkeypatch.setattr(probe, "extract", extract)
+    monkeypatch.setattr(lora, "extract", extract)
+    with pytest.raises(ReadError):
+        recipe.run(config(tiny_whisper_path, manifest, tmp_path, f"head={head}", "num_workers=3"))
 
 
 def config(model, manifest, output, *overrides):

@@ -131,6 +131,23 @@ def test_decoder_states_are_those_at_the_answer_position(family, request, get, c
 
 
 @pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
+def test_clips_that_are_read_ahead_are_the_same(family, request, get, clips, tmp_path):
+    sfm = (
+        request.getfixturevalue("tiny_whisper") if family == "whisper" else request.getfixturevalue("tiny_llm")(family)
+    )
+    shutil.copy(clips[1].audio, tmp_path / "twin.wav")  # the same sound in a batch that is read at the same time
+    clips = [*clips, Utterance("twin", tmp_path / "twin.wav", {})]
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    options = {"batch_size": 1, "on_error": "skip"}
+    found = get(sfm, [*clips, Utterance("bad", tmp_path / "bad.wav", {})], num_workers=2, **options)
+    assert [row.id for row in found.skipped] == ["bad"]
+    assert len(stored(tmp_path)) == len(set(stored(tmp_path))) == 4
+    alone = extract(sfm, clips, POOLED, LIMITS, progress=False, cache_dir=tmp_path / "alone", **options)
+    assert found.ids == alone.ids
+    assert torch.equal(found.stats(found.ids), alone.stats(alone.ids))
+
+
+@pytest.mark.parametrize("family", ["whisper", "qwen2_audio"])
 def test_frames_are_the_clips_own(family, request, get, clips):
     sfm = (
         request.getfixturevalue("tiny_whisper") if family == "whisper" else request.getfixturevalue("tiny_llm")(family)

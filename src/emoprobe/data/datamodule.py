@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -245,6 +245,17 @@ class SpeechDataModule(L.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         """This process's clips once."""
+        return self._loader(batch_size=self.batch_size, shuffle=False)
+
+    def chosen(self, batches: Iterable[list[int]]) -> DataLoader:
+        """Clips in batches that are chosen while they are read.
+
+        Args:
+            batches: Their places in ``own``; asked for as far ahead as clips are read.
+        """
+        return self._loader(batch_sampler=batches)
+
+    def _loader(self, **batches: Any) -> DataLoader:
         prepare, context = self.prepare, None
         if self.num_workers and prepare is not None:
             forks = "fork" in multiprocessing.get_all_start_methods()
@@ -254,10 +265,9 @@ class SpeechDataModule(L.LightningDataModule):
         dataset = SpeechDataset(self.own, self.sampling_rate, self.limits, self.on_error, self.min_samples, prepare)
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            **batches,
             num_workers=self.num_workers,
             collate_fn=collate,
-            shuffle=False,
             worker_init_fn=stopping.shield,
             multiprocessing_context=context,
         )

@@ -247,6 +247,7 @@ def _read_head(job: Job, head: Head) -> list[dict[str, Any]]:
         job.kept,
         settings.dataset.audio,
         batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
         on_error=settings.dataset.on_error,
         progress=settings.trainer["enable_progress_bar"],
         knows_votes=head.knows_votes,

@@ -171,6 +171,7 @@ def _divide(
             [item.utterance for item in prepared.items],
             settings.dataset.audio,
             batch_size=settings.batch_size,
+            num_workers=settings.num_workers,
             on_error=settings.dataset.on_error,
             progress=settings.trainer["enable_progress_bar"] and is_main(),
         )

@@ -34,7 +34,7 @@ def bundle_rows(
         items: The clips.
         limits: Which clips are taken.
         knows_votes: Whether it was trained on some of these clips or their speakers; its rows then have no rank.
-        options: ``batch_size``, ``on_error`` and ``progress``.
+        options: ``batch_size``, ``num_workers``, ``on_error`` and ``progress``.
 
     Raises:
         InputError: The bundle is for another model, label order or prompt.

@@ -136,7 +136,7 @@ class Method(ABC):
             utterances: All that will be trained or tested on.
             limits: Which clips are taken.
             keep: Whether what is large may be kept on disk for later epochs.
-            options: Of `emoprobe.training.features.extract`: batch_size, on_error, progress.
+            options: Of `emoprobe.training.features.extract`: batch_size, num_workers, on_error, progress.
 
         Returns:
             Utterances left out.

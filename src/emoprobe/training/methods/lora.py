@@ -28,9 +28,10 @@ from emoprobe.prompts.prompt import Prompt
 from emoprobe.system import stopping
 from emoprobe.training.answers import AnswersOptions, TaughtAnswers
 from emoprobe.training.batches import Clips
+from emoprobe.training.extraction import pooled
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.feature_spec import FeatureSpec
-from emoprobe.training.features import Features, extract, pooled
+from emoprobe.training.features import Features, extract
 from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.heads.lora import Lora
 from emoprobe.training.heads.lora_probe import LoraProbe
@@ -266,7 +267,9 @@ class LoraMethod(Method):
         self.sounds = self.features.sha256
         return list(self.features.skipped)
 
-    def _unreadable(self, *, batch_size: int, on_error: str = "error", progress: bool = True) -> list[Skipped]:
+    def _unreadable(
+        self, *, batch_size: int, num_workers: int | None = 0, on_error: str = "error", progress: bool = True
+    ) -> list[Skipped]:
         """Clips that cannot be used, found out before the first epoch rather than within it."""
         skipped = []
         for utterance in list(self.utterances.values()):

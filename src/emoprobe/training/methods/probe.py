@@ -17,9 +17,10 @@ from emoprobe.models.base import Network, SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips
+from emoprobe.training.extraction import LayersError
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.feature_spec import STATE, STATISTICS, FeatureSpec
-from emoprobe.training.features import Features, LayersError, extract
+from emoprobe.training.features import Features, extract
 from emoprobe.training.heads.base import ProbeHead
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import METHODS, Method, chosen_layers

@@ -117,6 +117,16 @@ def test_what_leaks_with_unequal_lengths_only_is_found_when_they_come(together, 
     assert sfm._batches == {(False, False): True, (False, True): False}
 
 
+def test_states_that_cannot_be_told_apart_after_all_come_of_each_clip_alone(together, tiny_llm, voices):
+    sfm = together("qwen2_5_omni")
+    sfm._batches = {(True, True): True}
+    with torch.no_grad():
+        calls, heard = count(sfm, lambda: sfm.hear(voices, [1]))
+        own = tiny_llm("qwen2_5_omni").hear(voices, [1])
+    assert calls == 4
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(heard.states, own.states, strict=True))
+
+
 @pytest.mark.parametrize("family", ["qwen2_audio", "granite_speech"])
 def test_gradients_flow_through_all_clips(together, tiny_llm, family, voices):
     clips = [voice[:11_000] for voice in voices]

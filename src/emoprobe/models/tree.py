@@ -17,7 +17,7 @@ from torch import Tensor
 
 from emoprobe.models.answering import Question
 
-FOLDS = 64  # sets of questions whose tensors are remembered, the latest of them
+FOLDS = 32  # sets of questions whose tensors are remembered, the latest of them
 
 
 @dataclass(frozen=True)

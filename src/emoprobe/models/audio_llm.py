@@ -71,13 +71,13 @@ class AudioLLM(ChatLLM):
                 size = 1
             for start in range(0, len(members), size):
                 part = members[start : start + size]
-                heard |= zip(part, self._pass([clips[i] for i in part], layers), strict=True)
+                heard |= zip(part, self._heard([clips[i] for i in part], layers), strict=True)
         return [heard[i] for i in range(len(clips))]
 
-    def _pass(self, clips: Sequence[Clip], layers: Sequence[int]) -> list[Sound]:
+    def _heard(self, clips: Sequence[Clip], layers: Sequence[int]) -> list[Sound]:
         """Clips in one pass, or one by one where its states cannot be told apart."""
         sounds = hear_clips(self.model, self.family, clips, layers, self.name)
-        return [self._pass([clip], layers)[0] for clip in clips] if sounds is None else sounds
+        return [self._heard([clip], layers)[0] for clip in clips] if sounds is None else sounds
 
     def hears_together(self, waveforms: Sequence[Tensor]) -> bool:
         """Measured on these clips, whose inputs must have equal shapes."""

@@ -166,13 +166,14 @@ def split_all(items: Sequence[Item], policy: SplitPolicy, members: int) -> list[
     Raises:
         InputError: Some clips would be in no member's training part, or `split_items` would refuse the clips.
     """
-    if policy.kind == "official" or policy.development != "rotate" or members < 2:
-        kind, remedy = f"{_PARTITION}.kind", "head.members=5 or more"
-        remedy = remedy if policy.development == "rotate" else f"{_PARTITION}.development=rotate and {remedy}"
+    lacking = [f"{_PARTITION}.kind=kfold"] if policy.kind == "official" else []
+    lacking += [] if policy.development == "rotate" else [f"{_PARTITION}.development=rotate"]
+    lacking += [] if members > 1 else ["head.members=5"]
+    if lacking:
         raise InputError(
             "to train on all clips takes several members, each of which leaves another fold out to choose its epoch",
             field="refit",
-            remedy=f"Use {f'{kind}=kfold, ' if policy.kind == 'official' else ''}{remedy}, or leave refit=false.",
+            remedy=f"Use {' '.join(lacking)}, or leave refit=false.",
         )
     items = _in_order(items, policy)
     groups = _groups(items, policy)

@@ -223,8 +223,8 @@ def test_memory_grows_by_blocks_and_places_are_used_again(sfm, questions, voices
     """The cache is allocated a few times, whatever the number of steps, and never more than half of it is empty."""
     monkeypatch.setattr(branches, "BLOCK", 16)
     enlarged, packed = [], []
-    enlarge, pack = branches.RoomyLayer._enlarge, branches.Branches._pack
-    monkeypatch.setattr(branches.RoomyLayer, "_enlarge", lambda self, n: (enlarged.append(n), enlarge(self, n))[1])
+    move, pack = branches.RoomyLayer._move, branches.Branches._pack
+    monkeypatch.setattr(branches.RoomyLayer, "_move", lambda self, n: (enlarged.append(n), move(self, n))[1])
 
     def packing(self, left):
         before = self.used

@@ -292,8 +292,9 @@ class AnsweringModel(SpeechFoundationModel):
         for clip in range(context.size):
             own = None if sampling is None else Sampling(sampling.temperature, [[row[clip]] for row in sampling.seeds])
             asked = [row[clip] for row in questions]
-            options = {"max_new_tokens": max_new_tokens, "keep": keep, "sampling": own}
-            by_clip.append([row[0] for row in self.generate(self.select(context, clip), asked, **options)])
+            one = self.select(context, clip)
+            made = self.generate(one, asked, max_new_tokens=max_new_tokens, keep=keep, sampling=own)
+            by_clip.append([row[0] for row in made])
         return [list(row) for row in zip(*by_clip, strict=True)]
 
     @abstractmethod

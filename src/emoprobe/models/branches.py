@@ -44,60 +44,68 @@ class RoomyLayer(DynamicLayer):
         moved: Callable[[Tensor, Tensor], None] | None = None,
     ) -> None:
         super().__init__()
-        self.moved, self.fixed = moved, 0
+        self.moved, self.fixed, self.used = moved, 0, 0
         if keys is not None and values is not None:
-            self.lazy_initialization(keys, values)
-            self.keys, self.values, self.fixed = keys, values, keys.shape[-2]
-            self.buffers = keys, values
+            self._begin(keys, values)
+            self.fixed = self.used
+
+    def _begin(self, keys: Tensor, values: Tensor) -> None:
+        self.lazy_initialization(keys, values)
+        self.buffers = keys, values
+        self._show(keys.shape[-2])
+
+    def _show(self, used: int) -> None:
+        self.used = used
+        self.keys, self.values = self.held
+
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Keys and values that are there, without the room behind them."""
+        keys, values = self.buffers
+        return keys[:, :, : self.used], values[:, :, : self.used]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-            self.buffers = self.keys, self.values
-        start = self.keys.shape[-2]
-        used = start + key_states.shape[-2]
+            self._begin(key_states[:, :, :0], value_states[:, :, :0])
+        start, used = self.used, self.used + key_states.shape[-2]
         if used > self.buffers[0].shape[-2]:
-            self._enlarge(with_room(used, self.fixed))
+            self._move(with_room(used, self.fixed))
         for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, start:used] = new
         self._show(used)
-        return self.keys, self.values
+        return self.held
 
-    def _show(self, used: int) -> None:
-        self.keys, self.values = (buffer[:, :, :used] for buffer in self.buffers)
-
-    def _enlarge(self, size: int) -> None:
-        used, made = self.keys.shape[-2], []
-        for old in (self.keys, self.values):
-            new = old.new_empty(*old.shape[:2], size, old.shape[-1])
-            new[:, :, :used] = old
-            made.append(new)
-        self.buffers = made[0], made[1]
-        self._show(used)
+    def _move(self, size: int) -> None:
+        """Into buffers of another size, one after the other."""
+        self.buffers = _moved(self.held[0], size), self.buffers[1]
+        self.buffers = self.buffers[0], _moved(self.held[1], size)
+        self._show(self.used)
         if self.moved is not None:
-            self.moved(self.keys[:, :, : self.fixed], self.values[:, :, : self.fixed])
+            keys, values = self.held
+            self.moved(keys[:, :, : self.fixed], values[:, :, : self.fixed])
 
     def keep_clips(self, clips: Tensor) -> None:
         """Go on with some clips, in memory of their own."""
-        used, clips = self.keys.shape[-2], clips.to(self.keys.device)
-        size = with_room(used, self.fixed)
-        made = []
-        for old in (self.keys, self.values):
-            new = old.new_empty(len(clips), old.shape[1], size, old.shape[-1])
-            new[:, :, :used] = old.index_select(0, clips)
-            made.append(new)
-        self.buffers, self.moved = (made[0], made[1]), None
-        self._show(used)
+        self.moved = None
+        keys, values = self.held
+        clips = clips.to(keys.device)
+        self.buffers = keys[clips], values[clips]
+        self._move(with_room(self.used, self.fixed))
 
     def keep_places(self, places: Tensor) -> None:
         """Of what was added keep some positions of each clip, ``[clips, positions]``, counted behind the start."""
-        index = places.to(self.keys.device)[:, None, :, None]
+        index = places.to(self.buffers[0].device)[:, None, :, None]
         used = self.fixed + places.shape[1]
         for buffer in self.buffers:
-            added = buffer[:, :, self.fixed : self.keys.shape[-2]]
+            added = buffer[:, :, self.fixed : self.used]
             buffer[:, :, self.fixed : used] = added.gather(2, index.expand(-1, added.shape[1], -1, added.shape[-1]))
         self._show(used)
+
+
+def _moved(part: Tensor, size: int) -> Tensor:
+    made = part.new_empty(*part.shape[:2], size, part.shape[-1])
+    made[:, :, : part.shape[-2]] = part
+    return made
 
 
 class Branches:
@@ -126,12 +134,17 @@ class Branches:
         keep_clips: Callable[[Tensor], None] | None = None,
     ) -> None:
         self.cache, self.forward, self.narrow = cache, forward, keep_clips
-        self.fixed, self.used = cache.layers[0].fixed, seen.shape[-1]
+        self.fixed, self.used = self.layers[0].fixed, seen.shape[-1]
         self.hidden = torch.finfo(dtype).min
         self.mask = torch.full((*seen.shape[:2], with_room(self.used, self.fixed)), self.hidden, dtype=dtype)
         self.mask[:, :, : self.used].masked_fill_(seen, 0.0)
         self.mask, self.positions = self.mask.to(device), positions.to(device)
         self.most = seen.shape[1]  # branches when the cache was last packed
+
+    @property
+    def layers(self) -> list[RoomyLayer]:
+        """Those of the cache, which are held by it alone."""
+        return [layer for layer in self.cache.layers if isinstance(layer, RoomyLayer)]
 
     def step(self, tokens: Tensor) -> Tensor:
         """States of one new node of every branch.
@@ -158,7 +171,7 @@ class Branches:
         if clips is not None:
             clips = clips.to(self.mask.device)
             self.mask, self.positions = self.mask[clips], self.positions[clips]
-            for layer in self.cache.layers:
+            for layer in self.layers:
                 layer.keep_clips(clips)
             if self.narrow is not None:
                 self.narrow(clips)
@@ -173,7 +186,7 @@ class Branches:
         self.most = branches
         added = (self.mask[:, :, self.fixed : self.used] == 0).any(1)
         places = added.int().argsort(dim=1, descending=True, stable=True)[:, : int(added.sum(1).max())]
-        for layer in self.cache.layers:
+        for layer in self.layers:
             layer.keep_places(places)
         kept = self.mask[:, :, self.fixed : self.used].gather(2, places[:, None].expand(-1, branches, -1))
         used = self.fixed + places.shape[1]

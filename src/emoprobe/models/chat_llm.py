@@ -199,8 +199,8 @@ class ChatLLM(PrefilledLLM):
         sampling: Sampling | None = None,
     ) -> list[list[Generation]]:
         """Answers as transformers' own ``generate`` gives them, with raw logits of chosen tokens."""
-        options = {"max_new_tokens": max_new_tokens, "keep": keep, "sampling": sampling}
-        return self.generate_each(context, [[question] * context.size for question in questions], **options)
+        each = [[question] * context.size for question in questions]
+        return self.generate_each(context, each, max_new_tokens=max_new_tokens, keep=keep, sampling=sampling)
 
     @torch.no_grad()
     def generate_each(

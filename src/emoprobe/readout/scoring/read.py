@@ -56,11 +56,11 @@ def read(
     answers: list[list[Generation]] = []
     if thoughts and any(isinstance(one, AnswerReadout) and one.greedy for one in readouts):
         limits, keep = [longest(plans[i].prompt) for i in indirect], [wanted_tokens(plans[i]) for i in indirect]
-        asked = [[after.free for _, after in clips] for clips in thoughts]
+        asked = [[after.free for _, after in thought] for thought in thoughts]
         answers = sfm.generate_each(context, asked, max_new_tokens=limits, keep=keep)
-    for row, (i, clips) in enumerate(zip(indirect, thoughts, strict=True)):
-        for clip, (written, after) in enumerate(clips):
-            own = [[answers[row][clip]]] if answers else None
+    for place, (i, thought) in enumerate(zip(indirect, thoughts, strict=True)):
+        for clip, (written, after) in enumerate(thought):
+            own = [[answers[place][clip]]] if answers else None
             asking = Asking(sfm, sfm.select(context, clip), [after], sounds[clip : clip + 1], longest, own)
             for readout in readouts:
                 found[clip, i, readout.name] = readout.ask(asking)[0][0]

@@ -3,6 +3,8 @@
 # ruff: noqa: F811  # fixtures are imported, and named again as arguments
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 import transformers
@@ -229,3 +231,12 @@ def test_in_training_no_layer_is_dropped(folders, kind, voices):
     depth = sfm.num_encoder_layers
     for _ in range(5):
         assert len(sfm.hear(voices[:1], layers=range(depth + 1)).states[0]) == depth + 1
+
+
+@torch.no_grad()
+def test_what_was_prepared_ahead_elsewhere_is_heard_as_what_is_prepared_here(sfm, voices):
+    made = [sfm.prepare_clip(voice) for voice in voices]
+    ours = sfm.hear(voices, [1], prepared=pickle.loads(pickle.dumps([made[0], None, made[2]])))
+    own = sfm.hear(voices, [1])
+    assert all(torch.equal(a, b) for a, b in zip(ours.sounds, own.sounds, strict=True))
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(ours.states, own.states, strict=True))

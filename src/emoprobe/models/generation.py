@@ -60,6 +60,7 @@ def decode_answers(
         sampling: None for greedy answers.
     """
     clips, questions = states.shape[:2]
+    stop = torch.tensor(list(decoder.stop))
     rows = _Rows(clips, questions, limits)
     choose = _Choice(decoder, clips, limits, keep, sampling, states.device)
     numbers: list[Tensor] = []
@@ -71,14 +72,14 @@ def decode_answers(
         numbers.append(rows.numbers)
         noted.append(note)
         chosen = note[:, 0].long()
-        going = ~torch.isin(chosen, torch.tensor(list(decoder.stop)))
+        going = ~torch.isin(chosen, stop)
         packed = rows.end(~going, step + 1)
         tell(rows.told)
         if not rows.any:
             break
         if packed is not None:
             decoder.branches.keep(*packed)
-        states = decoder.branches.step(rows.spread(chosen[rows.went_on], int(decoder.stop[0])))
+        states = decoder.branches.step(rows.spread(chosen[rows.went_on], int(stop[0])))
         states = states.flatten(0, 1)[rows.places.to(states.device)]
     number, note = torch.cat(numbers), torch.cat(noted)
     parts = note[number.argsort(stable=True)].split(number.bincount(minlength=clips * questions).tolist())

@@ -190,6 +190,14 @@ def _names(cells: Sequence[dict], *, several: bool) -> list[str]:
     return named
 
 
+def _line(fold: int | str) -> dict[str, str]:
+    """Colour and style of a fold's lines; the last colour is that of all clips."""
+    if fold == "all":
+        return {"color": PALETTE[-1], "linestyle": "-"}
+    turn, place = divmod(int(fold), len(PALETTE) - 1)
+    return {"color": PALETTE[place], "linestyle": ("-", "--", ":", "-.")[turn % 4]}
+
+
 def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -> Figure:
     """Training loss and development divergence by epoch.
 
@@ -208,8 +216,8 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
             axes.plot(
                 [row["epoch"] for row in line],
                 [row[column] for row in line],
-                color=PALETTE[-1] if fold == "all" else PALETTE[int(fold) % len(PALETTE)],
                 linewidth=1,
+                **_line(fold),
                 alpha=0.8,
                 label="all clips" if fold == "all" else f"fold {fold}",
             )

@@ -115,9 +115,12 @@ def test_runs_are_found_at_any_depth_whatever_their_state(tmp_path):
     write_run(tmp_path / "sweep/0", HUMAN, CELLS)
     (tmp_path / "sweep/1" / files.PARTS).mkdir(parents=True)
     (tmp_path / "sweep/1" / files.PARTS / "part-0000-000000-x.parquet").touch()
-    (tmp_path / "sweep/0/figures").mkdir()
+    write_run(tmp_path / "sweep/head_linear", HUMAN, CELLS)
+    for never in ("figures", "head_fold0", "head_all"):
+        (tmp_path / "sweep/0" / never).mkdir()
+        (tmp_path / "sweep/0" / never / files.RECORD).touch()
     found, closed = find_runs(tmp_path)
-    assert [run.folder.name for run in found] == ["0", "1"]
+    assert [run.folder.name for run in found] == ["0", "1", "head_linear"]
     assert found[0].unfinished is None
     assert found[1].unfinished.startswith("interrupted: 1 finished batches")
     assert closed == []

@@ -377,13 +377,10 @@ class EncoderDecoder(TranscribingModel):
         seen = asked.visible[asked.ends].expand(context.size, -1, -1)
         depths = asked.depths[asked.ends].expand(context.size, -1)
         branches = Branches(own, seen, depths, forward, keep_clips=keep_clips, **placed)
-        lengths = [len(question.prefix) for question in questions]
-        limits = [
-            min(limit, self.max_positions - length + 1)
-            for limit, length in zip(limits_of(max_new_tokens, len(lengths)), lengths, strict=True)
-        ]
+        room = [self.max_positions + 1 - len(question.prefix) for question in questions]
+        limits = [*map(min, limits_of(max_new_tokens, len(room)), room)]
         decoder = Decoder(self.head, branches, process, self.stop_tokens, self.decode)
-        keep = keep if keep is not None else [()] * len(lengths)
+        keep = keep if keep is not None else [()] * len(room)
         return decode_answers(decoder, states, limits=limits, keep=keep, sampling=sampling)
 
     @torch.no_grad()

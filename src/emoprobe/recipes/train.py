@@ -26,6 +26,7 @@ from emoprobe.recipes.settings import TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
+from emoprobe.run import files
 from emoprobe.run.completeness import check_complete
 from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
@@ -108,7 +109,7 @@ def _train(
         record = finish_run(folder, record, division.shown.skipped, frame)
         analysis, figures = _write_analysis(settings, record, frame, job.curves)
         tracking.log_results(logger, settings.composed, analysis, figures)
-        tracking.log_bundles(logger, sorted(folder.glob("head_*")))
+        tracking.log_bundles(logger, files.bundles(folder))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")

@@ -6,6 +6,7 @@ later analysis has made.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 RECORD = "run.json"
@@ -22,6 +23,8 @@ METRICS = "metrics.json"
 """Metric rows with their definitions and the record."""
 TRAINING = "training.json"
 """Settings of a training run, from its first moment on."""
+BUNDLE = re.compile(r"head_(fold\d+|all)")
+"""Name of a folder of what was trained."""
 CONTENTS = {
     SCORES: "raw scores; analyse again with emoprobe analyse {folder}",
     PREDICTIONS: "one distribution per utterance, prompt and readout, beside its target",
@@ -33,3 +36,8 @@ CONTENTS = {
 def contents(folder: Path) -> dict[str, str]:
     """What of a run is in a folder, and what it is, for a person."""
     return {name: what.format(folder=folder) for name, what in CONTENTS.items() if (folder / name).exists()}
+
+
+def bundles(folder: Path) -> list[Path]:
+    """Folders of what a run has trained, in the order of their names."""
+    return sorted(place for place in folder.glob("head_*") if BUNDLE.fullmatch(place.name))

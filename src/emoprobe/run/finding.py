@@ -36,7 +36,7 @@ def find_runs(root: Path) -> tuple[list[RunFolder], list[Unreadable]]:
         below[:] = sorted(
             name
             for name in below
-            if not name.startswith(".") and name not in NEVER_RUNS and not name.startswith("head_")
+            if not name.startswith(".") and name not in NEVER_RUNS and not files.BUNDLE.fullmatch(name)
         )
         if has_parts or any(sign in names for sign in SIGNS):
             found.append(RunFolder(Path(where)))

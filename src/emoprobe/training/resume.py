@@ -77,7 +77,7 @@ def claim(folder: Path, settings: Mapping) -> Path | None:
                 remedy="Repeat the whole command of the interrupted run and add ckpt=last or ckpt=ITS_FOLDER.",
             )
         print(f"going on from {resume}")
-    elif any(folder.glob("head_*")) or (folder / CHECKPOINTS).exists():
+    elif files.bundles(folder) or (folder / CHECKPOINTS).exists():
         raise InputError(
             "this folder holds another training run",
             file=folder,

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from emoprobe.errors import InputError
-from emoprobe.labels import LONGEST, LabelSet
+from emoprobe.labels import LONGEST, LabelSet, Scale
 from emoprobe.options import check
 from emoprobe.settings import compose, plain
 
@@ -144,3 +144,23 @@ def test_forms_belong_to_kinds_and_labels(forms):
 def test_other_scripts_and_signs_are_words():
     words = ["怒り", "печаль", "می\u200cخندد", "😀", "so-so", "don't know", "¯\\_(ツ)_/¯", "ü" * LONGEST]
     assert make(words=with_form(*words)).words["happy"]["adjective"] == tuple(words)
+
+
+@pytest.mark.parametrize("points", [("1", "3"), ("2", "1"), ("0.5", "1.5"), ("one", "two"), ("01", "02"), ("-0", "1")])
+def test_the_labels_of_a_scale_are_whole_numbers_one_apart(points: tuple[str, ...]):
+    words = {point: {"numeral": [point]} for point in points}
+    with pytest.raises(InputError, match="one apart and ascending"):
+        LabelSet("scale", points, words, scale=Scale("valence", "bad", "good"))
+
+
+def test_a_scale_has_numbers_and_changes_the_hash():
+    points = ("-1", "0", "1")
+    words = {point: {"numeral": [point]} for point in points}
+    scale = Scale("valence", "bad", "good")
+    rated, plain_words = LabelSet("scale", points, words, scale=scale), LabelSet("scale", points, words)
+    other = LabelSet("scale", points, words, scale=Scale("arousal", "bad", "good"))
+    assert (rated.points, plain_words.points) == ((-1.0, 0.0, 1.0), None)
+    assert rated.hash not in (
+        plain_words.hash,
+        LabelSet("s", points, words, scale=Scale("arousal", "bad", "good")).hash,
+    )

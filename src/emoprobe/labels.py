@@ -7,14 +7,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import asdict, field
 from typing import Annotated
 
 from annotated_types import MinLen
 from pydantic import AfterValidator, BeforeValidator
 
 from emoprobe.errors import InputError
-from emoprobe.options import Distinct, Name, Several, Words, options
+from emoprobe.options import Distinct, Name, Part, Several, Words, options
 
 LONGEST = 80  # characters of a label or surface form; what is longer is a sentence and belongs into a prompt
 _CONTROL_TOKEN = re.compile(r"<\|[^|]*\|>")
@@ -61,6 +61,22 @@ PROMPT, LABEL, CAPITALISED = "prompt", "label", "capitalised"
 """Kinds that every label set has beside its own: those of the prompt, the label's name; and any with a capital."""
 
 
+@options("labels.scale")
+class Scale:
+    """What a label set means whose labels are the points of a scale, such as 1 to 5.
+
+    Args:
+        dimension: What is rated: ``valence``, ``arousal``, ``dominance``, ``intensity``, or a word of one's own; the
+            name under which a corpus gives the ratings.
+        low: What the lowest point means, for prompts: ``very negative``.
+        high: What the highest point means.
+    """
+
+    dimension: Name
+    low: Text
+    high: Text
+
+
 @options("labels")
 class LabelSet:
     """An ordered set of emotion labels with its verbalizer.
@@ -74,6 +90,8 @@ class LabelSet:
         forms: Verbalizer: the kinds of word that every prompt takes instead of those it names, their forms adding up.
             One or several of the set's own kinds; ``label``, its name; ``prompt``, what the prompt names;
             ``capitalised``, the same with a capital; and ``KIND_capitalised``. None leaves it to the prompts.
+        scale: That the labels are points of a scale: whole numbers in ascending order, one apart. Then votes are
+            ratings of its dimension, whose numbers fall on the points or between two of them.
 
     Raises:
         InputError: Something is no text (YAML reads ``no``, ``on``, ``1`` and ``null`` as something else), is blank,
@@ -95,8 +113,15 @@ class LabelSet:
     words: Mapping[Text, Kinds]
     aliases: Annotated[Mapping[Text, Text], Words("a mapping from other words to labels")] = field(default_factory=dict)
     forms: Verbalizer | None = None
+    scale: Part[Scale] | None = None
 
     def __post_init__(self) -> None:
+        if self.scale is not None and not _are_points(self.labels):
+            raise InputError(
+                f"the points of a scale are whole numbers, one apart and ascending, not {', '.join(self.labels)}",
+                field="labels.labels",
+                remedy="Write for example ['1', '2', '3', '4', '5'], or leave scale out.",
+            )
         if len({_key(label) for label in self.labels}) != len(self.labels):
             raise InputError(f"labels occur twice: {list(self.labels)}", field="labels.labels")
         unknown = set(self.words) ^ set(self.labels)
@@ -122,6 +147,11 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def points(self) -> tuple[float, ...] | None:
+        """The numbers that the labels of a scale are; None where the labels are no scale."""
+        return None if self.scale is None else tuple(map(float, self.labels))
 
     def resolve(self, word: str) -> str | None:
         """The label that a word stands for, by name or alias, ignoring case; None if there is none."""
@@ -184,10 +214,19 @@ class LabelSet:
 
         What a verbalizer takes of them is in the hash of every prompt.
         """
-        value = [
+        value: list[list[object]] = [
             [label, {kind: list(words) for kind, words in sorted(self.words[label].items())}] for label in self.labels
         ]
+        if self.scale is not None:
+            value.append(["scale", asdict(self.scale)])
         return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _are_points(labels: tuple[str, ...]) -> bool:
+    """Whether labels are whole numbers, one apart and ascending."""
+    if not all(re.fullmatch(r"0|-?[1-9]\d{0,2}", label, re.ASCII) for label in labels):
+        return False
+    return [int(label) for label in labels] == list(range(int(labels[0]), int(labels[0]) + len(labels)))
 
 
 def _key(text: str) -> str:

@@ -10,9 +10,9 @@ import pytest
 
 from copies import Copy, say
 from copies.damage import damaged, damaged_bytes
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, Utterance
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 

@@ -21,9 +21,9 @@ from emoprobe.data.check import check_corpus
 from emoprobe.data.check.findings import Finding
 from emoprobe.data.check.sound import inspect
 from emoprobe.data.corpora import CORPORA
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.labels import LabelSet
 from emoprobe.report.corpus import agreement_between_raters
 

@@ -15,10 +15,10 @@ import pytest
 
 from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.corpora.manifest import read_manifest
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.run.predictions import clusters_of

@@ -13,11 +13,13 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
+from emoprobe.data.scales import on_points
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, VoteError, ambiguity, rater_votes, soft_label
+from emoprobe.data.votes import VoteError, ambiguity, rater_votes, soft_label
 from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
+from emoprobe.labels import LabelSet, Scale
 
 CARD = CorpusCard("toy", "Toy", True, "CC0", "none", "none", "none")
 TABLE = Path("/corpus/votes.csv")
@@ -702,3 +704,70 @@ def test_words_that_the_corpus_does_not_know_are_never_dropped(six: LabelSet):
     assert len(prepare(Corpus(card, (known, unknown)), six, mapped, missing_audio="ignore").items) == 2
     skipped = prepare(Corpus(card, (known, unknown)), six, policy, missing_audio="ignore", on_error="skip").skipped
     assert [(row.id, row.reason) for row in skipped] == [("u2", "bad_votes")]
+
+
+# ------------------------------------------------------------------------------------------------- scales and weights
+
+VALENCE = LabelSet(
+    "valence5",
+    ("1", "2", "3", "4", "5"),
+    {str(point): {"numeral": [str(point)]} for point in range(1, 6)},
+    scale=Scale("valence", "very negative", "very positive"),
+)
+
+
+def rated(*values: float, scale: tuple[float, float] = (1, 5), **facts: object) -> Utterance:
+    ratings = tuple(Rating(f"r{i}", values={"valence": value}) for i, value in enumerate(values))
+    return Utterance("a", Path("a.wav"), ratings=ratings, scales={"valence": scale}, **facts)
+
+
+@given(st.floats(-1, 1), st.integers(2, 9))
+def test_a_number_between_two_points_keeps_its_mean(value: float, size: int):
+    points = tuple(range(1, size + 1))
+    vote = on_points(value, (-1, 1), points)
+    assert vote.sum() == pytest.approx(1)
+    assert (vote > 0).sum() <= 2
+    assert vote @ points == pytest.approx(1 + (value + 1) / 2 * (size - 1), abs=1e-6)
+
+
+def test_ratings_of_a_dimension_are_votes_for_the_points_of_its_scale():
+    target = soft_label(rated(1, 3, 3.25), VALENCE, SoftLabelPolicy())
+    np.testing.assert_allclose(target.votes, [1, 0, 1.75, 0.25, 0])
+    np.testing.assert_allclose(target.distribution, target.votes / 3)
+    assert target.num_raters == 3
+    ballots = rater_votes(rated(1, 3, 3.25), VALENCE, SoftLabelPolicy())
+    np.testing.assert_allclose(sum(ballots.values()), target.votes)
+    wide = soft_label(rated(-1, 1, 0, scale=(-1, 1)), VALENCE, SoftLabelPolicy())
+    np.testing.assert_allclose(wide.votes, [1, 0, 1, 0, 1])
+
+
+def test_a_mean_alone_is_one_number_of_nobody():
+    target = soft_label(rated(means={"valence": 2.5}), VALENCE, SoftLabelPolicy(min_raters=2))
+    np.testing.assert_allclose(target.votes, [0, 0.5, 0.5, 0, 0])
+    assert target.num_raters is None
+    # What single raters said goes before.
+    assert soft_label(rated(4, means={"valence": 2.5}), VALENCE, SoftLabelPolicy()).votes[3] == 1
+
+
+def test_a_number_off_its_scale_and_a_scale_that_nobody_stated_are_refused():
+    with pytest.raises(VoteError, match="6 is not on the scale from 1 to 5") as caught:
+        soft_label(rated(6), VALENCE, SoftLabelPolicy())
+    assert caught.value.reason == "bad_votes"
+    with pytest.raises(VoteError, match="says of no scale what its valence means"):
+        soft_label(replace(rated(3), scales={}), VALENCE, SoftLabelPolicy())
+    with pytest.raises(VoteError) as caught:
+        soft_label(rated(), VALENCE, SoftLabelPolicy())
+    assert caught.value.reason == "no_votes"
+
+
+def test_weights_of_ratings_are_relative_to_the_clips_others():
+    two = words_label_set("happy", "sad")
+    ratings = (Rating("a", ("happy",), weight=3), Rating("b", ("sad",)), Rating("c", ("sad",), weight=0))
+    clip = utterance({}, num_raters=None, ratings=ratings)
+    target = soft_label(clip, two, SoftLabelPolicy())
+    assert (target.votes.tolist(), target.num_raters) == ([1.5, 0.5], 2)
+    np.testing.assert_allclose(sum(rater_votes(clip, two, SoftLabelPolicy()).values()), target.votes)
+    assert soft_label(clip, two, SoftLabelPolicy(weigh_by="nothing")).votes.tolist() == [1, 2]
+    sure = tuple(r._replace(weight=1, confidence=c) for r, c in zip(ratings, (1, 0.5, None), strict=True))
+    target = soft_label(replace(clip, ratings=sure), two, SoftLabelPolicy(weigh_by="confidence"))
+    np.testing.assert_allclose(target.votes, [1 / 0.75, (0.5 + 0.75) / 0.75])

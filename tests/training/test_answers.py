@@ -159,8 +159,8 @@ def test_a_model_learns_to_write_and_to_hold(tiny_llm, family, tmp_path):
 
 def method_items(method):
     from emoprobe.data.corpora.demo import read_demo
+    from emoprobe.data.policy import SoftLabelPolicy
     from emoprobe.data.prepare import prepare
-    from emoprobe.data.votes import SoftLabelPolicy
 
     return prepare(read_demo(), method.labels, SoftLabelPolicy(), limit=10).items
 

@@ -6,8 +6,8 @@ import pytest
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, Target, VoteError, resolve, soft_label
+from emoprobe.data.votes import Target, VoteError, resolve, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import Count, valid
@@ -146,11 +147,12 @@ def _with_targets(
     columns: set[frozenset[str]] = set()
     for utterance in utterances:
         # What a corpus's words stand for is known; of a user's own columns two may be the same emotion by mistake.
-        if not known and not utterance.ratings and frozenset(utterance.votes) not in columns:
+        if not labels.scale and not known and not utterance.ratings and frozenset(utterance.votes) not in columns:
             _check_columns(utterance, labels, policy)
             columns.add(frozenset(utterance.votes))
         try:
-            _check_words(utterance, known, labels, policy)
+            if not labels.scale:
+                _check_words(utterance, known, labels, policy)
             items.append(Item(utterance, soft_label(utterance, labels, policy)))
         except VoteError as error:
             if not by_policy.get(error.reason, False) and on_error != "skip":

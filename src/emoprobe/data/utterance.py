@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+Numbers: TypeAlias = Mapping[str, float]
+NOTHING: Numbers = {}
 
 
 class Rating(NamedTuple):
@@ -13,15 +16,24 @@ class Rating(NamedTuple):
 
     Args:
         rater: Rater id; the same person has the same id in every clip, as far as the corpus tells.
-        labels: The words chosen, one or several.
+        labels: The words chosen, one or several; none where only numbers were given.
         secondary: Words named beside the main choice.
         self_report: Whether the rater is the speaker.
+        values: Dimension (``valence``, ``arousal``, ``dominance``, ``intensity``, ...) -> number given, on the scale
+            that `Utterance.scales` names.
+        weight: How much the rating counts beside the clip's others, 0 or more.
+        confidence: How sure the rater was, 0 to 1, where that was asked.
+        time: When the rating was given, as the corpus writes it.
     """
 
     rater: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     secondary: tuple[str, ...] = ()
     self_report: bool = False
+    values: Numbers = NOTHING
+    weight: float = 1.0
+    confidence: float | None = None
+    time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,9 @@ class Utterance:
         transcript: Words spoken.
         dialogue: Text of the previous turns, as it should be shown to a model.
         ratings: Who said what, where the corpus knows it.
+        means: Dimension -> mean of the raters' numbers, where the corpus gives no more of them; what single ratings say
+            goes before.
+        scales: Dimension -> lowest and highest number of its scale.
         counted: Options of the soft-label policy by which the votes were counted before they were published; a policy
             that says otherwise cannot be followed.
         metadata: Further facts (gender, age, acted emotion, ...), strings or numbers.
@@ -55,6 +70,8 @@ class Utterance:
     transcript: str | None = None
     dialogue: str | None = None
     ratings: tuple[Rating, ...] = ()
+    means: Numbers = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     counted: Mapping[str, object] = field(default_factory=dict)
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     file: Path | None = None

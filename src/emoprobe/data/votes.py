@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from numbers import Real
-from typing import Annotated, Literal, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
-from emoprobe.data.utterance import Rating, Utterance
+from emoprobe.data.ballots import ballot_of, count_votes, counted_ratings, weights_of
+from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.scales import on_points, scale_of
+from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.options import Count, NotNegative, Share, ShareBelowOne, Word, Words, options
 
 _POLICY = "dataset.soft_label"
-Bits = Annotated[NotNegative, Words("an entropy in bits, 0 or more")]
 
 
 class VoteError(InputError):
@@ -33,76 +32,6 @@ class VoteError(InputError):
         super().__init__(
             f"utterance {utterance.id}: {what}", file=utterance.file, row=utterance.row, field="votes", remedy=remedy
         )
-
-
-@options("dataset.soft_label")
-class SoftLabelPolicy:
-    """How votes become a distribution, and which clips take part.
-
-    Args:
-        smoothing: ``p <- (1 - smoothing) * p + smoothing / K`` over the K labels.
-        merge: Corpus word -> label (or alias of one), looked up before the label set's own names and aliases; without
-            case.
-        outside: Votes for no label of the set: ``error``; ``drop`` (renormalise the rest); ``other`` (count them for
-            the label named ``other``); ``drop_clip`` (leave the clip out).
-        no_votes: Clips without votes for any label: ``error`` or ``skip`` (leave out and list).
-        min_raters: Clips of which fewer raters chose a label of the set are left out and listed; clips of which only
-            shares are known cannot be judged by it and stay.
-        several: Several labels by one rater: ``split`` the one vote evenly, or count ``each``.
-        secondary: Weight of a rater's secondary words beside the main choice, which weighs 1; with ``split`` the
-            rater's vote still sums to one. Words chosen already do not count again.
-        self_reports: Whether the speaker's own ratings count.
-        repeated_raters: Of a rater's several ratings of one clip, count the ``first``, the ``last`` or ``all``.
-        agreement: Clips that take part: ``any``; ``majority`` (one label has more than half of the votes);
-            ``no_majority``; ``tied`` (several labels share the top).
-        min_entropy: Clips whose votes have a smaller entropy in bits are left out.
-        max_entropy: Clips whose votes have a larger entropy in bits are left out; null for no bound.
-    """
-
-    smoothing: ShareBelowOne = 0.0
-    merge: Mapping[Word, Word] = field(default_factory=dict)
-    outside: Literal["error", "drop", "other", "drop_clip"] = "error"
-    no_votes: Literal["error", "skip"] = "error"
-    min_raters: Count = 1
-    several: Literal["split", "each"] = "split"
-    secondary: Share = 0.0
-    self_reports: bool = False
-    repeated_raters: Literal["first", "last", "all"] = "first"
-    agreement: Literal["any", "majority", "no_majority", "tied"] = "any"
-    min_entropy: Bits = 0.0
-    max_entropy: Bits | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "smoothing", float(self.smoothing))
-        object.__setattr__(self, "secondary", float(self.secondary))
-        object.__setattr__(self, "merge", _clean_merge(self.merge))
-
-    @property
-    def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of all options."""
-        # Options that came later count where they are set, so that stored results keep their hash.
-        options = {name: v for name, v in asdict(self).items() if name in _FIRST or v != _DEFAULTS[name]}
-        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def name(self) -> str:
-        """The policy in words, for tables."""
-        parts = ["relative frequency", f"outside votes: {self.outside}"]
-        parts += [f"smoothing {self.smoothing:g}"] if self.smoothing else []
-        parts += [f"{word} counts as {label}" for word, label in sorted(self.merge.items())]
-        parts += [f"at least {self.min_raters} raters"] if self.min_raters > 1 else []
-        parts += ["each of a rater's labels counts"] if self.several == "each" else []
-        parts += [f"secondary words weigh {self.secondary:g}"] if self.secondary else []
-        parts += ["self-reports count"] if self.self_reports else []
-        parts += [f"repeated raters: {self.repeated_raters}"] if self.repeated_raters != "first" else []
-        parts += [f"agreement: {self.agreement}"] if self.agreement != "any" else []
-        parts += [f"entropy from {self.min_entropy:g} bits"] if self.min_entropy else []
-        parts += [f"entropy to {self.max_entropy:g} bits"] if self.max_entropy is not None else []
-        return "; ".join(parts)
-
-
-_FIRST = ("smoothing", "merge", "outside", "no_votes", "min_raters")
-_DEFAULTS = {option.name: option.default for option in fields(SoftLabelPolicy)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +54,16 @@ class Target:
 def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> Target:
     """Relative frequency of the votes over a label set, ``(1 - s) n_k / sum_j n_j + s / K``.
 
+    Of a label set with a scale, a rater's vote is the number given, see `emoprobe.data.scales.on_points`. Where a
+    corpus gives no more than the mean of the raters' numbers, the soft label is that of one such number, and says
+    nothing of how far the raters agree.
+
     Raises:
         VoteError: The votes are not usable under the policy.
         InputError: The policy does not fit the label set, or is not that by which published votes were counted.
     """
     _check_counted(utterance, policy)
-    counts, num_raters = count_votes(utterance, policy)
-    votes, outside = _over_labels(utterance, counts, labels, policy)
+    votes, outside, num_raters = _votes(utterance, labels, policy)
     total = float(votes.sum())
     everything = total + (outside if policy.outside == "drop" else 0.0)
     if num_raters is not None and policy.several == "split" and everything > num_raters + 1e-6:
@@ -149,7 +81,7 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
             utterance=utterance,
             remedy=f"Leave such clips out: {_POLICY}.no_votes=skip.",
         )
-    if utterance.ratings:
+    if utterance.ratings and num_raters is not None:
         inside: float = len(rater_votes(utterance, labels, policy)) if policy.min_raters > 1 else 1
     else:
         # Of shares with a known number of raters, the raters inside the label set are a share of them.
@@ -183,30 +115,34 @@ def _check_counted(utterance: Utterance, policy: SoftLabelPolicy) -> None:
     )
 
 
-def count_votes(utterance: Utterance, policy: SoftLabelPolicy) -> tuple[Mapping[str, float], float | None]:
-    """The corpus's words with their votes, and the number of raters; None where only shares are known."""
-    if not utterance.ratings:
-        return utterance.votes, utterance.num_raters
-    ballots = [_ballot(rating, policy) for rating in counted_ratings(utterance, policy)]
-    counts: dict[str, float] = {}
-    for ballot in ballots:
-        for word, weight in ballot.items():
-            counts[word] = counts.get(word, 0.0) + weight
-    # Thirds that make a whole must make it exactly.
-    whole = {word: round(count) if abs(count - round(count)) < 1e-9 else count for word, count in counts.items()}
-    return {word: float(count) for word, count in whole.items()}, len(ballots)
+def _votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> tuple[np.ndarray, float, float | None]:
+    """Votes per label, those for no label, and the number of raters; None where only shares are known."""
+    if labels.scale is None:
+        counts, num_raters = count_votes(utterance, policy)
+        return *_over_labels(utterance, counts, labels, policy), num_raters
+    dimension = labels.scale.dimension
+    heard = counted_ratings(utterance, policy, dimension)
+    if heard or dimension not in utterance.means:
+        votes = np.zeros(len(labels))
+        for rating, weight in zip(heard, weights_of(heard, policy), strict=True):
+            votes += weight * _point_votes(utterance, rating.values[dimension], labels)
+        return votes, 0.0, len(heard)
+    return _point_votes(utterance, utterance.means[dimension], labels), 0.0, None
 
 
-def counted_ratings(utterance: Utterance, policy: SoftLabelPolicy) -> list[Rating]:
-    """The ratings that count under a policy, by rater in the corpus's order."""
-    heard = [r for r in utterance.ratings if r.labels and (policy.self_reports or not r.self_report)]
-    if policy.repeated_raters == "all":
-        return heard
-    order = heard if policy.repeated_raters == "first" else reversed(heard)
-    kept: dict[str, Rating] = {}
-    for rating in order:
-        kept.setdefault(rating.rater, rating)
-    return [kept[rater] for rater in dict.fromkeys(rating.rater for rating in heard)]
+def _point_votes(utterance: Utterance, value: float, labels: LabelSet) -> np.ndarray:
+    """One number as a vote, ``[labels]``."""
+    assert labels.points is not None
+    try:
+        return on_points(value, scale_of(utterance, labels), labels.points)
+    except ValueError as error:
+        raise VoteError(
+            str(error),
+            reason="bad_votes",
+            utterance=utterance,
+            remedy="Correct the rating or say what the scale is (dataset.scales), or leave such clips out: "
+            "dataset.on_error=skip.",
+        ) from None
 
 
 def rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> dict[str, np.ndarray]:
@@ -216,26 +152,18 @@ def rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy)
         Rater -> votes ``[labels]``; raters without a vote for any label are missing. With repeated raters of whom all
         ratings count, their votes are added.
     """
+    dimension = labels.scale.dimension if labels.scale else None
+    heard = counted_ratings(utterance, policy, dimension)
     result: dict[str, np.ndarray] = {}
-    for rating in counted_ratings(utterance, policy):
-        votes, _ = _over_labels(utterance, _ballot(rating, policy), labels, policy)
+    for rating, weight in zip(heard, weights_of(heard, policy), strict=True):
+        if dimension is not None:
+            votes = weight * _point_votes(utterance, rating.values[dimension], labels)
+        else:
+            ballot = {word: weight * share for word, share in ballot_of(rating, policy).items()}
+            votes, _ = _over_labels(utterance, ballot, labels, policy)
         if votes.any():
             result[rating.rater] = result.get(rating.rater, 0.0) + votes
     return result
-
-
-def _ballot(rating: Rating, policy: SoftLabelPolicy) -> dict[str, float]:
-    """Word -> weight of one rating."""
-    main = dict.fromkeys(word.strip() for word in rating.labels)
-    known = {word.lower() for word in main}
-    beside = dict.fromkeys(word.strip() for word in rating.secondary if word.strip().lower() not in known)
-    if not policy.secondary:
-        beside = {}
-    if policy.several == "each":
-        return dict.fromkeys(main, 1.0) | dict.fromkeys(beside, policy.secondary)
-    whole = 1 + (policy.secondary if beside else 0.0)
-    ballot = dict.fromkeys(main, 1 / len(main) / whole)
-    return ballot | {word: policy.secondary / len(beside) / whole for word in beside}
 
 
 def _over_labels(
@@ -294,15 +222,6 @@ def ambiguity(distribution: np.ndarray) -> float | np.ndarray:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _clean_merge(merge: Mapping[str, str]) -> dict[str, str]:
-    clean: dict[str, str] = {}
-    for word, label in merge.items():
-        key = word.strip().lower()
-        if clean.setdefault(key, label) != label:
-            raise InputError(f"{key!r} is to be merged into {clean[key]!r} and {label!r}", field=f"{_POLICY}.merge")
-    return clean
 
 
 def resolve(word: str, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BeforeValidator
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
 from emoprobe.data.audio import AudioLimits
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.text import check_answers

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item, Prepared
-from emoprobe.data.votes import SoftLabelPolicy, ambiguity, rater_votes
+from emoprobe.data.votes import ambiguity, rater_votes
 from emoprobe.labels import LabelSet
 from emoprobe.report.style import GREY, HUMAN, new_figure, save, tidy
 

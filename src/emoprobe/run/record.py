@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.run import files

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Skipped, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, rater_votes
+from emoprobe.data.votes import rater_votes
 from emoprobe.labels import LabelSet
 from emoprobe.run import files, sealing
 from emoprobe.run.record import Record
@@ -53,13 +54,11 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
 
 
 def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:
-    if not utterance.ratings:
-        return None
     votes = {
         rater: {label: float(v) for label, v in zip(labels.labels, ballot, strict=True) if v}
         for rater, ballot in rater_votes(utterance, labels, policy).items()
     }
-    return json.dumps(votes, ensure_ascii=False)
+    return json.dumps(votes, ensure_ascii=False) if votes else None
 
 
 def write_utterances(utterances: pd.DataFrame, folder: Path) -> Path:

@@ -17,8 +17,9 @@ from copies.labels import label_set
 
 from emoprobe.data.corpora.cremad import CARD, TOTALS, read_cremad
 from emoprobe.data.corpora.cremad_checksums import CLIPS, DIGESTS, FEWER_CLIPS, check_sound
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.utterance import Rating, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, soft_label
+from emoprobe.data.votes import soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from copies import iemocap as copy
 
+from emoprobe.data.ballots import count_votes
 from emoprobe.data.corpora.iemocap import CARD, CONSENSUS, TOTALS, WORDS, read_iemocap
 from emoprobe.data.files import MAX_LINE
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Rating, Utterance
-from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoprobe.data.corpora.manifest import read_manifest
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, Rating, Utterance
-from emoprobe.data.votes import SoftLabelPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from copies import msp_improv as copy
 
+from emoprobe.data.ballots import count_votes
 from emoprobe.data.corpora.msp_improv import CARD, CONSENSUS, TOTALS, WORDS, read_msp_improv
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Rating
-from emoprobe.data.votes import SoftLabelPolicy, count_votes
 from emoprobe.labels import LabelSet
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset

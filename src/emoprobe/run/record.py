@@ -16,7 +16,7 @@ from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped
 from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
+from emoprobe.labels import LabelSet, Scale
 from emoprobe.run import files
 from emoprobe.system.places import checkout
 
@@ -142,6 +142,7 @@ class Record:
                 "words": {label: {k: list(v) for k, v in kinds.items()} for label, kinds in labels.words.items()},
                 "aliases": dict(labels.aliases),
                 "forms": None if labels.forms is None else list(labels.forms),
+                **({} if labels.scale is None else {"scale": asdict(labels.scale)}),
                 "hash": self.label_set_hash,
             },
             "corpus": asdict(self.corpus),
@@ -183,7 +184,8 @@ def _label_set(value: Mapping[str, Any]) -> LabelSet:
     """The label set of a record; before there were verbalizers its words were called forms."""
     name, labels, aliases = value["name"], tuple(value["labels"]), value.get("aliases", {})
     if "words" in value:
-        return LabelSet(name, labels, value["words"], aliases, value.get("forms"))
+        scale = Scale(**value["scale"]) if "scale" in value else None
+        return LabelSet(name, labels, value["words"], aliases, value.get("forms"), scale)
     return LabelSet(name, labels, value["forms"], aliases)
 
 

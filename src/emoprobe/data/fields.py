@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from decimal import Decimal
 
 _ERRORS = ("#N/A", "#NA", "#N/A N/A", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")  # of spreadsheets
 _NO_NUMBER = ("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "NaT", "<NA>")
@@ -24,6 +25,7 @@ NO_WORD = frozenset(spelling.lower() for spelling in (*_NEVER, "null"))
 UNKNOWN = NO_WORD | {"", "na", "n.a.", "none", "unknown", "unk", "missing", "undefined", "?", "."}
 # A float keeps whole numbers up to here; spreadsheets write longer ones so that their last digits are gone.
 _LARGEST = 2**53
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d+", re.ASCII)
 
 
@@ -70,3 +72,53 @@ def words(value: object) -> str | None:
         raise ValueError(f"{value!r:.80} is not text")
     text = str(value).strip()
     return None if text in WRITTEN else text
+
+
+def emotion_word(text: str) -> str:
+    """A word that a rater chose, in one Unicode form, without the blanks around it.
+
+    Raises:
+        ValueError: It is a spelling of nothing.
+    """
+    word = unicodedata.normalize("NFC", text).strip()
+    if word.lower() in NO_WORD:
+        raise ValueError(f"{word!r} is no emotion word")
+    return word
+
+
+class NumberReader:
+    """Reads the numbers of one table.
+
+    Args:
+        comma: Whether a comma may stand before the fraction, as spreadsheets of many countries write it; a table
+            that writes both ``0,5`` and ``0.5`` is refused, since one of the signs may separate thousands.
+    """
+
+    def __init__(self, comma: bool = False) -> None:
+        self.comma, self._mark = comma, ""
+
+    def __call__(self, value: object) -> float:
+        """A number.
+
+        Raises:
+            ValueError: It is none, or not finite.
+        """
+        if isinstance(value, str):
+            text = value.strip()
+            if self.comma and ("," in text or "." in text):
+                mark = "," if "," in text else "."
+                if self._mark and mark != self._mark:
+                    raise ValueError(f"{text!r:.80} has another decimal sign than the numbers before, {self._mark!r}")
+                if _NUMBER.fullmatch(text.replace(",", ".")):
+                    self._mark = mark
+                    text = text.replace(",", ".")
+            if _NUMBER.fullmatch(text):
+                value = float(text)
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:  # of an integer
+                number = math.inf
+            if math.isfinite(number):
+                return number
+        raise ValueError(f"{value!r:.80} is not a number")

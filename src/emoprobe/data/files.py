@@ -78,9 +78,13 @@ class Harvest:
         try:
             yield
         except RowError as error:
-            if self.on_error != "skip":
-                raise
-            self.skipped.append(Skipped(name, error.reason, str(error), str(error.file or ""), error.row))
+            self.refuse(name, error)
+
+    def refuse(self, name: str, error: RowError) -> None:
+        """List a bad row of the utterance ``name``, or raise its error."""
+        if self.on_error != "skip":
+            raise error
+        self.skipped.append(Skipped(name, error.reason, str(error), str(error.file or ""), error.row))
 
     def add(self, utterance: Utterance, *, field: str | None = None, remedy: str = ROW_REMEDY) -> None:
         """Take an utterance.

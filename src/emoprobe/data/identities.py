@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from emoprobe.data.files import RowError
 from emoprobe.data.utterance import Corpus, Utterance
@@ -36,7 +37,7 @@ def settle(corpus: Corpus, *, speaker: str = "speaker", utterance_id: str = "utt
         InputError: Two ids look alike; it names both, with their rows.
     """
     refuse_alike(corpus.utterances, lambda utterance: utterance.id, utterance_id, loose=False)
-    names = _whole_numbers({utterance.speaker for utterance in corpus.utterances if utterance.speaker})
+    names = whole_numbers({utterance.speaker for utterance in corpus.utterances if utterance.speaker})
     if names:
         utterances = (
             replace(each, speaker=each.speaker and names.get(each.speaker, each.speaker)) for each in corpus.utterances
@@ -46,7 +47,7 @@ def settle(corpus: Corpus, *, speaker: str = "speaker", utterance_id: str = "utt
     return corpus
 
 
-def _whole_numbers(names: Iterable[str]) -> dict[str, str]:
+def whole_numbers(names: Iterable[str]) -> dict[str, str]:
     """``1.0`` -> ``1``, where no number among the names has a real fraction."""
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
     if not all(_WHOLE.fullmatch(number) for number in numbers):
@@ -81,25 +82,45 @@ def refuse_alike(
     Raises:
         InputError: There are such; it names the first pairs and their rows.
     """
-    key = _loose if loose else _plain
     first: dict[str, Utterance] = {}
     for utterance in utterances:
         name = name_of(utterance)
         if name is not None:
             first.setdefault(name, utterance)
-    groups: dict[str, list[Utterance]] = {}
-    for name, utterance in first.items():
-        groups.setdefault(key(name), []).append(utterance)
-    alike = [group for group in groups.values() if len(group) > 1]
-    if not alike:
-        return
-    shown = "; ".join(" and ".join(f"{name_of(u)!r:.80} (row {u.row})" for u in group[:2]) for group in alike[:SHOWN])
+    alike = _alike(first, _loose if loose else _plain)
+    if alike:
+        owner = first[alike[0][1]]
+        raise _alike_error(alike, {name: each.row for name, each in first.items()}, owner.file, field, loose)
+
+
+def refuse_alike_names(first: Mapping[str, int | None], file: Path | None, field: str) -> None:
+    """Refuse names, with the rows in which they first stand, that are one name in different spellings.
+
+    Raises:
+        InputError: There are such; it names the first pairs and their rows.
+    """
+    alike = _alike(first, _loose)
+    if alike:
+        raise _alike_error(alike, first, file, field, loose=True)
+
+
+def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _alike_error(
+    alike: Sequence[Sequence[str]], rows: Mapping[str, int | None], file: Path | None, field: str, loose: bool
+) -> InputError:
+    shown = "; ".join(" and ".join(f"{name!r:.80} (row {rows[name]})" for name in group[:2]) for group in alike[:SHOWN])
     more = f"; {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
-    raise InputError(
+    return InputError(
         f"these differ only in {'case, zero padding, ' if loose else ''}blanks, Unicode form or a fraction of nought: "
         f"{shown}{more}",
-        file=alike[0][1].file,
-        row=alike[0][1].row,
+        file=file,
+        row=rows[alike[0][1]],
         field=field,
         remedy="Write the same one in the same way, and let different ones differ in more.",
     )

@@ -86,7 +86,7 @@ class Skipped:
         id: Utterance id, empty where the row had none.
         reason: Short machine-readable reason: ``missing_audio``, ``bad_audio``, ``bad_votes``, ``no_votes``,
             ``outside_label_set``, ``too_few_raters``, ``not_in_subset``, ``too_short``, ``too_long``, ``bad_row``,
-            ``duplicate_id``, ``duplicate_file``, ``missing_fact``, ``bad_fact``.
+            ``duplicate_id``, ``duplicate_file``, ``unknown_clip``, ``missing_fact``, ``bad_fact``.
         message: The full error message.
         file: The file concerned.
         row: The row concerned.

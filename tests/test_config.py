@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from checkout import PROJECT
 
 from emoprobe.data.corpora import CORPORA
+from emoprobe.data.utterance import Rating, Utterance
+from emoprobe.data.votes import soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.options import check
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.inputs import read_corpus
-from emoprobe.recipes.settings import read_analysis, read_dataset, read_probe, read_train
+from emoprobe.recipes.settings import read_analysis, read_dataset, read_labels, read_probe, read_train
 from emoprobe.settings import compose, plain
 
 CONF = PROJECT / "conf"
@@ -91,6 +95,23 @@ def test_a_prompt_is_the_same_alone_and_in_a_set():
     alone = prompts_of("prompt=voice_sounds")[0]
     together = prompts_of("prompt=whisper_all")
     assert alone in together
+
+
+def test_policies_by_name_go_before_those_of_a_corpus():
+    rating = Rating("a", ("anger",), ("sad",))
+    clip = Utterance("a", Path("a.wav"), ratings=(rating, Rating("a", ("sad",)), Rating("b", ("sad",))))
+
+    def votes(*overrides: str) -> dict[str, float]:
+        for name in ("probe", "train"):
+            config = compose(["dataset=cremad", "dataset.root=x", *overrides], name)
+            policy, labels = read_dataset(config).soft_label, read_labels(config)
+            counted = soft_label(clip, labels, policy).votes
+        return {label: round(vote, 4) for label, vote in zip(labels.labels, counted, strict=True) if vote}
+
+    assert votes() == {"anger": 1, "sad": 2}  # CREMA-D's own: every answer
+    assert votes("policy=first_rating_per_rater") == {"anger": 1, "sad": 1}
+    assert votes("policy=[first_rating_per_rater,primary+secondary]") == {"anger": 0.6667, "sad": 1.3333}
+    assert votes("policy=primary+secondary", "dataset.soft_label.secondary=0") == votes("policy=primary") == votes()
 
 
 def test_groups_take_lists():

@@ -305,6 +305,43 @@ def test_all_corpora_are_listed(capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(CORPORA)
 
 
+def test_overrides_stand_on_both_sides_of_an_option(tmp_path: Path, capsys):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [demo]\nname: mine\n")
+    for verb in ("check", "show", "raters"):
+        more = ["--no-sound"] if verb == "check" else ["-n", "2"]
+        assert main([verb, "dataset=mine", "--config-dir", str(tmp_path), *more, "labels=basic6"]) == 0
+        assert "label set basic6" in capsys.readouterr().out
+    for wrong in (["show", "dataset=demo", "--wrong", "labels=basic6"], ["card", "demo", "labels=basic6"]):
+        with pytest.raises(SystemExit) as caught:
+            main(wrong)
+        assert caught.value.code == 2
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_raters_are_told_apart(tmp_path: Path, capsys):
+    assert main(["raters", "dataset=demo", "-n", "3", "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "24 raters, 1,920 ratings; two raters of a clip say the same with a chance of 0.568" in shown
+    assert "3 of 24 raters" in shown
+    table = pd.read_csv(tmp_path / "raters.csv")
+    assert table["num_ratings"].sum() == 1920
+    assert table["num_ratings"].is_monotonic_decreasing
+    bias = table[[name for name in table if name.startswith("bias_")]]
+    np.testing.assert_allclose(bias.sum(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(table["total_bias"], bias.abs().sum(axis=1) / 2)
+    assert "mean_difference" not in table
+
+
+def test_raters_of_counts_are_unknown(tmp_path: Path, capsys):
+    (tmp_path / "m.csv").write_text("path,votes_anger,votes_sad\na.wav,1,2\n")
+    assert main(["raters", "dataset=manifest", f"dataset.path={tmp_path / 'm.csv'}"]) == 2
+    assert "does not tell who said what" in capsys.readouterr().err
+    (tmp_path / "m.csv").write_text("path,ratings\na.wav,anger;sad\nb.wav,sad\n")
+    assert main(["raters", "dataset=manifest", f"dataset.path={tmp_path / 'm.csv'}"]) == 0
+    assert "nobody knows which ratings are of one person" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------------------------------ raters
 
 

@@ -74,8 +74,7 @@ def config(model, manifest, output, *overrides):
                 "model=whisper",
                 f"model.path={model}",
                 "model.device=cpu",
-                "dataset=manifest",
-                f"dataset.path={manifest}",
+                *(["dataset=manifest", f"dataset.path={manifest}"] if manifest else ["dataset=demo"]),
                 f"output_dir={output}",
                 *([] if "head=lora" in overrides else ["head.layers=[-1]"]),
                 "fit.max_epochs=30",
@@ -164,6 +163,19 @@ def test_analysing_again_needs_no_model(finished):
     assert analyse_main([str(finished), "calibration=none", "analysis.figures=false"]) == 0
     before, after = (pd.read_csv(path / "metrics.csv") for path in (finished, finished / "analysis"))
     np.testing.assert_allclose(before["js_divergence"], after["js_divergence"])
+
+
+def test_a_head_is_tested_on_raters_who_did_not_teach_it(tiny_whisper_path, tmp_path):
+    own = ["dataset.limit=36", "dataset.partition.folds=3", "dataset.partition.rater_folds=3"]
+    folder = recipe.run(config(tiny_whisper_path, None, tmp_path, *own, "fit.max_epochs=3"))
+    human = pd.read_parquet(folder / "utterances.parquet").set_index("utterance_id")
+    tested, taught = (
+        {rater for text in human.loc[human["role"] == role, "rater_votes"] for rater in json.loads(text)}
+        for role in ("evaluated", "training")
+    )
+    assert (len(tested), len(taught)) == (8, 16)
+    assert not tested & taught
+    assert set(read_scores(folder).to_pandas()["utterance_id"]) == set(human.index[human["role"] == "evaluated"])
 
 
 def test_members_are_averaged_as_probabilities():

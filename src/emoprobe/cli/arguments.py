@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -39,3 +40,13 @@ def overrides_of(parsed: argparse.Namespace) -> list[str]:
     from emoprobe.system.search_path import with_folder  # Hydra is not needed for a help
 
     return with_folder(parsed.overrides, parsed.config_dir)
+
+
+def parse_with_overrides(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line of a verb that has verbs of its own: overrides may stand on both sides of an option."""
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(parsed, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed

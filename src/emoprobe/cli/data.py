@@ -1,4 +1,4 @@
-"""Corpora from the command line: ``emoprobe data card NAME``, ``check`` and ``show``."""
+"""Corpora from the command line: ``emoprobe data card NAME``, ``check``, ``show`` and ``raters``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
+from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of, parse_with_overrides
 from emoprobe.cli.entry import command
 from emoprobe.data.corpora import CORPORA
+from emoprobe.errors import InputError
+from emoprobe.system.output import write_csv
 
 if TYPE_CHECKING:
     from emoprobe.data.prepare import Prepared
@@ -29,8 +31,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "card iemocap",
         "check dataset=cremad dataset.root=DIR",
         "show dataset=iemocap dataset.root=DIR labels=iemocap4 -n 20 -o DIR",
+        "raters dataset=msp_podcast dataset.root=DIR -o DIR",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="card|check|show")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="card|check|show|raters")
     card = commands.add_parser("card", help="print a corpus's card: licence, access, raters, splits")
     card.add_argument("name", nargs="?", help="the corpus; without it, all are listed")
     check = commands.add_parser(
@@ -45,10 +48,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     show = commands.add_parser("show", help="print utterances, votes and soft labels; draw the corpus's ambiguity")
     show.add_argument("-n", "--number", type=int, default=10, help="utterances to print (default: %(default)s)")
     show.add_argument("--sort", choices=("corpus", "entropy"), default="corpus", help="order (default: %(default)s)")
-    for each in (check, show):
+    raters = commands.add_parser(
+        "raters", help="print how much every rater rated, agrees with others, and differs from them"
+    )
+    raters.add_argument("-n", "--number", type=int, default=20, help="raters to print (default: %(default)s)")
+    for each in (check, show, raters):
         add_overrides(each, "dataset=NAME dataset.root=DIR labels=NAME")
         each.add_argument("-o", "--output", type=Path, help="folder to write to")
-    return parser.parse_args(arguments)
+    return parse_with_overrides(parser, arguments)
 
 
 @command
@@ -59,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         print_card(parsed.name)
     elif parsed.command == "check":
         return check(parsed)
+    elif parsed.command == "raters":
+        show_raters(parsed)
     else:
         show(parsed)
     return 0
@@ -124,6 +133,7 @@ def check(parsed: argparse.Namespace) -> int:
         root=Path(os.path.expanduser(root)).absolute() if root else None,
         totals=source.totals if source else (),
         check_sound=source.check_sound if source else None,
+        policy=dataset.soft_label,
         missing_audio=dataset.missing_audio,
         limits=dataset.audio,
         sound=not parsed.no_sound,
@@ -154,3 +164,30 @@ def show(parsed: argparse.Namespace) -> None:
         files = [write_utterances(frame, parsed.output)]
         files += save_ambiguity(prepared, labels, policy, parsed.output, corpus.card.title)
         print(f"Written: {', '.join(map(str, files))}")
+
+
+def show_raters(parsed: argparse.Namespace) -> None:
+    """Print what every rater did beside the others of the same clips.
+
+    Raises:
+        InputError: The corpus does not tell who said what.
+    """
+    from emoprobe.data.check.raters import rating_table
+    from emoprobe.report.corpus import print_raters, raters_frame
+
+    dataset, corpus, labels, prepared = _read(overrides_of(parsed))
+    policy = dataset.soft_label
+    table = rating_table(prepared.items, labels, policy)
+    if table is None:
+        raise InputError(
+            f"{corpus.card.title} gives counts or shares of votes, and does not tell who said what",
+            field="dataset",
+            remedy="Give one row per rating, with a column rater (docs/corpora.md).",
+        )
+    frame = raters_frame(table, labels)
+    print(f"{corpus.card.title}, label set {labels.name}; {policy.name} ({policy.hash})")
+    print_raters(table, frame, labels, parsed.number)
+    if parsed.output is not None:
+        parsed.output.mkdir(parents=True, exist_ok=True)
+        write_csv(frame, parsed.output / "raters.csv")
+        print(f"Written: {parsed.output / 'raters.csv'}")

@@ -15,6 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from pydantic import StringConstraints
 
+from emoprobe.data.balance import balanced, drawn
 from emoprobe.data.fields import identity, is_blank
 from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
@@ -45,6 +46,9 @@ class SplitPolicy:
         development: Of folds: ``next`` (the next fold); ``rotate`` (another fold for every averaged member, so that all
             that is not tested is trained on by some); or a share of the groups that are not tested, in (0, 1), rounded
             and at least one: the groups after the tested ones, so that it moves with the fold.
+        rater_folds: Into how many groups raters are divided, beside the clips: the test part of fold f counts the
+            ratings of group f alone, the others those of all other groups, so that no rater is in both. 0 lets every
+            rater count everywhere.
         seed: Which groups go together, where their sizes leave a choice; the fold does not change it.
         allow_overlap: Let the parts share speakers (and of an official split groups), or leave it unknown.
         unknown_speakers: Of an official split, ``error``, or ``allow`` to check the overlap of known speakers alone.
@@ -62,6 +66,7 @@ class SplitPolicy:
         Literal["next", "rotate"] | Annotated[float, Gt(0), Lt(1)],
         Words("next, rotate, or a share between 0 and 1, such as 0.15"),
     ] = "next"
+    rater_folds: Annotated[Natural, Words("a whole number of at least 2, or 0")] = 0
     seed: Natural = 0
     allow_overlap: bool = False
     unknown_speakers: Literal["error", "allow"] = "error"
@@ -74,6 +79,12 @@ class SplitPolicy:
                 field=f"{_PARTITION}.development",
                 remedy=f"Use {_PARTITION}.development=next, or {_PARTITION}.kind=kfold.",
             )
+        if self.rater_folds == 1:
+            raise InputError(
+                "one group of raters leaves nobody for training",
+                field=f"{_PARTITION}.rater_folds",
+                remedy="Use 2 or more, or 0 to let every rater count everywhere.",
+            )
         object.__setattr__(self, "splits", _clean_splits(self.splits))
 
     @property
@@ -84,7 +95,9 @@ class SplitPolicy:
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all options."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        # An option that came later counts where it is set, so that stored results keep their hash.
+        options = {name: value for name, value in asdict(self).items() if name != "rater_folds" or value}
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -96,6 +109,7 @@ class SplitPolicy:
             many = f"{self.folds} folds by {self.by}" if self.kind == "kfold" else f"leave one {self.by} out"
             share = self.development if isinstance(self.development, str) else f"{self.development:g} of the rest"
             parts = [many, f"fold {self.fold} tested", f"development: {share}", f"seed {self.seed}"]
+        parts += [f"raters in {self.rater_folds} groups"] if self.rater_folds else []
         parts += ["overlap allowed"] if self.allow_overlap else []
         parts += ["unknown speakers allowed"] if self.unknown_speakers == "allow" else []
         return "; ".join(parts)
@@ -270,14 +284,9 @@ def _folds(counts: Mapping[str, int], policy: SplitPolicy) -> list[list[str]]:
             field=f"{_PARTITION}.folds",
             remedy=f"Use {fewer}another fact ({_PARTITION}.by) or more clips (dataset.limit).",
         )
-    folds: list[list[str]] = [[] for _ in range(policy.folds)]
-    loads = [0] * policy.folds
-    for group in sorted(counts, key=lambda group: (-counts[group], _draw(group, policy.seed))):
-        lightest = loads.index(min(loads))
-        folds[lightest].append(group)
-        loads[lightest] += counts[group]
     # By size no longer: a development share takes the first groups, and they should not be the largest.
-    return [sorted(fold, key=lambda group: _draw(group, policy.seed)) for fold in folds]
+    folds = balanced(counts, policy.folds, policy.seed)
+    return [sorted(fold, key=lambda group: drawn(group, policy.seed)) for fold in folds]
 
 
 def _development(folds: Sequence[list[str]], policy: SplitPolicy, member: int) -> list[str]:
@@ -289,14 +298,9 @@ def _development(folds: Sequence[list[str]], policy: SplitPolicy, member: int) -
     number = max(1, round(policy.development * len(rest)))
     if policy.kind == "leave_one_out" and number > 1:
         # Neighbours by name are often alike (women before men), so several are drawn: the next in the seeded ring.
-        tested = _draw(folds[policy.fold][0], policy.seed)
-        rest.sort(key=lambda group: (_draw(group, policy.seed) < tested, _draw(group, policy.seed)))
+        tested = drawn(folds[policy.fold][0], policy.seed)
+        rest.sort(key=lambda group: (drawn(group, policy.seed) < tested, drawn(group, policy.seed)))
     return rest[:number]
-
-
-def _draw(group: str, seed: int) -> str:
-    """Where a group stands in the seeded order; a hash, because it does not change with the other groups."""
-    return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
 
 
 def _by_name(group: str) -> tuple[list[str | int], str]:
@@ -354,13 +358,22 @@ def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item], parts
                 f"share ({_PARTITION}.development) or another fact ({_PARTITION}.by)."
             )
         raise InputError(f"the {words[part]} part is empty", field=_PARTITION, remedy=remedy)
+    check_tops(split.train)
+
+
+def check_tops(train: Sequence[Item]) -> None:
+    """Refuse training clips from which nothing can be learned.
+
+    Raises:
+        InputError: All have the same top label.
+    """
     tops: set[int] = set()
-    for item in split.train:
+    for item in train:
         distribution = item.target.distribution
         tops |= set(np.flatnonzero(distribution == distribution.max()).tolist())
     if len(tops) == 1:
         raise InputError(
-            f"all {len(split.train)} training clips have the same top label, so there is nothing to learn",
+            f"all {len(train)} training clips have the same top label, so there is nothing to learn",
             field=_PARTITION,
             remedy=f"Use more clips (dataset.limit), another label set or other parts ({_PARTITION}, dataset.fold).",
         )

@@ -125,7 +125,7 @@ def _gather(
     scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
     options = read_analysis(compose([*search, *(o for o in plan.zero_shot if names(o, ("calibration",)))]))
     kept, folds, of_floors = [], [], []
-    for (split,) in recipe.make_splits(prepared.items, dataset.partition, dataset.fold):
+    for (split,) in recipe.make_splits(prepared.items, dataset, labels):
         test = [item for item in split.test if item.utterance.id in scored]
         if not test:
             continue

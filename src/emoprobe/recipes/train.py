@@ -10,19 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from emoprobe.analysis.derive import Analysis, analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
-from emoprobe.data.splits import Split, SplitPolicy, split_all, split_items
+from emoprobe.data.rater_split import divide_raters, rater_groups
+from emoprobe.data.splits import Split, split_all, split_items
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.loaded import model_of
-from emoprobe.recipes.settings import TrainSettings
+from emoprobe.recipes.settings import DatasetSettings, TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
@@ -63,7 +65,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     dataset, labels = settings.dataset, settings.labels
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
-    folds = make_splits(prepared.items, dataset.partition, dataset.fold, settings.head.members)
+    folds = make_splits(prepared.items, dataset, labels, settings.head.members)
     refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
 
     # Heavy imports come after everything cheap has been checked.
@@ -145,9 +147,10 @@ class Division:
     @property
     def shown(self) -> Prepared:
         """What the run folder tells of: the tested clips, those that one fold is trained on, and what is left out."""
-        tested = {item.utterance.id for split in self.splits for item in split.test}
+        tested = {item.utterance.id: item for split in self.splits for item in split.test}
+        ids = (item.utterance.id for item in self.prepared.items)
         return Prepared(
-            tuple(item for item in self.prepared.items if item.utterance.id in tested),
+            tuple(tested[name] for name in ids if name in tested),
             tuple(self.splits[0].train) if len(self.splits) == 1 else (),
             (*self.prepared.skipped, *self.lost, *self.repeated),
         )
@@ -243,17 +246,22 @@ def _trained(settings: Mapping) -> dict:
 
 
 def make_splits(
-    items: Sequence[Item], policy: SplitPolicy, fold: int | Literal["all"], members: int = 1
+    items: Sequence[Item], dataset: DatasetSettings, labels: LabelSet, members: int = 1
 ) -> list[list[Split]]:
     """The fold that is asked for, or all of them, with a split for every averaged member; every clip is tested once.
 
     Raises:
         InputError: The partition cannot be made.
     """
+    policy, fold = dataset.partition, dataset.fold
     folds = range(policy.count(items)) if fold == "all" else [fold]
     policies = [policy if policy.kind == "official" and fold == "all" else replace(policy, fold=i) for i in folds]
     many = members if policy.development == "rotate" else 1
-    return [[split_items(items, policy, i) for i in range(many)] for policy in policies]
+    splits = [[split_items(items, policy, i) for i in range(many)] for policy in policies]
+    if not policy.rater_folds:
+        return splits
+    groups = rater_groups(items, labels, dataset.soft_label, policy)
+    return [[divide_raters(split, groups, labels, dataset.soft_label) for split in parts] for parts in splits]
 
 
 def _all_parts(splits: Sequence[Split]) -> set[str]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.data.check.raters import RatingTable, are_people
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.votes import ambiguity, rater_votes
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.raters import agreement, rater_statistics
 from emoprobe.report.style import GREY, HUMAN, new_figure, save, tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
 
 
 def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_entropy: bool = False) -> None:
@@ -23,7 +30,6 @@ def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_en
         number: How many.
         by_entropy: Sort by entropy, the clearest first.
     """
-    from rich.console import Console
     from rich.table import Table
 
     items = list(prepared.items)
@@ -46,18 +52,82 @@ def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_en
         cells += [f"{votes:.3g} ({share:.2f})" if share else "." for votes, share in shares]
         cells += [f"{ambiguity(target.distribution):.2f}", utterance.transcript or ""]
         table.add_row(*map(_plain, cells))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    _console().print(table)
     left_out = f"; {len(prepared.skipped):,} left out" if prepared.skipped else ""
     print(f"{len(chosen):,} of {len(items):,} utterances{left_out}; votes (share)")
+
+
+def _console() -> Console:
+    """A console that is wide enough where its lines are kept in a file."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
 
 
 def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text.replace("\n", " "))
+
+
+def raters_frame(table: RatingTable, labels: LabelSet) -> pd.DataFrame:
+    """A row per rater, those with most ratings first; see `RaterStatistics` for the columns."""
+    import pandas as pd
+
+    rows = []
+    for each in rater_statistics(*table, points=labels.points):
+        row = {name: value for name, value in vars(each).items() if name != "bias"}
+        row |= {"total_bias": each.total_bias}
+        rows.append(row | {f"bias_{label}": float(b) for label, b in zip(labels.labels, each.bias, strict=True)})
+    frame = pd.DataFrame(rows)
+    return frame if labels.scale else frame.drop(columns="mean_difference")
+
+
+def print_raters(table: RatingTable, frame: pd.DataFrame, labels: LabelSet, number: int) -> None:
+    """Print how far the raters agree, and the busiest of them.
+
+    Args:
+        table: The ratings.
+        frame: As `raters_frame` gives it.
+        labels: The label set.
+        number: How many raters.
+    """
+    from rich.table import Table
+
+    found = agreement(*table, points=labels.points)
+    print(
+        f"{found.num_raters:,} raters, {found.num_ratings:,} ratings; two raters of a clip say the same with a chance "
+        f"of {found.observed:.3f}, Krippendorff's alpha {found.alpha:.3f}"
+    )
+    if not are_people(table):
+        print("No rater has rated two clips: nobody knows which ratings are of one person.")
+        return
+    shown = Table(box=None)
+    shown.add_column("rater", no_wrap=True)
+    for name in ("ratings", "share", "agreement", "others", *(["above others"] if labels.scale else []), "bias"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("says more often | less often than others")
+    for _, row in frame.head(max(1, number)).iterrows():
+        bias = {label: row[f"bias_{label}"] for label in labels.labels}
+        cells = [str(row["rater"]), f"{row['num_ratings']:,}", f"{row['share']:.1%}"]
+        cells += [_number(row["agreement"]), _number(row["others"])]
+        cells += [f"{row['mean_difference']:+.2f}"] if labels.scale else []
+        cells += [_number(row["total_bias"]), _most_and_least(bias)]
+        shown.add_row(*map(_plain, cells))
+    _console().print(shown)
+    print(f"{min(number, len(frame)):,} of {len(frame):,} raters")
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _most_and_least(bias: Mapping[str, float]) -> str:
+    """The labels at both ends, such as ``sad +.12 | neutral -.09``."""
+    ranked = sorted(bias, key=lambda label: -bias[label])
+    ends = (ranked[0], ranked[-1])
+    return "" if np.isnan(bias[ends[0]]) else " | ".join(f"{label} {bias[label]:+.2f}" for label in ends)
 
 
 def agreement_between_raters(items: Sequence[Item], labels: LabelSet, policy: SoftLabelPolicy) -> np.ndarray:

@@ -11,7 +11,9 @@ import numpy as np
 
 from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check.findings import Finding, Level
+from emoprobe.data.check.raters import find_agreement
 from emoprobe.data.check.sound import SumCheck, check_sounds
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total
 from emoprobe.data.votes import ambiguity
@@ -27,6 +29,7 @@ def check_corpus(
     root: Path | None = None,
     totals: Sequence[Total] = (),
     check_sound: SumCheck | None = None,
+    policy: SoftLabelPolicy | None = None,
     missing_audio: Literal["error", "skip"] = "error",
     limits: AudioLimits | None = None,
     sound: bool = True,
@@ -42,6 +45,7 @@ def check_corpus(
         root: Top folder, for files of checksums.
         totals: Published numbers.
         check_sound: Of the corpus's module: compares SHA-256 sums by file stem with published ones.
+        policy: By which the targets were made; the default one if None.
         missing_audio: Whether missing sound is a problem (``error``) or only counted (``skip``).
         limits: Durations that a run would take.
         sound: Whether to read the sound files.
@@ -60,6 +64,7 @@ def check_corpus(
             progress=progress,
         )
     findings += _votes(corpus, prepared, labels)
+    findings += find_agreement(prepared.items, labels, policy or SoftLabelPolicy())
     findings += _speakers(corpus)
     return findings + [finding for total in totals for finding in _total(total, corpus)]
 

@@ -201,6 +201,7 @@ def table_rows(
     *,
     delimiter: str = ",",
     encoding: str = "utf-8",
+    header: Sequence[str] | None = None,
     aliases: Mapping[str, str] | None = None,
     unique: bool = False,
     remedy: str = f"{RESTORE}.",
@@ -213,6 +214,7 @@ def table_rows(
         needed: Columns that must be there, once.
         delimiter: Between cells.
         encoding: Of the text.
+        header: Columns of a table whose first row is no header.
         aliases: Other spellings of a column -> its name; header names are stripped.
         unique: Whether no other column may occur twice either; else the last of such columns counts.
         remedy: What to do about a damaged table.
@@ -231,7 +233,8 @@ def table_rows(
 
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        bare = header is not None
+        header = [name.strip() for name in (next(reader, []) if header is None else header)]
         header = [(aliases or {}).get(name, name) for name in header]
         counts = Counter(header)
         for name in (*needed, *counts) if unique else needed:
@@ -240,7 +243,7 @@ def table_rows(
                 what += f"; there are {', '.join(map(repr, header))}"[:300]
                 todo = remedy if name in needed else "Rename or remove one of the columns."
                 raise InputError(what, file=file, row=1, field=name, remedy=todo)
-        start = reached + 1
+        start = 1 if bare else reached + 1
         for values in reader:
             if values and len(values) != len(header):
                 what = f"the row has {len(values)} fields and the header {len(header)}"

@@ -25,6 +25,7 @@ TEST3 = "MSP-PODCAST_test3_0001"
 CONSENSUS, DETAILED = "Labels/labels_consensus.csv", "Labels/labels_detailed.csv"
 RESTORE = "Restore the file from the corpus"
 SKIP_CLIP = f"{RESTORE}, or leave the clip out: dataset.on_error=skip"
+VALUES = {"arousal": 3, "valence": 4, "dominance": 3}
 # (worker, primary words, secondary words) of the first two clips.
 EXPECTED = [
     [
@@ -59,7 +60,7 @@ def podcast(tmp_path: Path) -> Callable[..., Path]:
 
 
 def ratings(expected: list[tuple[int, tuple, tuple]]) -> tuple[Rating, ...]:
-    return tuple(Rating(copy.worker(who), main, beside) for who, main, beside in expected)
+    return tuple(Rating(copy.worker(who), main, beside, values=VALUES) for who, main, beside in expected)
 
 
 def label_set(name: str) -> LabelSet:
@@ -140,6 +141,9 @@ def test_every_secondary_word(podcast):
         ("other - bored: very", "", ("other",), ()),
         ("Other", "Other-a, b,Sad, c", ("other",), ("other", "sad")),
         ('Other-he said ""no""', "", ("other",), ()),
+        ("Other (bored, tired)", "Sad,Other (a, b)", ("other",), ("sad", "other")),
+        ("other: hm", "OTHER bored", ("other",), ("other",)),
+        ("other", "Neutral,", ("other",), ("neutral",)),
         ("Otherwise", "Otherworldly", ("otherwise",), ("otherworldly",)),
         ("Joyful ", "Neutral, Joyful", ("joyful",), ("neutral", "joyful")),
         ("ANGRY", " sad ,, ,", ("anger",), ("sad",)),
@@ -154,7 +158,7 @@ def test_words(podcast, generation: str, primary: str, secondary: str, labels: t
         value = json.dumps({"EmoClass_Major": primary.replace('""', '"'), "EmoClass_Second": secondary})[1:-1]
         old = '"EmoClass_Major": "Neutral", "EmoClass_Second": "Neutral,Concerned"'
         root = podcast(generation, {"Labels/labels_detailed.json": (old, value)})
-    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
+    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words, values=VALUES)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,9 @@ def test_fields_from_the_end(podcast, generation: str, text: str, labels: tuple,
     file = {"field": DETAILED, "blocks": "Labels.txt"}[generation]
     old = "Neutral; Neutral,Concerned; A:3.000000; V:4.000000; D:3.000000;"
     root = podcast(generation, {file: (old, text)})
-    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words)
+    values = {"arousal": 1, "valence": 2, "dominance": 3}
+    values = {dimension: value for dimension, value in values.items() if "D:NaN" not in text or value < 3}
+    assert read_msp_podcast(root).utterances[0].ratings[0] == Rating(copy.worker(1), labels, words, values=values)
 
 
 def test_free_text_in_an_old_encoding(podcast):

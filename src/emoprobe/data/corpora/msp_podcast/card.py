@@ -15,9 +15,12 @@ CARD = CorpusCard(
     "doi:10.1109/TAFFC.2017.2736999",
     raters="crowd workers, at least 5 per clip; one primary emotion, any number of secondary ones",
     notes="Other-<free text> counts as other. A worker can rate a clip twice: see soft_label.repeated_raters. "
-    "Secondary words count with soft_label.secondary. Speakers of some training clips are not known, and the test sets "
-    "share speakers among each other. With consensus_only the label is one hard vote of one rater. Releases differ in "
-    "size.",
+    "Secondary words count with soft_label.secondary. Every worker also rated valence (1 negative to 7 positive), "
+    "arousal (the files' activation, 1 calm to 7 active) and dominance (1 weak to 7 strong). Speakers of some training "
+    "clips are not known, and the test sets share speakers among each other. Some labelled clips have no released "
+    "sound: they are left out, counted and listed (dataset.missing_audio). With consensus_only the label is one hard "
+    "vote of one rater. Releases differ in size, and in their files: label/ in 1.6, labels/ in 1.9, Labels/ in the "
+    "others, labels_concensus.* to 1.9, ratings in columns in 1.6 and from 1.12, in one field between them.",
     label_sets=("msp8", "basic4"),
     words=(
         "anger",
@@ -72,6 +75,9 @@ WORDS = {
     "excited": "excited",
     "frustrated": "frustration",
 }
-SPLITS = {name: name for name in ("train", "development", "test1", "test2", "test3")} | {"validation": "development"}
 GENDERS = {"male": "male", "female": "female"}
-ATTRIBUTES = {"EmoVal": "valence", "EmoAct": "arousal", "EmoDom": "dominance"}
+DIMENSIONS = ("arousal", "valence", "dominance")
+"""In the order in which the files have them: A, V, D."""
+SCALE = (1.0, 7.0)
+SCALES = dict.fromkeys(("valence", "arousal", "dominance"), SCALE)
+"""Of all clips."""

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emoprobe.data.corpora.msp_podcast.card import CARD, WORDS
+from emoprobe.data.corpora.msp_podcast.facts import column_names
 from emoprobe.data.corpora.msp_podcast.release import (
     SKIP_CLIP,
-    SOUND_FILE,
     Clip,
     Release,
     add_facts,
     fields_of,
-    read_clip_id,
+    numbers,
     read_header,
 )
 from emoprobe.data.fields import known
@@ -26,7 +26,8 @@ from emoprobe.data.files import RESTORE, RowError, table_rows, text_lines
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 
-_OTHER = re.compile(r"other\s*(?:-.*)?", re.DOTALL)
+_OTHER = re.compile(r"other(?![^\W_]).*", re.DOTALL)
+_COLUMNS = ("FileName", "EmoDetail", "EmoClass_Major", "EmoClass_Second", "EmoAct", "EmoVal", "EmoDom")
 _WORKER_LINE = re.compile(r"\s*WORKER", re.IGNORECASE)
 # What a worker wrote for Other is in no known encoding, and every byte is a character of this one.
 FREE_TEXT = "latin-1"
@@ -35,26 +36,35 @@ FREE_TEXT = "latin-1"
 def read_csv(file: Path, release: Release) -> None:
     """``labels_detailed.csv``: the rating in one field (``EmoDetail``) or in columns."""
     header = read_header(file, FREE_TEXT)
-    worker = "" if "EmoDetail" in header else _worker_column(file, header)
-    needed = ("FileName", worker, "EmoClass_Major", "EmoClass_Second") if worker else ("FileName", "EmoDetail")
+    aliases = column_names(header, _COLUMNS, {})
+    there = {aliases.get(name, name) for name in header}
+    worker = "" if "EmoDetail" in there else _worker_column(file, header)
+    needed = {"FileName", "EmoDetail"}
+    if worker:
+        # A release without secondary emotions has them in no column of another name.
+        second = {"EmoClass_Second"} if there - {worker, *_COLUMNS} else set()
+        needed = {"FileName", "EmoClass_Major", *second, *(there & set(_COLUMNS))}
+    columns = [name for name in (*_COLUMNS, worker) if name in needed | {worker}]
     ragged = set()
-    for row, cells in table_rows(file, needed, encoding=FREE_TEXT):
+    for row, cells in table_rows(file, [name for name in columns if name], encoding=FREE_TEXT, aliases=aliases):
         clip_id = ""
         try:
             if isinstance(cells, RowError):
                 ragged.add(row)
                 raise cells
-            clip_id = read_clip_id(cells["FileName"], file, row)
+            clip_id = release.clip_id(cells["FileName"], file, row)
             if worker:
-                words = (cells[worker], _main(cells["EmoClass_Major"]), _beside(cells["EmoClass_Second"]))
+                words = (cells[worker], _main(cells["EmoClass_Major"]), _beside(cells.get("EmoClass_Second", "")))
+                given = (cells.get("EmoAct", ""), cells.get("EmoVal", ""), cells.get("EmoDom", ""))
             else:
-                words = _detail(_front_and_attributes(cells["EmoDetail"], file, row)[0])
-            release.rate(clip_id, _rating(*words, file, row), file, row)
+                front, given = _front_and_numbers(cells["EmoDetail"], file, row)
+                words = _detail(front)
+            release.rate(clip_id, _rating(*words, given, file, row), file, row)
         except RowError as error:
             release.refuse(error, clip_id)
     if ragged:
         lines = (line for row, line in text_lines(file, FREE_TEXT) if row in ragged)
-        release.broken |= {match[1] for line in lines if (match := SOUND_FILE.search(line))}
+        release.broken |= {match[1] for line in lines if (match := release.clip_name.search(line))}
 
 
 def _worker_column(file: Path, header: Sequence[str]) -> str:
@@ -70,21 +80,21 @@ def read_blocks(file: Path, release: Release) -> None:
     listed = release.listing != file
     clip_id = None
     for row, line in text_lines(file, FREE_TEXT):
-        head, rated = bool(SOUND_FILE.match(line.lstrip())), bool(_WORKER_LINE.match(line))
+        head, rated = bool(release.clip_name.match(line.lstrip())), bool(_WORKER_LINE.match(line))
         if not head and not rated and ";" not in line:
             continue
         try:
             if head:
                 # The ratings below a bad line must not count for the clip above it.
                 clip_id = ""
-            front, attributes = _front_and_attributes(line, file, row)
+            front, given = _front_and_numbers(line, file, row)
             if head:
                 if len(front) != 2:
                     raise RowError(f"{line!r:.80} is not FILE; EMOTION; A: V: D:", file=file, row=row)
-                name = read_clip_id(front[0], file, row)
+                name = release.clip_id(front[0], file, row)
                 if not listed:
                     clip = Clip(front[0], file, row)
-                    add_facts(clip, front[1], attributes)
+                    add_facts(clip, front[1], given)
                     release.add(name, clip)
                 clip_id = name
             elif not rated:
@@ -92,26 +102,26 @@ def read_blocks(file: Path, release: Release) -> None:
             elif clip_id is None:
                 raise RowError("a rating stands before the first clip", file=file, row=row)
             elif clip_id:
-                release.rate(clip_id, _rating(*_detail(front), file, row), file, row)
+                release.rate(clip_id, _rating(*_detail(front), given, file, row), file, row)
         except RowError as error:
-            release.refuse(error, clip_id or _guess(line))
+            release.refuse(error, clip_id or _guess(line, release))
             # A line that is unlike any other may have been that of the next clip.
             clip_id = clip_id if rated else ""
 
 
-def _guess(line: str) -> str:
-    match = SOUND_FILE.search(line)
+def _guess(line: str, release: Release) -> str:
+    match = release.clip_name.search(line)
     return match[1] if match else ""
 
 
-def _front_and_attributes(text: str, file: Path, row: int) -> tuple[list[str], dict[str, str]]:
+def _front_and_numbers(text: str, file: Path, row: int) -> tuple[list[str], tuple[str, str, str]]:
     """``A; B; ...; A:1; V:2; D:3;`` from its end, since free text may hold semicolons."""
     parts = fields_of(text)
     front, tail = parts[:-3], parts[-3:]
     if len(front) < 2 or [part[:2] for part in tail] != ["A:", "V:", "D:"]:
         what = f"{text!r:.200} does not have two fields or more and then A:, V: and D:"
         raise RowError(what, file=file, row=row, field="EmoDetail", remedy=SKIP_CLIP)
-    return front, dict(zip(("arousal", "valence", "dominance"), (part[2:] for part in tail), strict=True))
+    return front, (tail[0][2:], tail[1][2:], tail[2][2:])
 
 
 def _detail(front: Sequence[str]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -122,11 +132,14 @@ def _detail(front: Sequence[str]) -> tuple[str, tuple[str, ...], tuple[str, ...]
 
 
 class _Vote(NamedTuple):
-    """A rating as JSON has it, of which only three values are kept: there are a million."""
+    """A rating as JSON has it, of which only these values are kept: there are a million."""
 
     name: object
     main: object
     beside: object
+    arousal: object
+    valence: object
+    dominance: object
 
 
 class _Object(tuple):
@@ -141,7 +154,7 @@ def _json_object(pairs: list[tuple[str, object]]) -> _Vote | _Object:
         return _Object(pairs)
     if len(values) < len(pairs):
         raise ValueError("a rating has a key twice")
-    kept = (values.get(key) for key in ("Name", "EmoClass_Major", "EmoClass_Second"))
+    kept = map(values.get, ("Name", "EmoClass_Major", "EmoClass_Second", "EmoAct", "EmoVal", "EmoDom"))
     return _Vote(*(sys.intern(value) if type(value) is str else value for value in kept))
 
 
@@ -161,14 +174,16 @@ def read_json(file: Path, release: Release) -> None:
     for name, ratings in clips:
         clip_id = ""
         try:
-            clip_id = read_clip_id(name, file, None)
+            clip_id = release.clip_id(name, file, None)
             if clip_id in seen:
                 what = f"clip {clip_id} is there twice"
                 raise RowError(what, file=file, row=None, field="FileName", remedy=SKIP_CLIP)
             seen.add(clip_id)
             for worker, vote in _votes(clip_id, ratings, file):
                 words = (_text(vote.main, clip_id, file), _text(vote.beside, clip_id, file))
-                rating = _rating(_text(worker, clip_id, file), _main(words[0]), _beside(words[1]), file, None)
+                given = (_number(vote.arousal), _number(vote.valence), _number(vote.dominance))
+                worker = _text(worker, clip_id, file)
+                rating = _rating(worker, _main(words[0]), _beside(words[1]), given, file, None)
                 release.rate(clip_id, rating, file, None)
         except RowError as error:
             release.refuse(error, clip_id)
@@ -200,13 +215,33 @@ def _text(value: object, clip_id: str, file: Path) -> str:
     return value or ""
 
 
-def _rating(worker: str, main: tuple[str, ...], beside: tuple[str, ...], file: Path, row: int | None) -> Rating:
-    worker = worker.strip()
-    # Of workers that nobody knows, all but one rating of a clip would be taken for repeated ones.
-    if known(worker) is None or not worker.isprintable() or len(worker) > 100:
-        what = f"{worker!r:.80} is not the id of a worker"
+def _number(value: object) -> str:
+    """A JSON value that must be a number, as text."""
+    return value if type(value) is str else "" if value is None else str(value)
+
+
+def _rating(
+    worker: str,
+    main: tuple[str, ...],
+    beside: tuple[str, ...],
+    given: tuple[str, str, str],
+    file: Path,
+    row: int | None,
+) -> Rating:
+    name = _worker(worker)
+    if not name:
+        what = f"{worker.strip()!r:.80} is not the id of a worker"
         raise RowError(what, file=file, row=row, field="WorkerID", remedy=SKIP_CLIP)
-    return Rating(sys.intern(worker), main, beside)
+    return Rating(name, main, beside, False, numbers(given, file, row, SKIP_CLIP))
+
+
+@lru_cache(maxsize=100_000)
+def _worker(text: str) -> str:
+    """A worker's id; empty where it is none."""
+    name = text.strip()
+    # Of workers that nobody knows, all but one rating of a clip would be taken for repeated ones.
+    known_one = known(name) is not None and name.isprintable() and len(name) <= 100
+    return sys.intern(name) if known_one else ""
 
 
 @lru_cache(maxsize=10_000)

@@ -200,7 +200,7 @@ def test_the_card_is_complete(name: str):
     own = name in ("manifest", "huggingface")
     assert own or (card.words and card.label_sets)
     assert card.synthetic == (name == "demo")
-    assert own or card.synthetic or any(sign in card.citation for sign in ("doi:", "arXiv"))
+    assert own or card.synthetic or any(sign in card.citation for sign in ("doi:", "arXiv", "aclanthology.org/"))
     assert len(set(card.words)) == len(card.words)
     for labels in card.label_sets:
         assert label_set(labels).name == labels
@@ -273,10 +273,14 @@ def test_the_config_divides_for_training(copy: Copy, whole: Path):
     parts = [{item.utterance.id for item in part} for part in (split.train, split.development, split.test)]
     assert all(parts)
     assert len(set.union(*parts)) == sum(map(len, parts)) <= len(prepared.items)
-    speakers = [
-        {item.utterance.speaker for item in part} - {None} for part in (split.train, split.development, split.test)
-    ]
-    assert len(set.union(*speakers)) == sum(map(len, speakers))
+    by = [dataset.partition.by] if dataset.partition.allow_overlap else ["speaker", dataset.partition.by]
+    for fact in by:
+        groups = [
+            {each.utterance.speaker if fact == "speaker" else each.utterance.metadata.get(fact) for each in part}
+            - {None}
+            for part in (split.train, split.development, split.test)
+        ]
+        assert len(set.union(*groups)) == sum(map(len, groups))
 
 
 @each(lambda copy: copy.skips)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
-from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
+from emoprobe.data.files import Harvest, open_root
+from emoprobe.data.named_clips import NO_VOTES, NamedClip, parts_of, read_named_clips
+from emoprobe.data.utterance import Corpus, CorpusCard, Total
 from emoprobe.errors import InputError
 
 CARD = CorpusCard(
@@ -22,8 +21,7 @@ CARD = CorpusCard(
     citation="Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS). PLoS ONE "
     "13(5): e0196391, 2018. doi:10.1371/journal.pone.0196391",
     raters="none for the label, which is the acted emotion, one hard vote",
-    notes="North American English, two sentences. Acted labels are no distribution of votes: divergences from them say "
-    "nothing about ambiguity.",
+    notes=f"North American English, two sentences. {NO_VOTES}",
     label_sets=("ravdess8",),
     words=("neutral", "calm", "happy", "sad", "anger", "fear", "disgust", "surprise"),
     splits="none; usually folds of speakers",
@@ -32,7 +30,6 @@ EMOTIONS = {f"{number:02}": word for number, word in enumerate(CARD.words, 1)}
 CHANNELS = {"speech": "01", "song": "02"}
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
-SUFFIXES = (".wav", ".flac")
 _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])", re.ASCII)
 _FIRST = "Actor_01/03-01-01-01-01-01-01.wav"
 _AUDIO_ONLY = "03"
@@ -70,66 +67,20 @@ def read_ravdess(
     harvest = Harvest(CARD, on_error)
     if channel not in CHANNELS:
         raise InputError(f"unknown channel {channel!r}", field="dataset.channel", remedy="Use speech or song.")
-    root = open_root(root, CARD)
-    if not os.path.isdir(root):
-        open_root(root, CARD, _FIRST)
-    sounds = SoundFolder(root, SUFFIXES)
-    found: list[tuple[str, Path]] = []
-    for folder, names in _folders(sounds, harvest):
-        found += [(name, folder / name) for name in names if name.lower().endswith(SUFFIXES) and name[0] != "."]
-    if not found and not harvest.skipped:
-        open_root(root, CARD, _FIRST)
-    for name, relative in sorted(found):
-        with harvest.row(os.path.splitext(name)[0]):
-            parts = _NAME.fullmatch(os.path.splitext(name)[0])
-            if not parts:
-                what = f"{name!r:.80} is not seven codes as in 03-01-01-01-01-01-01.wav"
-                remedy = "Take the file away, or leave it out: dataset.on_error=skip."
-                raise RowError(what, file=root / relative, row=None, remedy=remedy)
-            if parts[1] != _AUDIO_ONLY or parts[2] != CHANNELS[channel]:
-                continue
-            before = harvest.utterances.get(parts[0])
-            if before is not None:
-                what = f"clip {parts[0]} is there twice; the other is {before.file}"
-                remedy = "Set dataset.root to the folder of one copy, or take the first: dataset.on_error=skip."
-                raise RowError(what, file=root / relative, row=None, reason="duplicate_id", remedy=remedy)
-            audio = sounds.find(relative, file=root / relative)
-            harvest.add(_utterance(parts, root / relative, audio))
-    return harvest.corpus(root)
+
+    def clip_of(relative: Path) -> NamedClip | None:
+        parts = parts_of(_NAME, relative, "seven codes as in 03-01-01-01-01-01-01.wav")
+        return _clip(parts) if parts[1] == _AUDIO_ONLY and parts[2] == CHANNELS[channel] else None
+
+    return read_named_clips(harvest, open_root(root, CARD), _FIRST, clip_of, "acted_emotion")
 
 
-def _folders(sounds: SoundFolder, harvest: Harvest) -> Iterator[tuple[Path, list[str]]]:
-    """The root and all folders within, relative to it, with their files; linked ones once, if they stay in the root."""
-    seen = {os.path.realpath(sounds.root)}
-    for folder, inner, names in os.walk(sounds.root, followlinks=True):
-        relative = Path(os.path.relpath(folder, sounds.root))
-        for name in sorted(inner):
-            inner.remove(name)
-            real = os.path.realpath(os.path.join(folder, name))
-            with harvest.row():
-                if real not in seen:
-                    sounds.find(relative / name, file=sounds.root / relative / name)
-                    seen.add(real)
-                    inner.append(name)
-        yield relative, names
-
-
-def _utterance(parts: re.Match[str], file: Path, audio: Path) -> Utterance:
+def _clip(parts: re.Match[str]) -> NamedClip:
     _, _, emotion, intensity, statement, repetition, actor = parts.groups()
-    word = EMOTIONS[emotion]
-    return Utterance(
-        id=parts[0],
-        audio=audio,
-        votes={word: 1.0},
-        num_raters=1,
-        speaker=actor,
-        transcript=STATEMENTS[statement],
-        metadata={
-            "acted_emotion": word,
-            "intensity": INTENSITIES[intensity],
-            "statement": int(statement),
-            "repetition": int(repetition),
-            "gender": "male" if int(actor) % 2 else "female",
-        },
-        file=file,
-    )
+    facts: dict[str, str | float] = {
+        "intensity": INTENSITIES[intensity],
+        "statement": int(statement),
+        "repetition": int(repetition),
+        "gender": "male" if int(actor) % 2 else "female",
+    }
+    return NamedClip(parts[0], EMOTIONS[emotion], actor, facts, transcript=STATEMENTS[statement])

@@ -38,6 +38,17 @@ for group, name in OPTIONS:
     if group == "model" and "load_encoder" in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8"):
         NEEDED.setdefault((group, name), []).append("readout=classifier")  # it hears and does not answer
 NEEDED["head", "bundle"] = ["head.path=DIR"]
+SCALES = [
+    name
+    for group, name in OPTIONS
+    if group == "labels" and "\nscale:" in (CONF / "labels" / f"{name}.yaml").read_text()
+]
+NEEDED |= {("labels", name): ["prompt=scale/all"] for name in SCALES}
+NEEDED |= {
+    (group, name): ["labels=arousal7"]
+    for group, name in OPTIONS
+    if group == "prompt" and (name.startswith("scale/") or "/scale_" in name)
+}
 NEEDED["loss", "emd"] = ["loss.ordered=true"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
 FOR_TRAINING = ("answers", "head", "loss", "callbacks", "experiment")
@@ -54,6 +65,13 @@ def test_every_option_composes(group, option, tiny_whisper, tiny_llm):
         )
         return
     read_probe(compose(overrides))
+
+
+def test_a_scale_is_asked_for_a_number():
+    assert {"valence5", "arousal5", "dominance5", "valence7", "arousal7", "dominance7", "intensity5"} <= set(SCALES)
+    for name in SCALES:
+        with pytest.raises(InputError, match=r"'speaker_feeling' asks for an emotion, and .*prompt=scale/all"):
+            read_probe(compose([f"labels={name}", "output_dir=out"]))
 
 
 def _check_training(settings, sfm):

@@ -153,6 +153,11 @@ class LabelSet:
         """The numbers that the labels of a scale are; None where the labels are no scale."""
         return None if self.scale is None else tuple(map(float, self.labels))
 
+    @property
+    def dimension(self) -> str | None:
+        """What the points of a scale are points of; None where the labels are no scale."""
+        return None if self.scale is None else self.scale.dimension
+
     def resolve(self, word: str) -> str | None:
         """The label that a word stands for, by name or alias, ignoring case; None if there is none."""
         key = word.strip().lower()

@@ -25,6 +25,8 @@ LABELS = LabelSet(
 FOLDER = PROJECT / "conf" / "prompt"
 SHIPPED = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 SHIPPED_LABELS = sorted(file.stem for file in (PROJECT / "conf" / "labels").glob("*.yaml"))
+OF_POINTS = [option for option in SHIPPED if option.startswith("scale/") or "/scale_" in option]
+SCALES = [file.stem for file in (PROJECT / "conf" / "labels").glob("*.yaml") if "\nscale:" in file.read_text()]
 
 
 def ask(instruction="Which of {labels}?", **fields):
@@ -181,7 +183,7 @@ def test_formats_that_do_not_fit_the_prompt_are_refused(fields, message):
 @pytest.mark.parametrize("option", [name for name in SHIPPED if name.startswith("instruction/")])
 def test_shipped_instructions_name_their_format(option):
     for name, fields in shipped_config(option).items():
-        assert name.startswith(fields["format"])
+        assert name.removeprefix("scale_").startswith(fields["format"]) or fields["format"] == "number"
 
 
 def test_other_braces_are_text():
@@ -332,6 +334,10 @@ def test_missing_forms_are_named():
 @pytest.mark.parametrize("labels", SHIPPED_LABELS)
 @pytest.mark.parametrize("option", SHIPPED)
 def test_every_shipped_prompt_works_for_every_label_set(option, labels):
+    if (option in OF_POINTS) != (labels in SCALES):
+        with pytest.raises(InputError, match=r"asks for (a point of a scale|an emotion), and the labels of"):
+            shipped(option, labels)
+        return
     prompts, chosen = shipped(option, labels)
     for prompt in prompts:
         text = prompt.text(chosen, dict.fromkeys(FACTS, "A fact."))
@@ -365,9 +371,84 @@ def test_all_formats_holds_every_format_once():
         option.removeprefix("instruction/")
         for option in SHIPPED
         if option.startswith("instruction/") and "/all_" not in option and not option.endswith(extra)
+        if option not in OF_POINTS
     }
     assert {prompt.name for prompt in prompts} == singles
     assert all(prompt.needs == frozenset() for prompt in prompts)
+
+
+def test_both_sets_of_prompts_for_points_hold_every_one():
+    found = {prompt.name: prompt for option in ("scale/all", "instruction/scale_all") for prompt in of_points(option)}
+    singles = {option.rpartition("/")[2] for option in OF_POINTS} - {"all", "scale_all"}
+    assert set(found) == singles
+    assert {prompt.answer_format for prompt in found.values()} == {
+        *("completion", "number", "probability_dict", "chain_of_thought")
+    }
+
+
+# -- points of a scale -------------------------------------------------------------------------------------------------
+
+
+def of_points(option, labels="valence5", **fields):
+    config = {name: {**prompt, **fields} for name, prompt in shipped_config(option).items()}
+    return make_prompts(config, shipped_labels(labels))
+
+
+def test_a_label_set_fills_in_what_its_scale_is():
+    (prompt,) = of_points("scale/scale_voice")
+    assert prompt.text(shipped_labels("valence5")).before == (
+        "On a scale from 1 (very negative) to 5 (very positive), the valence of the speaker's voice is"
+    )
+    assert prompt.answers(shipped_labels("valence5"))[2] == ("3", "3", " 3.")
+    (other,) = of_points("scale/scale_voice", "arousal7")
+    assert "from 1 (very calm) to 7 (very active), the arousal" in other.text(shipped_labels("arousal7")).before
+    assert prompt.hash != other.hash
+    (instructed,) = of_points(
+        "instruction/scale_ends", "dominance5", system="{dimension}!", stimulus="Up to {highest}."
+    )
+    text = instructed.text(shipped_labels("dominance5"))
+    assert text.instruction == (
+        "How does the speaker in this recording sound, judging by the voice? 1 means very weak, 5 means very strong. "
+        "Choose one of 1, 2, 3, 4, 5 and write only that number. Up to 5."
+    )
+    assert (text.system, instructed.answer_format) == ("dominance!", "number")
+
+
+def test_the_ends_are_called_as_the_label_slot_takes_them():
+    labels = dataclasses.replace(shipped_labels("valence5"), forms=("word",))
+    (prompt,) = make_prompts(shipped_config("scale/scale_voice"), labels)
+    assert prompt.text(labels).before.startswith("On a scale from one (very negative) to five (very positive)")
+    assert prompt.answers(labels)[-1] == ("5", "five", " five.")
+    both = dataclasses.replace(labels, forms=("numeral", "word"))
+    (prompt,) = make_prompts(shipped_config("scale/scale_voice"), both)
+    assert prompt.text(both).before.startswith("On a scale from 1 ")
+    assert [word for _, word, _ in prompt.answers(both)][:3] == ["1", "one", "2"]
+
+
+def test_a_prompt_may_name_its_dimension_itself():
+    own = {"mine": {"template": "Negative or positive, from 1 to 5? {label}", "forms": ["numeral"]}}
+    with pytest.raises(InputError, match=r"'mine' asks for an emotion.*points of valence.*dimension: valence"):
+        make_prompts(own, shipped_labels("valence5"))
+    own["mine"]["dimension"] = "valence"
+    (prompt,) = make_prompts(own, shipped_labels("valence5"))
+    assert prompt.answer_format == "completion"
+    assert prompt.hash == dataclasses.replace(prompt, dimension="").hash
+    with pytest.raises(InputError, match=r"'mine' asks for valence, and the labels of arousal5 are points of arousal"):
+        make_prompts(own, shipped_labels("arousal5"))
+    with pytest.raises(InputError, match=r"'mine' asks for a point of a scale, and the labels of basic6 are none"):
+        make_prompts(own, shipped_labels("basic6"))
+    asked = ask("Valence from 1 to 5?", dimension="valence", forms=("numeral",))
+    assert asked.answer_format == "number"
+
+
+@pytest.mark.parametrize("form", ["single_word", "percentages", "ranked_list", "open_description"])
+def test_formats_that_read_no_points_are_refused(form):
+    with pytest.raises(InputError, match=rf"the format {form} are not read as points.*number, probability_dict"):
+        of_points("instruction/scale_number", format=form)
+    with pytest.raises(InputError, match="labels of basic6 are none"):
+        make_prompts(
+            {"mine": {"family": "instruction", "instruction": "?", "format": "number"}}, shipped_labels("basic6")
+        )
 
 
 # -- label sets --------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.models.text import PromptText
 from emoprobe.options import Count, Name, Named, Natural, OneOf, Several, Words, options, valid
 from emoprobe.prompts.answers import FORMATS
+from emoprobe.prompts.scaled import SCALE, refuse_another_scale, words_of_scale
 
 FACTS = ("transcript", "dialogue", "acoustics")
 LISTS = ("labels", "options")
@@ -42,6 +43,10 @@ class Prompt:
     ``{options}`` a lettered list of them, one a line (``A. angry``); ``{transcript}``, ``{dialogue}`` and
     ``{acoustics}`` are facts of the utterance. Other braces are text.
 
+    A prompt that asks for a point of a scale says so by ``dimension``, or holds in any of its texts what the label set
+    fills in: ``{dimension}`` (``valence``), ``{low}`` and ``{high}``, what its ends mean (``very negative``), and
+    ``{lowest}`` and ``{highest}``, their numbers as the label slot takes them (``1``, ``5``).
+
     Args:
         name: Name in tables; not part of the hash.
         template: The answer as a whole with one ``{label}``, for example ``The speaker is feeling {label}.``; the label
@@ -54,6 +59,7 @@ class Prompt:
             chat (audio LLMs).
         version: Raised whenever the text changes, so that old rows keep their meaning.
         source: Where the wording comes from.
+        dimension: The dimension that is asked about, where the text says it itself; not part of the hash.
         instruction: What the user says beside the sound.
         system: What the system turn says; None leaves what the model's chat template puts there.
         stimulus: A sentence that is to move the model (emotional or negative stimulus), appended to the instruction
@@ -67,7 +73,7 @@ class Prompt:
         answer_cue: What is written between the two, on a new line: ``Answer:``.
         format: How the answer is written that is asked for, one of `emoprobe.prompts.answers.FORMATS`: how long it may
             be and how its text is parsed. Where it is not given: ``lettered_options`` for letters,
-            ``chain_of_thought`` with reasoning, else ``single_word``.
+            ``chain_of_thought`` with reasoning, ``number`` for a point of a scale, else ``single_word``.
     """
 
     name: Name
@@ -77,6 +83,7 @@ class Prompt:
     family: Literal["completion", "instruction"] = "completion"
     version: Annotated[int, Ge(0)] = 1
     source: str = ""
+    dimension: str = ""
     instruction: str = ""
     system: str | None = None
     stimulus: str = ""
@@ -120,12 +127,12 @@ class Prompt:
             raise self._error("instruction", "an instruction prompt needs an instruction")
         if self.context:
             raise self._error("context", "an instruction prompt has no context", "Put its text into the instruction.")
-        unknown = sorted(self._placeholders - {*LISTS, *FACTS})
+        unknown = sorted(self._placeholders - {*LISTS, *FACTS, *SCALE})
         if unknown:
             raise self._error(
                 "instruction",
                 f"unknown placeholder {', '.join(f'{{{name}}}' for name in unknown)}",
-                f"There are {', '.join(f'{{{name}}}' for name in (*LISTS, *FACTS))}.",
+                f"There are {', '.join(f'{{{name}}}' for name in (*LISTS, *FACTS, *SCALE))}.",
             )
         if bool(self.reasoning_tokens) != bool(self.answer_cue.strip()):
             raise self._error(
@@ -175,9 +182,14 @@ class Prompt:
             return "completion"
         if self.format:
             return self.format
-        return (
-            "lettered_options" if self.answer == "letter" else "chain_of_thought" if self.answer_cue else "single_word"
-        )
+        if self.answer == "letter":
+            return "lettered_options"
+        return "chain_of_thought" if self.answer_cue else "number" if self.asks_for_points else "single_word"
+
+    @property
+    def asks_for_points(self) -> bool:
+        """Whether it asks for a point of a scale."""
+        return bool(self.dimension) or any(f"{{{name}}}" in text for text in self._texts.values() for name in SCALE)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -250,6 +262,12 @@ class Prompt:
         return [(label, word, gap + word + after) for label, word in words]
 
     @property
+    def _texts(self) -> dict[str, str]:
+        """Fields that the label set's scale is filled into."""
+        names = ("template", "context", "instruction", "system", "stimulus")
+        return {name: text for name in names if (text := getattr(self, name))}
+
+    @property
     def _turn(self) -> str:
         """The user's turn before anything is filled in."""
         if not self.stimulus or self.instruction[-1].isspace():
@@ -293,20 +311,23 @@ def make_prompts(config: Mapping[str, Prompt | Mapping], labels: LabelSet) -> li
     """Prompts from the composed ``prompt`` config: name -> prompt, or its fields.
 
     Where the label set has a verbalizer, every prompt takes its kinds of word and bears its name: ``NAME+capitalised``.
+    One that asks for a point of a scale is filled in with the label set's.
     A prompt with ``orders: k`` becomes k prompts ``NAME@0`` ... ``NAME@k-1``. Their orders are cyclic rotations of the
     label set's, evenly spaced and beginning with none; with ``all`` every label stands once in every position.
 
     Raises:
-        InputError: A field is unknown or wrong, there are more orders than labels, two prompts say the same, or the
-            labels lack words of a kind that a prompt wants or share one.
+        InputError: A field is unknown or wrong, there are more orders than labels, two prompts say the same, the labels
+            lack words of a kind that a prompt wants or share one, or one of labels and prompt is of a scale alone.
     """
     prompts: list[Prompt] = []
     named: Mapping[str, Any] = valid(Named[Prompt], config, "prompt")
     for name, prompt in named.items():
         if "@" in name:
             raise InputError("a prompt's name cannot hold '@'", field=f"prompt.{name}", remedy="'@' counts orders.")
+        asked = prompt.dimension if prompt.asks_for_points else None
+        refuse_another_scale(name, asked, prompt.answer_format, labels)
         labels.surface_forms(labels.kinds_of(prompt.forms))
-        prompts += _in_orders(_verbalized(prompt, labels), len(labels))
+        prompts += _in_orders(_on_scale(_verbalized(prompt, labels), labels), len(labels))
     if not prompts:
         raise InputError("no prompt was chosen", field="prompt", remedy="Give one, for example prompt=voice_sounds.")
     _refuse_equal(prompts)
@@ -319,6 +340,16 @@ def _verbalized(prompt: Prompt, labels: LabelSet) -> Prompt:
         return prompt
     name = "+".join([prompt.name, *labels.forms])
     return dataclasses.replace(prompt, name=name, forms=labels.kinds_of(prompt.forms))
+
+
+def _on_scale(prompt: Prompt, labels: LabelSet) -> Prompt:
+    """The prompt with all that it says of the label set's scale filled in."""
+    if labels.scale is None:
+        return prompt
+    values = words_of_scale(labels, prompt.forms)
+    filled = {name: _PLACEHOLDER.sub(lambda at: values.get(at[1], at[0]), text) for name, text in prompt._texts.items()}
+    form = {"format": prompt.answer_format} if prompt.family == "instruction" else {}
+    return dataclasses.replace(prompt, dimension=labels.scale.dimension, **filled, **form)
 
 
 def _in_orders(prompt: Prompt, size: int) -> list[Prompt]:

@@ -54,7 +54,8 @@ class ConstrainedText(AnswerReadout):
     @classmethod
     def read(cls, rows: pa.Table, labels: LabelSet, options: None) -> list[Reading]:
         """Two readings: ``constrained``, the filled dictionary, and ``free``, the model's own text."""
-        parse = partial(written_text, labels=labels.labels, words=known_words(labels))
+        words = known_words(labels)
+        parse = partial(written_text, labels=labels.labels, words=words, dimension=labels.dimension)
         filled = partial(parse, form="probability_dict")
         own = partial(parse, column=FREE.name, ended=FREE_FINISHED.name)
         return [

@@ -33,5 +33,6 @@ class GeneratedText(AnswerReadout):
     @classmethod
     def read(cls, rows: pa.Table, labels: LabelSet, options: None) -> list[Reading]:
         """One reading, ``parsed``."""
-        derive = partial(written_text, labels=labels.labels, words=known_words(labels))
+        words = known_words(labels)
+        derive = partial(written_text, labels=labels.labels, words=words, dimension=labels.dimension)
         return [Reading(cls.plain, derive, texts=partial(texts_of, column=TEXT.name), stated=True)]

@@ -100,7 +100,8 @@ class SampledText(AnswerReadout):
     def read(cls, rows: pa.Table, labels: LabelSet, options: SampledTextOptions) -> list[Reading]:
         """One reading, the ``mean`` over draws."""
         words = known_words(labels)
-        derive = partial(sampled_text, labels=labels.labels, words=words, min_parsed=options.min_parsed)
+        how = {"min_parsed": options.min_parsed, "dimension": labels.dimension}
+        derive = partial(sampled_text, labels=labels.labels, words=words, **how)
         return [Reading(cls.plain, derive, texts=_joined, stated=True)]
 
 
@@ -109,7 +110,11 @@ def _joined(rows: pa.Table) -> list[str]:
 
 
 def sampled_text(
-    table: pa.Table, labels: Sequence[str], words: Sequence[tuple[str, str]] = (), min_parsed: float = MIN_PARSED
+    table: pa.Table,
+    labels: Sequence[str],
+    words: Sequence[tuple[str, str]] = (),
+    min_parsed: float = MIN_PARSED,
+    dimension: str | None = None,
 ) -> Distributions:
     """Mean of the distributions that the drawn answers of a row state, over those that state one.
 
@@ -123,13 +128,14 @@ def sampled_text(
         labels: Labels in order.
         words: As in `emoprobe.readout.written.written_text`.
         min_parsed: Least share of a row's answers that state a distribution.
+        dimension: As in `emoprobe.readout.written.written_text`.
     """
     answers = [
         list(zip(texts, ended, strict=True))
         for texts, ended in zip(table["sampled_texts"].to_pylist(), table["sampled_finished"].to_pylist(), strict=True)
     ]
     shares, status, masses, parts = [], [], [], []
-    for parsed in parse_rows(table, labels, words, answers):
+    for parsed in parse_rows(table, labels, words, answers, dimension=dimension):
         stated = [(answer.shares, answer.label_mass) for answer in parsed if answer.shares is not None]
         parts.append(len(stated) / len(parsed))
         masses.append(np.mean([mass for _, mass in stated]) if stated else np.nan)

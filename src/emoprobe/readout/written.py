@@ -59,6 +59,7 @@ def written_text(
     column: str = TEXT.name,
     ended: str = FINISHED.name,
     form: str | None = None,
+    dimension: str | None = None,
 ) -> Distributions:
     """The distributions that the answers state, with their parse status; a failure has no distribution.
 
@@ -69,9 +70,10 @@ def written_text(
         column: Where the answers stand.
         ended: Where it says whether each of them ended.
         form: Answer format of a filled form, whatever the prompt asks for.
+        dimension: What the labels are points of, where they are a scale.
     """
     answers = [[(text, done)] for text, done in zip(table[column].to_pylist(), table[ended].to_pylist(), strict=True)]
-    parsed = [one for (one,) in parse_rows(table, labels, words, answers, form)]
+    parsed = [one for (one,) in parse_rows(table, labels, words, answers, form, dimension)]
     shares = [answer.shares or (np.nan,) * len(labels) for answer in parsed]
     masses = np.array([np.nan if answer.label_mass is None else answer.label_mass for answer in parsed])
     return Distributions(log_shares(shares), tuple(answer.status for answer in parsed), masses)
@@ -83,6 +85,7 @@ def parse_rows(
     words: Sequence[tuple[str, str]],
     answers: Sequence[Sequence[tuple[str, bool | None]]],
     form: str | None = None,
+    dimension: str | None = None,
 ) -> list[list[ParsedAnswer]]:
     """Every answer of every row, ``(text, whether it ended)``, parsed; equal answers are parsed once.
 
@@ -97,7 +100,8 @@ def parse_rows(
     def parse(text: str, ended: bool, asked: str, reasoned: bool) -> ParsedAnswer:
         # After reasoning the cue of the answer was written for the model: it stands before the text, not in it.
         cue = "Answer: " if reasoned else ""
-        return parse_answer(cue + text, labels, words, answer_format=form or asked, finished=ended)
+        how = {"answer_format": form or asked, "finished": ended, "dimension": dimension}
+        return parse_answer(cue + text, labels, words, **how)
 
     rows = []
     for row, asked, reasoning, whole in zip(answers, *(table[name].to_pylist() for name in columns), strict=True):

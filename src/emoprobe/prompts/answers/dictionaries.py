@@ -14,6 +14,10 @@ import re
 
 Entries = list[tuple[str, str]]
 
+REMARKS = {"reason", "reasoning", "explanation", "rationale", "justification", "analysis", "evidence", "description"}
+REMARKS |= {"thought", "thoughts", "note", "notes", "comment", "summary"}
+"""Keys of what may stand beside an answer, in words."""
+
 _STRING = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.|(?<=\w)'(?=\w))*'"
 _BLOCK = re.compile(rf"{_STRING}|[{{}}]|[^{{}}\"']+|[\"']")
 _ENTRY = re.compile(

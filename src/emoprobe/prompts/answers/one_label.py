@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 
-from emoprobe.prompts.answers.dictionaries import Entries, read_dictionary
+from emoprobe.prompts.answers.dictionaries import REMARKS, Entries, read_dictionary
+from emoprobe.prompts.answers.numbers import find_number
 from emoprobe.prompts.answers.result import AmbiguousError, ParsedAnswer, certain
 from emoprobe.prompts.answers.words import Vocabulary, bare, is_letter, is_negated
 
@@ -29,8 +30,6 @@ _LETTER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 KEYS = {"emotion", "label", "answer", "final answer", "prediction", "predicted emotion", "class", "option", "choice"}
-REMARKS = {"reason", "reasoning", "explanation", "rationale", "justification", "analysis", "evidence", "description"}
-REMARKS |= {"thought", "thoughts", "note", "notes", "comment", "summary"}
 
 _OWNER = r"(?:the|this|that|his|her|their|my|a)\s+"
 _NOUN = (
@@ -102,8 +101,10 @@ def find_label(
         sentences: Whether statements and dictionaries count, or only the label itself.
 
     Raises:
-        AmbiguousError: A letter and a word contradict each other.
+        AmbiguousError: A letter and a word contradict each other, or of a scale there are two numbers.
     """
+    if vocabulary.points:
+        return find_number(text, vocabulary, marked=marked, sentences=sentences)
     label = _named(text, vocabulary, sentences)
     if label is None and sentences and "{" in text:
         label = _keyed(text, vocabulary)
@@ -117,9 +118,14 @@ def find_label(
 def choice(text: str, vocabulary: Vocabulary) -> int | None:
     """The label of a text that is one word or option and nothing else: ``happy``, ``B``, ``(B)``, ``B. happy``.
 
+    Of a scale, the point that it is: ``3``, ``three``.
+
     Raises:
-        AmbiguousError: A letter and a word contradict each other.
+        AmbiguousError: A letter and a word contradict each other, or of a scale there are two numbers.
     """
+    if vocabulary.points:
+        number = vocabulary.number(text.strip())
+        return vocabulary.points.index(number) if number in vocabulary.points else None
     core = _core(text)
     label = vocabulary.find(core) if _is_words(core) else None
     return _option(core, vocabulary) if label is None else label

@@ -12,8 +12,10 @@ from emoprobe.prompts.answers.words import Vocabulary, normalise
 
 
 @lru_cache(maxsize=16)
-def _vocabulary(labels: tuple[str, ...], words: tuple[tuple[str, str], ...]) -> Vocabulary:
-    return Vocabulary.of(labels, words)
+def _vocabulary(
+    labels: tuple[str, ...], words: tuple[tuple[str, str], ...], dimension: str | None = None
+) -> Vocabulary:
+    return Vocabulary.of(labels, words, dimension)
 
 
 def parse_answer(
@@ -23,6 +25,7 @@ def parse_answer(
     *,
     answer_format: str = "single_word",
     finished: bool = True,
+    dimension: str | None = None,
 ) -> ParsedAnswer:
     """Parse a distribution, a ranking or one label out of an answer; see `emoprobe.prompts.answers` for the rules.
 
@@ -33,6 +36,7 @@ def parse_answer(
             options, matched as they are written (the word "a" is no option). Label names count as well.
         answer_format: Which of `FORMATS` was asked for.
         finished: Whether the model ended its answer itself.
+        dimension: What the labels are points of, where they are a scale.
 
     Raises:
         InputError: There is no such format; a package that brought it may be missing.
@@ -41,7 +45,7 @@ def parse_answer(
     ParsedAnswer(status='single_label', shares=(1.0, 0.0), label_mass=1.0)
     """
     form = FORMATS.find(answer_format, "answer_format")
-    vocabulary = _vocabulary(tuple(labels), tuple(words))
+    vocabulary = _vocabulary(tuple(labels), tuple(words), dimension)
     try:
         said = cleaning.without_markup(cleaning.without_reasoning(normalise(text)))
     except cleaning.ReasoningCutError:

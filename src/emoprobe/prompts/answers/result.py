@@ -14,7 +14,8 @@ class ParsedAnswer:
     """A parsed text answer.
 
     Args:
-        status: With a distribution: ``ok`` (the numbers sum to one; labels left out have none), ``renormalised`` (they
+        status: With a distribution: ``ok`` (the numbers sum to one; labels left out have none; or one
+            number between two points of a scale, which share it), ``renormalised`` (they
             do not sum to one, but say how the labels share it), ``partial`` (some of what was written is on words that
             are no labels), ``single_label`` (the whole answer is one label), ``ranked`` (labels in order, without
             numbers: shares are proportional to 1 / rank, a convention of emoprobe's and nothing the model said).

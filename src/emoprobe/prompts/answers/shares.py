@@ -29,8 +29,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emoprobe.prompts.answers.dictionaries import read_dictionary, split_dictionaries
-from emoprobe.prompts.answers.one_label import KEYS, REMARKS, choice, find_label
+from emoprobe.prompts.answers.dictionaries import REMARKS, read_dictionary, split_dictionaries
+from emoprobe.prompts.answers.one_label import KEYS, choice, find_label
 from emoprobe.prompts.answers.result import AmbiguousError, ParsedAnswer
 from emoprobe.prompts.answers.words import Vocabulary, bare, has_number
 

@@ -49,6 +49,12 @@ _WHOLE = re.compile(  # what all numbers sum to
 )
 
 
+NUMERAL = r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+|,[0-9]{1,2})?|\.[0-9]+)"
+"""A number in digits; behind a decimal comma there are no three of them, which would be thousands."""
+_DIGITS = re.compile(NUMERAL)
+_LETTERS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
+
+
 def normalise(text: str) -> str:
     """One way to write each sign: composed letters, half-width forms, plain quotes, dashes and spaces."""
     return unicodedata.normalize("NFC", text).translate(_TABLE).replace("\\%", "%")
@@ -83,23 +89,43 @@ class Vocabulary:
         size: Number of labels.
         words: `bare` words -> label.
         letters: Letters of options, as they are written -> label.
+        dimension: What the labels are points of; empty where they are no scale.
+        points: Their numbers, ascending.
     """
 
     size: int
     words: dict[str, int]
     letters: dict[str, int]
+    dimension: str = ""
+    points: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, labels: Sequence[str], words: Sequence[tuple[str, str]]) -> Vocabulary:
-        """Labels in order, and ``(label, word)`` pairs; label names count as well and win over other words."""
+    def of(cls, labels: Sequence[str], words: Sequence[tuple[str, str]], dimension: str | None = None) -> Vocabulary:
+        """Labels in order, and ``(label, word)`` pairs; label names count as well and win over other words.
+
+        Where they are points of a dimension, a number is read as what it is, sign and decimals included.
+        """
         index = {label: i for i, label in enumerate(labels)}
         pairs = [(word.strip(), index[label]) for label, word in [*words, *((label, label) for label in labels)]]
         letters = {word: i for word, i in pairs if is_letter(word)}
-        return cls(len(labels), {bare(word): i for word, i in pairs if bare(word) and not is_letter(word)}, letters)
+        names = {bare(word): i for word, i in pairs if bare(word) and not is_letter(word)}
+        points = () if dimension is None else tuple(map(float, labels))
+        return cls(len(labels), names, letters, dimension or "", points)
 
     def find(self, word: str) -> int | None:
         """The label that a word is a name of, without case; a letter is none."""
         return self.words.get(bare(word))
+
+    def number(self, text: str) -> float | None:
+        """The number that a text is, in digits or as the word of a point, on the scale or not; None if it is none.
+
+        >>> Vocabulary.of(["1", "2"], [("2", "two")], "valence").number("Two")
+        2.0
+        """
+        if _DIGITS.fullmatch(text):
+            return float(text.replace(",", "."))
+        point = self.words.get(bare(text)) if _LETTERS.fullmatch(text) else None
+        return None if point is None else self.points[point]
 
     def mentioned(self, text: str) -> set[int]:
         """The labels that are named anywhere in a text."""

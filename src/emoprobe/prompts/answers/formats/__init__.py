@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from emoprobe.prompts.answers.result import ParsedAnswer
 from emoprobe.registry import Registry
 
 Parse = Callable[..., ParsedAnswer | None]
 Write = Callable[..., str]
+Scaled = Literal["never", "too", "only"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class AnswerFormat:
         reasons: Whether an answer without a mark is reasoning that has not come to its end.
         write: ``(shares, words, draw, step)`` to the answer that states these shares, see
             `emoprobe.prompts.answers.writing`; None of a format in which models are not taught to answer.
+        scale: Whether it reads labels that are the points of a scale: ``never``, ``too``, or ``only`` such.
     """
 
     max_new_tokens: int
@@ -43,13 +46,20 @@ class AnswerFormat:
     has_marks: bool = True
     reasons: bool = False
     write: Write | None = None
+    scale: Scaled = "never"
 
 
 FORMATS: Registry[AnswerFormat] = Registry("answer format", "emoprobe.prompts.answers.formats")
 
 
 def register(
-    name: str, max_new_tokens: int, *, has_marks: bool = True, reasons: bool = False, write: Write | None = None
+    name: str,
+    max_new_tokens: int,
+    *,
+    has_marks: bool = True,
+    reasons: bool = False,
+    write: Write | None = None,
+    scale: Scaled = "never",
 ) -> Callable[[Parse], Parse]:
     """Decorator of a format's parser: prompts ask for it by this name; see `AnswerFormat`.
 
@@ -58,7 +68,7 @@ def register(
     """
 
     def add(parse: Parse) -> Parse:
-        FORMATS.register(name)(AnswerFormat(max_new_tokens, parse, has_marks, reasons, write))
+        FORMATS.register(name)(AnswerFormat(max_new_tokens, parse, has_marks, reasons, write, scale))
         return parse
 
     return add

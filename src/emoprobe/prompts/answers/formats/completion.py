@@ -8,7 +8,7 @@ from emoprobe.prompts.answers.result import ParsedAnswer
 from emoprobe.prompts.answers.words import Vocabulary
 
 
-@register("completion", max_new_tokens=32, has_marks=False)
+@register("completion", max_new_tokens=32, has_marks=False, scale="too")
 def parse(text: str, vocabulary: Vocabulary, *, marked: bool = False) -> ParsedAnswer | None:
     """The one label that the text is."""
     return find_label(text, vocabulary, marked=marked, sentences=False)

@@ -6,4 +6,4 @@ from emoprobe.prompts.answers.formats import register
 from emoprobe.prompts.answers.shares import parse_shares
 from emoprobe.prompts.answers.writing import write_dictionary
 
-register("probability_dict", max_new_tokens=320, write=write_dictionary)(parse_shares)
+register("probability_dict", max_new_tokens=320, write=write_dictionary, scale="too")(parse_shares)

@@ -72,11 +72,18 @@ def _votes() -> list[list[object]]:
             answer = answers[mode - 1] + ("S" if (name, mode) == MORE_VOTES else "")
             counts = [answer.count(letter) for letter in LETTERS]
             top = ":".join(letter for letter in LETTERS if answer.count(letter) == max(counts))
-            means = [50 if answer.count(letter) else -1 for letter in LETTERS]
-            means = [50, *means, 50]
+            levels = [(letter, level(rater)) for rater, letter in enumerate(answer, 1)]
+            given = [[number for said, number in levels if said == letter] for letter in LETTERS]
+            means = [sum(numbers) / len(numbers) if numbers else -1 for numbers in given]
+            means = [sum(number for _, number in levels) / len(answer), *means, 50]
             share = max(counts) / len(answer)
             rows.append([f"{mode}{number:05}", *counts, name, len(answer), share, top, *means, *means])
     return rows
+
+
+def level(rater: int) -> int:
+    """How strong a rater finds every emotion."""
+    return 40 + 10 * rater
 
 
 def _answers() -> tuple[list[list[object]], list[list[object]]]:
@@ -91,10 +98,10 @@ def _answers() -> tuple[list[list[object]], list[list[object]]]:
     responses, first_clicks = [], []
     for index, (rater, name, mode, letter, time) in enumerate(sorted(given), start=1):
         clip, acted, shown = names.index(name) + 1, name[9], name[13]
-        level = letter if (name, mode) == WITHOUT_LEVEL else "50"
-        answer = letter if level == letter else f"{letter}_{level}"
+        given_level = letter if (name, mode) == WITHOUT_LEVEL else str(level(rater))
+        answer = letter if given_level == letter else f"{letter}_{given_level}"
         row = [str(3 * index), f"SSI_11320{rater:05}", index, answer, str(time + 900), mode, 0, clip, index, 4, name]
-        responses.append([*row, 3_000 + rater, letter, level, acted, 50, shown])
+        responses.append([*row, 3_000 + rater, letter, given_level, acted, 50, shown])
         first_clicks.append([str(index), row[1], 3_000 + rater, mode, index, index, str(time), 0, clip, name])
     return responses, first_clicks
 

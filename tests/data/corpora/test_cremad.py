@@ -21,7 +21,7 @@ from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.utterance import Rating, Utterance
 from emoprobe.data.votes import soft_label
 from emoprobe.errors import InputError
-from emoprobe.labels import LabelSet
+from emoprobe.labels import LabelSet, Scale
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose
@@ -117,6 +117,49 @@ def test_modes(cremad, votes: str, raters: int, clips: int):
     assert len(corpus.utterances) == clips
     assert corpus.utterances[0].num_raters == raters
     assert {utterance.metadata["votes_from"] for utterance in corpus.utterances} == {votes}
+
+
+def test_intensity_of_each_answer_and_of_a_clip(tmp_path: Path):
+    copy.write(tmp_path)
+    raw = {each.id: each for each in read_cremad(tmp_path).utterances}
+    assert {each.scales["intensity"] for each in raw.values()} == {(0, 100)}
+    assert [rating.values for rating in raw["1001_IEO_NEU_XX"].ratings] == [
+        {"intensity": 40.0 + 10 * n} for n in range(1, 5)
+    ]
+    assert raw["1001_IEO_NEU_XX"].means == {}
+    assert [rating.values for rating in raw["1003_WSI_DIS_XX"].ratings] == [{}] * 3  # no level was given
+    assert raw["1004_IOM_HAP_XX"].means == {"intensity": 65}  # its ratings do not sum to the votes
+    (tmp_path / "finishedResponses.csv").unlink()
+    for clip in read_cremad(tmp_path).utterances:
+        # The published mean is that of the emotions' means, weighted by their votes (checked on all 22,326 real rows).
+        row = next(
+            r for r in csv.DictReader(votes_file(tmp_path).open()) if r["fileName"] == clip.id and r[""][0] == "1"
+        )
+        means = [
+            float(row[f"mean{emotion}Resp"]) * int(row[letter])
+            for emotion, letter in zip(EMOTIONS, "ADFHNS", strict=True)
+        ]
+        said = sum(mean for mean in means if mean > 0)
+        assert clip.means["intensity"] == pytest.approx(said / clip.num_raters)
+        assert clip.ratings == ()
+
+
+def test_intensity_is_unknown_where_the_table_has_none(cremad):
+    assert [each.means for each in read_cremad(cremad()).utterances] == [{}] * 4  # -1
+    bare = "\n".join(",".join(row.split(",")[:11]) for row in table(ROWS).splitlines())
+    assert [each.means for each in read_cremad(cremad(bare)).utterances] == [{}] * 4  # no such column
+    assert len(read_cremad(cremad(bare)).utterances) == 4
+
+
+def test_intensity_as_a_label_set(tmp_path: Path):
+    copy.write(tmp_path)
+    points = {str(point): {"noun": (str(point),)} for point in range(1, 6)}
+    labels = LabelSet("intensity5", tuple(points), points, scale=Scale("intensity", "weak", "strong"))
+    first = read_cremad(tmp_path).utterances[0]
+    target = soft_label(first, labels, SoftLabelPolicy(repeated_raters="all"))
+    # 50, 60, 70 and 80 of 100 are 3, 3.4, 3.8 and 4.2 of 1 to 5.
+    assert target.votes.tolist() == pytest.approx([0, 0, 1.8, 2.0, 0.2])
+    assert target.distribution @ np.arange(1, 6) == pytest.approx(1 + 65 / 100 * 4)
 
 
 def test_actors_without_demographics(cremad):
@@ -252,7 +295,7 @@ def words(utterance: Utterance) -> list[str]:
 def test_ratings_stand_in_for_votes(whole: Path):
     first = read_cremad(whole).utterances[0]
     assert words(first) == ["neutral", "neutral", "neutral", "happy"]  # without the slow anger
-    assert first.ratings[3] == Rating("SSI_1132000004", ("happy",))
+    assert first.ratings[3] == Rating("SSI_1132000004", ("happy",), values={"intensity": 80.0})
     assert (first.votes, first.num_raters) == ({}, None)
     assert "ratings_differ" not in first.metadata
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from emoprobe.data.corpora import register
 from emoprobe.data.corpora.cremad_checksums import check_sound
 from emoprobe.data.fields import known
 from emoprobe.data.files import RESTORE, ROW_REMEDY, Harvest, RowError, SoundFolder, open_root, table_rows, whole
-from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
+from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 from emoprobe.errors import InputError
 
 _TWINS = (
@@ -34,7 +35,8 @@ CARD = CorpusCard(
     raters="2,443 crowd raters; 4 to 12 per clip and mode; voice-only, face-only and audio-visual ratings",
     notes="Byte-identical pairs, so one label of each is doubtful: "
     + ", ".join(f"{first} = {second}" for first, second in _TWINS)
-    + f". {_SILENT} is silent. The official votes leave out responses whose first click took over 10 s.",
+    + f". {_SILENT} is silent. The official votes leave out responses whose first click took over 10 s. Raters also "
+    "said how strong it is, 0 to 100 (intensity; of neutral answers too): each in the raw answers or a mean.",
     label_sets=("basic6",),
     words=tuple(WORDS.values()),
     splits="none; folds by actor",
@@ -51,6 +53,8 @@ MAX_MILLISECONDS = 10_000
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX)", re.ASCII)
 _ROW_ID = re.compile(r"[123]\d{5}", re.ASCII)
 _COUNT = re.compile(r"\d{1,6}", re.ASCII)
+_INTENSITY = "intensity"
+_SCALES = {_INTENSITY: (0.0, 100.0)}
 _QUESTION = ("sessionNums", "queryType", "questNum")  # together they name one answer of one rater
 
 
@@ -91,6 +95,9 @@ def read_cremad(
     Individual ratings come from ``finishedResponses.csv``, without those whose first click
     (``finishedEmoResponses.csv``) took over 10 s, which the official vote table leaves out too. A clip whose ratings do
     not sum to the table's votes keeps these.
+
+    How strong a rater found the emotion (``respLevel``, 0 to 100) is the rating's intensity; without raw answers, the
+    clip has the table's mean over all answers (``meanEmoResp``), where that column is there.
 
     Args:
         root: Folder with ``AudioWAV/`` and ``processedResults/``.
@@ -155,6 +162,7 @@ def _utterance(
     if ratings is not None and not agree:
         facts["ratings_differ"] = 1.0
     known = bool(given) and agree
+    mean = None if known else _level(cells.get("meanEmoResp", ""))
     return Utterance(
         id=name,
         audio=sound.find(f"AudioWAV/{name}.wav", file=table, row=row),
@@ -162,6 +170,8 @@ def _utterance(
         num_raters=None if known else total,
         speaker=sys.intern(actor),
         ratings=given if known else (),
+        means={} if mean is None else {_INTENSITY: mean},
+        scales=_SCALES,
         metadata=facts,
         file=table,
         row=row,
@@ -175,7 +185,8 @@ def _read_ratings(root: Path, mode: str, harvest: Harvest) -> dict[str, list[Rat
         return None
     slow = _slow_answers(root / FIRST_CLICKS_FILE, harvest)
     ratings: dict[str, list[Rating]] = {}
-    words: dict[str, tuple[str]] = {}  # one tuple per answer, not per row
+    words: dict[str, tuple[str]] = {}  # one object per answer, not per row
+    levels: dict[str, Numbers] = {}
     for row, cells in table_rows(file, ("localid", "clipName", "respEmo", *_QUESTION)):
         with harvest.row("" if isinstance(cells, RowError) else cells["clipName"]):
             if isinstance(cells, RowError):
@@ -193,8 +204,22 @@ def _read_ratings(root: Path, mode: str, harvest: Harvest) -> dict[str, list[Rat
                 raise RowError(f"{rater!r:.80} is not a rater", file=file, row=row, field="localid")
             if answer not in words:
                 words[answer] = (_word(answer, file, row),)
-            ratings.setdefault(clip, []).append(Rating(sys.intern(rater), words[answer]))
+            level = cells.get("respLevel", "")
+            if level not in levels:
+                number = _level(level)
+                levels[level] = NOTHING if number is None else {_INTENSITY: number}
+            ratings.setdefault(clip, []).append(Rating(sys.intern(rater), words[answer], values=levels[level]))
     return ratings
+
+
+def _level(text: str) -> float | None:
+    """How strong the emotion is; None of what is no number, as where a rater gave no level."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Nobody's answer is -1 in the vote table. Other numbers beyond the scale are refused where intensity is asked for.
+    return number if math.isfinite(number) and number != -1 else None
 
 
 def _slow_answers(file: Path, harvest: Harvest) -> set[tuple[str, ...]]:

@@ -18,7 +18,8 @@ from emoprobe.data.files import MAX_LINE
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Rating, Utterance
-from emoprobe.labels import LabelSet
+from emoprobe.data.votes import soft_label
+from emoprobe.labels import LabelSet, Scale
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
@@ -71,10 +72,13 @@ def test_a_turn(whole: Path):
     assert first.votes == {}
     assert first.ratings == (
         Rating("E2", ("neutral",)),
-        Rating("E3", ("neutral",)),
-        Rating("E4", ("neutral",)),
-        Rating("F1-Ses01", ("happy",), self_report=True),
+        Rating("E3", ("neutral",), values={"valence": 3, "arousal": 2, "dominance": 2}),
+        Rating("E4", ("neutral",), values={"valence": 2, "arousal": 3, "dominance": 2}),
+        Rating("F1-Ses01", ("happy",), self_report=True, values={"valence": 3, "arousal": 2, "dominance": 1}),
     )
+    assert first.means == {"valence": 2.5, "arousal": 2.5, "dominance": 2.0}
+    assert first.scales == dict.fromkeys(("valence", "arousal", "dominance"), (1, 5))
+    assert first.scales is corpus.utterances[-1].scales
     assert first.metadata == {
         "session": "1",
         "dialogue": "Ses01F_impro01",
@@ -90,6 +94,71 @@ def test_a_turn(whole: Path):
     assert (first.file, first.row) == (whole / FIRST, 3)
     assert (len(corpus.utterances), corpus.skipped, corpus.card) == (30, (), CARD)
     assert all(utterance.audio.is_file() for utterance in corpus.utterances)
+
+
+def test_a_rater_of_numbers_alone(whole: Path):
+    numbers = turn(read_iemocap(whole), "Ses01F_impro01_F001").ratings
+    assert [(rating.rater, rating.labels, rating.values) for rating in numbers] == [
+        ("E2", ("other",), {}),
+        ("E3", ("excited", "fear"), {}),
+        ("E2", ("disgust",), {}),
+        ("E4", (), {"valence": 2}),
+    ]
+    votes, raters = count_votes(turn(read_iemocap(whole), "Ses01F_impro01_F001"), SoftLabelPolicy())
+    assert (votes, raters) == ({"other": 1, "excited": 0.5, "fear": 0.5}, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("val 3; act 2; dom  1;\t()", {"valence": 3, "arousal": 2, "dominance": 1}),
+        ("val 3;act 2;dom 1; ()", {"valence": 3, "arousal": 2, "dominance": 1}),
+        ("dom 5; val 1; act 4;\t(a; b (c))", {"valence": 1, "arousal": 4, "dominance": 5}),
+        ("val 2; act ; dom  ;\t(no", {"valence": 2}),
+        ("val ; act ; dom  ;\t()", {}),
+        ("\t()", {}),
+        ("val 3.5; act 2;\t()", {"valence": 3.5, "arousal": 2}),
+        ("Val 3; ACT 2; dom 1", {"valence": 3, "arousal": 2, "dominance": 1}),
+    ],
+)
+def test_numbers_of_a_rater(made, text: str, values: dict):
+    root = made(HEADER + f"C-E1:\tAnger;\t()\nA-E1:\t{text}\nA-M1:\t{text}\n")
+    first, *others = read_iemocap(root).utterances[0].ratings
+    assert (first.rater, first.labels, first.values) == ("E1", ("anger",), values)
+    assert [(r.rater, r.labels, r.values, r.self_report) for r in others] == (
+        [("M1-Ses01", (), values, True)] if values else []
+    )
+
+
+def test_numbers_may_stand_before_and_belong_in_order(made):
+    lines = "A-E1:\tval 1;\t()\nC-E1:\tAnger;\t()\nC-E2:\tFear;\t()\n"
+    lines += "C-E1:\tSadness;\t()\nA-E1:\tval 5;\t()\nA-E1:\tval 4;\t()\n"
+    ratings = read_iemocap(made(HEADER + lines)).utterances[0].ratings
+    assert [(r.rater, r.labels, r.values) for r in ratings] == [
+        ("E1", ("anger",), {"valence": 1}),
+        ("E2", ("fear",), {}),
+        ("E1", ("sad",), {"valence": 5}),
+        ("E1", (), {"valence": 4}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["val x; act 2; dom 1;\t()", "val 3; val 2;\t()", "pleasure 3;\t()", "3; 2; 1;\t()", "val -1;\t()"]
+)
+def test_numbers_of_another_form(made, refused, text: str):
+    root = made(HEADER + f"C-E1:\tAnger;\t()\nA-E1:\t{text}\n")
+    what = "is not A-RATER: val 1; act 1; dom 1; (comment)"
+    refused(lambda: read_iemocap(root), what, file=root / FIRST, row=3, field="attributes", remedy=REMEDY)
+
+
+def test_self_reports_of_a_dimension_count_under_their_policy(whole: Path):
+    words = tuple("12345")
+    arousal = LabelSet(
+        "points", words, {word: {"noun": (word,)} for word in words}, scale=Scale("arousal", "calm", "active")
+    )
+    first = read_iemocap(whole).utterances[0]
+    assert soft_label(first, arousal, SoftLabelPolicy()).votes.tolist() == [0, 1, 1, 0, 0]
+    assert soft_label(first, arousal, SoftLabelPolicy(self_reports=True)).votes.tolist() == [0, 2, 1, 0, 0]
 
 
 def test_sessions_and_scenarios(whole: Path):

@@ -15,7 +15,8 @@ from emoprobe.data.corpora.msp_improv import CARD, CONSENSUS, TOTALS, WORDS, rea
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Rating
-from emoprobe.labels import LabelSet
+from emoprobe.data.votes import soft_label
+from emoprobe.labels import LabelSet, Scale
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset
 from emoprobe.settings import compose, plain
@@ -58,11 +59,14 @@ def test_a_clip(whole: Path):
     assert first.audio == whole / "Audio/session1/S01A/S/MSP-IMPROV-S01A-F01-S-FM01.wav"
     assert (first.votes, first.num_raters, first.transcript, first.dialogue) == ({}, None, None, None)
     # W01 judged twice: both ratings are there.
+    # Their activation of 4 is one of 2 from calm to active, and their 2 is 4.
+    given = {"arousal": 2, "valence": 2, "dominance": 3, "naturalness": 4}
+    third = {"arousal": 4, "valence": 3, "naturalness": 4}
     assert first.ratings == (
-        Rating("W01", ("anger",), ("anger", "frustration")),
-        Rating("W02", ("anger",), ("anger",)),
-        Rating("W03", ("neutral",), ("neutral",)),
-        Rating("W01", ("sad",), ("depressed",)),
+        Rating("W01", ("anger",), ("anger", "frustration"), values=given),
+        Rating("W02", ("anger",), ("anger",), values=given),
+        Rating("W03", ("neutral",), ("neutral",), values=third),
+        Rating("W01", ("sad",), ("depressed",), values=given),
     )
     assert first.metadata == {
         "session": "1",
@@ -71,11 +75,14 @@ def test_a_clip(whole: Path):
         "condition": "S",
         "turn": "FM01",
         "consensus": "anger",
-        "arousal": 3.6,
+        "arousal": 2.4,  # 6 - 3.6
         "valence": 1.8,
         "dominance": 3.4,
         "naturalness": 4.0,
     }
+    assert first.means == {"arousal": 2.4, "valence": 1.8, "dominance": 3.4, "naturalness": 4.0}
+    assert first.scales == dict.fromkeys(("valence", "arousal", "dominance", "naturalness"), (1, 5))
+    assert first.scales is corpus.utterances[-1].scales
     assert (first.file, first.row) == (whole / "Evalution.txt", 1)
     assert (len(corpus.utterances), corpus.skipped, corpus.card) == (51, (), CARD)
     assert all(utterance.audio.is_file() for utterance in corpus.utterances)
@@ -95,13 +102,18 @@ def test_a_clip_without_naturalness_and_with_missing_means(whole: Path):
     }
     # What is written after Other may hold semicolons, commas and Latin-1 bytes.
     assert second.ratings == (
-        Rating("W01", ("happy",), ("excited", "happy")),
-        Rating("W02", ("other",), ("frustration", "other")),
+        Rating("W01", ("happy",), ("excited", "happy"), values={"arousal": 2, "valence": 4, "dominance": 3}),
+        Rating("W02", ("other",), ("frustration", "other"), values={"arousal": 2, "valence": 2, "dominance": 3}),
         Rating("W04", ("sad",)),
-        Rating("W05", ("other",), ("sad",)),
+        Rating("W05", ("other",), ("sad",), values={"arousal": 4, "valence": 2, "dominance": 2}),
     )
+    assert second.means == {"valence": 2.5, "dominance": 3.0}
     assert second.row == 7
-    assert third.ratings == (Rating("W01", ("other",)), Rating("W02", ("happy",), ("happy",)))
+    threes = dict.fromkeys(("arousal", "valence", "dominance", "naturalness"), 3)
+    assert third.ratings == (
+        Rating("W01", ("other",), values=threes),
+        Rating("W02", ("happy",), ("happy",), values=threes),
+    )
     assert "naturalness" not in third.metadata
     assert (third.metadata["consensus"], third.metadata["arousal"]) == ("other", 3.0)
 
@@ -216,9 +228,51 @@ def test_card_and_totals(whole: Path):
     assert not CARD.synthetic
     assert "10.1109/TAFFC.2016.2515617" in CARD.citation
     assert set(CARD.words) == set(WORDS.values())
-    assert [(total.what, total.expected, total.count(read_msp_improv(whole))) for total in TOTALS] == [
-        ("sessions", 6, 6)
-    ]
+    counts = {total.what: total.count(read_msp_improv(whole)) for total in TOTALS}
+    assert (counts["sessions"], counts["clips"], counts["clips with the consensus anger"]) == (6, 51, 13)
+    assert (counts["read target sentences (R)"], counts["clips without agreement"]) == (13, 1)
+    expected = {total.what: total.expected for total in TOTALS}
+    assert sum(n for what, n in expected.items() if what.endswith(")")) == expected["clips"] == 8438
+    assert sum(n for what, n in expected.items() if "consensus" in what or "agreement" in what) == 8438
+
+
+@pytest.mark.parametrize(
+    ("scores", "values"),
+    [
+        ("A:1; V:5; D:3; N:2;", {"arousal": 5, "valence": 5, "dominance": 3, "naturalness": 2}),
+        ("N:2; D:3; V:5; A:5", {"arousal": 1, "valence": 5, "dominance": 3, "naturalness": 2}),
+        ("A:nan; V:NaN; D:2.5;", {"dominance": 2.5}),
+        ("V: 4.000000 ;", {"valence": 4}),
+        ("", {}),
+    ],
+)
+def test_numbers_of_a_rater(made, scores: str, values: dict):
+    root = made(f"{HEADER}W1; Neutral; ; {scores}\nW2; Other-A:, b; Sad; {scores}\n")
+    first, second = read_msp_improv(root).utterances[0].ratings
+    assert (first.values, second.values) == (values, values)
+    assert (first.labels, second.labels, second.secondary) == (("neutral",), ("other",), ("sad",))
+
+
+def test_a_number_twice(made, refused):
+    root = made(f"{HEADER}W1; Neutral; ; A:1; A:2;\n")
+    what = "has a number for A or another letter twice"
+    refused(lambda: read_msp_improv(root), what, file=root / "Evalution.txt", row=2, field="A", remedy=REMEDY)
+
+
+def test_a_number_beside_the_scale_concerns_its_dimension_alone(made, refused):
+    root = made(f"{HEADER}W1; Neutral; ; A:3; V:6; D:3;\nW2; Sad; ; A:3; V:2; D:3;\n")
+    clip = read_msp_improv(root).utterances[0]
+    assert count_votes(clip, SoftLabelPolicy()) == ({"neutral": 1, "sad": 1}, 2)
+    words = tuple("12345")
+    of = {
+        name: LabelSet(name, words, {word: {"noun": (word,)} for word in words}, scale=Scale(name, "low", "high"))
+        for name in ("arousal", "valence")
+    }
+    assert soft_label(clip, of["arousal"], SoftLabelPolicy()).votes.tolist() == [0, 0, 2, 0, 0]
+    what = "6 is not on the scale from 1 to 5"
+    file = root / "Evalution.txt"
+    call = lambda: soft_label(clip, of["valence"], SoftLabelPolicy())  # noqa: E731
+    refused(call, what, file=file, row=1, field="votes", remedy="Correct the rating", reason="bad_votes")
 
 
 def test_the_config_reads_and_gives_soft_labels(whole: Path):

@@ -7,13 +7,14 @@ import re
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from emoprobe.data.blocks import Line, blocks_of
 from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
+from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 from emoprobe.errors import InputError
 
 SESSIONS = ("1", "2", "3", "4", "5")
@@ -56,7 +57,10 @@ CARD = CorpusCard(
     "motion capture database. Language Resources and Evaluation 42(4), 335-359, 2008. doi:10.1007/s10579-008-9076-6",
     raters="as a rule 3 outside raters (E1, E2, ...) per turn, each with one or several labels; on some turns actors' "
     "self-reports too (F1, M1, ...)",
-    notes="Self-reports are left out of soft labels by default (dataset.soft_label.self_reports). The raters saw the "
+    notes="Raters and actors also gave valence (1 negative to 5 positive), arousal (the files' activation, 1 calm to 5 "
+    "active) and dominance (1 weak to 5 strong). Two of the 5,531 turns of the four-class protocol are longer than 30 "
+    "s, which many models do not hear (dataset.audio.long_audio). "
+    "Self-reports are left out of soft labels by default (dataset.soft_label.self_reports). The raters saw the "
     "video, turn after turn, so the votes are not of the voice alone. The published four-class protocol keeps the "
     "turns with the consensus neutral, anger, sad, happy or excited, with excited counted as happy "
     "(dataset=iemocap4); it leaves out the turns without agreement, which are the ambiguous ones.",
@@ -70,6 +74,10 @@ _NUMBER = r"(\d{1,6}\.\d{1,9})"
 _HEADER = re.compile(
     rf"\[{_NUMBER} - {_NUMBER}\][ \t]+(\w+)[ \t]+(\w+)[ \t]+\[{_NUMBER}, {_NUMBER}, {_NUMBER}\][ \t]*", re.ASCII
 )
+_DIMENSIONS = {"val": "valence", "act": "arousal", "dom": "dominance"}
+_ATTRIBUTE = re.compile(r"(val|act|dom)\s*(\d{1,3}(?:\.\d{1,9})?)?", re.ASCII | re.IGNORECASE)
+SCALES = dict.fromkeys(("valence", "arousal", "dominance"), (1.0, 5.0))
+"""Of all turns."""
 _HEADER_START = re.compile(r"\[\d")
 _RATER = re.compile(r"[EFM]\d{1,2}", re.ASCII)
 _SAID = re.compile(rf"(Ses0[1-5]\w+_([FM])[\dX]+)[ \t]+\[{_NUMBER}-{_NUMBER}\]:(.*)", re.ASCII)
@@ -140,7 +148,7 @@ def read_iemocap(root: str | Path, context_turns: int = 3, on_error: Literal["er
         ``M: text`` per turn that began before, as transcribed; empty where there was none, and None, like
         ``transcript``, where the transcription is missing. ``metadata`` holds session, dialogue (its id), scenario
         (impro or script), gender, start and end (seconds), consensus, and the raters' means of valence, arousal
-        (activation) and dominance, from about 1 to 5.
+        (activation) and dominance, from about 1 to 5, which are ``means`` too; ratings have theirs.
 
     Raises:
         InputError: The folder is not IEMOCAP, an option is wrong, or a turn is malformed.
@@ -234,6 +242,7 @@ def _utterance(block: Sequence[Line], dialogue: _Dialogue, sounds: SoundFolder, 
         raise RowError(what, file=file, row=row, field="TURN_NAME")
     folder = f"Session{dialogue.session}/sentences/wav/{dialogue.id}"
     own = [each.text for each in dialogue.said or () if each.turn == turn]
+    numbers = dict(zip(("valence", "arousal", "dominance"), map(float, means), strict=True))
     return Utterance(
         id=turn,
         audio=sounds.find(f"{folder}/{turn}.wav", file=file, row=row),
@@ -249,8 +258,10 @@ def _utterance(block: Sequence[Line], dialogue: _Dialogue, sounds: SoundFolder, 
             "start": float(start),
             "end": float(end),
             "consensus": CONSENSUS.get(consensus.lower(), consensus.lower()),
-            **dict(zip(("valence", "arousal", "dominance"), map(float, means), strict=True)),
+            **numbers,
         },
+        means=numbers,
+        scales=SCALES,
         file=file,
         row=row,
     )
@@ -266,7 +277,10 @@ def _context(said: Sequence[_Said] | None, turn: str, start: float, turns: int) 
     return "\n".join(f"{each.letter}: {each.text}" for each in others[-turns:])
 
 
-def _ratings(lines: Sequence[Line], dialogue: _Dialogue) -> Iterator[Rating]:
+def _ratings(lines: Sequence[Line], dialogue: _Dialogue) -> list[Rating]:
+    """What each rater chose, with the numbers that stand in a line of their own, by the order of choices."""
+    chosen: list[Rating] = []
+    numbers: list[Rating] = []
     open_comment = False
     for row, line in lines:
         if line.startswith(("C-", "A-")):
@@ -274,19 +288,56 @@ def _ratings(lines: Sequence[Line], dialogue: _Dialogue) -> Iterator[Rating]:
         elif not open_comment:
             what = f"{line!r:.80} is neither a turn nor a rater's line, which begins with C- or A-"
             raise RowError(what, file=dialogue.file, row=row)
-        if not line.startswith("C-"):
-            continue
-        rater, colon, rest = line[2:].partition(":")
-        choice, bracket, _ = rest.partition("(")
-        if not colon or not bracket:
-            what = f"{line!r:.80} is not C-RATER: label; label; (comment)"
-            raise RowError(what, file=dialogue.file, row=row, reason="bad_votes")
-        if not _RATER.fullmatch(rater):
-            what = f"the rater {rater!r:.80} is neither an outside rater, such as E2, nor an actor, such as F1"
-            raise RowError(what, file=dialogue.file, row=row, field="rater", reason="bad_votes")
-        chosen = [word.strip().lower() for word in choice.split(";")]
-        labels = tuple(WORDS.get(word, word) for word in chosen if word)
-        if labels:
-            actor = not rater.startswith("E")
-            name = f"{rater}-Ses0{dialogue.session}" if actor else rater
-            yield Rating(sys.intern(name), labels, self_report=actor)
+        if line.startswith("C-"):
+            rater, rest = _rater(line, dialogue, row, "label; label; (comment)")
+            words = [word.strip().lower() for word in rest.split(";")]
+            labels = tuple(WORDS.get(word, word) for word in words if word)
+            if labels:
+                chosen.append(rater._replace(labels=labels))
+        elif line.startswith("A-"):
+            rater, rest = _rater(line, dialogue, row, "val 1; act 1; dom 1; (comment)")
+            values = _numbers(rest.strip())
+            if values is None:
+                what = f"{line!r:.80} is not A-RATER: val 1; act 1; dom 1; (comment)"
+                raise RowError(what, file=dialogue.file, row=row, field="attributes")
+            if values:
+                numbers.append(rater._replace(values=values))
+    for rated in numbers:
+        # Of a rater who judged twice, the first numbers are of the first choice.
+        own = (i for i, each in enumerate(chosen) if each.rater == rated.rater and not each.values)
+        place = next(own, None)
+        if place is None:
+            chosen.append(rated)
+        else:
+            chosen[place] = chosen[place]._replace(values=rated.values)
+    return chosen
+
+
+def _rater(line: str, dialogue: _Dialogue, row: int, form: str) -> tuple[Rating, str]:
+    """The rater of a line such as ``C-E2:``, as a rating without content, and what was given before the comment."""
+    rater, colon, rest = line[2:].partition(":")
+    given, bracket, _ = rest.partition("(")
+    if not colon or (not bracket and line.startswith("C-")):
+        what = f"{line!r:.80} is not {line[0]}-RATER: {form}"
+        raise RowError(what, file=dialogue.file, row=row, reason="bad_votes")
+    if not _RATER.fullmatch(rater):
+        what = f"the rater {rater!r:.80} is neither an outside rater, such as E2, nor an actor, such as F1"
+        raise RowError(what, file=dialogue.file, row=row, field="rater", reason="bad_votes")
+    actor = not rater.startswith("E")
+    name = f"{rater}-Ses0{dialogue.session}" if actor else rater
+    return Rating(sys.intern(name), self_report=actor), given
+
+
+@lru_cache(maxsize=10_000)
+def _numbers(text: str) -> Numbers | None:
+    """Numbers of ``val 3; act 2; dom  2;`` as far as they were given; None of another text."""
+    found: dict[str, float] = {}
+    seen: set[str] = set()
+    for part in filter(None, map(str.strip, text.split(";"))):
+        match = _ATTRIBUTE.fullmatch(part)
+        if not match or match[1].lower() in seen:
+            return None
+        seen.add(match[1].lower())
+        if match[2]:
+            found[_DIMENSIONS[match[1].lower()]] = float(match[2])
+    return found or NOTHING

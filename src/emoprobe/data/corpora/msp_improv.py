@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from emoprobe.data.blocks import Line, blocks_of
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
+from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 
 # What raters chose, in lower case -> our word. The first four and other are the main choices; all may be secondary.
 WORDS = {
@@ -50,13 +51,39 @@ CARD = CorpusCard(
     raters="crowd raters, several per clip, each with one main choice (anger, happiness, sadness, neutral state or "
     "other) and secondary words",
     notes="The raters saw the video, so the votes are not of the voice alone. Some raters occur twice for a clip; by "
-    "default the first rating counts (dataset.soft_label.repeated_raters). What a rater wrote after Other is not kept.",
+    "default the first rating counts (dataset.soft_label.repeated_raters). What a rater wrote after Other is not kept. "
+    "Raters also gave valence (1 negative to 5 positive), activation, dominance (1 weak to 5 strong) and naturalness, "
+    "all from 1 to 5. The file's activation runs from 1 (active) to 5 (calm), so arousal here is 6 - A: of "
+    "MSP-IMPROV-S01A-F02-R-FF01 the file says A 3.33, and EMO-SUPERB, which turned it (flip_aro), 2.67; there clips "
+    "that are heard as anger have 3.4 on average and neutral ones 2.1.",
     label_sets=("basic4",),
     words=tuple(dict.fromkeys(WORDS.values())),
     splits="No official split. Usual: leave one session out (six folds), four classes.",
 )
+_PAPER = "Busso et al. 2017, tables 3 and 4"
+
+
+def _total(what: str, expected: int, **facts: str) -> Total:
+    """Clips with these facts."""
+
+    def count(corpus: Corpus) -> int:
+        return sum(all(u.metadata.get(fact) == value for fact, value in facts.items()) for u in corpus.utterances)
+
+    return Total(what, expected, count, _PAPER)
+
+
 TOTALS = (
     Total("sessions", 6, lambda corpus: len({u.metadata["session"] for u in corpus.utterances}), "Busso et al. 2017"),
+    _total("clips", 8438),
+    _total("improvised target sentences (T)", 652, condition="T"),
+    _total("read target sentences (R)", 620, condition="R"),
+    _total("other improvised turns (S)", 4381, condition="S"),
+    _total("turns of natural interaction (P)", 2785, condition="P"),
+    *(
+        _total(f"clips with the consensus {word}", expected, consensus=word)
+        for word, expected in {"anger": 792, "happy": 2644, "neutral": 3477, "sad": 885, "other": 85}.items()
+    ),
+    _total("clips without agreement", 555, consensus="no_agreement"),
 )
 _LABEL_FILES = ("Evalution.txt", "Evaluation.txt")  # the first is how the corpus spells it
 _CLIP = re.compile(r"(?:UTD|MSP)-IMPROV-((S\d\d[A-Z])-(([FM])0([1-6]))-([SRPT])-([FM]{2}\d\d))\.avi", re.ASCII)
@@ -64,6 +91,8 @@ _OTHER = re.compile(r"other\b.*")
 _MEAN = re.compile(r"([AVDN])\s*:\s*(.*)")
 _NUMBER = re.compile(r"\d{1,3}(\.\d{1,9})?|nan", re.ASCII | re.IGNORECASE)
 _MEANS = {"A": "arousal", "V": "valence", "D": "dominance", "N": "naturalness"}
+SCALES = dict.fromkeys(("valence", "arousal", "dominance", "naturalness"), (1.0, 5.0))
+"""Of all clips."""
 
 
 @register("msp_improv", CARD, TOTALS)
@@ -78,7 +107,8 @@ def read_msp_improv(root: str | Path, on_error: Literal["error", "skip"] = "erro
         Corpus in the file's order, without splits (the corpus has none); a rater who judged a clip twice has two
         ratings. ``speaker`` is the actor whom the clip's name has first. ``metadata`` holds session, gender, scenario
         (such as S01A), condition (the recording's letter: S, R, P or T), turn (such as FM01), consensus, and, where
-        known, the raters' means of arousal, valence, dominance and naturalness (1 to 5).
+        known, the raters' means of arousal, valence, dominance and naturalness (1 to 5), which are ``means`` too;
+        ratings have them where their lines do. Arousal is 6 - A, so that much of it is active.
 
     Raises:
         InputError: The folder is not MSP-IMPROV, or a clip is malformed.
@@ -111,7 +141,7 @@ def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Uttera
         what = f"the clip has {len(fields)} fields after its name, and 4 or 5 are needed: consensus, A, V, D, N"
         raise RowError(what, file=file, row=row)
     consensus = fields[0].lower()
-    means = dict(_mean(field, key, file, row) for field, key in zip(fields[1:], _MEANS, strict=False))
+    means = _numbers(tuple(_mean(field, key, file, row) for field, key in zip(fields[1:], _MEANS, strict=False)))
     return Utterance(
         id=f"MSP-IMPROV-{rest}",
         audio=_sound(f"session{session}/{scenario}/{condition}/MSP-IMPROV-{rest}.wav", sounds, file, row),
@@ -124,8 +154,10 @@ def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Uttera
             "condition": sys.intern(condition),
             "turn": sys.intern(turn),
             "consensus": CONSENSUS.get(consensus, consensus),
-            **{_MEANS[key]: value for key, value in means.items() if value is not None},
+            **means,
         },
+        means=means,
+        scales=SCALES,
         file=file,
         row=row,
     )
@@ -153,12 +185,23 @@ def _mean(field: str, key: str, file: Path, row: int) -> tuple[str, float | None
     return key, None if parts[2].lower() == "nan" else float(parts[2])
 
 
+@lru_cache(maxsize=10_000)
+def _numbers(found: tuple[tuple[str, float | None], ...]) -> Numbers:
+    """Dimension -> number, of those that were given; the same numbers are one object."""
+    low, high = SCALES["arousal"]
+    # Rounded, since the files' six decimals have no more to say.
+    turned = {key: round(low + high - value, 9) if key == "A" else value for key, value in found if value is not None}
+    return {_MEANS[key]: value for key, value in turned.items()} or NOTHING
+
+
 def _rating(line: str, file: Path, row: int) -> Rating:
     """A rater's line: rater; main choice; secondary words, separated by commas; A:1; V:1; D:1; N:1."""
     rater, *fields = _fields(line)
     scores = [field for field in fields if _MEAN.fullmatch(field)]
-    for field in scores:
-        _mean(field, field[0], file, row)
+    given = tuple(_mean(field, field[0], file, row) for field in scores)
+    if len(dict(given)) < len(given):
+        what = f"{line!r:.80} has a number for {given[-1][0]} or another letter twice"
+        raise RowError(what, file=file, row=row, field=given[-1][0])
     chosen = [field for field in fields if field not in scores]
     if known(rater) is None or not chosen or not chosen[0]:
         what = f"{line!r:.80} is not RATER; main choice; secondary words; A:1; V:1; D:1; N:1"
@@ -171,7 +214,7 @@ def _rating(line: str, file: Path, row: int) -> Rating:
         for word in map(_word, field.split(",")):
             if word and (word in CARD.words or not (free or "other" in secondary)):
                 secondary[word] = None
-    return Rating(sys.intern(rater), (main,), tuple(secondary))
+    return Rating(sys.intern(rater), (main,), tuple(secondary), values=_numbers(given))
 
 
 def _word(text: str) -> str:

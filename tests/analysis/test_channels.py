@@ -13,7 +13,7 @@ from sklearn.calibration import calibration_curve
 
 from emoprobe.analysis import channels
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS, classwise_ece, evaluate
+from emoprobe.metrics.functional import classwise_ece, evaluate, metrics_of
 
 NAN = math.nan
 FAILED = [NAN] * 3
@@ -139,7 +139,7 @@ def test_layer_curves_are_sorted_by_number(random_cells):
     p, t, v = ([f"{prefix}_{label}" for label in labels] for prefix in ("p", "target", "votes"))
     rows = table[table.variant == "layer_02"].dropna(subset=p)
     expected = evaluate(rows[p].to_numpy(), rows[t].to_numpy(), rows[v].to_numpy())
-    assert frame.loc[1, list(METRICS)].to_dict() == pytest.approx({name: expected[name] for name in METRICS})
+    assert frame.loc[1, list(metrics_of())].to_dict() == pytest.approx({name: expected[name] for name in metrics_of()})
     assert frame.loc[1, ["num_utterances", "num_failed"]].tolist() == [len(rows), 20 - len(rows)]
     assert channels.layer_curves(table[table.readout != "layerwise"], labels).empty
     with pytest.raises(InputError, match="'last' is no layer"):

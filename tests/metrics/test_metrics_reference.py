@@ -42,6 +42,31 @@ def entropy_spearman(pred, target, votes):
     return np.nan if np.ptp(p) == 0 or np.ptp(t) == 0 else stats.spearmanr(p, t).statistic
 
 
+def numbers(pred, target):
+    """Expected values on a scale that begins at 1."""
+    return (shares @ np.arange(1, shares.shape[1] + 1) for shares in (pred, target))
+
+
+def ccc(pred, target, votes):
+    """Lin's formula by way of Pearson's correlation; torchmetrics divides by n - 1 and is compared elsewhere."""
+    p, t = numbers(pred, target)
+    constant = np.std(p) < 1e-6, np.std(t) < 1e-6
+    if any(constant):
+        return np.nan if all(constant) else 0.0
+    rho = stats.pearsonr(p, t).statistic
+    return 2 * rho * np.std(p) * np.std(t) / (np.var(p) + np.var(t) + (np.mean(p) - np.mean(t)) ** 2)
+
+
+def pearson(pred, target, votes):
+    p, t = numbers(pred, target)
+    return np.nan if np.std(p) < 1e-6 or np.std(t) < 1e-6 else stats.pearsonr(p, t).statistic
+
+
+def emd(pred, target, votes):
+    points = np.arange(pred.shape[1])
+    return np.mean([stats.wasserstein_distance(points, points, p, t) for p, t in zip(pred, target, strict=True)])
+
+
 def hard(score):
     """A scikit-learn score in which an utterance with n tied predictions occurs n times with weight 1/n."""
 
@@ -119,6 +144,10 @@ REFERENCES = {
         )
     ),
     "entropy_spearman": entropy_spearman,
+    "ccc": ccc,
+    "pearson": pearson,
+    "rmse": lambda p, t, v: np.sqrt(sk.mean_squared_error(t @ np.arange(t.shape[1]), p @ np.arange(p.shape[1]))),
+    "emd": emd,
 }
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from emoprobe.errors import InputError
-from emoprobe.metrics import resampling
-from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters, metric_values, number_clusters
+from emoprobe.metrics import functional, resampling
+from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters, number_clusters
+
+evaluate, metric_values = (
+    partial(function, metrics=tuple(METRICS)) for function in (functional.evaluate, resampling.metric_values)
+)
 
 
 def assert_same(values: dict[str, np.ndarray], expected: list[dict[str, float]]) -> None:

@@ -11,11 +11,13 @@ import pytest
 from reporting.runs import make_record
 
 from emoprobe.cli.judge import main
+from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import evaluate
 from emoprobe.recipes.judge import TEXTS, judge, read_table, tables
 from emoprobe.report.tracking import log_tables
 
 LABELS = ("anger", "neutral", "sad")
+LABEL_SET = LabelSet("set", tuple(LABELS), {label: {"noun": [label]} for label in LABELS})
 SIZE = 40
 
 
@@ -145,7 +147,7 @@ def test_names_that_look_like_nothing_survive_the_tables(oddly_named: Path):
 def test_every_column_of_names_is_read_as_text(run: Path):
     """`read_table` gives every table as it was before it was written."""
     predictions, utterances = (pd.read_parquet(run / f"{name}.parquet") for name in ("predictions", "utterances"))
-    for name, frame in tables(predictions, utterances, LABELS, ["gender"], resamples=20):
+    for name, frame in tables(predictions, utterances, LABEL_SET, ["gender"], resamples=20):
         texts = {column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])}
         assert not len(frame) or texts <= set(TEXTS), name
 

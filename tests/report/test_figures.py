@@ -14,9 +14,11 @@ import pytest
 from matplotlib.text import Text
 from scipy import stats
 
+from emoprobe.labels import LabelSet
 from emoprobe.report import cell_figures, figures
 
 LABELS = ["angry", "happy", "$ad$"]
+LABEL_SET = LabelSet("set", tuple(LABELS), {label: {"noun": [label]} for label in LABELS})
 EIGHT = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 NAN = math.nan
 CELL = ("m", "p", "label_likelihood", "sum", "none")
@@ -234,7 +236,7 @@ def test_overview_with_long_names_keeps_room_for_the_points_and_tells_models_apa
 def save(tmp_path, cells, rows=None) -> list:
     predictions = pd.concat([random_cell(3, names=names, seed=i) for i, names in enumerate(cells)], ignore_index=True)
     rows = rows or [make_row(names) for names in cells]
-    return figures.save_figures(predictions, rows, LABELS, tmp_path / "new" / "figures", "Corpus (SYNTHETIC)")
+    return figures.save_figures(predictions, rows, LABEL_SET, tmp_path / "new" / "figures", "Corpus (SYNTHETIC)")
 
 
 @pytest.fixture
@@ -316,7 +318,7 @@ def test_categorical_columns_as_the_analysis_makes_them(tmp_path, unrendered):
     frame = random_cell(3)
     for name in ("model", "prompt", "readout", "variant", "calibration"):
         frame[name] = frame[name].astype("category")
-    assert len(figures.save_figures(frame, [make_row()], LABELS, tmp_path, "s")) == 5
+    assert len(figures.save_figures(frame, [make_row()], LABEL_SET, tmp_path, "s")) == 5
 
 
 def test_importing_is_light_and_drawing_leaves_no_global_state():

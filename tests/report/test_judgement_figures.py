@@ -13,10 +13,12 @@ from matplotlib.text import Text
 from emoprobe.analysis import channels, robustness, strata
 from emoprobe.analysis.clips import floor_predictions
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
 from emoprobe.report import judgement_figures as figures
 from emoprobe.report.judgement_panels import cell_names, confusion_and_mixtures, reliability_panels
 
 LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
+LABEL_SET = LabelSet("set", tuple(LABELS), {label: {"noun": [label]} for label in LABELS})
 KEYS = ("model", "prompt", "readout", "variant", "calibration")
 SETTING = {"readout": "label_likelihood", "variant": "sum", "calibration": "none", "model": "m", "prompt": "p"}
 NASTY = "A corpus_of <script>alert(1)</script> that costs $5 or $6, with a long title that no line of a figure can hold"
@@ -268,7 +270,7 @@ def test_files_of_a_run(tmp_path):
     for name in KEYS:
         table[name] = table[name].astype("category")
     people = make_utterances(table)
-    paths = figures.save_judgement_figures(table, people, LABELS, tmp_path / "new", "Corpus", facts=["gender"])
+    paths = figures.save_judgement_figures(table, people, LABEL_SET, tmp_path / "new", "Corpus", facts=["gender"])
     stems = ["strata_entropy", "gaps_gender", "prompts", "text_against_tokens"]
     stems += [
         f"{i:02d}_{r}_{kind}"

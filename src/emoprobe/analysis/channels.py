@@ -11,10 +11,10 @@ import numpy as np
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import (
-    METRICS,
     TIE_TOLERANCE,
     evaluate,
     js_divergence,
+    metrics_of,
     predicted_labels,
     reliability_bins,
 )
@@ -211,12 +211,15 @@ def label_masses(predictions: pd.DataFrame, *, threshold: float = 0.01) -> pd.Da
     return pd.DataFrame(rows, columns=[*names, *columns])
 
 
-def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def layer_curves(
+    predictions: pd.DataFrame, labels: Sequence[str], *, metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Metrics of single layers, as of the readout ``layerwise``, by decoder layer: a curve per readout.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
         labels: Labels of the run, in order.
+        metrics: Names of the metrics; those of categories by default.
 
     Returns:
         One row per model, prompt, readout, calibration and ``layer`` (0: the embeddings), sorted by layer within each:
@@ -229,20 +232,20 @@ def layer_curves(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFra
 
     check_columns(predictions, KEYS, "predictions")
     keys = [name for name in KEYS if name != "variant"]
-    rows = []
+    names, rows = tuple(metrics or metrics_of()), []
     for layer in read_cells(predictions[predictions["readout"].isin(names_of("layers"))], labels):
         cell, use = layer.cell, layer.scored
         number = cell.variant.removeprefix("layer_")
         if not number.isdecimal():
             raise InputError(f"{cell.variant!r} is no layer", field="variant", remedy="Expected layer_N.")
-        found: dict[str, float] = dict.fromkeys(METRICS, math.nan)
+        found: dict[str, float] = dict.fromkeys(names, math.nan)
         if use.any():
-            found |= evaluate(layer.pred[use], layer.target[use], layer.votes[use])
+            found |= evaluate(layer.pred[use], layer.target[use], layer.votes[use], metrics=names)
         row = {name: getattr(cell, name) for name in keys}
         row |= {"layer": int(number), "fitted_on": layer.fitted_on}
         row |= {"num_utterances": int(use.sum()), "num_failed": int((~use).sum())}
-        rows.append(row | {name: found[name] for name in METRICS})
-    columns = [*keys, "layer", "fitted_on", "num_utterances", "num_failed", *METRICS]
+        rows.append(row | {name: found[name] for name in names})
+    columns = [*keys, "layer", "fitted_on", "num_utterances", "num_failed", *names]
     frame = pd.DataFrame(rows, columns=columns)
     order = frame.groupby(keys, sort=False, dropna=False).ngroup()
     return frame.assign(_order=order).sort_values(["_order", "layer"], ignore_index=True).drop(columns="_order")

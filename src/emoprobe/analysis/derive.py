@@ -18,6 +18,7 @@ from emoprobe.beliefs.distributions import ensemble
 from emoprobe.beliefs.targets import Targets, make_targets
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import expected, spread
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import stored_readout
 from emoprobe.run.cell import KEYS, Cell, in_words
@@ -135,12 +136,17 @@ def _combine(members: Sequence[Belief], kind: str, prompt: str) -> Belief:
 
 
 def make_predictions(beliefs: Sequence[Belief], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:
-    """One row per utterance and cell: the distribution beside its target; NaN where there is none."""
+    """One row per utterance and cell: the distribution beside its target; NaN where there is none.
+
+    Of a label set with a scale also the expected value and the standard deviation of either.
+    """
     heard = scores.select(["utterance_id", "duration_seconds", "truncated"]).to_pandas()
     heard = heard.drop_duplicates("utterance_id").set_index("utterance_id").reindex(targets.frame.index)
     human = targets.frame[["speaker", "split", "transcript", "num_raters"]].join(heard)
     for prefix in ("target", "votes"):
         human = human.join(targets.frame[[f"{prefix}_{label}" for label in labels.labels]])
+    if labels.points is not None:
+        human = human.join(targets.frame[["target_mean", "target_spread"]])
     for name in ("speaker", "split"):
         human[name] = human[name].astype("category")
     size = len(human)
@@ -160,6 +166,8 @@ def make_predictions(beliefs: Sequence[Belief], scores: pa.Table, labels: LabelS
     predictions["reasoning_cut"] = pd.array([cut for part in cuts for cut in part], dtype="boolean")
     probs = np.concatenate([belief.distributions.probs for belief in beliefs])
     predictions[[f"p_{label}" for label in labels.labels]] = probs
+    if labels.points is not None:
+        predictions["expected"], predictions["spread"] = labels.points[0] + expected(probs), spread(probs)
     return predictions
 
 

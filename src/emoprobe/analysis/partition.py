@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import TIE_TOLERANCE, entropy, majority
+from emoprobe.metrics.functional import TIE_TOLERANCE, entropy, expected, majority, spread
 from emoprobe.run.predictions import check_columns, clips_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority")
+KINDS = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority", "mean", "spread")
 FACT = "fact:"
 UNKNOWN, NO_MAJORITY = "unknown", "no majority"
 MAX_VALUES = 12
@@ -72,6 +72,8 @@ def make_strata(
       quantile may be larger than its share or empty; its ends are the lowest and highest value in it.
     * ``num_raters``: every number, or quantiles if there are more than `MAX_VALUES`.
     * ``majority``: the label that most raters chose; ties are ``no majority``.
+    * ``mean``, ``spread``, of the points of a scale: the point nearest to the raters' mean, the higher one halfway; and
+      their standard deviation, in quantiles.
     * ``fact:NAME``: a fact of the metadata (``fact:gender``). If all its values are numbers: decades for an ``age``,
       otherwise every value, or quantiles beyond `MAX_VALUES`. Otherwise every text is a stratum.
 
@@ -96,6 +98,11 @@ def make_strata(
     ids = clips.index.astype(str)
     if by == "majority":
         found = _of_majority(_targets(clips, labels), labels)
+    elif by in ("mean", "spread"):
+        target = _targets(clips, labels)
+        near = np.floor(expected(target) + 0.5 + TIE_TOLERANCE).astype(np.int64)
+        of_mean = [Stratum(f"near {label}") for label in labels], near
+        found = of_mean if by == "mean" else _of_quantiles(spread(target), quantiles, "points")
     elif by in ("entropy", "entropy_quantiles"):
         bits = entropy(_targets(clips, labels)).numpy()
         top = math.log2(len(labels))

@@ -10,7 +10,6 @@ import numpy as np
 
 from emoprobe.analysis.yardsticks import Yardstick, Yardsticks
 from emoprobe.metrics.ceiling import Ratings, human_ceiling, shuffled_scores
-from emoprobe.metrics.functional import evaluate
 from emoprobe.readout.base import names_of
 from emoprobe.run.cell import EVALUATED_VOTES, KEYS
 
@@ -38,11 +37,12 @@ def make_rows(beliefs: Sequence[Belief], targets: Targets, options: AnalysisOpti
     layers have no intervals and shuffles, as there are many.
 
     What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
-    failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows.
+    failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows. ``num_means`` is
+    of how many clips only the mean of the raters' numbers is known, where there are any.
     """
     yardsticks = Yardsticks(targets, options.resamples)
     rows = [_belief_row(belief, options, yardsticks) for belief in beliefs]
-    return rows + _floor_rows(targets, yardsticks.whole) + _human_rows(targets, yardsticks.whole)
+    return _marked(rows + _floor_rows(targets, yardsticks.whole) + _human_rows(targets, yardsticks.whole), targets)
 
 
 def human_side(targets: Targets, resamples: int) -> list[dict]:
@@ -53,7 +53,12 @@ def human_side(targets: Targets, resamples: int) -> list[dict]:
         resamples: Of speakers, for intervals; 0 for none.
     """
     whole = Yardsticks(targets, resamples).whole
-    return _floor_rows(targets, whole) + _human_rows(targets, whole)
+    return _marked(_floor_rows(targets, whole) + _human_rows(targets, whole), targets)
+
+
+def _marked(rows: list[dict], targets: Targets) -> list[dict]:
+    """Rows that say of how many clips only the raters' mean is known, where there are any."""
+    return [row | {"num_means": targets.num_means} for row in rows] if targets.num_means else rows
 
 
 def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks) -> dict:
@@ -82,14 +87,14 @@ def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks
     if not usable.any():
         return row
     own, pred = yardsticks.of(usable), probs[usable]
-    row["metrics"] = evaluate(pred, own.target, own.votes)
+    row["metrics"] = own.scores(pred)
     row |= {"num_speakers": own.num_clusters, "share_of_range": own.shares(row["metrics"]), "doubt": own.truths.doubt}
     if not usable.all():
         row |= {"floors": own.floors, "ceiling": own.ceiling}
     if options.resamples and belief.cell.readout not in names_of("layers"):
         values = own.resample(pred)
         row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
-        row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES)
+        row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES, metrics=own.metrics)
     return row
 
 

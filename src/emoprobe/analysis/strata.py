@@ -10,7 +10,8 @@ import numpy as np
 
 from emoprobe.analysis.partition import UNKNOWN, Strata, make_strata
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS, TIE_TOLERANCE, evaluate, js_divergence, majority, wa
+from emoprobe.metrics.functional import METRICS, TIE_TOLERANCE, evaluate, js_divergence, majority, metrics_of, wa
+from emoprobe.metrics.functional.definition import MeanOverClips
 from emoprobe.metrics.intervals import expanded_percentiles, mean_interval, resampled_ratio
 from emoprobe.metrics.resampling import draw_clusters, number_clusters
 from emoprobe.run.predictions import CellPredictions, read_cells
@@ -25,19 +26,23 @@ def stratify(
     labels: Sequence[str],
     *,
     by: str,
+    metric: str = "js_divergence",
+    metrics: Sequence[str] | None = None,
     width: float = 0.5,
     quantiles: int = 3,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """All metrics of every cell in every stratum of `~emoprobe.analysis.partition.make_strata`.
+    """The metrics of every cell in every stratum of `~emoprobe.analysis.partition.make_strata`.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
         utterances: ``utterances.parquet`` of the run.
         labels: Labels of the run, in order.
         by: What the strata are by, see `~emoprobe.analysis.partition.make_strata`.
+        metric: The mean over utterances that has an interval.
+        metrics: Names of the metrics; those of categories by default.
         width: Of the entropy ranges, bits.
         quantiles: How many.
         resamples: Of the bootstrap over speakers.
@@ -48,32 +53,43 @@ def stratify(
         One row per cell and stratum: the cell's keys and ``fitted_on``; ``kind``, ``stratum``, ``lower``, ``upper``;
         ``num_utterances`` (scored), ``num_failed`` (without a distribution), ``num_majority``, ``num_speakers`` (known
         ones, among the scored utterances); the metrics, NaN in a stratum without scored utterances;
-        ``js_divergence_low`` and ``js_divergence_high``, the bootstrap interval by speakers, an utterance of an
-        unknown speaker being its own cluster; NaN with fewer than two clusters.
+        ``js_divergence_low`` and ``js_divergence_high`` (of ``metric``), the bootstrap interval by speakers, an
+        utterance of an unknown speaker being its own cluster; NaN with fewer than two clusters.
 
     Raises:
-        InputError: As `~emoprobe.analysis.partition.make_strata`, or a table lacks a column.
+        InputError: As `~emoprobe.analysis.partition.make_strata`, a table lacks a column, or the metric is no mean
+            over utterances.
     """
     import pandas as pd
 
     strata = make_strata(predictions, utterances, labels, by=by, width=width, quantiles=quantiles)
-    rows = []
+    of_clips, names, rows = _mean_over_clips(metric), tuple(metrics or metrics_of()), []
     for cell in read_cells(predictions, labels):
         which = np.array([strata.position[utterance] for utterance in cell.utterances])
         for i, stratum in enumerate(strata.strata):
             row: dict[str, object] = {**cell.head, "kind": strata.kind, "stratum": stratum.name}
             row |= {"lower": stratum.lower, "upper": stratum.upper}
-            rows.append(row | _scores(cell, which == i, resamples=resamples, level=level, seed=seed))
+            scores = _scores(cell, which == i, names)
+            use = (which == i) & cell.scored
+            values = of_clips.by_clip(cell.pred[use], cell.target[use])
+            low, high = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)
+            rows.append(row | scores | {f"{metric}_low": low, f"{metric}_high": high})
     return pd.DataFrame(rows)
 
 
-def _scores(cell: CellPredictions, inside: np.ndarray, *, resamples: int, level: float, seed: int) -> dict[str, float]:
+def _mean_over_clips(metric: str) -> MeanOverClips:
+    found = METRICS.find(metric, "metric")
+    if not isinstance(found, MeanOverClips):
+        means = [name for name, definition in METRICS.items() if isinstance(definition, MeanOverClips)]
+        raise InputError(f"{metric!r} is no mean over utterances", field="metric", remedy=f"Use {', '.join(means)}.")
+    return found
+
+
+def _scores(cell: CellPredictions, inside: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
     use = inside & cell.scored
-    found: dict[str, float] = dict.fromkeys(METRICS, math.nan) | {"num_majority": 0}
+    found: dict[str, float] = dict.fromkeys(metrics, math.nan) | {"num_majority": 0}
     if use.any():
-        found |= evaluate(cell.pred[use], cell.target[use], cell.votes[use])
-    values = js_divergence.by_clip(cell.pred[use], cell.target[use])
-    low, high = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)
+        found |= evaluate(cell.pred[use], cell.target[use], cell.votes[use], metrics=metrics)
     counts = {
         "num_utterances": int(use.sum()),
         "num_failed": int((inside & ~cell.scored).sum()),
@@ -81,7 +97,7 @@ def _scores(cell: CellPredictions, inside: np.ndarray, *, resamples: int, level:
         "num_speakers": len(set(cell.clusters[use & cell.known])),
     }
     found.pop("num_utterances", None)
-    return {**counts, **found, "js_divergence_low": low, "js_divergence_high": high}
+    return {**counts, **found}
 
 
 def gaps(

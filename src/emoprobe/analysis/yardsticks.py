@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,13 +28,13 @@ DRAWN = 40_000
 Intervals = dict[str, list[float]]
 
 
-def placed_metrics() -> tuple[str, ...]:
-    """Metrics with a range and an interval: all but calibration errors.
+def placed_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Those of some metrics that have a range and an interval: all but calibration errors.
 
     Those have no ceiling, since the majority label of a few votes is more certain than a rater, and no interval, since
     a bootstrap interval covers a small one less often than it says.
     """
-    return tuple(name for name, metric in METRICS.items() if not metric.noise_raises)
+    return tuple(name for name in metrics if not METRICS[name].noise_raises)
 
 
 class Yardstick:
@@ -49,12 +49,14 @@ class Yardstick:
     """
 
     def __init__(self, targets: Targets, kept: np.ndarray, resamples: int) -> None:
+        self.metrics, self._placed = targets.metrics, placed_metrics(targets.metrics)
         self.target, self.votes = targets.distribution[kept], targets.votes[kept]
         prior = None if targets.prior_source == EVALUATED_VOTES else targets.prior
         self.predictions = floors(self.target, self.votes, prior=prior)
-        self.floors = {name: evaluate(pred, self.target, self.votes) for name, pred in self.predictions.items()}
+        self.floors = {name: self.scores(pred) for name, pred in self.predictions.items()}
         raters = targets.frame["num_raters"].astype("Float64").to_numpy(float, na_value=math.nan)[kept]
-        self.truths = Truths(self.votes, self.target, num_raters=raters, draws=max(4, min(20, DRAWN // len(raters))))
+        draws = max(4, min(20, DRAWN // len(raters)))
+        self.truths = Truths(self.votes, self.target, num_raters=raters, draws=draws, metrics=self.metrics)
         self.ceiling = self.truths.scores()
         clusters = [name for name, keep in zip(clusters_of(targets.frame), kept, strict=True) if keep]
         self._numbers = number_clusters(clusters, len(clusters))
@@ -62,9 +64,13 @@ class Yardstick:
         self._drawn = draw_clusters(np.random.default_rng(0), self.num_clusters, resamples)
         self._resampled: tuple[Values, Values] | None = None
 
+    def scores(self, pred: np.ndarray) -> dict[str, float]:
+        """Metrics of a prediction of these clips, and the two numbers of utterances."""
+        return evaluate(pred, self.target, self.votes, metrics=self.metrics)
+
     def resample(self, pred: np.ndarray) -> Values:
         """Values of a prediction of these clips on the resamples, metric of `placed_metrics` -> ``[resamples]``."""
-        measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=placed_metrics())
+        measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=self._placed)
         return measure(self._drawn)
 
     def ends(self, values: Values) -> Intervals:
@@ -95,7 +101,7 @@ class Yardstick:
         floor = self.floors["prior"]
         return {
             name: share_of_range(metrics[name], floor[name], self.ceiling[name], METRICS[name].higher_is_better)
-            for name in placed_metrics()
+            for name in self._placed
         }
 
     def share_intervals(self, values: Values) -> Intervals:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import vote_prior
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.run.cell import EVALUATED_VOTES
 
 
@@ -23,6 +24,8 @@ class Targets:
         votes: Vote counts ``[utterances, labels]``.
         prior: Vote prior ``[labels]`` of the training split, or of the evaluated utterances.
         prior_source: ``training votes`` or ``evaluated votes``.
+        metrics: Names of the metrics of the label set; those of categories by default.
+        num_means: Clips whose raters gave numbers of which only the mean is known.
     """
 
     frame: pd.DataFrame
@@ -30,6 +33,8 @@ class Targets:
     votes: np.ndarray
     prior: np.ndarray
     prior_source: str
+    metrics: tuple[str, ...] = field(default_factory=metrics_of)
+    num_means: int = 0
 
 
 def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
@@ -45,7 +50,9 @@ def make_targets(utterances: pd.DataFrame, labels: LabelSet) -> Targets:
     source = training if len(training) else evaluated
     counts = source[[f"votes_{label}" for label in labels.labels]].to_numpy(np.float64)
     prior = np.asarray(vote_prior(counts), dtype=np.float64)
-    return Targets(evaluated, target, votes, prior, "training votes" if len(training) else EVALUATED_VOTES)
+    name = "training votes" if len(training) else EVALUATED_VOTES
+    means = 0 if labels.scale is None else int(evaluated["num_raters"].isna().sum())
+    return Targets(evaluated, target, votes, prior, name, metrics_of(labels), means)
 
 
 def no_targets(ids: Sequence[str], labels: LabelSet) -> Targets:

@@ -28,13 +28,13 @@ def main(arguments: Sequence[str]) -> int:
         metavar="KEY=VALUE,...",
         help="keep cells of this model, prompt, readout, variant or calibration; several times for a choice of them",
     )
-    parser.add_argument("--metric", default="js_divergence", help="what is compared (default: %(default)s)")
+    parser.add_argument("--metric", help="what is compared (default: js_divergence; of a scale, ccc)")
     parser.add_argument("--resamples", type=int, default=2000, help="exchanges and resamples (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, help="CSV file to write")
     parsed = parser.parse_args(arguments)
 
     frame = compare_runs(parsed.runs, parsed.cells, parsed.metric, resamples=parsed.resamples)
-    print_comparisons(frame, parsed.metric)
+    print_comparisons(frame)
     if parsed.output is not None:
         parsed.output.parent.mkdir(parents=True, exist_ok=True)
         write_csv(frame, parsed.output)

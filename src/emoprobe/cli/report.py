@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folder, or a folder that holds some")
     parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="where to write (default: report)")
-    parser.add_argument("--metric", default="js_divergence", help="what to rank by (default: js_divergence)")
+    parser.add_argument("--metric", help="what to rank by (default: js_divergence; of a scale, ccc)")
     parser.add_argument(
         "--audio",
         nargs="+",

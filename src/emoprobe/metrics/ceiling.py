@@ -24,15 +24,16 @@ votes beats the truth in expectation. On others one can: shares of few votes are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import evaluate, metrics_of
 from emoprobe.metrics.functional.arrays import Values
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
+from emoprobe.metrics.functional.table import SIZES
 from emoprobe.metrics.resampling import metric_values
 from emoprobe.metrics.truths import Truths, check_repeats
 
@@ -90,7 +91,9 @@ def ratings_of(votes: Array) -> Ratings:
     return Ratings(clip=cell // labels, votes=np.eye(labels)[cell % labels])
 
 
-def half_against_half(ratings: Ratings, *, repeats: int = 20, seed: int = 0) -> dict[str, float]:
+def half_against_half(
+    ratings: Ratings, *, repeats: int = 20, seed: int = 0, metrics: Sequence[str] | None = None
+) -> dict[str, float]:
     """Scores of half of each clip's raters, drawn at random, as prediction of as many others.
 
     With an odd number of raters one stays out; clips with one rater are left out.
@@ -99,13 +102,14 @@ def half_against_half(ratings: Ratings, *, repeats: int = 20, seed: int = 0) -> 
         ratings: See :func:`ratings_of`.
         repeats: Random splits to average over.
         seed: Of the splits.
+        metrics: Names of the metrics; those of categories by default.
 
     Returns:
         Metric -> mean over the splits; NaN without a clip of two raters.
     """
     clip, votes, sizes = _rated(ratings)
     if not len(clip):
-        return dict.fromkeys(METRICS, math.nan)
+        return dict.fromkeys(metrics or metrics_of(), math.nan)
     rng = np.random.default_rng(seed)
     half = (sizes // 2)[clip]
     place = np.arange(len(clip)) - (np.cumsum(sizes) - sizes)[clip]
@@ -113,12 +117,12 @@ def half_against_half(ratings: Ratings, *, repeats: int = 20, seed: int = 0) -> 
     def split() -> dict[str, float]:
         shuffled = votes[np.lexsort((rng.random(len(clip)), clip))]
         first, second = (_sum_by(clip, shuffled * part[:, None]) for part in (place < half, place // half == 1))
-        return evaluate(_shares(first), _shares(second), second)
+        return evaluate(_shares(first), _shares(second), second, metrics=metrics)
 
     return _average(split, repeats)
 
 
-def leave_one_out(ratings: Ratings) -> dict[str, float]:
+def leave_one_out(ratings: Ratings, *, metrics: Sequence[str] | None = None) -> dict[str, float]:
     """Scores of every rater in turn as prediction of the rest of the clip's raters; every clip weighs the same.
 
     A single rater's vote is a certain prediction, so ``vote_nll`` and ``kl_target_pred`` are infinite as soon as two
@@ -126,15 +130,16 @@ def leave_one_out(ratings: Ratings) -> dict[str, float]:
 
     Args:
         ratings: See :func:`ratings_of`.
+        metrics: Names of the metrics; those of categories by default.
 
     Returns:
         Metric -> value; NaN without a clip of two raters.
     """
     clip, votes, sizes = _rated(ratings)
     if not len(clip):
-        return dict.fromkeys(METRICS, math.nan)
+        return dict.fromkeys(metrics or metrics_of(), math.nan)
     rest = np.maximum(_sum_by(clip, votes)[clip] - votes, 0)
-    values = metric_values(_shares(votes), _shares(rest), rest, (1 / sizes[clip])[None])
+    values = metric_values(_shares(votes), _shares(rest), rest, (1 / sizes[clip])[None], metrics=metrics)
     return {name: float(found[0]) for name, found in values.items()}
 
 
@@ -147,6 +152,7 @@ def human_ceiling(
     truths: Truths | None = None,
     draws: int = 20,
     seed: int = 0,
+    metrics: Sequence[str] | None = None,
 ) -> Ceiling:
     """The ceiling of every metric, see the module.
 
@@ -160,6 +166,7 @@ def human_ceiling(
         truths: Those of the same votes, where they have been made already.
         draws: Draws of all truths to average over.
         seed: Of the draws, of the fit's starts and of the raw splits.
+        metrics: Names of the metrics, if there are no truths that know them; those of categories by default.
 
     Returns:
         The ceiling. Its ``values`` are NaN, with a note, where fewer than 20 clips can be used or half of them have
@@ -169,13 +176,13 @@ def human_ceiling(
         InputError: A shape, a value or a row sum is wrong.
     """
     if truths is None:
-        truths = Truths(votes, target, num_raters=num_raters, draws=draws, seed=seed)
+        truths = Truths(votes, target, num_raters=num_raters, draws=draws, seed=seed, metrics=metrics)
     ratings = ratings_of(votes) if ratings is None else ratings
     ratings = Ratings(*(np.asarray(part)[truths.usable[ratings.clip]] for part in ratings))
     return Ceiling(
         values=truths.scores(),
-        half_against_half=half_against_half(ratings, seed=seed),
-        leave_one_out=leave_one_out(ratings),
+        half_against_half=half_against_half(ratings, seed=seed, metrics=truths.metrics),
+        leave_one_out=leave_one_out(ratings, metrics=truths.metrics),
         num_utterances=int(truths.usable.sum()),
         num_left_out=int((~truths.usable).sum()),
         note=truths.note,
@@ -211,7 +218,13 @@ def resampled_share(value: Values, floor: Values, ceiling: Values, higher_is_bet
 
 
 def shuffled_scores(
-    pred: Array, target: Array, votes: Array | None = None, *, repeats: int = 20, seed: int = 0
+    pred: Array,
+    target: Array,
+    votes: Array | None = None,
+    *,
+    repeats: int = 20,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Scores of a model's own predictions given to other clips: what it gets right without listening.
 
@@ -221,6 +234,7 @@ def shuffled_scores(
         votes: Vote counts, ``[utterances, labels]``.
         repeats: Random permutations to average over; no clip keeps its own prediction.
         seed: Of the permutations.
+        metrics: Names of the metrics; those of categories by default.
 
     Returns:
         Metric -> mean over the permutations; NaN for a single clip.
@@ -237,16 +251,16 @@ def shuffled_scores(
         order = rng.permutation(len(pred))
         source = np.empty_like(order)
         source[order] = np.roll(order, 1)
-        return evaluate(pred[source], target, votes)
+        return evaluate(pred[source], target, votes, metrics=metrics)
 
-    return _average(shuffle, repeats) if len(pred) > 1 else dict.fromkeys(METRICS, math.nan)
+    return _average(shuffle, repeats) if len(pred) > 1 else dict.fromkeys(metrics or metrics_of(), math.nan)
 
 
 def _average(score: Callable[[], dict[str, float]], repeats: int) -> dict[str, float]:
     """Mean of the metrics over calls."""
     check_repeats(repeats)
     found = [score() for _ in range(repeats)]
-    return {name: float(np.mean([values[name] for values in found])) for name in METRICS}
+    return {name: float(np.mean([values[name] for values in found])) for name in found[0] if name not in SIZES}
 
 
 def _rated(ratings: Ratings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ and differentiability are class attributes, taken from the table. A wrong input 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -19,11 +20,11 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.data import dim_zero_cat
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS, MetricDefinition
+from emoprobe.metrics.functional import METRICS, MetricDefinition, metrics_of
 from emoprobe.metrics.functional.checks import Array, check_pair
 from emoprobe.metrics.functional.definition import MeanOverClips, RatioOfSums
 
-ABBREVIATIONS = ("js", "kl", "nll", "ece", "wa", "uar")
+ABBREVIATIONS = ("js", "kl", "nll", "ece", "wa", "uar", "ccc", "rmse", "emd")
 
 
 class EmotionMetric(Metric):
@@ -127,15 +128,19 @@ def __getattr__(name: str) -> type[EmotionMetric]:
     return metric_class(metric)
 
 
-def metric_collection() -> MetricCollection:
-    """All metrics by name; ``update(pred, target)`` or ``update(pred, target, votes=votes)``.
+def metric_collection(metrics: Sequence[str] | None = None) -> MetricCollection:
+    """Metrics by name; ``update(pred, target)`` or ``update(pred, target, votes=votes)``.
 
-    torchmetrics returns them in alphabetical order; :data:`~emoprobe.metrics.functional.METRICS` has the table's.
+    torchmetrics returns them in alphabetical order; `emoprobe.metrics.functional.metrics_of` has the table's.
+
+    Args:
+        metrics: Names of the metrics; those of categories by default.
     """
     # torchmetrics would group metrics whose states are equal after the first batch, and a batch predicted perfectly
     # leaves all distances at zero: from then on they would share one sum. So the groups are named here.
-    whole_corpus = [cls.definition.name for cls in metric_classes() if issubclass(cls, CorpusMetric)]
-    return MetricCollection({name: metric_class(name)() for name in METRICS}, compute_groups=[whole_corpus])
+    classes = {name: metric_class(name) for name in metrics or metrics_of()}
+    whole_corpus = [name for name, cls in classes.items() if issubclass(cls, CorpusMetric)]
+    return MetricCollection({name: cls() for name, cls in classes.items()}, compute_groups=[whole_corpus])
 
 
 def _nothing_seen(metric: EmotionMetric) -> InputError:

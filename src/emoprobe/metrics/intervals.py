@@ -56,7 +56,7 @@ def bootstrap_intervals(
         resamples: How many times as many clusters as there are, are drawn with replacement.
         level: Coverage, between 0 and 1.
         seed: Of the draws; the same seed draws the same clusters for any prediction.
-        metrics: Names of the metrics; all by default.
+        metrics: Names of the metrics; those of categories by default.
 
     Returns:
         Metric -> lower and upper end: :func:`expanded_percentiles`, for calibration errors the basic interval. NaN

@@ -20,6 +20,7 @@ import numpy as np
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.functional.definition import BLOCKS, METRICS, Sum
+from emoprobe.metrics.functional.of_labels import metrics_of
 
 CHUNK = 2_000_000
 """Weights or sums held at a time; bounds the memory, not the result."""
@@ -67,7 +68,7 @@ class WeightedMetrics:
         target: Human probabilities, ``[utterances, labels]``.
         votes: Vote counts, ``[utterances, labels]``; as in :func:`~emoprobe.metrics.functional.evaluate`.
         clusters: Number of each utterance's cluster from 0, ``[utterances]``; without it every utterance is one.
-        metrics: Names of the metrics to compute; all by default.
+        metrics: Names of the metrics to compute; those of categories by default.
 
     Raises:
         InputError: A shape, a value, a row sum, a cluster or a metric's name is wrong.
@@ -82,7 +83,7 @@ class WeightedMetrics:
         clusters: np.ndarray | None = None,
         metrics: Sequence[str] | None = None,
     ) -> None:
-        names = set(METRICS if metrics is None else (METRICS.find(name, "metrics").name for name in metrics))
+        names = {METRICS.find(name, "metrics").name for name in (metrics or metrics_of())}
         self.names = tuple(name for name in METRICS if name in names)
         pred, target = check_pair(pred, target)
         votes = None if votes is None else check_votes(votes, like=pred)
@@ -172,7 +173,7 @@ def metric_values(
         weights: How often each utterance counts, ``[resamples, utterances]``, or each cluster,
             ``[resamples, clusters]``.
         clusters: Number of each utterance's cluster from 0, ``[utterances]``, see :func:`number_clusters`.
-        metrics: Names of the metrics to compute; all by default.
+        metrics: Names of the metrics to compute; those of categories by default.
 
     Returns:
         Metric -> float64 ``[resamples]``, see :class:`WeightedMetrics`.

@@ -39,7 +39,7 @@ import numpy as np
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.dirichlet import DirichletMixture, fit_dirichlet_mixture
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import METRICS, evaluate, metrics_of
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.intervals import Interval, expanded_percentiles
 from emoprobe.metrics.resampling import Values, WeightedMetrics, average_measures, draw_clusters, number_clusters
@@ -53,9 +53,13 @@ REFIT_BELOW = 2_000
 REFIT_DRAWS = 5
 
 
-def resampled_metrics() -> tuple[str, ...]:
-    """Metrics whose ceiling has an interval: those made of sums over utterances, but for calibration errors."""
-    return tuple(name for name, metric in METRICS.items() if metric.has_sums and not metric.noise_raises)
+def resampled_metrics(metrics: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Metrics whose ceiling has an interval: those made of sums over utterances, but for calibration errors.
+
+    Args:
+        metrics: Of which names; those of categories by default.
+    """
+    return tuple(n for n in metrics or metrics_of() if METRICS[n].has_sums and not METRICS[n].noise_raises)
 
 
 class Truths:
@@ -67,6 +71,7 @@ class Truths:
         num_raters: As in `emoprobe.metrics.ceiling.human_ceiling`, ``[utterances]``.
         draws: Draws of all truths to average over.
         seed: Of the draws and of the fit's starts.
+        metrics: Names of the metrics; those of categories by default.
 
     Raises:
         InputError: A shape, a value or a row sum is wrong.
@@ -80,8 +85,10 @@ class Truths:
         num_raters: np.ndarray | None = None,
         draws: int = 20,
         seed: int = 0,
+        metrics: Sequence[str] | None = None,
     ) -> None:
         check_repeats(draws)
+        self.metrics = tuple(metrics or metrics_of())
         checked = check_votes(votes)
         shares = checked / checked.sum(dim=1, keepdim=True)
         _, wanted = check_pair(shares, shares if target is None else target)
@@ -119,9 +126,10 @@ class Truths:
     def scores(self) -> dict[str, float]:
         """Metric -> mean score of the truths against the observed votes; NaN where there is no ceiling."""
         if self._fit is None:
-            return dict.fromkeys(METRICS, math.nan)
-        found = [evaluate(truth, self._observed, self._votes) for truth in self._drawn(self._fit, self._draws)]
-        return {name: float(np.mean([values[name] for values in found])) for name in METRICS}
+            return dict.fromkeys(self.metrics, math.nan)
+        drawn = self._drawn(self._fit, self._draws)
+        found = [evaluate(truth, self._observed, self._votes, metrics=self.metrics) for truth in drawn]
+        return {name: float(np.mean([values[name] for values in found])) for name in self.metrics}
 
     def resampled(self, clusters: np.ndarray, drawn: np.ndarray, *, refits: int = 0) -> Values:
         """The ceiling on resamples of clusters.
@@ -162,8 +170,9 @@ class Truths:
         return {name: pair for name, pair in ends.items() if not math.isnan(pair[0])}
 
     def _measure(self, prior: DirichletMixture, numbers: np.ndarray, draws: int) -> WeightedMetrics:
+        names = resampled_metrics(self.metrics)
         return average_measures(
-            WeightedMetrics(truth, self._observed, self._votes, clusters=numbers, metrics=resampled_metrics())
+            WeightedMetrics(truth, self._observed, self._votes, clusters=numbers, metrics=names)
             for truth in self._drawn(prior, draws)
         )
 
@@ -176,7 +185,7 @@ class Truths:
             prior = fit_dirichlet_mixture(rows, seed=self._seed, starts=1)  # the width stays, half of the time
             if prior is not None:
                 found.append(self._measure(prior, numbers, REFIT_DRAWS)(once))
-        moved = {name: np.array([values[name][0] for values in found]) for name in resampled_metrics()}
+        moved = {name: np.array([values[name][0] for values in found]) for name in resampled_metrics(self.metrics)}
         factor = math.sqrt(len(found) / max(1, len(found) - 1))
         with np.errstate(invalid="ignore"):
             moved = {name: factor * (values - values.mean()) for name, values in moved.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional import METRICS, headline_of, metrics_of
 from emoprobe.metrics.significance import paired_tests
 from emoprobe.run.cell import NO_PROMPT, Cell, read_choice, saw_its_votes, telling
 from emoprobe.run.predictions import clusters_of
@@ -26,21 +26,21 @@ SEEN = "** fitted on the votes that it is judged by: it wins and loses nothing, 
 
 
 def compare_runs(
-    folders: Sequence[Path], cells: Sequence[str] = (), metric: str = "js_divergence", *, resamples: int = 2000
+    folders: Sequence[Path], cells: Sequence[str] = (), metric: str | None = None, *, resamples: int = 2000
 ) -> pd.DataFrame:
     """Paired tests of all pairs of readouts.
 
     Args:
         folders: Run folders.
         cells: Choices ``KEY=VALUE,...``; a cell takes part if it fits one of them, all if there is none.
-        metric: Name of the metric.
+        metric: Name of the metric; the headline of the label set where it is None.
         resamples: Random exchanges of speakers, and resamples of the intervals.
 
     Returns:
-        One row per pair: a, b, difference (a - b), low, high (95 %), p_value, adjusted_p_value (Holm), effect_size
-        (Cohen's d_z over speakers), num_utterances, num_clusters, num_dropped (without a distribution in one), note
-        (why there is no test, empty where there is one), fitted_on_a and fitted_on_b. A name bears the marks of the
-        metric table: ``**`` where a cell was fitted on the votes that it is judged by.
+        One row per pair: a, b, metric, difference (a - b), low, high (95 %), p_value, adjusted_p_value (Holm),
+        effect_size (Cohen's d_z over speakers), num_utterances, num_clusters, num_dropped (without a distribution in
+        one), note (why there is no test, empty where there is one), fitted_on_a and fitted_on_b. A name bears the marks
+        of the metric table: ``**`` where a cell was fitted on the votes that it is judged by.
 
     Raises:
         InputError: A folder is no run, the runs differ in corpus, label set, policy or targets, share no utterance, or
@@ -50,12 +50,19 @@ def compare_runs(
 
     from emoprobe.report.tables import mark_of
 
-    if metric not in METRICS:
+    if metric is not None and metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}", field="--metric", remedy=f"Use one of {', '.join(METRICS)}.")
     wanted = [read_choice(text, "--cells") for text in cells]
+    runs = _open(folders)
+    label_set = next(iter(runs.values())).labels
+    metric = metric or headline_of(label_set)
+    if metric not in metrics_of(label_set):
+        known = ", ".join(metrics_of(label_set))
+        what = f"{metric} is no metric of the label set {label_set.name}"
+        raise InputError(what, field="--metric", remedy=f"Use one of {known}.")
     kept = [
         (name, each)
-        for name, run in _open(folders).items()
+        for name, run in runs.items()
         for each in run.cells()
         if not wanted or any(each.cell.fits(choice) for choice in wanted)
     ]
@@ -148,7 +155,7 @@ def _common(found: Mapping[str, pd.DataFrame]) -> list[str]:
     return [name for name in frames[0].index if name in shared]
 
 
-def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
+def print_comparisons(frame: pd.DataFrame) -> None:
     """Print the tests, the surest first, those of a cell that saw the votes it is judged by last."""
     from rich.console import Console
     from rich.table import Table
@@ -157,7 +164,7 @@ def print_comparisons(frame: pd.DataFrame, metric: str) -> None:
     table = Table(box=None)
     for name in ("a", "b"):
         table.add_column(name, overflow="fold")
-    for name in (f"{metric} a - b", "95 %", "p", "p (Holm)", "d_z", "clips", "speakers"):
+    for name in (f"{frame['metric'].iloc[0]} a - b", "95 %", "p", "p (Holm)", "d_z", "clips", "speakers"):
         table.add_column(name, justify="right", no_wrap=True)
     seen = frame[["fitted_on_a", "fitted_on_b"]].map(saw_its_votes).any(axis=1)
     for row in frame.assign(_seen=seen).sort_values(["_seen", "p_value"], kind="stable").to_dict("records"):

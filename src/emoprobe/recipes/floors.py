@@ -23,9 +23,9 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     prepared = prepare_run(dataset, corpus, labels, missing_audio="ignore")
     targets = make_targets(utterances_frame(prepared, labels, dataset.soft_label), labels)
     rows = human_side(targets, derived.resamples)
-    entropy, votes = ambiguity(targets)
-    print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, mean entropy {entropy:.3f} bits")
-    print_table(rows)
+    apart, votes = ambiguity(targets, labels)
+    print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, {apart}")
+    print_table(rows, labels)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_csv(rows, output / "floors.csv")

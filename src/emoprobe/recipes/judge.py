@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import evaluate
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import clip_metric_of, evaluate, metrics_of
 from emoprobe.run.cell import cells_of
 from emoprobe.run.predictions import read_cells
 from emoprobe.system.output import write_csv
@@ -19,7 +20,7 @@ from emoprobe.system.output import write_csv
 if TYPE_CHECKING:
     import pandas as pd
 
-STRATA = ("entropy", "entropy_quantiles", "num_raters", "duration", "majority")
+STRATA = ("entropy", "entropy_quantiles", "num_raters", "duration")
 FACTS = ("gender", "age")
 TEXTS = (
     *(
@@ -41,6 +42,7 @@ TEXTS = (
 """Columns of the tables that hold names, whatever they look like."""
 MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
 ENSEMBLE_METRICS = ("js_divergence", "bhattacharyya", "r2_within_clip", "brier", "vote_nll", "wa", "uar")
+ENSEMBLE_METRICS_OF_SCALES = ("ccc", "pearson", "rmse", "emd", "js_divergence", "vote_nll")
 
 
 def judge(
@@ -70,7 +72,7 @@ def judge(
     from emoprobe.run.folder import open_folder
 
     opened = open_folder(run)
-    predictions, utterances, labels = opened.predictions, opened.utterances, opened.labels.labels
+    predictions, utterances, labels = opened.predictions, opened.utterances, opened.labels
     known = _known_facts(utterances)
     chosen = [fact for fact in FACTS if fact in known] if facts is None else list(facts)
     unknown = [fact for fact in chosen if fact not in known]
@@ -113,12 +115,15 @@ def _known_facts(utterances: pd.DataFrame) -> list[str]:
 def tables(
     predictions: pd.DataFrame,
     utterances: pd.DataFrame,
-    labels: Sequence[str],
+    labels: LabelSet,
     facts: Sequence[str],
     *,
     resamples: int,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """``(name, table)`` of all that a run allows, see `emoprobe.analysis`."""
+    """``(name, table)`` of all that a run allows, see `emoprobe.analysis`.
+
+    Those about one right label, and which labels are taken for which, are not of a label set with a scale.
+    """
     import pandas as pd
 
     from emoprobe.analysis import channels, robustness, strata
@@ -127,36 +132,42 @@ def tables(
 
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
     some = whole if len(cells_of(whole)) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
-    kinds = [*STRATA, *(f"fact:{fact}" for fact in facts)]
-    tables = [strata.stratify(some, utterances, labels, by=by, resamples=resamples) for by in kinds]
+    names, metrics, of_clips = labels.labels, metrics_of(labels), clip_metric_of(labels)
+    own = ("majority",) if labels.scale is None else ("mean", "spread")
+    kinds = [*STRATA, *own, *(f"fact:{fact}" for fact in facts)]
+    how: dict[str, Any] = {"metric": of_clips, "resamples": resamples}
+    tables = [strata.stratify(some, utterances, names, by=by, metrics=metrics, **how) for by in kinds]
     yield "strata", pd.concat(tables)
-    groups = [strata.gaps(some, utterances, labels, by=f"fact:{fact}", resamples=resamples) for fact in facts]
+    groups = [strata.gaps(some, utterances, names, by=f"fact:{fact}", **how) for fact in facts]
     yield "group_gaps", pd.concat(groups) if groups else pd.DataFrame()
-    yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, labels, resamples=resamples)
-    scores = robustness.prompt_scores(whole, labels)
+    if labels.scale is None:
+        yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, names, resamples=resamples)
+    scores = robustness.prompt_scores(whole, names)
     if len(scores):
-        yield "prompt_robustness", robustness.prompt_robustness(whole, labels)
+        yield "prompt_robustness", robustness.prompt_robustness(whole, names)
         yield "variance_explained", robustness.variance_explained(scores)
-        combined = ensembles(whole, labels)
+        combined = ensembles(whole, names)
         yield "prompt_ensembles", _scores(combined.predictions, labels)
         yield "prompt_weights", combined.weights
-    yield "text_against_tokens", channels.channel_agreement(whole, labels)
+    yield "text_against_tokens", channels.channel_agreement(whole, names)
     yield "parse_statuses", channels.parse_statuses(whole)
     yield "label_masses", channels.label_masses(whole)
-    yield "layers", channels.layer_curves(predictions, labels)
-    yield "reliability", channels.reliability(some, labels)
-    yield "expected_confusion", channels.expected_confusion(some, labels)
-    yield "missed_mixtures", channels.missed_mixtures(some, labels)
+    yield "layers", channels.layer_curves(predictions, names, metrics=metrics)
+    yield "reliability", channels.reliability(some, names)
+    if labels.scale is None:
+        yield "expected_confusion", channels.expected_confusion(some, names)
+        yield "missed_mixtures", channels.missed_mixtures(some, names)
 
 
-def _scores(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def _scores(predictions: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
     """Metrics of every cell, a row each, whatever the parts of its clips were fitted on."""
     import pandas as pd
 
-    rows = []
-    for cell in read_cells(predictions, labels):
+    rows, metrics = [], ENSEMBLE_METRICS if labels.scale is None else ENSEMBLE_METRICS_OF_SCALES
+    for cell in read_cells(predictions, labels.labels):
         kept = cell.scored
-        found = evaluate(cell.pred[kept], cell.target[kept], cell.votes[kept]) if kept.any() else {}
+        data = cell.pred[kept], cell.target[kept], cell.votes[kept]
+        found = evaluate(*data, metrics=metrics) if kept.any() else {}
         sizes = {"num_utterances": int(kept.sum()), "num_failed": int((~kept).sum())}
-        rows.append(cell.head | sizes | {name: found.get(name) for name in ENSEMBLE_METRICS})
+        rows.append(cell.head | sizes | {name: found.get(name) for name in metrics})
     return pd.DataFrame(rows)

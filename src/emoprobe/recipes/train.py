@@ -21,7 +21,7 @@ from emoprobe.data.splits import Split, split_all, split_items
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
-from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import DatasetSettings, TrainSettings
@@ -63,6 +63,7 @@ def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, co
 
 def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     dataset, labels = settings.dataset, settings.labels
+    _check_monitor(settings.fit.monitor, labels)
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
     folds = make_splits(prepared.items, dataset, labels, settings.head.members)
@@ -77,6 +78,16 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     L.seed_everything(settings.seed, verbose=False)
     with model_of(settings.model, sfm) as loaded:
         return _train(settings, loaded, corpus, prepared, folds, refit)
+
+
+def _check_monitor(monitor: str, labels: LabelSet) -> None:
+    known = metrics_of(labels)
+    if monitor != "loss" and monitor not in known:
+        raise InputError(
+            f"{monitor} is no metric of the label set {labels.name}",
+            field="callbacks.model_checkpoint.monitor",
+            remedy=f"Monitor dev/loss or dev/ and one of {', '.join(known)}.",
+        )
 
 
 def _train(
@@ -106,7 +117,7 @@ def _train(
         if not is_main():
             return folder
         scored = _write_scores(settings, method, division.splits, results)
-        _write_curves(job.curves, folder)
+        _write_curves(job.curves, settings.labels, folder)
         record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
         record = finish_run(folder, record, division.shown.skipped, frame)
         analysis, figures = _write_analysis(settings, record, frame, job.curves)
@@ -235,7 +246,7 @@ def _write_analysis(
     figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
     if settings.analysis.figures:
         title = f"Learning curves of {settings.head.name} ({settings.loss.name})"
-        figures += save_learning_curves(curves, folder / "figures", title, record.title)
+        figures += save_learning_curves(curves, settings.labels, folder / "figures", title, record.title)
     return analysis, figures
 
 
@@ -296,9 +307,9 @@ def _without(split: Split, lost: set[str], parts: Sequence[str] = ("train", "dev
     return left
 
 
-def _write_curves(curves: Sequence[Mapping], folder: Path) -> None:
+def _write_curves(curves: Sequence[Mapping], labels: LabelSet, folder: Path) -> None:
     import pandas as pd
 
     answers = ["answers_loss"] if any("answers_loss" in row for row in curves) else []
-    columns = ["fold", "member", "epoch", "train_loss", *answers, "dev_loss", "clips", *METRICS]
+    columns = ["fold", "member", "epoch", "train_loss", *answers, "dev_loss", "clips", *metrics_of(labels)]
     write_csv(pd.DataFrame(curves, columns=columns), folder / "learning_curves.csv")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emoprobe.metrics.functional import METRICS, classwise_ece, entropy, reliability_bins
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import (
+    METRICS,
+    ccc,
+    classwise_ece,
+    entropy,
+    expected,
+    pearson,
+    reliability_bins,
+    spread,
+)
 from emoprobe.metrics.functional.calibration import ReliabilityBins
 from emoprobe.report.style import GREY, HUMAN, MODEL, add_legend, new_figure, say_nothing, shorten, tidy
 
@@ -15,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MAX_BARS = 60
+"""Utterances beyond which standard deviations are not drawn."""
 
 
 def _arrays(cell: pd.DataFrame, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +122,38 @@ def entropy_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subti
     return figure
 
 
+def number_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "") -> Figure:
+    """Mean of the raters' numbers against the model's expected value, one point per utterance.
+
+    Of few utterances with the standard deviation of either side.
+    """
+    figure = new_figure(4.4, 4.5, title, subtitle)
+    axes = figure.subplots()
+    pred, target = _arrays(cell, labels)
+    if not len(pred):
+        say_nothing(axes)
+        return figure
+    low, high = int(labels[0]), int(labels[-1])
+    axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--")
+    human, model = low + expected(target), low + expected(pred)
+    if len(pred) <= MAX_BARS:
+        look: dict[str, Any] = {"fmt": "none", "ecolor": GREY, "elinewidth": 0.6, "alpha": 0.5}
+        axes.errorbar(human, model, xerr=spread(target), yerr=spread(pred), **look)
+    alpha = max(0.15, min(0.8, 60 / len(pred)))
+    axes.scatter(human, model, s=14, color=MODEL, alpha=alpha, lw=0, clip_on=False, zorder=3)
+    told = []
+    for metric in (ccc, pearson):
+        value = float(metric(pred, target))
+        told.append(f"{metric.short} {'undefined' if np.isnan(value) else f'{value:.2f}'}")
+    axes.set_title(", ".join([*told, f"n = {len(pred):,}"]), fontsize=9, loc="right")
+    axes.set(xlabel="mean of the raters", ylabel="expected value of the model")
+    axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(low, high + 1))
+    tidy(axes)
+    return figure
+
+
 def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle: str = "", bins: int = 10) -> Figure:
     """Predicted probability of a label against the raters' share of it, over all utterances and labels."""
     figure = new_figure(4.4, 5.2, title, subtitle)
@@ -141,3 +186,14 @@ def reliability(cell: pd.DataFrame, labels: Sequence[str], title: str, subtitle:
 def _bin_means(found: ReliabilityBins) -> np.ndarray:
     """Mean prediction and mean human share of each filled bin, ``[2, filled]``."""
     return np.stack([found.mean_probability, found.mean_share])[:, found.counts > 0]
+
+
+def kinds_of(labels: LabelSet) -> dict[str, Callable[..., Figure]]:
+    """The figures of a cell of a label set by name; `number_scatter` only where labels are points of a scale."""
+    of_any: dict[str, Callable[..., Figure]] = {
+        "mean": mean_distribution,
+        "clips": extreme_clips,
+        "entropy": entropy_scatter,
+        "reliability": reliability,
+    }
+    return of_any if labels.scale is None else {"numbers": number_scatter, **of_any}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emoprobe.metrics.functional import METRICS
-from emoprobe.report.cell_figures import entropy_scatter, extreme_clips, mean_distribution, reliability
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS, headline_of
+from emoprobe.report.cell_figures import kinds_of
 from emoprobe.report.style import (
     GREY,
     HUMAN,
@@ -104,8 +105,18 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
 _Line = tuple[str, str, str]  # model, readout and prompt
 
 
-def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
-    """Divergence from the raters and overlap with them by decoder layer, a line per prompt and readout, and two floors.
+def layer_metrics_of(labels: LabelSet) -> tuple[str, str]:
+    """The two metrics of `layers`."""
+    return ("js_divergence", "bhattacharyya") if labels.scale is None else ("ccc", "emd")
+
+
+def layers(
+    rows: Sequence[dict],
+    title: str,
+    subtitle: str = "",
+    metrics: tuple[str, str] = ("js_divergence", "bhattacharyya"),
+) -> Figure:
+    """Two metrics, such as divergence from the raters, by decoder layer, a line per prompt and readout, and two floors.
 
     Lines are full without calibration and broken with ``contextual_silence``, where there is one. A prompt asked in
     several label orders is drawn once, as their mean; ensembles are left out, and all but the first 14 prompts.
@@ -114,6 +125,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
         rows: `emoprobe.analysis.rows.make_rows`.
         title: First line of the title.
         subtitle: Second line.
+        metrics: Of the left and of the right panel.
     """
     from emoprobe.report.tables import split_layers
 
@@ -127,7 +139,7 @@ def layers(rows: Sequence[dict], title: str, subtitle: str = "") -> Figure:
             say_nothing(axes, f"no layer has a calibration {' or '.join(CALIBRATIONS)}")
         return figure
     floors = [row for row in others if row["readout"] in ("uniform", "prior")]
-    for axes, metric in zip(panels, ("js_divergence", "bhattacharyya"), strict=True):
+    for axes, metric in zip(panels, metrics, strict=True):
         _layer_lines(axes, shown, floors, metric)
     if len(shown) < len(prompts):
         panels[1].set_title(f"the first {len(shown)} of {len(prompts)} prompts", fontsize=9, loc="right")
@@ -198,24 +210,28 @@ def _line(fold: int | str) -> dict[str, str]:
     return {"color": PALETTE[place], "linestyle": ("-", "--", ":", "-.")[turn % 4]}
 
 
-def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -> Figure:
-    """Training loss and development divergence by epoch.
+def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "", metric: str = "js_divergence") -> Figure:
+    """Training loss and a development metric by epoch.
 
     Args:
-        curves: Rows with ``fold`` (a number, or ``all``), ``member``, ``epoch``, ``train_loss`` and ``js_divergence``.
+        curves: Rows with ``fold`` (a number, or ``all``), ``member``, ``epoch``, ``train_loss`` and the metric, which
+            is missing where it was undefined.
         title: What was trained.
         subtitle: On which corpus.
+        metric: Name of the metric.
     """
     figure = new_figure(9, 3.6, title, subtitle)
     lines: dict[tuple[int | str, int], list[Mapping]] = {}
     for row in curves:
         lines.setdefault((row["fold"], row["member"]), []).append(row)
-    names = {"train_loss": "training loss", "js_divergence": "development JS (lower is better)"}
+    better = "higher" if METRICS[metric].higher_is_better else "lower"
+    name = f"development {METRICS[metric].short or metric} ({better} is better)"
+    names = {"train_loss": "training loss", metric: name}
     for axes, (column, name) in zip(figure.subplots(1, 2), names.items(), strict=True):
         for (fold, _), line in lines.items():
             axes.plot(
                 [row["epoch"] for row in line],
-                [row[column] for row in line],
+                [row.get(column, np.nan) for row in line],
                 linewidth=1,
                 **_line(fold),
                 alpha=0.8,
@@ -230,16 +246,18 @@ def learning_curves(curves: Sequence[Mapping], title: str, subtitle: str = "") -
     return figure
 
 
-def save_learning_curves(curves: Sequence[Mapping], folder: Path, title: str, subtitle: str = "") -> list[Path]:
+def save_learning_curves(
+    curves: Sequence[Mapping], labels: LabelSet, folder: Path, title: str, subtitle: str = ""
+) -> list[Path]:
     """Write ``learning_curves.png`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(learning_curves(curves, title, subtitle), folder / "learning_curves.png")]
+    return [save(learning_curves(curves, title, subtitle, headline_of(labels)), folder / "learning_curves.png")]
 
 
 def save_figures(
-    predictions: pd.DataFrame, rows: Sequence[dict], labels: Sequence[str], folder: Path, subtitle: str
+    predictions: pd.DataFrame, rows: Sequence[dict], labels: LabelSet, folder: Path, subtitle: str
 ) -> list[Path]:
-    """Draw the overview, the layers if they were read and, for a bounded number of cells, the four cell figures.
+    """Draw the overview, the layers if they were read and, for a bounded number of cells, the cell figures.
 
     Per model and readout the first and the last calibration are drawn, for the prompt ensemble if there is one, else
     the mean over a prompt's label orders, else the first prompt, in the readout's first variant: a choice that does not
@@ -249,7 +267,7 @@ def save_figures(
     Args:
         predictions: `emoprobe.analysis.make_predictions`.
         rows: `emoprobe.analysis.rows.make_rows`.
-        labels: Labels in the order of the axes.
+        labels: The label set.
         folder: Where to write; made if it is not there.
         subtitle: Title of the corpus, shown in every figure.
 
@@ -259,16 +277,13 @@ def save_figures(
     from emoprobe.report.tables import split_layers
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [save(overview(rows, "All cells beside their floors", subtitle), folder / "overview.png")]
+    first = overview(rows, "All cells beside their floors", subtitle, headline_of(labels))
+    paths = [save(first, folder / "overview.png")]
     cells, of_layers = split_layers(rows)
     if of_layers:
-        paths.append(save(layers(rows, "The label likelihood, layer by layer", subtitle), folder / "layers.png"))
-    kinds = {
-        "mean": mean_distribution,
-        "clips": extreme_clips,
-        "entropy": entropy_scatter,
-        "reliability": reliability,
-    }
+        figure = layers(rows, "The label likelihood, layer by layer", subtitle, layer_metrics_of(labels))
+        paths.append(save(figure, folder / "layers.png"))
+    kinds = kinds_of(labels)
     several = predictions["model"].nunique() > 1
     taken: set[str] = set()
     for row in _chosen(cells):
@@ -280,7 +295,7 @@ def save_figures(
         title = ", ".join([*model, readout, *prompt, f"calibration: {cell.calibration}"])
         own = rows_of(predictions, [cell])
         for kind, draw in kinds.items():
-            paths.append(save(draw(own, labels, title, subtitle), folder / f"{slug}_{kind}.png"))
+            paths.append(save(draw(own, labels.labels, title, subtitle), folder / f"{slug}_{kind}.png"))
     return paths
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emoprobe.labels import LabelSet
 from emoprobe.report.summaries import Summary
 from emoprobe.run.folder import RunFolder
 from emoprobe.run.record import Record
@@ -80,6 +81,11 @@ class Group:
     definitions: Mapping[str, Mapping]
     conflicts: Sequence[str]
     differs: Sequence[str]
+
+    @property
+    def labels(self) -> LabelSet:
+        """The label set of its runs."""
+        return self.runs[0].record.labels
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emoprobe.analysis.clips import floor_predictions
-from emoprobe.metrics.functional import METRICS
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS, clip_metric_of, metrics_of
 from emoprobe.readout.base import names_of
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
@@ -357,18 +358,18 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 def save_judgement_figures(
     predictions: pd.DataFrame,
     utterances: pd.DataFrame,
-    labels: Sequence[str],
+    labels: LabelSet,
     folder: Path,
     subtitle: str,
     *,
     facts: Sequence[str] = (),
 ) -> list[Path]:
-    """Compute and draw everything of this file that a run allows.
+    """Compute and draw everything of this file that a run allows; of points of a scale no confusions.
 
     Args:
         predictions: ``predictions.parquet`` of a run.
         utterances: ``utterances.parquet`` of the run.
-        labels: Labels of the run, in order.
+        labels: The run's label set.
         folder: Where to write; made if it is not there.
         subtitle: Title of the corpus, shown in every figure.
         facts: Facts about speakers by which groups are compared.
@@ -378,35 +379,44 @@ def save_judgement_figures(
     """
     from emoprobe.analysis import channels, robustness, strata
 
-    chosen = drawn_cells(predictions)
+    chosen, names = drawn_cells(predictions), labels.labels
     single = rows_of(predictions, chosen)
     paths: list[Path] = []
-    floors = strata.stratify(floor_predictions(predictions, utterances, labels), utterances, labels, by="entropy")
-    table = strata.stratify(single, utterances, labels, by="entropy")
-    figure = metric_by_stratum(table, "JS divergence by entropy of the raters", subtitle, floors=floors)
-    paths += save_figure(figure, folder, "strata_entropy")
+    metric, metrics = clip_metric_of(labels), metrics_of(labels)
+    what = "JS divergence" if labels.scale is None else "Earth mover's distance"
+    by = "entropy" if labels.scale is None else "mean"
+    of_floors = floor_predictions(predictions, utterances, names)
+    table, floors = (
+        strata.stratify(of, utterances, names, by=by, metric=metric, metrics=metrics) for of in (single, of_floors)
+    )
+    figure = metric_by_stratum(table, f"{what} by {by} of the raters", subtitle, metric=metric, floors=floors)
+    paths += save_figure(figure, folder, f"strata_{by}")
     for fact in facts:
-        table, gaps = (make(single, utterances, labels, by=f"fact:{fact}") for make in (strata.stratify, strata.gaps))
-        figure = group_gaps(table, gaps, f"JS divergence by {fact}", subtitle)
+        how: dict[str, Any] = {"by": f"fact:{fact}", "metric": metric}
+        table = strata.stratify(single, utterances, names, metrics=metrics, **how)
+        gaps = strata.gaps(single, utterances, names, **how)
+        figure = group_gaps(table, gaps, f"{what} by {fact}", subtitle, metric=metric)
         paths += save_figure(figure, folder, f"gaps_{slug_of(fact)}")
-    between, scores = robustness.between_prompts(predictions, labels), robustness.prompt_scores(predictions, labels)
+    between, scores = robustness.between_prompts(predictions, names), robustness.prompt_scores(predictions, names)
     if len(scores):
         figure = prompt_robustness(between, scores, "What changes with the prompt", subtitle)
         paths += save_figure(figure, folder, "prompts")
-    clips, agreement = channels.channel_clips(single, labels), channels.channel_agreement(single, labels)
+    clips, agreement = channels.channel_clips(single, names), channels.channel_agreement(single, names)
     if len(agreement):
         title = "What the model writes against its token probabilities"
         figure = text_against_tokens(clips, agreement, title, subtitle)
         paths += save_figure(figure, folder, "text_against_tokens")
     for i, group in enumerate(_by_readout(chosen)):
         first, last = group[0], group[-1]
-        name = f"{i + 1:02d}_{slug_of(first.readout)}"
+        slug = f"{i + 1:02d}_{slug_of(first.readout)}"
         title = ", ".join(filter(None, (first.model, first.readout, first.variant, first.prompt)))
-        figure = reliability_panels(channels.reliability(rows_of(single, group), labels), labels, title, subtitle)
-        paths += save_figure(figure, folder, f"{name}_reliability")
+        figure = reliability_panels(channels.reliability(rows_of(single, group), names), names, title, subtitle)
+        paths += save_figure(figure, folder, f"{slug}_reliability")
+        if labels.scale is not None:
+            continue
         rows = rows_of(single, [last])
-        confusion, mixtures = channels.expected_confusion(rows, labels), channels.missed_mixtures(rows, labels)
+        confusion, mixtures = channels.expected_confusion(rows, names), channels.missed_mixtures(rows, names)
         title += f", calibration: {last.calibration}"
-        figure = confusion_and_mixtures(confusion, mixtures, labels, title, subtitle)
-        paths += save_figure(figure, folder, f"{name}_confusion")
+        figure = confusion_and_mixtures(confusion, mixtures, names, title, subtitle)
+        paths += save_figure(figure, folder, f"{slug}_confusion")
     return paths

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emoprobe.metrics.functional import headline_of
 from emoprobe.readout.base import names_of
 from emoprobe.report import cell_figures, figures
 from emoprobe.report.figures import scatter_by_standing
@@ -25,7 +26,7 @@ from emoprobe.report.style import (
     slug_of,
     tidy,
 )
-from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS, escape_markdown, footnote, format_value, name_of, short_name
+from emoprobe.report.tables import MARKS, columns_of, escape_markdown, footnote, format_value, name_of, short_name
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.system.output import write_rows
 
@@ -115,7 +116,8 @@ def telling(entries: Sequence[Entry]) -> list[str]:
 def footnotes(entries: Sequence[Entry]) -> str:
     """What the marks mean, and everything that the rows say they were fitted on."""
     fitted = sorted({entry.row["fitted_on"] for entry in entries} - {"", *MARKS})
-    return footnote([entry.row for entry in entries]) + (
+    labels = entries[0].runs[0].record.labels if entries else None
+    return footnote([entry.row for entry in entries], headline_of(labels)) + (
         f"   fitted on, in these rows: {'; '.join(fitted)}" if fitted else ""
     )
 
@@ -128,7 +130,7 @@ def printed(entries: Sequence[Entry]) -> list[Entry]:
 
 def columns(group: Group, metric: str) -> list[str]:
     """Metrics of the printed tables: the chosen one first, then the usual ones."""
-    usual = [name for name in DEFAULT_COLUMNS if name in group.definitions and name != metric]
+    usual = [name for name in columns_of(group.labels) if name in group.definitions and name != metric]
     return [metric, *usual]
 
 
@@ -191,23 +193,24 @@ def _csv_line(group: Group, entry: Entry, metrics: Sequence[str]) -> dict:
     return line
 
 
-def markdown(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> str:
+def markdown(groups: Sequence[Group], metric: str | None, *, intervals: bool = False) -> str:
     """One table per group, its rows ranked, the best value of each metric bold.
 
     Args:
         groups: The groups.
-        metric: What to rank by.
+        metric: What to rank by; the headline of each group's label set where it is None.
         intervals: Whether to show the intervals of the rows that have them.
     """
     parts = []
     for group in groups:
-        shown, chosen = ranked(printed(group.entries), metric, group.definitions), columns(group, metric)
+        lead = metric or headline_of(group.labels)
+        shown, chosen = ranked(printed(group.entries), lead, group.definitions), columns(group, lead)
         parts_of_name, best = telling(shown), best_values(shown, group.definitions)
         arrows = [f"{name} {'↑' if group.definitions[name]['higher_is_better'] else '↓'}" for name in chosen]
         lines = [f"## {escape_markdown(group.name)}", "", *(f"* {escape_markdown(t)}" for t in describe(group)), ""]
         lines.append("| " + " | ".join([*parts_of_name, "rank", "n", "failed", *arrows]) + " |")
         lines.append("|" + "---|" * len(parts_of_name) + "---:|" * (3 + len(chosen)))
-        for entry, place in zip(shown, ranks(shown, metric, group.definitions), strict=True):
+        for entry, place in zip(shown, ranks(shown, lead, group.definitions), strict=True):
             named = names(entry)
             cells = [escape_markdown(named[part]) for part in parts_of_name]
             cells += [place, str(entry.row["num_utterances"]), str(entry.row["num_failed"])]
@@ -219,24 +222,25 @@ def markdown(groups: Sequence[Group], metric: str, *, intervals: bool = False) -
     return "\n".join(parts)
 
 
-def latex(groups: Sequence[Group], metric: str, *, intervals: bool = False) -> str:
+def latex(groups: Sequence[Group], metric: str | None, *, intervals: bool = False) -> str:
     r"""One ``table`` per group for a document that loads ``booktabs``, its rows ranked, the best values bold.
 
     Args:
         groups: The groups.
-        metric: What to rank by.
+        metric: What to rank by; the headline of each group's label set where it is None.
         intervals: Whether to show the intervals of the rows that have them.
     """
     parts = [r"% \usepackage{booktabs}; \usepackage{graphicx} for \resizebox; \usepackage[T1]{fontenc}"]
     for group in groups:
-        shown, chosen = ranked(printed(group.entries), metric, group.definitions), columns(group, metric)
+        lead = metric or headline_of(group.labels)
+        shown, chosen = ranked(printed(group.entries), lead, group.definitions), columns(group, lead)
         parts_of_name, best = telling(shown), best_values(shown, group.definitions)
         arrows = [
             rf"{escape_latex(short_name(name))} "
             rf"$\{'up' if group.definitions[name]['higher_is_better'] else 'down'}arrow$"
             for name in chosen
         ]
-        lines, places = [], ranks(shown, metric, group.definitions)
+        lines, places = [], ranks(shown, lead, group.definitions)
         for i, entry in enumerate(shown):
             if i and (entry.row["kind"] == "readout") != (shown[i - 1].row["kind"] == "readout"):
                 lines.append(r"\midrule")
@@ -339,22 +343,21 @@ def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     """Write the group's figures as PDF and PNG; returns the files.
 
     The dot plot and, if layers were read, their curves; of the best readout that did not see the votes it is judged by
-    its mean distribution, extreme clips, entropies and reliability.
+    the figures of a cell.
     """
     folder.mkdir(parents=True, exist_ok=True)
     subtitle = describe(group)[0]
     drawn = {metric: dot_plot(group, metric)}
     rows = [dict(entry.row) for entry in group.entries]
     if names_of("layers") & {row["readout"] for row in rows}:
-        drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle)
+        shown = figures.layer_metrics_of(group.labels)
+        drawn["layers"] = figures.layers(rows, "The label likelihood, layer by layer", subtitle, shown)
     best = next(iter(ranked(printed(group.entries), metric, group.definitions)), None)
     if best is not None and best.row["kind"] == "readout" and not saw_its_votes(best.row["fitted_on"]):
-        frame, labels = _predictions(best), group.runs[0].record.labels.labels
+        frame = _predictions(best)
         title = "best by " + metric + ": " + ", ".join(part for part in names(best).values() if part)
-        drawn["best_mean"] = cell_figures.mean_distribution(frame, labels, title, subtitle)
-        drawn["best_clips"] = cell_figures.extreme_clips(frame, labels, title, subtitle)
-        drawn["best_entropy"] = cell_figures.entropy_scatter(frame, labels, title, subtitle)
-        drawn["best_reliability"] = cell_figures.reliability(frame, labels, title, subtitle)
+        for kind, draw in cell_figures.kinds_of(group.labels).items():
+            drawn[f"best_{kind}"] = draw(frame, group.labels.labels, title, subtitle)
     slug = slug_of(group.name)
     return [
         save(figure, folder / f"{slug}_{name}.{suffix}") for name, figure in drawn.items() for suffix in ("pdf", "png")

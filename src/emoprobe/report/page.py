@@ -22,12 +22,12 @@ import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.floors import floors
-from emoprobe.metrics.functional import METRICS, entropy
+from emoprobe.metrics.functional import METRICS, entropy, headline_of
 from emoprobe.readout.base import names_of
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
-from emoprobe.report.tables import DEFAULT_COLUMNS, MARKS
+from emoprobe.report.tables import MARKS, columns_of
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
 
@@ -46,14 +46,15 @@ class PageOptions:
 
     Args:
         title: Its title.
-        metric: Metric to begin with, which also chooses the cells and clips to embed.
+        metric: Metric to begin with, which also chooses the cells and clips to embed; the headline of each group's
+            label set where it is None.
         cells: How many readouts per group are embedded clip by clip, the best ones; floors always are.
         audio: ``none``, ``link`` or ``embed``.
         clips: How many clips per group are embedded.
     """
 
     title: str
-    metric: str = "js_divergence"
+    metric: str | None = None
     cells: int = 40
     audio: str = "link"
     clips: int = 0
@@ -72,12 +73,12 @@ def build_page(found: Collection, options: PageOptions, folder: Path) -> tuple[s
     groups = [_group(group, options, folder, runs, notes) for group in found.groups]
     data = {
         "title": options.title,
-        "metric": options.metric,
+        "metric": options.metric or headline_of(found.groups[0].labels),
         "created": datetime.now(UTC).isoformat(timespec="minutes"),
         "levels": LEVELS,
         "failed": FAILED,
         "short": {name: metric.short for name, metric in METRICS.items() if metric.short},
-        "usual": list(DEFAULT_COLUMNS),
+        "usual": list(dict.fromkeys(name for group in found.groups for name in columns_of(group.labels))),
         "marks": {mark: source for source, mark in MARKS.items()},
         "notes": notes,
         "missing": [_problem(problem) for problem in found.missing],
@@ -170,7 +171,8 @@ def _run(run: ReportedRun) -> dict:
 
 def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path, int], notes: list[str]) -> dict:
     record, summary = group.runs[0].record, group.runs[0].summary
-    chosen = ranked(printed(group.entries), options.metric, group.definitions)[: options.cells]
+    metric = options.metric or headline_of(group.labels)
+    chosen = ranked(printed(group.entries), metric, group.definitions)[: options.cells]
     embedded = {id(entry) for entry in chosen if entry.row["kind"] == "readout"}
     left = sum(entry.row["kind"] == "readout" for entry in group.entries) - len(embedded)
     if left:
@@ -200,7 +202,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "rows": rows,
         "clips": _clips(group),
         "sound": _sound(group, options, folder, leading, notes),
-    }
+    } | ({} if group.labels.scale is None else {"metric": metric})
 
 
 def _row(entry: Entry, cell: CellSummary | None, runs: Mapping[Path, int]) -> dict:

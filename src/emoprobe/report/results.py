@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from emoprobe.analysis.derive import Analysis
 from emoprobe.beliefs.targets import Targets
-from emoprobe.metrics.functional import METRICS, entropy
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS, entropy, expected, headline_of, metrics_of, spread
 from emoprobe.report.figures import save_figures
 from emoprobe.run.files import contents
 from emoprobe.run.metric_rows import metrics_frame
@@ -20,33 +23,49 @@ def write_results(folder: Path, analysis: Analysis, record: Record, *, figures: 
     """Write what was derived; returns the figures."""
     definitions = {
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
-        for name, m in METRICS.items()
+        for name, m in ((name, METRICS[name]) for name in metrics_of(record.labels))
     }
     rows = write_tables(folder, record, analysis.predictions, analysis.rows, definitions)
     write_csv(metrics_frame(rows), folder / "metrics.csv")
     if not figures:
         return []
 
-    return save_figures(analysis.predictions, analysis.rows, record.labels.labels, folder / "figures", record.title)
+    return save_figures(analysis.predictions, analysis.rows, record.labels, folder / "figures", record.title)
 
 
-def ambiguity(targets: Targets) -> tuple[float, str]:
-    """Mean entropy of the targets in bits, and how many votes stand behind them, in words."""
-    total = targets.votes.sum()
-    known = targets.frame["num_raters"].notna().all()
-    return float(entropy(targets.distribution).mean()), f"{total:,.0f} votes" if known else "vote shares only"
+def ambiguity(targets: Targets, labels: LabelSet) -> tuple[str, str]:
+    """How far raters are apart, and how many votes stand behind the targets, both in words."""
+    known = targets.frame["num_raters"].notna().to_numpy()
+    if labels.scale is not None:
+        return _numbers(targets, labels, known), _ratings(targets, labels.scale.dimension, known)
+    bits = float(entropy(targets.distribution).mean())
+    return f"mean entropy {bits:.3f} bits", f"{targets.votes.sum():,.0f} votes" if known.all() else "vote shares only"
 
 
-def print_table(rows: Sequence[dict]) -> None:
-    """Print the metric table as wide as the terminal, or wide enough for a file."""
+def _numbers(targets: Targets, labels: LabelSet, known: np.ndarray) -> str:
+    numbers = int(labels.labels[0]) + expected(targets.distribution)
+    ends, within = f"from {labels.labels[0]} to {labels.labels[-1]}", spread(targets.distribution[known])
+    text = f"{ends}, mean {numbers.mean():.2f}, sd over clips {numbers.std():.2f}"
+    return f"{text}, mean sd of a clip's raters {within.mean():.2f}" if known.any() else text
+
+
+def _ratings(targets: Targets, dimension: str, known: np.ndarray) -> str:
+    number = targets.frame.loc[known, "num_raters"].sum()
+    parts = [f"{number:,.0f} ratings of {dimension}"] if known.any() else []
+    parts += [f"{targets.num_means:,} means of {dimension} alone"] if targets.num_means else []
+    return " and ".join(parts)
+
+
+def print_table(rows: Sequence[dict], labels: LabelSet) -> None:
+    """Print the metric table of a label set as wide as the terminal, or wide enough for a file."""
     from rich.console import Console
 
-    from emoprobe.report.tables import metric_table
+    from emoprobe.report.tables import columns_of, metric_table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
-    console.print(metric_table(rows))
+    console.print(metric_table(rows, columns_of(labels)))
 
 
 def print_results(analysis: Analysis, record: Record, folder: Path, figures: Sequence[Path]) -> None:
@@ -54,7 +73,7 @@ def print_results(analysis: Analysis, record: Record, folder: Path, figures: Seq
     from emoprobe.report.tables import layers_in_words, split_layers
 
     model = record.model
-    entropy, votes = ambiguity(analysis.targets)
+    apart, votes = ambiguity(analysis.targets, record.labels)
     skipped = ", ".join(f"{count} {reason}" for reason, count in record.num_skipped.items()) or "none"
     print(f"Model    {model.name} ({model.revision}), {model.dtype} on {model.device}")
     if not model.hears:
@@ -68,11 +87,11 @@ def print_results(analysis: Analysis, record: Record, folder: Path, figures: Seq
             f"Sound    warning: {len(names):,} near-silent (below {near_silent['below_dbfs']:g} dBFS): {shown}; "
             "dataset.audio.near_silent=skip leaves them out"
         )
-    print(f"Targets  {record.soft_label_policy.name}; {votes}; mean entropy {entropy:.3f} bits")
+    print(f"Targets  {record.soft_label_policy.name}; {votes}; {apart}")
     if record.corpus.synthetic:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")
-    print_table(split_layers(analysis.rows)[0])
-    layers = layers_in_words(analysis.rows)
+    print_table(split_layers(analysis.rows)[0], record.labels)
+    layers = layers_in_words(analysis.rows, headline_of(record.labels))
     if layers:
         print(f"Layers   {layers}")
     print("Results  " + str(folder))

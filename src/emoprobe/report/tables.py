@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
 from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.models.text import TEXT_ONLY
 from emoprobe.readout.base import names_of
@@ -25,6 +26,7 @@ from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.system import output
 
 if TYPE_CHECKING:
+    from emoprobe.labels import LabelSet
     from emoprobe.metrics.functional import MetricDefinition
 
 DEFAULT_COLUMNS = (
@@ -37,6 +39,7 @@ DEFAULT_COLUMNS = (
     "uar",
     "entropy_spearman",
 )
+COLUMNS_OF_SCALES = (*FIRST_OF_SCALES, "vote_nll", "entropy_spearman")
 OUT_OF_SAMPLE = ("other speakers'", "other clips'")
 MARKS = {EVALUATED_VOTES: "**", EVALUATED_INPUTS: "*"}
 FOOTNOTE = (
@@ -45,11 +48,12 @@ FOOTNOTE = (
 )
 ELSEWHERE = "   † fitted on the votes of other speakers, out of sample"
 WORTH = (
-    "   95 %: interval of JS, speakers resampled   range: 0 at the prior floor, 1 at the human ceiling, of the row's "
-    "own clips   shuffled: JS of the same distributions given to other clips"
+    "   95 %: interval of {0}, speakers resampled   range: 0 at the prior floor, 1 at the human ceiling, of the row's "
+    "own clips   shuffled: {0} of the same distributions given to other clips"
 )
 DOUBT = "?"
 DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
+ONLY_MEANS = "   of {} clips only the raters' mean is known: there JS and EMD compare a distribution with one number"
 ONE_SPEAKER = "   no intervals: a single speaker"
 DEAF = f"   {TEXT_ONLY}: the model did not hear, but was told words about each clip"
 NARROW = 16
@@ -101,11 +105,17 @@ def split_layers(rows: Sequence[dict]) -> tuple[list[dict], list[dict]]:
     return [row for row in rows if row["readout"] not in layers], [row for row in rows if row["readout"] in layers]
 
 
-def layers_in_words(rows: Sequence[dict]) -> str | None:
-    """How many layers were read, and the one with the lowest JS divergence uncalibrated; None if none was read.
+def columns_of(labels: LabelSet | None = None) -> tuple[str, ...]:
+    """The metrics that tables of a label set show unless others are asked for."""
+    return DEFAULT_COLUMNS if labels is None or labels.scale is None else COLUMNS_OF_SCALES
+
+
+def layers_in_words(rows: Sequence[dict], metric: str = "js_divergence") -> str | None:
+    """How many layers were read, and the one with the best value uncalibrated; None if none was read.
 
     Args:
         rows: `emoprobe.analysis.rows.make_rows`.
+        metric: Of what value.
     """
     layers = split_layers(rows)[1]
     if not layers:
@@ -113,13 +123,14 @@ def layers_in_words(rows: Sequence[dict]) -> str | None:
     count = len({row["variant"] for row in layers})
     text = f"{count} layers are in metrics.csv"
     plain = [row for row in layers if row["calibration"] == "none"]
-    scored = [row for row in plain if has_rank(row) and math.isfinite(row["metrics"].get("js_divergence", math.nan))]
+    scored = [row for row in plain if has_rank(row) and math.isfinite(row["metrics"].get(metric, math.nan))]
     if not scored:
         return text
-    best = min(scored, key=lambda row: row["metrics"]["js_divergence"])
-    lowest = format_value(best["metrics"]["js_divergence"])
-    where = f"{best['variant']} of {best['prompt']}"
-    return f"{text}; lowest JS without calibration: {lowest}, {where} (chosen on the evaluated clips)"
+    most, pick = ("highest", max) if METRICS[metric].higher_is_better else ("lowest", min)
+    best = pick(scored, key=lambda row: row["metrics"][metric])
+    value = format_value(best["metrics"][metric])
+    where = f"{best['variant']} of {best['prompt']} (chosen on the evaluated clips)"
+    return f"{text}; {most} {short_name(metric)} without calibration: {value}, {where}"
 
 
 def _best(rows: Sequence[dict], metric: str) -> float | None:
@@ -241,7 +252,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
         columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
         if metric == metrics[0]:
             columns += _beside(ordered, metric)
-    return _FittingTable(columns, len(readouts), footnote(rows))
+    return _FittingTable(columns, len(readouts), footnote(rows, _headline(metrics)))
 
 
 def _names_models(rows: Sequence[Mapping]) -> bool:
@@ -250,13 +261,25 @@ def _names_models(rows: Sequence[Mapping]) -> bool:
     return len(models) > 1 or any(TEXT_ONLY in model for model in models)
 
 
-def footnote(rows: Sequence[Mapping]) -> str:
-    """What the marks and columns of these rows mean."""
+def _headline(metrics: Sequence[str]) -> str:
+    """The metric that a footnote names: that of numbers where a table shows such, else JS."""
+    return metrics[0] if any(METRICS[metric].suits == "points" for metric in metrics) else "js_divergence"
+
+
+def footnote(rows: Sequence[Mapping], metric: str = "js_divergence") -> str:
+    """What the marks and columns of these rows mean.
+
+    Args:
+        rows: Of one table.
+        metric: Whose interval, range and shuffled value they show.
+    """
+    num_means = max((row.get("num_means", 0) for row in rows), default=0)
     said = {
         ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
-        WORTH: any(map(_judged, rows)),
+        WORTH.format(short_name(metric)): any(map(_judged, rows)),
         DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
         ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
+        ONLY_MEANS.format(num_means): num_means > 0,
         DEAF: any(TEXT_ONLY in (row["model"] or "") for row in rows),
     }
     return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + _written(rows)
@@ -351,7 +374,7 @@ def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMN
             text = format_value(row["metrics"].get(metric, math.nan))
             cells.append(f"**{text}**" if _is_best(row, metric, best[metric]) else text)
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + f"\n\n{escape_markdown(footnote(rows))}\n"
+    return "\n".join(lines) + f"\n\n{escape_markdown(footnote(rows, _headline(metrics)))}\n"
 
 
 def escape_markdown(text: str) -> str:

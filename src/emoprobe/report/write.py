@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional import headline_of
 from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
 from emoprobe.report.page import PageOptions, build_page, default_title
@@ -20,7 +21,7 @@ def write_report(
     folders: Sequence[Path],
     output: Path,
     *,
-    metric: str = "js_divergence",
+    metric: str | None = None,
     audio: str = "link",
     clips: int = 0,
     cells: int = 40,
@@ -33,7 +34,7 @@ def write_report(
     Args:
         folders: Run folders, or folders that hold some.
         output: Where to write.
-        metric: What to rank by.
+        metric: What to rank by; the headline of each group's label set where it is None.
         audio: ``link``: the page plays the files where they lie; ``embed``: some are within the page; ``none``.
         clips: Of these, per group: half of largest disagreement, half evenly spread over the raters' entropy.
         cells: Readouts per group shown clip by clip, the best ones; the table holds all.
@@ -46,7 +47,7 @@ def write_report(
     """
     found = collect(folders)
     for group in found.groups:
-        if metric not in group.definitions:
+        if metric is not None and metric not in group.definitions:
             raise InputError(
                 f"the runs of {group.name} state no metric {metric!r}",
                 field="--metric",
@@ -79,7 +80,7 @@ def write_report(
         drawn = []
         if figures:
             for group in found.groups:
-                drawn += leaderboard.save_figures(group, metric, output / FIGURES)
+                drawn += leaderboard.save_figures(group, metric or headline_of(group.labels), output / FIGURES)
     except OSError as error:
         raise InputError(
             f"the report cannot be written: {error.strerror or error}", file=output, remedy="Choose another -o."

@@ -13,6 +13,7 @@ from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.data.votes import rater_votes
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import expected, spread
 from emoprobe.run import files, sealing
 from emoprobe.run.record import Record
 from emoprobe.system.output import json_safe, write_json, write_parquet, write_rows
@@ -25,7 +26,8 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
     """The human side as a data frame, one row per utterance.
 
     ``role`` is ``evaluated`` or ``training``; ``rater_votes`` is JSON, rater -> votes by label, or missing where nobody
-    knows who said what.
+    knows who said what. Of a label set with a scale, ``target_mean`` and ``target_spread`` are mean and standard
+    deviation of the soft label.
     """
     import pandas as pd
 
@@ -47,6 +49,9 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
             }
             row |= {f"votes_{label}": target.votes[i] for i, label in enumerate(labels.labels)}
             row |= {f"target_{label}": target.distribution[i] for i, label in enumerate(labels.labels)}
+            if labels.points is not None:
+                row["target_mean"] = labels.points[0] + float(expected(target.distribution))
+                row["target_spread"] = float(spread(target.distribution))
             rows.append(row)
     frame = pd.DataFrame(rows)
     frame["num_raters"] = frame["num_raters"].astype("Float64")

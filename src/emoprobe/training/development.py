@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -11,7 +13,7 @@ from emoprobe.metrics.functional import evaluate
 
 
 class DevelopmentMetrics(Metric):
-    """Every metric of the table, and the mean loss, over all clips in their order.
+    """Metrics, those of categories unless named, and the mean loss, over all clips in their order.
 
     The clips of all batches and processes are put into one order before anything is summed up: the best epoch must
     depend neither on how they were cut nor on a last bit.
@@ -24,8 +26,9 @@ class DevelopmentMetrics(Metric):
     votes: list[Tensor]
     losses: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Sequence[str] | None = None) -> None:
         super().__init__()
+        self._metrics = metrics
         for name in ("clips", "log_probs", "target", "votes", "losses"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -50,7 +53,7 @@ class DevelopmentMetrics(Metric):
         order = dim_zero_cat(self.clips).argsort()
         parts = (dim_zero_cat(state)[order].cpu() for state in (self.log_probs, self.target, self.votes, self.losses))
         log_probs, target, votes, losses = parts
-        metrics = evaluate(log_probs.double().exp().numpy(), target.numpy(), votes.numpy())
+        metrics = evaluate(log_probs.double().exp().numpy(), target.numpy(), votes.numpy(), metrics=self._metrics)
         values = {name: metrics[name] for name in metrics if not name.startswith("num_")}
         values |= {"loss": losses.double().mean().item(), "clips": len(losses)}
         return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}

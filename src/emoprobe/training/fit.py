@@ -50,6 +50,7 @@ class ReaderModule(L.LightningModule):
         seed: Of everything random.
         identity: Of all that the numbers depend on; checkpoints bear it.
         answers: What the reader's model is taught to write beside.
+        metrics: Names of the development metrics; those of categories by default.
 
     Attributes:
         curve: One row per evaluation of the development clips; what is undefined or infinite is left out.
@@ -66,11 +67,12 @@ class ReaderModule(L.LightningModule):
         seed: int,
         identity: str = "",
         answers: AnswersOptions | None = None,
+        metrics: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.answers = answers
         self.reader, self.loss, self.options, self.seed, self.identity = reader, loss, options, seed, identity
-        self.development = DevelopmentMetrics()
+        self.development = DevelopmentMetrics(metrics)
         self.curve: list[dict[str, float]] = []
         self._sums = dict.fromkeys(_SUMS, 0.0)
 
@@ -196,6 +198,7 @@ def fit_reader(
     resume: Path | None = None,
     identity: str = "",
     answers: AnswersOptions | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> ReaderModule:
     """Fit a reader; it ends with the parameters that ModelCheckpoint calls best, without one with the last.
 
@@ -217,6 +220,7 @@ def fit_reader(
         resume: Checkpoint folder of an interrupted fit of the same reader; a missing checkpoint means the beginning.
         identity: Of all that the numbers depend on.
         answers: What the reader's model is taught to write beside.
+        metrics: Names of the development metrics; those of categories by default.
 
     Raises:
         InputError: The checkpoint is damaged or of another fit, or Lightning refuses an argument.
@@ -245,7 +249,7 @@ def fit_reader(
         "plugins": [WholeFiles()],
     }
     engine = make_trainer({k: v for k, v in given.items() if k != "enable_checkpointing"}, own, NOT_IN_FITTING)
-    module = ReaderModule(reader, loss, options, seed=seed, identity=identity, answers=answers)
+    module = ReaderModule(reader, loss, options, seed=seed, identity=identity, answers=answers, metrics=metrics)
     data = TrainingDataModule(
         train, development, batch_size=options.batch_size, seed=seed, eval_batch_size=eval_batch_size
     )

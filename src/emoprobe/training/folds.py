@@ -17,7 +17,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
-from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional import METRICS, metrics_of
 from emoprobe.run.record import versions
 from emoprobe.system.stopping import is_main
 from emoprobe.training.batches import Clips
@@ -155,6 +155,7 @@ class FoldTraining:
                 resume=earlier,
                 identity=digest_of(self._expected(split, member)),
                 answers=method.answers,
+                metrics=metrics_of(method.labels),
             )
             self.steps += module.trainer.global_step
             return method.weights(reader), [{"member": member, **row} for row in module.curve]

@@ -31,6 +31,8 @@ from emoprobe.metrics.functional.divergences import (
     kl_target_pred,
     total_variation,
 )
+from emoprobe.metrics.functional.of_labels import clip_metric_of, headline_of, metrics_of
+from emoprobe.metrics.functional.ordinal import ccc, emd, expected, pearson, rmse, spread
 from emoprobe.metrics.functional.table import evaluate
 from emoprobe.metrics.functional.ties import TIE_TOLERANCE, Majority, majority, predicted_labels
 
@@ -43,13 +45,18 @@ __all__ = [
     "Terms",
     "bhattacharyya",
     "brier",
+    "ccc",
     "classwise_ece",
+    "clip_metric_of",
     "confusion_matrix",
     "cosine",
     "ece",
+    "emd",
     "entropy",
     "entropy_spearman",
     "evaluate",
+    "expected",
+    "headline_of",
     "js_distance",
     "js_divergence",
     "kl_pred_target",
@@ -57,12 +64,16 @@ __all__ = [
     "macro_f1",
     "majority",
     "mean_over_clips",
+    "metrics_of",
     "of_sums",
+    "pearson",
     "predicted_labels",
     "r2_per_class",
     "r2_within_clip",
     "ratio_of_sums",
     "reliability_bins",
+    "rmse",
+    "spread",
     "total_variation",
     "uar",
     "vote_nll",

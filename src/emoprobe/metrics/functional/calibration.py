@@ -106,13 +106,23 @@ def _error_of_labels(number: Values, gap: Values) -> Values:
     return abs(gap).sum((-2, -1)) / (number * gap.shape[-2])
 
 
-@of_sums(partial(_gaps_of_top, bins=5), "calibration error of the top label, 5 equal bins", noise_raises=True)
+@of_sums(
+    partial(_gaps_of_top, bins=5),
+    "calibration error of the top label, 5 equal bins",
+    noise_raises=True,
+    suits="categories",
+)
 def ece_5(number: Values, gap: Values, kept: Values) -> Values:
     """`ece` with 5 bins."""
     return _error_of_top(gap, kept)
 
 
-@of_sums(partial(_gaps_of_top, bins=10), "calibration error of the top label, 10 equal bins", noise_raises=True)
+@of_sums(
+    partial(_gaps_of_top, bins=10),
+    "calibration error of the top label, 10 equal bins",
+    noise_raises=True,
+    suits="categories",
+)
 def ece_10(number: Values, gap: Values, kept: Values) -> Values:
     """`ece` with 10 bins."""
     return _error_of_top(gap, kept)

@@ -39,7 +39,12 @@ def _confusion(pred: Values, target: Values) -> tuple[Sum]:
 
 
 @of_sums(
-    _confusion, "accuracy of the top label against the majority label", short="WA", higher_is_better=True, ratio=hits
+    _confusion,
+    "accuracy of the top label against the majority label",
+    short="WA",
+    higher_is_better=True,
+    ratio=hits,
+    suits="categories",
 )
 def wa(number: Values, confusion: Values) -> Values:
     """Weighted accuracy, 0 to 1: the share of utterances whose top label is the majority label.
@@ -53,7 +58,13 @@ def wa(number: Values, confusion: Values) -> Values:
     return _diagonal(confusion).sum(-1) / total
 
 
-@of_sums(_confusion, "recall averaged over the majority labels that occur", short="UAR", higher_is_better=True)
+@of_sums(
+    _confusion,
+    "recall averaged over the majority labels that occur",
+    short="UAR",
+    higher_is_better=True,
+    suits="categories",
+)
 def uar(number: Values, confusion: Values) -> Values:
     """Unweighted average recall, 0 to 1: recall averaged over the labels that are some utterance's majority label.
 
@@ -65,7 +76,7 @@ def uar(number: Values, confusion: Values) -> Values:
     return mean_where(_diagonal(confusion) / support, support > 0)
 
 
-@of_sums(_confusion, "F1 averaged over the majority labels that occur", higher_is_better=True)
+@of_sums(_confusion, "F1 averaged over the majority labels that occur", higher_is_better=True, suits="categories")
 def macro_f1(number: Values, confusion: Values) -> Values:
     """F1 averaged over the labels that are some utterance's majority label, 0 to 1.
 
@@ -78,7 +89,12 @@ def macro_f1(number: Values, confusion: Values) -> Values:
     return mean_where(_f1(confusion), _support(confusion) > 0)
 
 
-@of_sums(_confusion, "F1 averaged over the majority labels, weighted by their utterances", higher_is_better=True)
+@of_sums(
+    _confusion,
+    "F1 averaged over the majority labels, weighted by their utterances",
+    higher_is_better=True,
+    suits="categories",
+)
 def weighted_f1(number: Values, confusion: Values) -> Values:
     """F1 of each label (see :func:`macro_f1`) averaged with the number of utterances of that majority label, 0 to 1.
 

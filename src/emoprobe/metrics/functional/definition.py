@@ -23,7 +23,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -36,8 +36,10 @@ ORDER = (
     *("kl_target_pred", "kl_pred_target", "js_divergence", "js_distance", "bhattacharyya", "r2_within_clip"),
     *("r2_per_class", "total_variation", "cosine", "brier", "vote_nll", "ece_5", "ece_10", "classwise_ece"),
     *("wa", "uar", "macro_f1", "weighted_f1", "entropy_spearman"),
+    *("ccc", "pearson", "rmse", "emd"),
 )
 """The order of every table; metrics that are not in it follow by name."""
+Suits = Literal["any", "categories", "points"]
 
 
 class Terms(NamedTuple):
@@ -109,13 +111,15 @@ class MetricDefinition(ABC):
         name: Name in every table.
         definition: One line for the reader of a table.
         short: Name where there is little room; ``name`` where there is none shorter.
-        unit: ``nats``, ``bits`` or ``1`` for a plain number.
+        unit: ``nats``, ``bits``, ``points`` of a scale, or ``1`` for a plain number.
         higher_is_better: Direction.
         lower: Lowest possible value; ``-inf`` if there is none.
         upper: Highest possible value; ``inf`` if there is none.
         needs_votes: Whether vote counts change the value.
         is_differentiable: Whether it has a useful gradient for predictions without zeros.
         noise_raises: Whether it is a calibration error, which noise biases upwards.
+        suits: Which labels it is a metric of: ``points`` of a scale, for what needs their order; ``categories``, for
+            what needs one right label; ``any``, for what compares distributions.
     """
 
     name: str
@@ -128,6 +132,7 @@ class MetricDefinition(ABC):
     needs_votes: bool = False
     is_differentiable: bool = False
     noise_raises: bool = False
+    suits: Suits = "any"
 
     per_utterance: ClassVar[bool] = False
     """Whether it is a mean over utterances, so that ``reduction="none"`` gives the utterances' own values."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.functional.definition import METRICS
+from emoprobe.metrics.functional.of_labels import metrics_of
 from emoprobe.metrics.functional.ties import majority_of
 
+SIZES = ("num_utterances", "num_majority")
+"""What `evaluate` counts beside the metrics."""
 
-def evaluate(pred: Array, target: Array, votes: Array | None = None) -> dict[str, float]:
-    """All metrics over all utterances, then ``num_utterances`` and ``num_majority`` (those with a majority label).
+
+def evaluate(
+    pred: Array, target: Array, votes: Array | None = None, *, metrics: Sequence[str] | None = None
+) -> dict[str, float]:
+    """The metrics of a label set over all utterances, then ``num_utterances`` and ``num_majority``.
+
+    The last is how many have a majority label.
 
     Nothing is smoothed or clipped, so a probability of zero can make ``kl_target_pred``, ``kl_pred_target`` and
     ``vote_nll`` infinite; undefined values (no majority label anywhere, constant entropy) are NaN.
@@ -17,9 +27,10 @@ def evaluate(pred: Array, target: Array, votes: Array | None = None) -> dict[str
         pred: Predicted probabilities, ``[utterances, labels]``.
         target: Human probabilities, ``[utterances, labels]``.
         votes: Vote counts, ``[utterances, labels]``; without them every utterance weighs the same in ``vote_nll``.
+        metrics: Names of the metrics, see `metrics_of`; those of categories by default.
 
     Returns:
-        Values in the order of :data:`METRICS`, then the two numbers of utterances.
+        Values in the order of the names, then the two numbers of utterances.
 
     Raises:
         InputError: A shape, a value or a row sum is wrong.
@@ -31,5 +42,5 @@ def evaluate(pred: Array, target: Array, votes: Array | None = None) -> dict[str
     """
     pred, target = check_pair(pred, target)
     votes = None if votes is None else check_votes(votes, like=pred)
-    values: dict[str, float] = {name: float(metric(pred, target, votes)) for name, metric in METRICS.items()}
-    return values | {"num_utterances": len(pred), "num_majority": int(majority_of(target).unique.sum())}
+    values: dict[str, float] = {name: float(METRICS[name](pred, target, votes)) for name in metrics or metrics_of()}
+    return values | dict(zip(SIZES, (len(pred), int(majority_of(target).unique.sum())), strict=True))

@@ -72,7 +72,11 @@ function drawGroups() {
 function openGroup(i) {
   state.group = i;
   const current = group();
-  if (!(state.metric in current.definitions)) state.metric = Object.keys(current.definitions)[0];
+  if (current.metric) state.metric = current.metric;
+  else if (!(state.metric in current.definitions)) {
+    const usual = data.usual.find((name) => name in current.definitions);
+    state.metric = usual || Object.keys(current.definitions)[0];
+  }
   Object.assign(
     state,
     {

@@ -314,11 +314,12 @@ def join(
         with harvest.row(clip.id):
             harvest.add(clip)
     mine: dict[str, list[Rating]] = {}
+    listed = {row.id for row in harvest.skipped}  # a clip that is left out takes its ratings with it
     for name, row in ratings.rows.items():
         found = name if same is None else same(name)
         if found is not None and found in harvest.utterances:
             mine.setdefault(found, []).extend(ratings.of[name])
-        else:
+        elif (found or name) not in listed:
             error = RowError(
                 f"a rating of {name!r:.80}, which is none of the clips",
                 file=ratings.file,

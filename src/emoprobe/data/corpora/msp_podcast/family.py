@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from emoprobe.data.corpora.msp_podcast.card import NO_AGREEMENT, SCALES
@@ -11,7 +12,7 @@ from emoprobe.data.corpora.msp_podcast.facts import read_consensus, read_partiti
 from emoprobe.data.corpora.msp_podcast.ratings import read_blocks, read_csv, read_json
 from emoprobe.data.corpora.msp_podcast.release import SKIP_CLIP, Clip, Family, Release
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
+from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 
 LABELS = {
@@ -183,3 +184,30 @@ def _transcript(clip_id: str, clip: Clip, texts: SoundFolder) -> str | None:
         remedy += "dataset.on_error=skip."
         raise RowError(error.what, file=file, row=error.row, remedy=remedy) from None
     return " ".join(" ".join(lines).split()) or None
+
+
+def totals_of(
+    source: str,
+    *,
+    clips: int,
+    splits: Mapping[str, int],
+    speakers: int | None = None,
+    consensus: Mapping[str, int] | None = None,
+) -> tuple[Total, ...]:
+    """Published numbers of clips in all and by split and consensus, and of speakers who are known."""
+
+    def of(what: str, expected: int, **facts: str) -> Total:
+        def count(corpus: Corpus) -> int:
+            found = ({"split": u.split, **u.metadata} for u in corpus.utterances)
+            return sum(all(each.get(fact) == value for fact, value in facts.items()) for each in found)
+
+        return Total(what, expected, count, source)
+
+    totals = [of("clips", clips)]
+    totals += [of(f"clips of {split}", expected, split=split) for split, expected in splits.items()]
+    if speakers is not None:
+        known = lambda corpus: len({u.speaker for u in corpus.utterances} - {None})  # noqa: E731
+        totals.append(Total("known speakers", speakers, known, source))
+    for word, expected in (consensus or {}).items():
+        totals.append(of(f"clips with the consensus {word}", expected, consensus=word))
+    return tuple(totals)

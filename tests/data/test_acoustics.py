@@ -16,8 +16,9 @@ import scipy.stats
 import soundfile
 
 from emoprobe.data.acoustics import acoustic_facts, fit_thresholds
-from emoprobe.data.audio import AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.acoustics import NOT_MEASURABLE, Acoustics, Terciles, describe, measure

@@ -16,11 +16,11 @@ import soundfile
 from copies.sound import sound_bytes, write_sound
 
 from emoprobe.cli.data import main
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check import check_corpus
 from emoprobe.data.check.findings import Finding
 from emoprobe.data.check.sound import inspect
 from emoprobe.data.corpora import CORPORA
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Skipped, Total, Utterance

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
-from emoprobe.data.datamodule import Batch, SpeechDataModule, find_near_silent
+from emoprobe.data.audio import read_audio
+from emoprobe.data.datamodule import Batch, SpeechDataModule
+from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.survey import find_faults
 from emoprobe.data.utterance import Utterance
 
 RATE = 16_000
@@ -124,9 +126,9 @@ def test_finding_near_silent_clips(utterances: list[Utterance]):
     by_name = {utterance.id: utterance.audio for utterance in utterances}
     hum(by_name["b"], 0.5)
     by_name["c"].unlink()
-    assert find_near_silent(utterances, RATE, AudioLimits()) == {"below_dbfs": -70.0, "utterances": ["b"]}
-    assert find_near_silent(utterances, RATE, AudioLimits(near_silent_dbfs=-90.0))["utterances"] == []
-    assert find_near_silent(utterances, RATE, AudioLimits(near_silent="skip"))["utterances"] == []
+    assert find_faults(utterances, RATE, AudioLimits())[0] == {"below_dbfs": -70.0, "utterances": ["b"]}
+    assert find_faults(utterances, RATE, AudioLimits(near_silent_dbfs=-90.0))[0]["utterances"] == []
+    assert find_faults(utterances, RATE, AudioLimits(near_silent="skip"))[0]["utterances"] == []
 
 
 @in_or_out_of_process

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.facts import gather_facts
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 

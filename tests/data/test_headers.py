@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
+from emoprobe.data.audio import AudioClip, duration_seconds, read_audio
+from emoprobe.data.limits import AudioError, AudioLimits
 
 RATE = 16_000
 SKIP = "dataset.on_error=skip"

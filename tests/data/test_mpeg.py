@@ -12,8 +12,9 @@ import scipy.signal
 import soundfile
 
 from emoprobe.data import mpeg
-from emoprobe.data.audio import AudioError, AudioLimits, duration_seconds, read_audio
+from emoprobe.data.audio import duration_seconds, read_audio
 from emoprobe.data.corpora import demo
+from emoprobe.data.limits import AudioError, AudioLimits
 
 MODES = ("CONSTANT", "AVERAGE", "VARIABLE")
 ID3V1 = b"TAG" + bytes(125)

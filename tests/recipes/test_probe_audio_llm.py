@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from emoprobe.cli.analyse import main as analyse_main
-from emoprobe.data.audio import AudioError
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.limits import AudioError
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes.settings import read_probe

@@ -21,7 +21,8 @@ import pytest
 import soundfile
 import torch
 
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
+from emoprobe.data.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.text import PromptText
@@ -500,7 +501,7 @@ EXTRACT = """
 import sys, time
 from pathlib import Path
 import torch
-from emoprobe.data.audio import AudioLimits
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_transcriber
 from emoprobe.training.feature_spec import FeatureSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.errors import InputError

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from emoprobe.beliefs.distributions import pool_forms
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
 from emoprobe.errors import InputError

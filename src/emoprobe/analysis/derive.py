@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emoprobe.analysis.options import AnalysisOptions
+from emoprobe.beliefs import windows
 from emoprobe.beliefs.belief import Belief
 from emoprobe.beliefs.calibrations.base import Calibration, Evidence
 from emoprobe.beliefs.calibrations.none import Uncalibrated
@@ -22,7 +23,7 @@ from emoprobe.metrics.functional import expected, spread
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import stored_readout
 from emoprobe.run.cell import KEYS, Cell, in_words
-from emoprobe.run.scores import CLIP
+from emoprobe.run.scores import CLIP, WINDOWS
 
 
 def make_beliefs(
@@ -48,14 +49,9 @@ def make_beliefs(
         table = scores.filter(mask)
         of_clips = pc.equal(table["input"], CLIP)
         clips = table.filter(of_clips)
-        position = {name: i for i, name in enumerate(clips["utterance_id"].to_pylist())}
-        lacking = [name for name in ids if name not in position]
-        if lacking:
-            where = in_words(tuple(group.values()))
-            raise InputError(f"{where} was not asked of {lacking[0]!r} and {len(lacking) - 1} more scored clips")
-        clips = clips.take([position[name] for name in ids])
+        clips = windows.arranged(clips, ids, in_words(tuple(group.values())))
         part, nulls = stored_readout(group["readout"], clips), table.filter(pc.invert(of_clips))
-        for reading in part.read(clips, labels, options.of(part)):
+        for reading in map(windows.over_windows, part.read(clips, labels, options.of(part))):
             evidence = Evidence(reading, reading.derive(clips), clips, nulls, labels.labels, targets)
             beliefs += _calibrated(group, evidence, options.calibrations)
     return beliefs + _combinations(beliefs, options)
@@ -89,7 +85,8 @@ def _reasoning_cut(clips: pa.Table) -> np.ndarray | None:
     """Whether each clip's reasoning stopped at its limit; None where the model was asked for none."""
     if clips["reasoning"].null_count == len(clips):
         return None
-    return ~np.array([bool(finished) for finished in clips["reasoning_finished"].to_pylist()])
+    cut = ~np.array([bool(finished) for finished in clips["reasoning_finished"].to_pylist()])
+    return np.logical_or.reduceat(cut, windows.starts(clips))
 
 
 def _combinations(beliefs: Sequence[Belief], options: AnalysisOptions) -> list[Belief]:
@@ -138,9 +135,13 @@ def _combine(members: Sequence[Belief], kind: str, prompt: str) -> Belief:
 def make_predictions(beliefs: Sequence[Belief], scores: pa.Table, labels: LabelSet, targets: Targets) -> pd.DataFrame:
     """One row per utterance and cell: the distribution beside its target; NaN where there is none.
 
-    Of a label set with a scale also the expected value and the standard deviation of either.
+    Of a label set with a scale also the expected value and the standard deviation of either. Where some were heard in
+    windows a column says in how many each was.
     """
-    heard = scores.select(["utterance_id", "duration_seconds", "truncated"]).to_pandas()
+    own = [name for name in (WINDOWS,) if name in scores.column_names]
+    heard = scores.select(["utterance_id", "duration_seconds", "truncated", *own]).to_pandas()
+    if own:
+        heard[WINDOWS] = heard[WINDOWS].fillna(1).astype(int)
     heard = heard.drop_duplicates("utterance_id").set_index("utterance_id").reindex(targets.frame.index)
     human = targets.frame[["speaker", "split", "transcript", "num_raters"]].join(heard)
     for prefix in ("target", "votes"):

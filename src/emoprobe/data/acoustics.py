@@ -10,7 +10,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
+from emoprobe.data.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.acoustics import Acoustics, Terciles, Thresholds, describe, measure, praat, semitones
 

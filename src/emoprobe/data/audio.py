@@ -7,24 +7,23 @@ import io
 import math
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
-from annotated_types import Lt
-from pydantic import AllowInfNan
 
 from emoprobe.data import headers, mpeg
-from emoprobe.errors import InputError
-from emoprobe.options import AS_WRITTEN, NotNegative, Positive, Words, options
+from emoprobe.data.faults import FAULTS, STEPS, find_faults, is_few_steps, level_dbfs
+from emoprobe.data.limits import LEAVE_OUT, AudioError, AudioLimits
 
 # Speech cannot be 40 dB over full scale; such samples are integers that were written as floats without scaling.
 MAX_PEAK = 100.0
 _UNKNOWN_FRAMES = 2**62  # libsndfile's count for streams whose header states no length
-_FRAME_SECONDS, _HEARD_FRAMES = 0.02, 5  # what is shorter than 0.1 s in all, such as clicks, is not speech
 _FOREIGN = (  # what libsndfile does not know: first byte, what stands there, what it is
     (4, b"ftyp", "MPEG-4 (M4A, MP4, AAC)"),
     (0, b"\xff\xf1", "AAC"),
@@ -36,68 +35,6 @@ _FOREIGN = (  # what libsndfile does not know: first byte, what stands there, wh
     (0, b"MAC ", "Monkey's Audio"),
     (0, b"ajkg", "Shorten"),
 )
-_LEAVE_OUT = "or leave it out: dataset.on_error=skip."
-
-
-class AudioError(InputError):
-    """A sound file that cannot be used.
-
-    Attributes:
-        reason: ``missing_audio``, ``bad_audio``, ``too_short``, ``too_long`` or ``near_silent``.
-    """
-
-    file: Path | None
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        reason: str = "bad_audio",
-        file: Path | None = None,
-        field: str | None = None,
-        remedy: str | None = None,
-    ) -> None:
-        self.reason = reason
-        super().__init__(what, file=file, field=field, remedy=remedy or f"Replace the file, {_LEAVE_OUT}")
-
-
-@options("dataset.audio")
-class AudioLimits:
-    """Which clips are taken.
-
-    Args:
-        min_seconds: Shorter clips are refused.
-        max_seconds: Longest clip.
-        long_audio: ``refuse`` longer clips, or ``truncate`` them at ``max_seconds`` and flag them.
-        allow_silence: Take clips whose samples are all zero.
-        near_silent_dbfs: Below this level (see `level_dbfs`) a clip is near-silent.
-        near_silent: ``keep`` such clips, ``skip`` them, or take them for an ``error``. Clips whose samples are all
-            zero are left to ``allow_silence``.
-    """
-
-    min_seconds: NotNegative = 0.1
-    max_seconds: Positive = 30.0
-    long_audio: Literal["refuse", "truncate"] = "refuse"
-    allow_silence: bool = False
-    near_silent_dbfs: Annotated[
-        float,
-        AllowInfNan(True),
-        Lt(0),
-        AS_WRITTEN,
-        Words("a number of decibels below 0, such as -70, or -.inf for no such level"),
-    ] = -70.0
-    near_silent: Literal["keep", "skip", "error"] = "keep"
-
-    def __post_init__(self) -> None:
-        if not self.min_seconds < self.max_seconds:
-            raise InputError(
-                f"min_seconds {self.min_seconds} must be less than max_seconds {self.max_seconds}",
-                field="dataset.audio.min_seconds",
-            )
-
-    def leaves_out(self, error: AudioError, on_error: str) -> bool:
-        """Whether a clip that was refused is left out (``True``) or ends the run, with ``dataset.on_error``."""
-        return on_error == "skip" or (error.reason == "near_silent" and self.near_silent == "skip")
 
 
 @dataclass(frozen=True)
@@ -114,7 +51,10 @@ class AudioClip:
         original_sampling_rate: Hertz, of the file.
         channels: Of the file.
         level_dbfs: See `level_dbfs`.
-        near_silent: Whether the level is below the limit.
+        near_silent: Whether the level is below the limit, or the samples within a few quantisation steps.
+        faults: Those of `FAULTS` that it has.
+        windows: How many windows it is cut into.
+        window: Which of them this is, from 0; the whole clip until it is `cut`.
     """
 
     waveform: np.ndarray
@@ -126,40 +66,41 @@ class AudioClip:
     channels: int
     level_dbfs: float
     near_silent: bool
+    faults: tuple[str, ...] = ()
+    windows: int = 1
+    window: int = 0
+
+    def cut(self) -> list[AudioClip]:
+        """Its windows, which differ by one sample at most; itself where there is one."""
+        if self.windows == 1:
+            return [self]
+        ends = [len(self.waveform) * i // self.windows for i in range(self.windows + 1)]
+        parts = [np.ascontiguousarray(self.waveform[a:b]) for a, b in pairwise(ends)]
+        return [replace(self, waveform=part, window=i) for i, part in enumerate(parts)]
 
 
 def duration_seconds(path: Path) -> float:
-    """Duration without decoding, for batching; 0 where it cannot be told (reading it will say why)."""
+    """Duration without decoding; 0 where it cannot be told (reading it will say why).
+
+    Headers say it. MP3 has none: its frames are counted, for which the file is read whole. A file is asked once.
+    """
     try:
-        _open(path).close()  # a pipe would be waited for
-        with soundfile.SoundFile(_source(path)) as sound:
-            if sound.subtype.startswith("MPEG"):
-                return sum(part.count() for part in mpeg.parts(path.read_bytes())) / sound.samplerate
-            known = sound.frames < _UNKNOWN_FRAMES and sound.format != "RAW"
-            return sound.frames / sound.samplerate if known else 0.0
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return 0.0  # a pipe would be waited for
+        return _duration(path, status.st_size, status.st_mtime_ns)
     except (AudioError, soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 0.0
 
 
-def level_dbfs(waveform: np.ndarray, sampling_rate: int) -> float:
-    """Level of the loudest tenth of a second, in decibels relative to full scale; -inf where nothing moves.
-
-    Of every frame of 20 ms the median distance from the frame's median: 20 log10 median |x - median x|. For a sine it
-    is the RMS level (amplitude over the root of two); offsets and single clicks do not count. The fifth-loudest frame
-    is the clip's level: at least 0.1 s, in all, are as loud.
-
-    The default limit of -70 lies between what carries no speech (dither of 16 bits -90, mains hum at an amplitude of
-    -80 dB -84) and the quietest acted speech known: -54 of 363 clips of RAVDESS, -44 of 1,949 of CREMA-D.
-
-    Args:
-        waveform: Mono ``[samples]``.
-        sampling_rate: Hertz.
-    """
-    size = min(len(waveform), max(1, round(_FRAME_SECONDS * sampling_rate)))
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size).astype(np.float64)
-    levels = np.median(np.abs(frames - np.median(frames, axis=1, keepdims=True)), axis=1)
-    level = float(np.sort(levels)[-min(_HEARD_FRAMES, len(levels))])
-    return 20 * math.log10(level) if level else -math.inf
+@lru_cache(maxsize=1 << 20)
+def _duration(path: Path, _size: int, _changed: int) -> float:
+    """Of a file of this size and time of change."""
+    with soundfile.SoundFile(_source(path)) as sound:
+        if sound.subtype.startswith("MPEG"):
+            return sum(part.count() for part in mpeg.parts(path.read_bytes())) / sound.samplerate
+        known = sound.frames < _UNKNOWN_FRAMES and sound.format != "RAW"
+        return sound.frames / sound.samplerate if known else 0.0
 
 
 def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimits | None = None) -> AudioClip:
@@ -175,13 +116,13 @@ def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimit
 
     Raises:
         AudioError: The file is missing, unreadable, empty, not audio, cut short, longer or shorter than its header
-            says, silent, near-silent (if so wished), not finite, scaled like integers, too short or too long.
+            says, silent, near-silent or faulty (if so wished), not finite, scaled like integers, too short or too long.
     """
     path, limits = Path(path), limits or AudioLimits()
     with _open(path) as file:
         content = file.read()
-    samples, rate, frames = _decode(path, content, limits)
-    return _clip(samples, rate, frames, sampling_rate, limits, path, hashlib.sha256(content))
+    samples, rate, frames, step = _decode(path, content, limits)
+    return _clip(samples, rate, frames, step, sampling_rate, limits, path, hashlib.sha256(content))
 
 
 def clip_of_array(
@@ -212,19 +153,27 @@ def clip_of_array(
     samples = samples.T if samples.shape[0] < samples.shape[1] else samples
     digest = hashlib.sha256(f"{samples.dtype.str} {samples.shape} {rate} ".encode())
     digest.update(np.ascontiguousarray(samples).tobytes())
+    step = 0.0
     if samples.dtype.kind in "iu":
         full = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        step = 1 / full
         samples = (samples.astype(np.float64) - (full if samples.dtype.kind == "u" else 0)) / full
     frames = len(samples)
     _check_duration(None, rate, frames, limits)
-    samples = samples[: max(1, round(limits.max_seconds * rate))].astype(np.float32)
-    return _clip(samples, rate, frames, sampling_rate, limits, None, digest)
+    samples = samples[: _wanted(frames, rate, limits)].astype(np.float32)
+    return _clip(samples, rate, frames, step, sampling_rate, limits, None, digest)
+
+
+def _wanted(frames: int, rate: int, limits: AudioLimits) -> int:
+    """How many samples of each channel are decoded."""
+    return frames if limits.long_audio == "window" else min(frames, max(1, round(limits.max_seconds * rate)))
 
 
 def _clip(
     samples: np.ndarray,
     rate: int,
     frames: int,
+    step: float,
     sampling_rate: int,
     limits: AudioLimits,
     path: Path | None,
@@ -232,20 +181,32 @@ def _clip(
 ) -> AudioClip:
     """The clip of decoded samples ``[samples, channels]``; ``frames`` counts those of the whole sound."""
     mono = _mix_down(samples, rate, path, limits)
+    faults = find_faults(samples, mono)
     if rate != sampling_rate:
         mono = soxr.resample(mono, rate, sampling_rate, quality="HQ").astype(np.float32, copy=False)
     if not len(mono):
         raise AudioError(f"not one sample is left at {sampling_rate} Hz", reason="too_short", file=path)
     level = level_dbfs(mono, sampling_rate)
-    near_silent = level < limits.near_silent_dbfs
+    few_steps = limits.near_silent_dbfs > -math.inf and is_few_steps(samples, step)
+    near_silent = level < limits.near_silent_dbfs or few_steps
     if near_silent and limits.near_silent != "keep" and mono.any():
         raise AudioError(
-            f"the clip is near-silent: its level is {level:.1f} dBFS",
+            f"the clip is near-silent: its level is {level:.1f} dBFS"
+            + (", within a few quantisation steps" if few_steps else ""),
             reason="near_silent",
             file=path,
             field="dataset.audio.near_silent_dbfs",
             remedy="Keep such clips with dataset.audio.near_silent=keep, or leave them out with =skip.",
         )
+    for fault in faults:
+        if fault in limits.leave_out:
+            raise AudioError(
+                f"the clip has {FAULTS[fault]}",
+                reason=fault,
+                file=path,
+                field="dataset.audio.leave_out",
+                remedy=f"Take {fault} out of dataset.audio.leave_out to keep such clips.",
+            )
     return AudioClip(
         waveform=np.ascontiguousarray(mono),
         sampling_rate=sampling_rate,
@@ -256,6 +217,8 @@ def _clip(
         channels=samples.shape[1],
         level_dbfs=level,
         near_silent=near_silent,
+        faults=faults,
+        windows=limits.windows(frames / rate),
     )
 
 
@@ -292,8 +255,8 @@ def _source(path: Path) -> Path | io.BytesIO:
     return io.BytesIO(path.read_bytes()) if any(map(os.path.exists, attributes)) else path
 
 
-def _decode(path: Path, content: bytes, limits: AudioLimits) -> tuple[np.ndarray, int, int]:
-    """Samples ``[samples, channels]`` up to the limit, sampling rate in hertz, frames of the whole file."""
+def _decode(path: Path, content: bytes, limits: AudioLimits) -> tuple[np.ndarray, int, int, float]:
+    """Samples ``[samples, channels]`` up to the limit, sampling rate in hertz, frames of the whole file, its step."""
     try:
         claim = headers.read_claim(content)
         with soundfile.SoundFile(_source(path)) as sound:
@@ -301,7 +264,7 @@ def _decode(path: Path, content: bytes, limits: AudioLimits) -> tuple[np.ndarray
             parts = mpeg.parts(content) if sound.subtype.startswith("MPEG") else []
             rate, frames = sound.samplerate, sum(part.count() for part in parts) if parts else sound.frames
             _check_duration(path, rate, frames, limits)
-            wanted = min(frames, max(1, round(limits.max_seconds * rate)))
+            wanted, step = _wanted(frames, rate, limits), STEPS.get(sound.subtype, 0.0)
             samples = mpeg.decode(parts, wanted) if parts else sound.read(wanted, dtype="float32", always_2d=True)
             if len(samples) < wanted:
                 raise headers.HeaderError(
@@ -313,11 +276,11 @@ def _decode(path: Path, content: bytes, limits: AudioLimits) -> tuple[np.ndarray
     except AudioError:
         raise
     except (headers.HeaderError, mpeg.MpegError) as error:
-        remedy = f"Replace the file, write it anew if its sound is whole (ffmpeg, sox --ignore-length), {_LEAVE_OUT}"
+        remedy = f"Replace the file, write it anew if its sound is whole (ffmpeg, sox --ignore-length), {LEAVE_OUT}"
         raise AudioError(str(error), file=path, remedy=remedy) from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as error:
         raise _undecodable(path, content, error) from error
-    return samples, rate, frames
+    return samples, rate, frames, step
 
 
 def _undecodable(path: Path, content: bytes, error: Exception) -> AudioError:
@@ -325,7 +288,7 @@ def _undecodable(path: Path, content: bytes, error: Exception) -> AudioError:
         return AudioError(
             "this is a git-lfs pointer, the sound itself was not downloaded",
             file=path,
-            remedy=f"Run git lfs pull in the corpus folder, {_LEAVE_OUT}",
+            remedy=f"Run git lfs pull in the corpus folder, {LEAVE_OUT}",
         )
     reason = (getattr(error, "error_string", "") or str(error) or type(error).__name__).strip().rstrip(".")
     for start, mark, name in _FOREIGN:
@@ -334,7 +297,7 @@ def _undecodable(path: Path, content: bytes, error: Exception) -> AudioError:
     return AudioError(
         f"libsndfile cannot decode it: {reason}",
         file=path,
-        remedy=f"Convert it to WAV or FLAC if another program can play it, {_LEAVE_OUT}",
+        remedy=f"Convert it to WAV or FLAC if another program can play it, {LEAVE_OUT}",
     )
 
 
@@ -345,15 +308,15 @@ def _check_duration(path: Path | None, rate: int, frames: int, limits: AudioLimi
         raise AudioError(
             "the header does not state the length, as in FLAC written to a pipe",
             file=path,
-            remedy=f"Write it to a file once more (sox in.flac out.flac), {_LEAVE_OUT}",
+            remedy=f"Write it to a file once more (sox in.flac out.flac), {LEAVE_OUT}",
         )
-    if frames > round(limits.max_seconds * rate) and limits.long_audio == "refuse":
+    if frames > round(limits.max_seconds * rate) and limits.long_audio in ("refuse", "skip"):
         raise AudioError(
             f"the clip lasts {frames / rate:.2f} s and at most {limits.max_seconds:g} s are taken",
             reason="too_long",
             file=path,
             field="dataset.audio.max_seconds",
-            remedy=f"Cut it with dataset.audio.long_audio=truncate, {_LEAVE_OUT}",
+            remedy=f"Choose dataset.audio.long_audio=truncate, window or skip, {LEAVE_OUT}",
         )
     if frames / rate < limits.min_seconds:
         raise AudioError(
@@ -361,7 +324,7 @@ def _check_duration(path: Path | None, rate: int, frames: int, limits: AudioLimi
             reason="too_short",
             file=path,
             field="dataset.audio.min_seconds",
-            remedy=f"Set dataset.audio.min_seconds lower, {_LEAVE_OUT}",
+            remedy=f"Set dataset.audio.min_seconds lower, {LEAVE_OUT}",
         )
 
 
@@ -379,7 +342,7 @@ def _mix_down(samples: np.ndarray, rate: int, path: Path | None, limits: AudioLi
         raise AudioError(
             f"its float samples reach {peak:.4g} where full scale is 1",
             file=path,
-            remedy=f"Divide them by full scale (32768 for 16 bits), {_LEAVE_OUT}",
+            remedy=f"Divide them by full scale (32768 for 16 bits), {LEAVE_OUT}",
         )
     mono = samples.mean(axis=1, dtype=np.float32)
     if not mono.any() and not limits.allow_silence:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from emoprobe.data.audio import AudioClip, AudioError, AudioLimits, duration_seconds, read_audio
+from emoprobe.data.audio import AudioClip, duration_seconds, read_audio
+from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.survey import remember
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.system import stopping
@@ -52,8 +52,8 @@ class Batch:
     """Utterances with their clips; those whose sound was refused stand beside them.
 
     Args:
-        utterances: Those that can be heard.
-        clips: Theirs.
+        utterances: Those that can be heard; one that is heard in windows stands there once for each.
+        clips: Theirs, windows one after the other.
         skipped: Those left out.
         refusal: The first that ends the run, with ``on_error=error``.
         prepared: Per clip what the model's processor made of it ahead, or None; empty where nothing is.
@@ -64,6 +64,11 @@ class Batch:
     skipped: list[Skipped]
     refusal: Refusal | None = None
     prepared: Sequence[Any] = ()
+
+    @property
+    def num_clips(self) -> int:
+        """How many clips are heard, each once whatever its windows."""
+        return len({utterance.id for utterance in self.utterances})
 
 
 def check_length(clip: AudioClip, min_samples: int, file: Path) -> None:
@@ -102,12 +107,12 @@ class Row:
     Args:
         utterance: Whose it is.
         clip: It, or why there is none.
-        prepared: See `Batch`.
+        prepared: See `Batch`, per window.
     """
 
     utterance: Utterance
     clip: AudioClip | Skipped | Refusal
-    prepared: Any = None
+    prepared: Sequence[Any] = ()
 
 
 class SpeechDataset(Dataset):
@@ -142,12 +147,13 @@ class SpeechDataset(Dataset):
         utterance = self.utterances[index]
         try:
             clip = read_audio(utterance.audio, self.sampling_rate, self.limits)
-            check_length(clip, self.min_samples, utterance.audio)
+            windows = clip.cut()
+            check_length(windows[0], self.min_samples, utterance.audio)
         except AudioError as error:
             if not self.limits.leaves_out(error, self.on_error):
                 return Row(utterance, Refusal.of(error))
             return Row(utterance, Skipped(utterance.id, error.reason, str(error), str(utterance.audio)))
-        return Row(utterance, clip, self._prepared(clip))
+        return Row(utterance, clip, [self._prepared(window) for window in windows])
 
     def _prepared(self, clip: AudioClip) -> Any:
         if self.prepare is None:
@@ -160,37 +166,16 @@ class SpeechDataset(Dataset):
 
 def collate(rows: Sequence[Row]) -> Batch:
     """Clips of different lengths stay a list; padding is the model's business."""
-    good = [(row.utterance, row.clip, row.prepared) for row in rows if isinstance(row.clip, AudioClip)]
+    good = [
+        (row.utterance, window, prepared)
+        for row in rows
+        if isinstance(row.clip, AudioClip)
+        for window, prepared in zip(row.clip.cut(), row.prepared, strict=True)
+    ]
     skipped = [row.clip for row in rows if isinstance(row.clip, Skipped)]
     refusal = next((row.clip for row in rows if isinstance(row.clip, Refusal)), None)
     utterances, clips = [utterance for utterance, _, _ in good], [clip for _, clip, _ in good]
     return Batch(utterances, clips, skipped, refusal, [prepared for _, _, prepared in good])
-
-
-def find_near_silent(utterances: Sequence[Utterance], sampling_rate: int, limits: AudioLimits) -> dict:
-    """Which clips are taken though they are near-silent, for the record: ``below_dbfs`` and ``utterances``, their ids.
-
-    They are read at the rate of the model, once for all jobs of a process, since cached features and scores of an
-    earlier run do not say it.
-    """
-
-    def is_near_silent(utterance: Utterance) -> bool:
-        try:
-            stat = utterance.audio.stat()
-            return _is_near_silent(utterance.audio, (stat.st_size, stat.st_mtime_ns), sampling_rate, limits)
-        except (AudioError, OSError):
-            return False  # reported where the model reads it
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(is_near_silent, utterances)
-        quiet = [utterance.id for utterance, yes in zip(utterances, found, strict=True) if yes]
-    return {"below_dbfs": limits.near_silent_dbfs, "utterances": quiet}
-
-
-@lru_cache(maxsize=1 << 20)
-def _is_near_silent(file: Path, _version: tuple[int, int], sampling_rate: int, limits: AudioLimits) -> bool:
-    """Of a file of this size and time of change."""
-    return read_audio(file, sampling_rate, limits).near_silent
 
 
 def data_of(trainer: L.Trainer) -> Any:
@@ -273,13 +258,15 @@ class SpeechDataModule(L.LightningDataModule):
         )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Ends the run at a refused clip, here in the main process.
+        """Keeps how the clips sound, and ends the run at a refused one, here in the main process.
 
         Raises:
             AudioError: A clip cannot be used and ``on_error`` is ``error``.
         """
         if batch.refusal is not None:
             raise batch.refusal.error()
+        for utterance, clip in zip(batch.utterances, batch.clips, strict=True):
+            remember(utterance.audio, clip, self.limits)
         return batch
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.facts import gather_facts
 from emoprobe.data.prepare import Item, Prepared
+from emoprobe.data.survey import find_faults
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import cells_of, readouts_of
-from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
@@ -57,6 +58,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     corpus = read_corpus(dataset) if corpus is None else corpus
     prepared = prepare_run(dataset, corpus, labels)
+    lengths = read_lengths(dataset, prepared, settings.model, sfm)
 
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
@@ -78,6 +80,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
             held.enter_context(claimed(folder, "probe"))
         head, prepared = _load_head(settings, corpus, prepared)
         sfm = held.enter_context(model_of(settings.model, sfm))
+        lengths.check(sfm.name, sfm.max_seconds)
         readouts = readouts_of(sfm, labels, settings.readout)
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
@@ -99,7 +102,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         for plan in plans.samples:
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
-        job = Job(settings, corpus, prepared, sfm, [*prepared.skipped, *unknown.values()])
+        job = Job(settings, corpus, prepared, lengths, sfm, [*prepared.skipped, *unknown.values()])
         logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
         scored, outcomes = _fill(job, trainer, probe, utterances, head)
@@ -125,6 +128,7 @@ class Job:
         settings: What is asked for.
         corpus: The corpus.
         prepared: What is evaluated of it.
+        lengths: How long the clips are.
         sfm: The model.
         skipped: What was left out so far.
     """
@@ -132,6 +136,7 @@ class Job:
     settings: ProbeSettings
     corpus: Corpus
     prepared: Prepared
+    lengths: Lengths
     sfm: SpeechFoundationModel
     skipped: list[Skipped]
 
@@ -178,9 +183,11 @@ def _load_head(settings: ProbeSettings, corpus: Corpus, prepared: Prepared) -> t
     if settings.head is None:
         return None, prepared
     from emoprobe.training.bundle import load_bundle
+    from emoprobe.training.heads.base import check_windows, head_options
     from emoprobe.training.seen import divide_seen, leave_out_seen
 
     bundle = load_bundle(settings.head.path)
+    check_windows(head_options(bundle.facts["head"]), settings.dataset.audio)
     if settings.head.seen != "leave_out":
         _, known = divide_seen(bundle.facts["seen"], corpus, prepared.items)
         return Head(bundle, bool(known)), prepared
@@ -262,13 +269,13 @@ def _finish(job: Job, scored: int, outcomes: Sequence[Outcome]) -> Record:
     Raises:
         InputError: No clip was scored.
     """
-    from emoprobe.data.datamodule import find_near_silent
     from emoprobe.readout.scoring.record import speed
 
     folder = job.settings.output_dir
     heard = [item.utterance for item in job.kept]
-    near_silent = find_near_silent(heard, job.sfm.sampling_rate, job.settings.dataset.audio)
-    record = replace(job.record(), num_scored=scored, speed=speed(outcomes), near_silent=near_silent)
+    near_silent, faults = find_faults(heard, job.sfm.sampling_rate, job.settings.dataset.audio)
+    sounding: dict[str, Any] = {"near_silent": near_silent, "sound": faults or None, "long_audio": job.lengths.record}
+    record = replace(job.record(), num_scored=scored, speed=speed(outcomes), **sounding)
     record = finish_run(folder, record, job.skipped)
     if not scored:
         raise InputError(

@@ -18,11 +18,12 @@ from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.rater_split import divide_raters, rater_groups
 from emoprobe.data.splits import Split, split_all, split_items
+from emoprobe.data.survey import find_faults
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import metrics_of
-from emoprobe.recipes.inputs import prepare_run, read_corpus
+from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import DatasetSettings, TrainSettings
 from emoprobe.report import tracking
@@ -37,6 +38,7 @@ from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
 from emoprobe.system.stopping import is_main
+from emoprobe.training.heads.base import check_windows
 from emoprobe.training.resume import CHECKPOINTS, claim
 from emoprobe.training.seen import SEEN, left_out
 
@@ -69,6 +71,9 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     folds = make_splits(prepared.items, dataset, labels, settings.head.members)
     refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
 
+    check_windows(settings.head, dataset.audio)
+    lengths = read_lengths(dataset, prepared, settings.model, sfm)
+
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
 
@@ -77,7 +82,8 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     quiet()
     L.seed_everything(settings.seed, verbose=False)
     with model_of(settings.model, sfm) as loaded:
-        return _train(settings, loaded, corpus, prepared, folds, refit)
+        lengths.check(loaded.name, loaded.max_seconds)
+        return _train(settings, loaded, corpus, prepared, folds, refit, lengths)
 
 
 def _check_monitor(monitor: str, labels: LabelSet) -> None:
@@ -97,6 +103,7 @@ def _train(
     prepared: Prepared,
     folds: Sequence[Sequence[Split]],
     refit: Sequence[Split],
+    lengths: Lengths,
 ) -> Path:
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.methods.base import make_method
@@ -119,6 +126,7 @@ def _train(
         scored = _write_scores(settings, method, division.splits, results)
         _write_curves(job.curves, settings.labels, folder)
         record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
+        record = replace(record, long_audio=lengths.record)
         record = finish_run(folder, record, division.shown.skipped, frame)
         analysis, figures = _write_analysis(settings, record, frame, job.curves)
         tracking.log_results(logger, settings.composed, analysis, figures)
@@ -219,10 +227,9 @@ def _record(
     settings: TrainSettings, corpus: Corpus, division: Division, model: ModelFacts, sampling_rate: int, scored: int
 ) -> Record:
     """What was run."""
-    from emoprobe.data.datamodule import find_near_silent
-
     dataset, composed, shown = settings.dataset, settings.composed, division.shown
     asked_of: dict[str, Any] = {"policy": dataset.soft_label, "split": dataset.split, "seed": settings.seed}
+    near_silent, faults = find_faults(division.heard, sampling_rate, dataset.audio)
     used = len(_all_parts(division.splits))
     return replace(
         make_record(corpus, shown, shown.skipped, settings.labels, model, **asked_of),
@@ -230,7 +237,8 @@ def _record(
         partition=composed["dataset"]["partition"]
         | {"fold": dataset.fold}
         | ({"refit": True} if settings.refit else {}),
-        near_silent=find_near_silent(division.heard, sampling_rate, dataset.audio),
+        near_silent=near_silent,
+        sound=faults or None,
         num_scored=scored,
         num_left_out_of_partition=len(division.prepared.items) - len(division.lost) - used,
     )

@@ -9,9 +9,12 @@ import numpy as np
 
 from emoprobe.analysis.derive import Analysis
 from emoprobe.beliefs.targets import Targets
+from emoprobe.data.faults import FAULTS
+from emoprobe.errors import some
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS, entropy, expected, headline_of, metrics_of, spread
 from emoprobe.report.figures import save_figures
+from emoprobe.run import files
 from emoprobe.run.files import contents
 from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.run.record import Record
@@ -68,6 +71,28 @@ def print_table(rows: Sequence[dict], labels: LabelSet) -> None:
     console.print(metric_table(rows, columns_of(labels)))
 
 
+def sound_lines(record: Record) -> list[str]:
+    """What a reader of a run's results must know of its clips' sound, a line for each kind of fault."""
+    lines = []
+    near_silent, long = record.near_silent or {}, record.long_audio or {}
+    if long:
+        what = {"truncate": "truncated", "window": "heard in windows, whose beliefs are averaged"}
+        names, done = long["utterances"], what.get(long["choice"], "left out")
+        lines.append(f"{len(names):,} longer than {long['max_seconds']:g} s, {done}: {some(names)}")
+    if near_silent.get("utterances"):
+        names = near_silent["utterances"]
+        lines.append(
+            f"warning: {len(names):,} near-silent (below {near_silent['below_dbfs']:g} dBFS): {some(names)}; "
+            "dataset.audio.near_silent=skip leaves them out"
+        )
+    for kind, names in (record.sound or {}).items():
+        lines.append(
+            f"warning: {len(names):,} with {FAULTS.get(kind, kind)}: {some(names)}; all in {files.RECORD}, and "
+            f"dataset.audio.leave_out=[{kind}] leaves them out"
+        )
+    return lines
+
+
 def print_results(analysis: Analysis, record: Record, folder: Path, figures: Sequence[Path]) -> None:
     """The summary a person reads after a run: what was measured on what, the table, where the files lie."""
     from emoprobe.report.tables import layers_in_words, split_layers
@@ -79,14 +104,8 @@ def print_results(analysis: Analysis, record: Record, folder: Path, figures: Seq
     if not model.hears:
         print("         It does not hear: it was told words about each clip.")
     print(f"Corpus   {record.title}: {len(analysis.targets.frame):,} utterances used; left out: {skipped}")
-    near_silent = record.near_silent or {}
-    if near_silent.get("utterances"):
-        names = near_silent["utterances"]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
-        print(
-            f"Sound    warning: {len(names):,} near-silent (below {near_silent['below_dbfs']:g} dBFS): {shown}; "
-            "dataset.audio.near_silent=skip leaves them out"
-        )
+    for line in sound_lines(record):
+        print(f"Sound    {line}")
     print(f"Targets  {record.soft_label_policy.name}; {votes}; {apart}")
     if record.corpus.synthetic:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from emoprobe.errors import EmoprobeError
+from emoprobe.errors import EmoprobeError, some
 from emoprobe.run.scores import CLIP
 
 if TYPE_CHECKING:
@@ -54,20 +54,16 @@ def check_complete(
         if missing:
             raise IncompleteRunError(
                 f"{len(missing)} of {len(set(evaluated))} utterances were neither scored nor skipped ({where}): "
-                f"{_some(missing)}. Run the same command again: it goes on with them."
+                f"{some(missing, 5)}. Run the same command again: it goes on with them."
             )
         if clips - expected:
             raise IncompleteRunError(
                 f"{len(clips - expected)} utterances were scored that were skipped or not to be evaluated ({where}): "
-                f"{_some(sorted(clips - expected))}. Choose another output folder: hydra.run.dir=FOLDER."
+                f"{some(sorted(clips - expected), 5)}. Choose another output folder: hydra.run.dir=FOLDER."
             )
         if silent and wanted_nulls - silent:
             raise IncompleteRunError(
-                f"null inputs are missing ({where}): {_some(sorted(map(str, wanted_nulls - silent)))}. "
+                f"null inputs are missing ({where}): {some(sorted(map(str, wanted_nulls - silent)), 5)}. "
                 "Run the same command again: it goes on with them."
             )
     return len(expected)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

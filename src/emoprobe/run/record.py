@@ -89,6 +89,8 @@ class Record:
         num_scored: Utterances scored; None of a run that goes on.
         speed: Clips, seconds, clips per second, and the largest peak memory in MiB.
         near_silent: Utterances that are hardly heard, and below which level.
+        sound: Kind of fault (`emoprobe.data.faults.FAULTS`) -> utterances that have it and are taken; None without any.
+        long_audio: Utterances longer than ``max_seconds``, and what was done with them (``choice``); None without any.
         head: Settings of the head that was trained.
         loss: Settings of its loss.
         fit: Settings of its training.
@@ -112,6 +114,8 @@ class Record:
     num_scored: int | None = None
     speed: Mapping[str, float] | None = None
     near_silent: Mapping[str, Any] | None = None
+    sound: Mapping[str, Sequence[str]] | None = None
+    long_audio: Mapping[str, Any] | None = None
     head: Mapping[str, Any] | None = None
     loss: Mapping[str, Any] | None = None
     fit: Mapping[str, Any] | None = None

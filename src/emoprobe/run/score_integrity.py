@@ -11,7 +11,7 @@ from emoprobe.run import files
 from emoprobe.run.cell import in_words
 from emoprobe.run.integrity import check_same_clips, refuse
 from emoprobe.run.lists import unlike_the_first
-from emoprobe.run.scores import UNLIKE, Contradiction, in_table_order
+from emoprobe.run.scores import UNLIKE, WINDOW, WINDOWS, Contradiction, in_table_order
 from emoprobe.run.sealing import ASKED, REMEDY
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def check_scores(scores: pa.Table, file: Path) -> None:
     import pyarrow.compute as pc
 
     clips = scores.filter(pc.equal(scores["input"], "clip"))
-    check_same_clips(clips.select(["utterance_id", *ASKED]).to_pandas(), ASKED, file)
+    _check_windows(clips, file)
+    whole = clips.filter(pc.equal(pc.fill_null(clips[WINDOW], 0), 0)) if WINDOW in clips.column_names else clips
+    check_same_clips(whole.select(["utterance_id", *ASKED]).to_pandas(), ASKED, file)
     _check_one_sound(clips, file)
     names = scores.select(ASKED).group_by(list(ASKED), use_threads=False).aggregate([]).to_pylist()
     for key in names:
@@ -68,6 +70,17 @@ def check_scores(scores: pa.Table, file: Path) -> None:
             same = pc.equal(scores[name], key[name])
             mask = same if mask is None else pc.and_(mask, same)
         _check_cell(scores.filter(mask).combine_chunks(), in_words(tuple(key.values())), file)
+
+
+def _check_windows(clips: pa.Table, file: Path) -> None:
+    """Refuse a clip that lacks a window in some cell."""
+    if WINDOW not in clips.column_names:
+        return
+    frame = clips.select(["utterance_id", *ASKED, WINDOW, WINDOWS]).to_pandas()
+    found = frame.groupby(["utterance_id", *ASKED], dropna=False)[[WINDOW, WINDOWS]].agg(["count", "min", "max"])
+    count, last, many = found[WINDOW, "count"], found[WINDOW, "max"], found[WINDOWS, "max"]
+    wrong = (many > 0) & ~((count == many) & (last == many - 1) & (found[WINDOWS, "min"] == many))
+    refuse([name for name, *_ in wrong.index[wrong]], "lacks some of its windows", file, WINDOW)
 
 
 def _check_one_sound(clips: pa.Table, file: Path) -> None:

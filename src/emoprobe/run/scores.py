@@ -1,6 +1,7 @@
 """The score table: the door between the wing that needs a model and the wing that needs none.
 
-One row per utterance x prompt x readout, and one per null input x prompt x readout. Parquet, schema versioned. Each
+One row per utterance x prompt x readout, and one per null input x prompt x readout; of an utterance that was heard in
+windows one row per window. Parquet, schema versioned. Each
 finished batch is written to its own part file, so that a run that dies leaves a readable table; closing joins the parts
 into one.
 """
@@ -70,8 +71,10 @@ OF_EVERY_READOUT = pa.schema(
         ("form_own_tokens", pa.list_(pa.int32())),
     ],
 )
-# Of models that do not hear: what they were told of the clip, in words.
-OF_SOME_MODELS = pa.schema([("told", pa.string())])
+# Of models that do not hear: what they were told of the clip, in words. Of clips that were heard in windows: the number
+# of the row's window, from 0, and how many there are; of other rows of the same table nothing.
+WINDOW, WINDOWS = "window", "windows"
+OF_SOME_RUNS = pa.schema([("told", pa.string()), (WINDOW, pa.int32()), (WINDOWS, pa.int32())])
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")
 
 
@@ -121,7 +124,7 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
     """The columns of a score table.
 
     Those of emoprobe's own readouts are in every table, so that all runs have the same; those of a readout that
-    another package brings, and `OF_SOME_MODELS`, are in the tables of runs that use them.
+    another package brings, and `OF_SOME_RUNS`, are in the tables of runs that use them.
 
     Args:
         extra: Names of the latter that are wanted.
@@ -133,7 +136,7 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
                 raise ValueError(f"{readout.__name__} stores {each.name} as {each.type}, which is another column")
             if _is_own(readout) or each.name in extra:
                 fields.setdefault(each.name, each)
-    fields |= {each.name: each for each in OF_SOME_MODELS if each.name in extra}
+    fields |= {each.name: each for each in OF_SOME_RUNS if each.name in extra}
     return pa.schema(list(fields.values()), metadata={b"emoprobe_schema_version": str(SCHEMA_VERSION).encode()})
 
 
@@ -296,7 +299,7 @@ def read_scores(folder: str | Path) -> pa.Table:
             "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {files.SCORES}."
         )
     table = pa.concat_tables(tables, promote_options="default")
-    frame = table.select(KEY).to_pandas()
+    frame = table.select([*KEY, *({WINDOW} & set(table.column_names))]).to_pandas()
     if frame.duplicated().any():
         twice = frame[frame.duplicated()].iloc[0].to_dict()
         raise InputError(f"the score table holds a cell twice: {twice}", file=folder, remedy="Run the probe again.")

@@ -116,8 +116,8 @@ def _cells(scores: pa.Table) -> list[dict]:
     import pyarrow.compute as pc
 
     clips = scores.filter(pc.equal(scores["input"], "clip"))
-    counted = clips.group_by(list(ASKED)).aggregate([("utterance_id", "count")]).to_pylist()
-    cells = [{**{name: row[name] for name in ASKED}, "clips": row["utterance_id_count"]} for row in counted]
+    counted = clips.group_by(list(ASKED)).aggregate([("utterance_id", "count_distinct")]).to_pylist()
+    cells = [{**{name: row[name] for name in ASKED}, "clips": row["utterance_id_count_distinct"]} for row in counted]
     return sorted(cells, key=lambda cell: [str(cell[name]) for name in ASKED])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emoprobe.data.audio import AudioLimits
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped
 from emoprobe.labels import LabelSet

@@ -7,13 +7,15 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emoprobe.data.audio import AudioClip, AudioLimits, duration_seconds
+from emoprobe.data.audio import AudioClip, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.answering import answering
@@ -126,8 +128,8 @@ class Extraction:
     def _found(self, utterance: Utterance) -> bool:
         """Take what the cache has, if these limits would take the clip."""
         entry = self.cache.entries.get(self.names[utterance.id])
-        # The cache does not know levels: a clip that could be near-silent is read anew, and not encoded anew.
-        if entry is None or self.limits.near_silent != "keep" or (entry.silent and not self.limits.allow_silence):
+        # The cache does not know how a clip sounds: one that could be left out is read anew, and not encoded anew.
+        if entry is None or not self.limits.keeps_all or (entry.silent and not self.limits.allow_silence):
             return False
         self.sounds[utterance.id] = self.names[utterance.id]
         self.bar.update()
@@ -135,20 +137,28 @@ class Extraction:
 
     def _add(self, batch: Batch) -> None:
         """Put a batch's new sounds into the cache."""
-        new = {}
+        new: dict[str, dict[int, tuple[AudioClip, Any]]] = {}  # of each sound its windows
+        names = {}
         for utterance, clip, prepared in zip(batch.utterances, batch.clips, batch.prepared, strict=True):
             sound = _sound(clip.sha256, clip.duration_seconds, self.limits)
             self.sounds[utterance.id] = sound
             if sound not in self.cache.entries:
-                new[sound] = (utterance, clip, prepared)
+                new.setdefault(sound, {})[clip.window] = clip, prepared
+                names[sound] = utterance
         if new:
-            clips = [clip for _, clip, _ in new.values()]
-            rows = _states(self.sfm, clips, self.spec, [prepared for _, _, prepared in new.values()])
-            for (utterance, _, _), row in zip(new.values(), rows, strict=True):
+            windows = [window for sound in new.values() for window in sound.values()]
+            states: list[Tensor] = []
+            for start in range(0, len(windows), len(new)):  # windows of long clips are many
+                part = windows[start : start + len(new)]
+                states += _states(self.sfm, [clip for clip, _ in part], self.spec, [made for _, made in part])
+            own = iter(states)
+            rows = [_over_windows([next(own) for _ in sound], self.spec) for sound in new.values()]
+            for utterance, row in zip(names.values(), rows, strict=True):
                 _check_finite(row, utterance, self.spec)
-            self.cache.write(rows, list(new), [not clip.waveform.any() for clip in clips])
+            silent = [not any(clip.waveform.any() for clip, _ in sound.values()) for sound in new.values()]
+            self.cache.write(rows, list(new), silent)
         self.skipped += batch.skipped
-        self.bar.update(len(batch.utterances) + len(batch.skipped))
+        self.bar.update(batch.num_clips + len(batch.skipped))
 
 
 def _name(utterance: Utterance, limits: AudioLimits) -> str:
@@ -156,7 +166,7 @@ def _name(utterance: Utterance, limits: AudioLimits) -> str:
     seconds = duration_seconds(utterance.audio)  # 0 of anything but a regular file that holds sound
     if not seconds or seconds < limits.min_seconds:
         return ""
-    if seconds > limits.max_seconds and limits.long_audio == "refuse":
+    if seconds > limits.max_seconds and limits.long_audio in ("refuse", "skip"):
         return ""
     try:
         with utterance.audio.open("rb") as file:
@@ -166,8 +176,22 @@ def _name(utterance: Utterance, limits: AudioLimits) -> str:
 
 
 def _sound(sha256: str, seconds: float, limits: AudioLimits) -> str:
-    """The name of what is heard: the file, and where it is cut."""
+    """The name of what is heard: the file, and where it is cut, or into how many windows."""
+    if limits.windows(seconds) > 1:
+        return f"{sha256}-{limits.windows(seconds)}w"
     return f"{sha256}-{float(limits.max_seconds)!r}s" if seconds > limits.max_seconds else sha256
+
+
+def _over_windows(rows: Sequence[Tensor], spec: FeatureSpec) -> Tensor:
+    """One clip's features out of those of its windows: their mean; frames one after the other.
+
+    Args:
+        rows: Of each window ``[layers, kinds or frames, width]``.
+        spec: What is kept.
+    """
+    if len(rows) == 1:
+        return rows[0]
+    return torch.cat(list(rows), dim=1) if spec.frames else torch.stack(list(rows)).float().mean(0).to(rows[0].dtype)
 
 
 def _states(

@@ -36,7 +36,11 @@ EVERYTHING = {
 
 def clip(waveform, name):
     return SimpleNamespace(
-        waveform=waveform.numpy(), sha256=name, duration_seconds=len(waveform) / 16_000, truncated=False
+        waveform=waveform.numpy(),
+        sha256=name,
+        duration_seconds=len(waveform) / 16_000,
+        truncated=False,
+        windows=1,
     )
 
 

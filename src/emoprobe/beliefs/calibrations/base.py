@@ -28,7 +28,7 @@ class Evidence:
     Args:
         reading: How stored rows become distributions.
         plain: The distributions of the clips, uncalibrated.
-        clips: Rows of the score table, one per evaluated utterance, in the order of ``targets``.
+        clips: Rows of the score table, one per evaluated utterance or window of one, in the order of ``targets``.
         nulls: Its rows of content-free inputs, of all kinds.
         labels: Labels in order.
         targets: Votes, soft labels, speakers and splits of the evaluated utterances.

@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from emoprobe.data.audio import AudioLimits
 from emoprobe.data.check.findings import Finding, Level
 from emoprobe.data.check.raters import find_agreement
 from emoprobe.data.check.sound import SumCheck, check_sounds
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Corpus, Total

@@ -7,18 +7,24 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from emoprobe.data import mpeg
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
 from emoprobe.data.check.findings import Finding, Level
+from emoprobe.data.faults import FAULTS
+from emoprobe.data.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Corpus, Utterance
 
 SumCheck = Callable[[Path, Mapping[str, str]], Sequence[str]]
 SUM_FILES = ("SHA256SUMS", "SHA256SUMS.txt", "sha256sum.txt", "MD5SUMS", "MD5SUMS.txt", "md5sum.txt")
+NOTED = ("dead_channel", "clipping")
+"""Kinds of `FAULTS` in which a voice is still heard: notes, where others are problems."""
+_EVERYTHING = AudioLimits(min_seconds=0.0, max_seconds=86_400.0, allow_silence=True)
 _NUMBER = re.compile(r"\d[\d.,]*")
 _SUM_LINE = re.compile(r"([0-9a-fA-F]{32}|[0-9a-fA-F]{64}) [ *](.+)")
 
@@ -38,16 +44,18 @@ class SoundFile:
     reason: str = ""
     note: str = ""
     level: float = 0.0
+    near_silent: bool = False
+    faults: tuple[str, ...] = ()
 
 
-def inspect(file: Path) -> SoundFile:
+def inspect(file: Path, near_silent_dbfs: float = AudioLimits.near_silent_dbfs) -> SoundFile:
     """Read, hash and decode a sound file; its level is that at 16 kHz, dBFS."""
     try:
         content = file.read_bytes()
     except OSError:
         return SoundFile(problem="the file is missing or cannot be read", reason="missing_audio")
     try:
-        clip = read_audio(file, limits=AudioLimits(min_seconds=0.0, max_seconds=86_400.0, allow_silence=True))
+        clip = read_audio(file, limits=replace(_EVERYTHING, near_silent_dbfs=near_silent_dbfs))
     except AudioError as error:
         return SoundFile(sha256=hashlib.sha256(content).hexdigest(), problem=error.what, reason=error.reason)
     silent = "" if clip.waveform.any() else "the clip is silent: every sample is zero, or its channels cancel out"
@@ -60,10 +68,14 @@ def inspect(file: Path) -> SoundFile:
         reason="bad_audio" if silent else "",
         note=mpeg.remark(content),
         level=clip.level_dbfs,
+        near_silent=clip.near_silent,
+        faults=() if silent else clip.faults,
     )
 
 
-def inspect_all(files: Sequence[Path], *, workers: int, progress: bool) -> Iterable[tuple[Path, SoundFile]]:
+def inspect_all(
+    files: Sequence[Path], *, near_silent_dbfs: float, workers: int, progress: bool
+) -> Iterable[tuple[Path, SoundFile]]:
     """`inspect` of many files, in order; at most a few are in memory at once."""
     from tqdm import tqdm
 
@@ -71,7 +83,7 @@ def inspect_all(files: Sequence[Path], *, workers: int, progress: bool) -> Itera
         bar = tqdm(total=len(files), unit="file", desc="Sound", disable=not progress)
         for start in range(0, len(files), 64 * workers):
             part = files[start : start + 64 * workers]
-            for file, sound in zip(part, pool.map(inspect, part), strict=True):
+            for file, sound in zip(part, pool.map(inspect, part, repeat(near_silent_dbfs)), strict=True):
                 bar.update()
                 yield file, sound
         bar.close()
@@ -99,6 +111,8 @@ class _Heard:
         self.bad: dict[str, list[str]] = defaultdict(list)  # ids by problem
         self.missing: list[str] = []
         self.quiet: list[str] = []
+        self.faults: dict[str, list[str]] = defaultdict(list)  # ids by kind
+        self.long: list[str] = []
         self.notes: dict[str, list[str]] = defaultdict(list)
         self.twins: dict[str, list[str]] = defaultdict(list)  # ids by hash
         self.hashes: dict[str, str] = {}  # by file
@@ -112,8 +126,10 @@ class _Heard:
             # Those that differ in numbers alone are told of together.
             alike = (known for known in self.bad if _NUMBER.sub("", known) == _NUMBER.sub("", sound.problem))
             self.bad[next(alike, sound.problem)].append(utterance.id)
-        elif sound.level < self.limits.near_silent_dbfs:
+        elif sound.near_silent:
             self.quiet.append(utterance.id)
+        for kind in sound.faults:
+            self.faults[kind].append(utterance.id)
         if sound.sha256:
             self.hashes[str(utterance.audio)] = sound.sha256
         if sound.rate:
@@ -131,7 +147,9 @@ class _Heard:
         if expected is not None and round(sound.seconds * sound.rate) != expected:
             self.lengths.append(utterance.id)
         shortest, longest = self.limits.min_seconds, self.limits.max_seconds
-        if not shortest <= sound.seconds <= longest:
+        if sound.seconds > longest and self.limits.long_audio != "refuse":
+            self.long.append(utterance.id)
+        elif not shortest <= sound.seconds <= longest:
             self.bad[f"outside {shortest:g} to {longest:g} s (dataset.audio)"].append(utterance.id)
 
     def findings(self, missing_audio: str) -> list[Finding]:
@@ -169,6 +187,17 @@ class _Heard:
             )
             level: Level = "note" if known or limits.near_silent == "skip" else "problem"
             findings.append(Finding(level, "sound", what + known, tuple(self.quiet)))
+        if self.long:
+            limits = self.limits
+            what = f"longer than {limits.max_seconds:g} s (dataset.audio.long_audio={limits.long_audio})"
+            findings.append(Finding("note", "sound", f"{len(self.long):,}: {what}", tuple(self.long)))
+        for kind in FAULTS:
+            if self.faults[kind]:
+                ids = self.faults[kind]
+                # A voice in one channel, or clipped, is still a voice.
+                heard = kind in (*NOTED, *self.limits.leave_out) or bool(self._published(ids))
+                what = f"{len(ids):,}: {kind}: {FAULTS[kind]}{self._published(ids)}"
+                findings.append(Finding("note" if heard else "problem", "sound", what, tuple(ids)))
         return findings + [
             Finding("note", "sound", f"{len(ids):,}: {what}", tuple(ids)) for what, ids in self.notes.items()
         ]
@@ -202,7 +231,8 @@ def check_sounds(
     """All findings on the sound files of a corpus; see `emoprobe.data.check.check_corpus`."""
     heard = _Heard(corpus, limits)
     by_file = {utterance.audio: utterance for utterance in corpus.utterances}
-    for file, sound in inspect_all(list(by_file), workers=workers, progress=progress):
+    found = inspect_all(list(by_file), near_silent_dbfs=limits.near_silent_dbfs, workers=workers, progress=progress)
+    for file, sound in found:
         heard.add(by_file[file], sound)
     return heard.findings(missing_audio) + _checksums(root, heard.hashes, check_sound)
 

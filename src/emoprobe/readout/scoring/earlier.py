@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
+from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.survey import remember
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import READOUTS, cells_of
@@ -16,15 +19,15 @@ from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.folder import open_folder
-from emoprobe.run.scores import CLIP, ScoreWriter, has_scores, reopen
+from emoprobe.run.scores import CLIP, WINDOWS, ScoreWriter, has_scores, reopen
 
 
 class Earlier:
     """Finished cells of an earlier run: of this output folder (the same command run again), or of ``resume``.
 
     A row is taken over only if model, revision, dtype, prompt text, label set, readout options, library versions and
-    the sound file's bytes and its duration are all the same, and only if its utterance is complete, nothing that its
-    readout stores is missing from it and this run's own limits take its clip.
+    the sound file's bytes, its duration and its windows are all the same, and only if its utterance is complete,
+    nothing that its readout stores is missing from it and this run's own limits take its clip.
 
     Args:
         resume: Folder of an earlier run, or None.
@@ -83,7 +86,7 @@ class Earlier:
         left, taken = [], []
         for utterance in utterances:
             rows = by_utterance.pop(utterance.id, [])
-            complete = rows and {_asked(row) for row in rows} == self.wanted
+            complete = rows and Counter(map(_asked, rows)) == dict.fromkeys(self.wanted, rows[0].get(WINDOWS) or 1)
             # Whether a clip is cut depends on this run's limits, so a cut clip of another run is scored anew.
             usable = complete and (self.same_folder or not rows[0]["truncated"])
             if usable and self._same_question(utterance, rows) and self._same_sound(utterance, rows[0]):
@@ -117,7 +120,9 @@ class Earlier:
             clip = read_audio(utterance.audio, self.probe.sfm.sampling_rate, self.limits)
         except AudioError:
             return False  # said where it is read to be scored
-        return (clip.sha256, clip.duration_seconds) == (row["audio_sha256"], row["duration_seconds"])
+        remember(utterance.audio, clip, self.limits)
+        heard = clip.sha256, clip.duration_seconds, clip.windows
+        return heard == (row["audio_sha256"], row["duration_seconds"], row.get(WINDOWS) or 1)
 
     def missing_nulls(self, nulls: Sequence[NullInput]) -> list[NullInput]:
         """The null inputs that this folder does not hold yet."""

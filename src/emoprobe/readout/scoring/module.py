@@ -23,7 +23,7 @@ from emoprobe.readout.scoring.hearing import check_hearing, check_reading, class
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.readout.scoring.plan import Plans
 from emoprobe.readout.scoring.read import read, read_sounds
-from emoprobe.run.scores import CLIP
+from emoprobe.run.scores import CLIP, WINDOW, WINDOWS
 
 LIBRARIES = ("emoprobe", "torch", "transformers")
 
@@ -54,15 +54,16 @@ class ZeroShotProbe(L.LightningModule):
         self.heard = False
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> list[dict]:
-        """Rows of all clips of a `emoprobe.data.datamodule.Batch`."""
+        """Rows of all clips of a `emoprobe.data.datamodule.Batch`, of long ones a row for every window."""
         prepared = batch.prepared or [None] * len(batch.clips)
+        at_once = len({utterance.id for utterance in batch.utterances})  # windows of long clips are many
         left = list(zip(batch.utterances, batch.clips, prepared, strict=True))
         if left and not self.heard:
             self._check_on(torch.from_numpy(batch.clips[0].waveform))
             self.heard = True
         rows: list[dict] = []
         while left:
-            part = left[: self.most_clips]
+            part = left[: min(self.most_clips, at_once)]
             try:
                 rows += self._rows(part)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -112,6 +113,7 @@ class ZeroShotProbe(L.LightningModule):
                 "duration_seconds": clip.duration_seconds,
                 "truncated": clip.truncated,
                 "library_versions": self.versions,
+                **({WINDOW: clip.window, WINDOWS: clip.windows} if clip.windows > 1 else {}),
             }
             rows += [heard | row for row in [*own, *others]]
         return rows
@@ -120,7 +122,7 @@ class ZeroShotProbe(L.LightningModule):
         """Per clip its answers to all prompts."""
         sfm = answering(self.sfm)
         context = sfm.encode(waveforms, **ahead([prepared for _, _, prepared in part]))
-        sounds = [clip.sha256 for _, clip, _ in part]
+        sounds = [f"{clip.sha256}-{clip.window}" if clip.windows > 1 else clip.sha256 for _, clip, _ in part]
         rows = read(sfm, context, self.plans.shared, self.asking, sounds)
         for i, (utterance, _, _) in enumerate(part):
             if self.plans.own:

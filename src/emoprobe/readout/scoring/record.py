@@ -72,8 +72,8 @@ class BatchRecorder(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self._bar is not None and not self._bar.disable and isinstance(pl_module, ZeroShotProbe):
-            clips = len(batch.clips)
-            note = WritingNote(self._bar, clips + len(batch.skipped), clips * pl_module.most_tokens)
+            clips, most = batch.num_clips, len(batch.clips) * pl_module.most_tokens
+            note = WritingNote(self._bar, clips + len(batch.skipped), most)
             self._watched.enter_context(watching(note))
 
     def on_predict_batch_end(
@@ -87,12 +87,12 @@ class BatchRecorder(L.Callback):
     ) -> None:
         self.writer.write(outputs)
         self.outcome.skipped += batch.skipped
-        self.outcome.clips += len(batch.clips)
+        self.outcome.clips += batch.num_clips
         self._tell()
         self._watched.close()
         if self._bar is not None:
             self._bar.set_postfix_str("", refresh=False)
-            self._bar.update(len(batch.clips) + len(batch.skipped))
+            self._bar.update(batch.num_clips + len(batch.skipped))
         stopping.check()
         self._check_others(trainer)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
+from emoprobe.data.limits import AudioLimits
 from emoprobe.errors import InputError
 from emoprobe.options import Count, Distinct, Name, Several, Words, options
 from emoprobe.registry import Registry, make_part
@@ -36,9 +37,11 @@ class Trainable(ABC):
 
     Attributes:
         method: What makes readers of it, a name in `emoprobe.training.methods.base.METHODS`.
+        windows: Whether a clip that is heard in windows can be averaged into what it reads.
     """
 
     method: ClassVar[str]
+    windows: ClassVar[bool] = True
 
     name: Name
     members: Count = 1
@@ -98,6 +101,20 @@ class ProbeHead(Trainable):
 
 
 HEADS: Registry[type[Trainable]] = Registry("head", "emoprobe.training.heads")
+
+
+def check_windows(head: Trainable, limits: AudioLimits) -> None:
+    """Refuse to hear clips in windows where a head cannot average them.
+
+    Raises:
+        InputError: They are to be.
+    """
+    if limits.long_audio == "window" and not head.windows:
+        raise InputError(
+            f"{head.name} tunes the model, which hears a clip in one piece and not in windows",
+            field="dataset.audio.long_audio",
+            remedy="Use truncate or skip, or head=linear_probe, whose features are averaged over windows.",
+        )
 
 
 def head_options(config: object) -> Trainable:

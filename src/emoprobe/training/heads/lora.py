@@ -40,6 +40,7 @@ class Lora(Trainable):
     """
 
     method: ClassVar[str] = "lora"
+    windows: ClassVar[bool] = False
 
     part: Literal["decoder", "encoder", "all"] = "decoder"
     target_modules: Annotated[str, AfterValidator(_expression)] = (

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emoprobe.data.audio import AudioLimits, duration_seconds
+from emoprobe.data.audio import duration_seconds
+from emoprobe.data.limits import AudioLimits
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError

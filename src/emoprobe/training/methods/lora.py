@@ -17,8 +17,9 @@ import torch
 from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
-from emoprobe.data.audio import AudioError, AudioLimits, read_audio
+from emoprobe.data.audio import read_audio
 from emoprobe.data.datamodule import check_length
+from emoprobe.data.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -32,6 +33,7 @@ from emoprobe.training.extraction import pooled
 from emoprobe.training.feature_head import Head, make_head
 from emoprobe.training.feature_spec import FeatureSpec
 from emoprobe.training.features import Features, extract
+from emoprobe.training.heads.base import check_windows
 from emoprobe.training.heads.linear_probe import LinearProbe
 from emoprobe.training.heads.lora import Lora
 from emoprobe.training.heads.lora_probe import LoraProbe
@@ -258,6 +260,7 @@ class LoraMethod(Method):
     def prepare(
         self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any
     ) -> list[Skipped]:
+        check_windows(self.options, limits)
         self.limits = limits
         self.utterances = {utterance.id: utterance for utterance in utterances}
         if not (keep and self.frozen_encoder and self.options.cache_sound and self.sfm.keeps_sound):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from emoprobe.data import datamodule
+from emoprobe.data import datamodule, survey
 from emoprobe.models import load
 from emoprobe.recipes import loaded
 from emoprobe.recipes import train as recipe
@@ -237,7 +237,8 @@ def test_parts_of_a_study_equal_the_same_alone(tiny_path, tmp_path, loads, monke
 def test_a_sweep_of_heads_loads_and_hears_once(tiny_whisper_path, tmp_path, console, loads, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     read = create_autospec(datamodule.read_audio, side_effect=datamodule.read_audio)
-    monkeypatch.setattr(datamodule, "read_audio", read)
+    for reader in (datamodule, survey):
+        monkeypatch.setattr(reader, "read_audio", read)
     shared = [
         "model=whisper",
         f"model.path={tiny_whisper_path}",

@@ -82,7 +82,7 @@ def read_lengths(dataset: DatasetSettings, prepared: Prepared, node: Mapping, sf
         InputError: Clips are too long, and the settings do not say what becomes of them.
     """
     found = Lengths(dataset, durations([item.utterance for item in prepared.items]))
-    model = str(node.get("path") or node.get("name")) if sfm is None else sfm.name
+    model = str(node.get("name") or node.get("path")) if sfm is None else sfm.name
     most = known_seconds(node) if sfm is None else sfm.max_seconds
     long = found.check(model, most)
     if long and is_main():

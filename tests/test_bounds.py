@@ -22,7 +22,9 @@ def requirements() -> list[Requirement]:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     tested = [Requirement(x) for x in (*project["dependencies"], *extras["dev"], *extras["whisper-base"])]
-    tested += [Requirement(x) for part in ("audio-llm", "acoustics", "smollm2", "tensorboard") for x in extras[part]]
+    tested += [
+        Requirement(x) for part in ("audio-llm", "acoustics", "excel", "smollm2", "tensorboard") for x in extras[part]
+    ]
     return [requirement for requirement in tested if requirement.name != project["name"]]
 
 

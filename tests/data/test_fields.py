@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
@@ -31,6 +32,7 @@ def test_nobody_is_no_id(value):
         ("01", "01"),  # padding may matter: what looks alike is refused, not merged
         ("1.0", "1.0"),  # of text, only the whole column tells whether this is 1
         (0, "0"),
+        (b"S1", "S1"),
         (7, "7"),
         (7.0, "7"),
         (1.5, "1.5"),
@@ -48,10 +50,25 @@ def test_ids(value, name: str):
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, b"s1", ["s1"], {"id": 1}, 2.0**53, 1e300, float("inf"), "1.23457E+15", "1e+18", "9.9E+12"]
+    "value",
+    [
+        True,
+        False,
+        b"\xe4",
+        ["s1"],
+        date(2024, 1, 3),
+        datetime(2024, 1, 3),
+        {"id": 1},
+        2.0**53,
+        1e300,
+        float("inf"),
+        "1.23457E+15",
+        "1e+18",
+        "9.9E+12",
+    ],
 )
 def test_no_ids(value):
-    with pytest.raises(ValueError, match=r"is not text|last digits"):
+    with pytest.raises(ValueError, match=r"is not text|last digits|is a date"):
         identity(value)
 
 
@@ -69,7 +86,8 @@ def test_words_that_may_have_been_said(text: str):
 
 def test_words_are_text():
     assert words(3) == "3"
-    for value in ([], {}, b"hi"):
+    assert words("\u00e4".encode()) == "\u00e4"
+    for value in ([], {}, b"\xe4"):
         with pytest.raises(ValueError, match="is not text"):
             words(value)
 

@@ -187,8 +187,6 @@ def test_columns_that_occur_twice(write, refused):
     call = lambda: list(table_rows(path, ("votes",)))  # noqa: E731
     refused(call, "the column 'votes' occurs twice", file=path, row=1, field="votes", remedy=RESTORE)
     assert list(table_rows(path, ("id",))) == [(2, {"id": "u1", "votes": "2", "x": "4"})]
-    call = lambda: list(table_rows(path, ("id",), unique=True))  # noqa: E731
-    refused(call, "'votes' occurs twice", file=path, row=1, field="votes", remedy="Rename or remove one")
 
 
 def test_aliases_of_columns(write, refused):
@@ -234,7 +232,7 @@ def test_a_header_of_very_many_columns_is_refused_quickly(write):
     path = write("," * (MAX_LINE - 1) + "\n1\n")
     start = time.perf_counter()
     with pytest.raises(InputError):
-        list(table_rows(path, ("id",), unique=True))
+        list(table_rows(path, ("id",)))
     assert time.perf_counter() - start < 10
 
 
@@ -471,9 +469,9 @@ def test_paths_that_leave_the_root(sound: Path, refused, relative: str):
 
 
 def test_an_absolute_path_into_the_root(sound: Path):
-    # It would work on one machine only.
+    assert SoundFolder(sound).find(sound / "wav" / "A.wav") == sound / "wav" / "a.wav"
     with pytest.raises(RowError, match="leaves the root"):
-        SoundFolder(sound).find(sound / "wav" / "a.wav")
+        SoundFolder(sound).find(sound / ".." / "outside" / "a.wav")
 
 
 @pytest.mark.parametrize("relative", ["a\0.wav", "a\n.wav", "\x1f"])
@@ -549,15 +547,15 @@ CONTENT = st.one_of(
 
 
 @settings(max_examples=600, deadline=None, derandomize=True)
-@given(content=CONTENT, encoding=st.sampled_from(["utf-8", "latin-1", "ascii"]), unique=st.booleans())
-@example(content=b'"', encoding="utf-8", unique=False)
-def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes, encoding: str, unique: bool):
+@given(content=CONTENT, encoding=st.sampled_from(["utf-8", "latin-1", "ascii"]))
+@example(content=b'"', encoding="utf-8")
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes, encoding: str):
     """Whatever a file holds, it is read or refused by name."""
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(content)
     readers = (
         lambda: [(row, line) for row, line in text_lines(path, encoding)],
-        lambda: list(table_rows(path, encoding=encoding, unique=unique)),
+        lambda: list(table_rows(path, encoding=encoding)),
         lambda: list(table_rows(path, ("id",), delimiter="\t")),
         lambda: list(json_lines(path)),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from datetime import date, time
 from decimal import Decimal
 
 _ERRORS = ("#N/A", "#NA", "#N/A N/A", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")  # of spreadsheets
@@ -34,6 +35,20 @@ def is_blank(value: object) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
+def text_of(value: object) -> object:
+    """Bytes as the text that they are; any other value as it is.
+
+    Raises:
+        ValueError: They are not UTF-8.
+    """
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{bytes(value)!r:.80} is not text") from None
+    return value
+
+
 def known(text: str) -> str | None:
     """An id without the blanks around it; None where the text says that nobody knows."""
     text = unicodedata.normalize("NFC", text).strip()
@@ -48,8 +63,11 @@ def identity(value: object) -> str | None:
     """
     if is_blank(value):
         return None
-    if isinstance(value, (bool, bytes, bytearray, list, dict, tuple, set)):
+    value = text_of(value)
+    if isinstance(value, (bool, list, dict, tuple, set)):
         raise ValueError(f"{value!r:.80} is not text")
+    if isinstance(value, (date, time)):
+        raise ValueError(f"{value!s:.80} is a date, as spreadsheets make of ids such as 3-1; let the column be text")
     if isinstance(value, float):
         if not math.isfinite(value) or abs(value) >= _LARGEST:
             raise ValueError(f"the id {value!r} is a floating-point number, which has lost its last digits")
@@ -68,7 +86,8 @@ def words(value: object) -> str | None:
     """
     if is_blank(value):
         return None
-    if isinstance(value, (bytes, bytearray, list, dict, tuple, set)):
+    value = text_of(value)
+    if isinstance(value, (list, dict, tuple, set)):
         raise ValueError(f"{value!r:.80} is not text")
     text = str(value).strip()
     return None if text in WRITTEN else text

@@ -11,13 +11,13 @@ import csv
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from emoprobe.data.folders import Folders
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.errors import InputError
 
@@ -155,20 +155,31 @@ def open_root(root: str | Path, card: CorpusCard, *needed: str) -> Path:
     return root
 
 
-def text_lines(file: Path, encoding: str = "utf-8", *, remedy: str = f"{RESTORE}.") -> Iterator[tuple[int, str]]:
+def _open(file: Path) -> BinaryIO:
+    return file.open("rb")
+
+
+def text_lines(
+    file: Path,
+    encoding: str = "utf-8",
+    *,
+    remedy: str = f"{RESTORE}.",
+    open: Callable[[Path], BinaryIO] = _open,
+) -> Iterator[tuple[int, str]]:
     """``(line number, line without its end)`` of a text file, one at a time; any system's line ends, a BOM is dropped.
 
     Args:
         file: The file.
         encoding: One in which line ends are single bytes.
         remedy: What to do about a file that is no such text.
+        open: Opens the file.
 
     Raises:
         InputError: The file cannot be read, is not text in this encoding, or has an endless line.
     """
     number = 0
     try:
-        with file.open("rb") as handle:
+        with open(file) as handle:
             for number, line in enumerate(_raw_lines(handle), start=1):
                 if len(line) > MAX_LINE:
                     what = f"the line is longer than {MAX_LINE:,} bytes"
@@ -176,8 +187,8 @@ def text_lines(file: Path, encoding: str = "utf-8", *, remedy: str = f"{RESTORE}
                 text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 yield number, text.decode(encoding)
     except UnicodeDecodeError as error:
-        what = f"byte {error.object[error.start]:#04x} is not {encoding.upper()}"
-        raise InputError(what, file=file, row=number, remedy=remedy) from None
+        what = f"byte {error.object[error.start]:#04x} is not {error.encoding.upper()}"
+        raise InputError(what, file=file, row=max(number, 1), remedy=remedy) from None
     except OSError as error:
         raise InputError(f"the file cannot be read: {error.strerror or error}", file=file, remedy=remedy) from None
 
@@ -203,7 +214,6 @@ def table_rows(
     encoding: str = "utf-8",
     header: Sequence[str] | None = None,
     aliases: Mapping[str, str] | None = None,
-    unique: bool = False,
     remedy: str = f"{RESTORE}.",
     row_remedy: str = ROW_REMEDY,
 ) -> Iterator[tuple[int, dict[str, str] | RowError]]:
@@ -215,8 +225,8 @@ def table_rows(
         delimiter: Between cells.
         encoding: Of the text.
         header: Columns of a table whose first row is no header.
-        aliases: Other spellings of a column -> its name; header names are stripped.
-        unique: Whether no other column may occur twice either; else the last of such columns counts.
+        aliases: Other spellings of a column -> its name; header names are stripped. Of other columns that occur twice,
+            the last counts.
         remedy: What to do about a damaged table.
         row_remedy: What to do about a ragged row.
 
@@ -237,12 +247,11 @@ def table_rows(
         header = [name.strip() for name in (next(reader, []) if header is None else header)]
         header = [(aliases or {}).get(name, name) for name in header]
         counts = Counter(header)
-        for name in (*needed, *counts) if unique else needed:
+        for name in needed:
             if counts[name] != 1:
                 what = f"the column {name!r:.80} " + ("occurs twice" if name in counts else "is missing")
                 what += f"; there are {', '.join(map(repr, header))}"[:300]
-                todo = remedy if name in needed else "Rename or remove one of the columns."
-                raise InputError(what, file=file, row=1, field=name, remedy=todo)
+                raise InputError(what, file=file, row=1, field=name, remedy=remedy)
         start = 1 if bare else reached + 1
         for values in reader:
             if values and len(values) != len(header):
@@ -256,7 +265,11 @@ def table_rows(
 
 
 def json_lines(
-    file: Path, *, remedy: str = f"{RESTORE}.", row_remedy: str = ROW_REMEDY
+    file: Path,
+    *,
+    remedy: str = f"{RESTORE}.",
+    row_remedy: str = ROW_REMEDY,
+    open: Callable[[Path], BinaryIO] = _open,
 ) -> Iterator[tuple[int, dict | RowError]]:
     """``(line number, object)`` of a JSONL file; blank lines are passed over, a bad line comes as its error.
 
@@ -264,11 +277,12 @@ def json_lines(
         file: The file.
         remedy: What to do about a file that is no text.
         row_remedy: What to do about a bad line.
+        open: Opens the file.
 
     Raises:
         InputError: The file is no text.
     """
-    for row, line in text_lines(file, remedy=remedy):
+    for row, line in text_lines(file, remedy=remedy, open=open):
         if not line.strip():
             continue
         value: dict | RowError
@@ -319,12 +333,14 @@ class SoundFolder:
     Args:
         root: The folder; it may be a link, and hold links that stay inside.
         suffixes: Suffixes of sound in lower case; a name with one of them, or with none, is also found with another.
+        converted: Whether a name with the suffix of any sound or film, whose file is not there or is a film, is found
+            with the suffix of another sound, if there is exactly one.
     """
 
-    def __init__(self, root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> None:
-        self.root, self.suffixes = root, tuple(suffixes)
+    def __init__(self, root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES, *, converted: bool = False) -> None:
+        self.root = root
         self.inside = os.path.join(os.path.realpath(root), "")  # with a slash at its end
-        self._listings: dict[str, tuple[str, dict[str, str], set[str]]] = {}
+        self._folders = Folders(tuple(suffixes), AUDIO_SUFFIXES if converted else ())
 
     def find(
         self,
@@ -338,21 +354,22 @@ class SoundFolder:
         """The file at a relative path, whatever the case or Unicode form of its name; as asked for if there is none.
 
         Args:
-            relative: The path.
+            relative: The path; an absolute one must lie below the folder.
             file: File the path comes from.
             row: Its row.
             field: Its column.
             remedy: What to do about a path that is none.
 
         Raises:
-            RowError: The path leaves the folder, by ``..``, a link or an absolute path, or is no path.
+            RowError: The path leaves the folder, by ``..``, a link or an absolute path, or is no path, or several files
+                might be meant.
         """
         relative = str(relative)
         if _CONTROL.search(relative):
             what = f"the path {relative!r:.80} holds a control character"
             raise RowError(what, file=file, row=row, field=field, remedy=remedy)
         try:
-            found, real = (Path(relative), "") if os.path.isabs(relative) else self._follow(relative)
+            found, real = self._folders.follow(self.root, self.below(relative))
         except (OSError, ValueError) as error:
             what = f"the path {relative!r:.80} cannot be followed: {error}"
             raise RowError(what, file=file, row=row, field=field, remedy=remedy) from None
@@ -362,46 +379,15 @@ class SoundFolder:
                 file=file,
                 row=row,
                 field=field,
-                remedy="Give paths relative to dataset.root, and set that to the folder that really holds the sound.",
+                remedy="Give paths relative to dataset.root, and set that to a folder that really holds all of the "
+                "sound.",
             )
         return found
 
-    def _follow(self, relative: str) -> tuple[Path, str]:
-        """The path in its spelling on disk, and where it really leads."""
-        asked = self.root / relative
-        if os.path.basename(relative) in ("", ".", ".."):
-            return asked, os.path.realpath(asked)
-        folder = str(asked.parent)
-        if folder not in self._listings:
-            self._listings[folder] = _list_folder(folder)
-        real, names, links = self._listings[folder]
-        name = self._spelled(asked.name, names)
-        found = asked.with_name(name)
-        # Only links need a look at the disk, which would be slow for every file of a large corpus.
-        return found, os.path.realpath(found) if name in links else os.path.join(real, name)
-
-    def _spelled(self, name: str, names: Mapping[str, str]) -> str:
-        """The name itself, without case or Unicode form, or its stem with a sound's suffix: the first that is there."""
-        wanted = unicodedata.normalize("NFC", name).lower()
-        stem = os.path.splitext(wanted)[0] if wanted.endswith(self.suffixes) else wanted
-        for spelling in (name, wanted, *(stem + suffix for suffix in self.suffixes)):
-            if spelling in names:
-                return names[spelling]
-        return name
-
-
-def _list_folder(folder: str) -> tuple[str, dict[str, str], set[str]]:
-    """Where a folder really is, its names (by themselves, and composed in lower case), and those that are links."""
-    links: set[str] = set()
-    names: dict[str, str] = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                names[entry.name] = entry.name
-                if entry.is_symlink():
-                    links.add(entry.name)
-    except (OSError, ValueError):
-        pass  # such a folder holds nothing that could be found
-    for name in sorted(names):
-        names.setdefault(unicodedata.normalize("NFC", name).lower(), name)
-    return os.path.realpath(folder), names, links
+    def below(self, path: str) -> str:
+        """An absolute path below the folder as one relative to it; any other as it is."""
+        if not os.path.isabs(path):
+            return path
+        path = os.path.normpath(path)
+        tops = (os.path.join(os.path.normpath(self.root), ""), self.inside)
+        return next((path.removeprefix(top) for top in tops if path.startswith(top)), path)

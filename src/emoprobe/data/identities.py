@@ -182,3 +182,51 @@ def _one_file(path: str, other: str) -> bool:
     except (OSError, ValueError):
         # One of them is not there, or both: a disk that has both spellings would have shown two files.
         return not os.path.exists(path) and not os.path.exists(other)
+
+
+def called_after_sound(utterances: Sequence[tuple[Utterance, str | None]]) -> list[Utterance]:
+    """Ids for utterances whose sound stands in a table and that have no other name than its path.
+
+    They are called after the file name, where that tells all of them apart; else after split and name, else after split
+    and path, else after those and the sound itself.
+
+    Args:
+        utterances: Each with the path by which it is to be called, None where it has an id.
+    """
+    called = [(utterance, path) for utterance, path in utterances if path is not None]
+    chosen: list[str] = []
+    for spell in (_by_name, _by_split, _by_path, _by_sound):
+        chosen = [spell(utterance, path) for utterance, path in called]
+        if len(set(chosen)) == len(chosen):
+            break
+    names = iter(chosen)
+    return [u if path is None else _renamed(u, next(names)) for u, path in utterances]
+
+
+def _by_name(utterance: Utterance, path: str) -> str:
+    return os.path.splitext(re.split(r"[/\\]", path)[-1])[0] or utterance.audio.stem[:16]
+
+
+def _by_split(utterance: Utterance, path: str) -> str:
+    return f"{utterance.split or 'all'}/{_by_name(utterance, path)}"
+
+
+def _by_path(utterance: Utterance, path: str) -> str:
+    stem = os.path.splitext(path.replace("\\", "/").strip("/"))[0]
+    return f"{utterance.split or 'all'}/{stem or utterance.audio.stem[:16]}"
+
+
+def _by_sound(utterance: Utterance, path: str) -> str:
+    return f"{_by_path(utterance, path)}-{utterance.audio.stem[:16]}"
+
+
+def _renamed(utterance: Utterance, name: str) -> Utterance:
+    """The utterance under another id, which its unknown raters have in their names."""
+    if name == utterance.id:
+        return utterance
+    old = f"{utterance.id}#"
+    ratings = tuple(
+        each._replace(rater=f"{name}#{each.rater.removeprefix(old)}") if each.rater.startswith(old) else each
+        for each in utterance.ratings
+    )
+    return replace(utterance, id=name, ratings=ratings)

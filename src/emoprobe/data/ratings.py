@@ -79,6 +79,7 @@ class Ratings:
     Attributes:
         of: Clip -> its ratings, in the order of the rows.
         rows: Clip -> its first row.
+        number: Reads cells with numbers.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Ratings:
         self.file, self.columns, self.remedy = file, columns, remedy
         self.of: dict[str, list[Rating]] = {}
         self.rows: dict[str, int] = {}
-        self._number = number or NumberReader()
+        self.number = number or NumberReader()
         # Of all that a large table says, little is different: clips share what their raters said.
         self._raters: dict[str, str | None] = {}
         self._first: dict[str, int] = {}  # rater -> row
@@ -217,7 +218,7 @@ class Ratings:
         for dimension, column in self.columns.dimensions.items():
             cell = fields.get(column)
             try:
-                value = None if is_blank(cell) else self._number(cell)
+                value = None if is_blank(cell) else self.number(cell)
             except ValueError as error:
                 self._fail(row, column, str(error), "bad_row")
             if value is not None and dimension in self.columns.scales:
@@ -245,7 +246,7 @@ class Ratings:
         if is_blank(cell):
             return None
         try:
-            amount = self._number(cell)
+            amount = self.number(cell)
         except ValueError as error:
             self._fail(row, column, str(error), "bad_row")
         if not 0 <= amount <= highest:

@@ -5,22 +5,24 @@ Tables are read as tables: no loading script is run, and nothing is unpickled.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Literal, NamedTuple, NoReturn
 
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import is_blank, known
-from emoprobe.data.files import Harvest, RowError, SoundFolder, json_lines, table_rows
-from emoprobe.data.identities import SoundFiles, settle
-from emoprobe.data.parquet import arrow_rows, class_names, parquet_rows, store_sound
-from emoprobe.data.rows import LABEL_COLUMNS, Kind, Names, Row, RowReader, check_names, without_null
+from emoprobe.data.files import Harvest, RowError, SoundFolder
+from emoprobe.data.hub_files import place_of, sound_root, tables_of
+from emoprobe.data.identities import SoundFiles, called_after_sound, settle
+from emoprobe.data.longform import Dimensions, LongForm, RatingOptions, add_table, check_said, is_long, refuse_targets
+from emoprobe.data.parquet import class_names, store_sound
+from emoprobe.data.rows import RowReader
+from emoprobe.data.tables import SKIP_ROW, Table
+from emoprobe.data.targets import LABEL_COLUMNS, Kind, Names, Row, Targets, check_names, check_scales
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 
@@ -34,12 +36,6 @@ CARD = CorpusCard(
     raters="as its owner says",
     splits="as its files are named",
 )
-Patterns: TypeAlias = str | Sequence[str]
-
-SUFFIXES = (".parquet", ".arrow", ".jsonl", ".csv", ".tsv")
-SPLITS = ("train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval")
-_SHARD = re.compile(r"(.+?)[-_]\d{4,}(-of-\d{4,}(-[0-9a-f]{16})?)?", re.ASCII)
-_SKIP = "Correct the row, or leave it out: dataset.on_error=skip."
 
 
 @register("huggingface", CARD)
@@ -61,6 +57,18 @@ def read_huggingface(
     split_column: str = "split",
     transcript_column: str = "transcript",
     dialogue_column: str = "dialogue",
+    ratings: str | Path | None = None,
+    clip_column: str | None = None,
+    rater_column: str | None = "rater",
+    secondary_column: str | None = "secondary",
+    weight_column: str | None = "weight",
+    confidence_column: str | None = "confidence",
+    time_column: str | None = "time",
+    dimensions: Dimensions | None = None,
+    scales: Mapping[str, Sequence[float]] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    path_base: str | None = None,
     cache_dir: str | Path | None = None,
     on_error: Literal["error", "skip"] = "error",
     name: str | None = None,
@@ -77,7 +85,9 @@ def read_huggingface(
         root: Folder that paths of sound are relative to; the data set's folder if None.
         audio_column: Path of the sound (relative to its table's folder, or to ``root``), or sound that stands in the
             table as ``{bytes, path}`` and is written to the cache once.
-        id_column: Utterance id; the sound's path without suffix, or its checksum, where there is none.
+        id_column: Utterance id; the sound's path without suffix, or its checksum, where there is none. Where names of
+            sound within the tables are there twice, they are told apart by their split, else by their whole path, else
+            by the sound.
         label_column: One label per clip, a word or a number; default ``label`` or ``emotion``.
         label_names: Words of labels that are numbers, from 0; as the file itself notes them if None. -1 is no label.
         votes_columns: Vote counts.
@@ -87,6 +97,18 @@ def read_huggingface(
         split_column: Split name; goes before the one that a file's name tells.
         transcript_column: Words spoken.
         dialogue_column: Text of the previous turns.
+        ratings: A table of ratings; the other tables then say of clips what they are.
+        clip_column: The column of that table which names a clip.
+        rater_column: Rater of a row that is one rating.
+        secondary_column: Words that a rater named beside the label.
+        weight_column: How much a rating counts.
+        confidence_column: How sure a rater was.
+        time_column: When a rating was given.
+        dimensions: Dimension -> column of numbers.
+        scales: Dimension -> lowest and highest number.
+        delimiter: Between cells of text.
+        encoding: Of text.
+        path_base: Folder of another computer with which the paths begin.
         cache_dir: Cache folder for sound; see `emoprobe.system.cache.cache_folder`.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
         name: Name of the corpus; the folder's or the hub's name by default.
@@ -95,10 +117,10 @@ def read_huggingface(
         InputError: The data set cannot be had, a file is damaged, or a row is malformed.
     """
     harvest = Harvest(CARD, on_error)
-    place = _place(path, hub, revision)
+    place = place_of(path, hub, revision)
     title = name or (hub if hub is not None else place.stem)
     harvest.card = replace(CARD, name=title, title=f"{title} (Hugging Face)", access=hub or place.name)
-    tables = _tables(place, files)
+    tables = tables_of(place, files)
     names = _check_label_names(label_names)
     asked: dict[Kind, Names | str | None] = {
         "votes": check_names(votes_columns, "votes_columns"),
@@ -106,131 +128,216 @@ def read_huggingface(
         "distribution": check_names(distribution_columns, "distribution_columns"),
         "label": label_column,
     }
-    sound = SoundFolder(_sound_root(root, place if os.path.isdir(place) else place.parent), suffixes=())
-    make_reader = partial(
-        RowReader,
-        sound=sound,
-        path=audio_column,
-        id=id_column,
-        speaker=speaker_column,
-        split=split_column,
-        transcript=transcript_column,
-        dialogue=dialogue_column,
-        asked={kind: columns for kind, columns in asked.items() if columns is not None},
-        labels=None,
-        there=set(),
+    options = RatingOptions(
+        rater_column,
+        label_column,
+        secondary_column,
+        weight_column,
+        confidence_column,
+        time_column,
+        dimensions,
+        check_scales(scales),
     )
-    words = (*([label_column] if label_column else LABEL_COLUMNS), ratings_column or "ratings")
-    files_of = SoundFiles()
+    top = sound_root(root, place if os.path.isdir(place) else place.parent)
+    sound, there = SoundFolder(top, suffixes=(), converted=True), set[str]()
+    words = (*([label_column] if label_column else LABEL_COLUMNS), ratings_column or "ratings", secondary_column or "")
+    gathered = _Gathered(harvest, options, only_clips=ratings is not None)
     for file, split in tables.items():
-        rows = _Rows(file, sound, audio_column, split_column, split, words, names, cache_dir)
-        reader = make_reader(file=file)
-        _add_rows(harvest, rows, reader, files_of)
+        table = Table(file, delimiter=delimiter, encoding=encoding)
+        reader = RowReader(
+            Targets(file, table, {kind: of for kind, of in asked.items() if of is not None}, scales=options.scales),
+            sound,
+            path=audio_column,
+            id=id_column,
+            speaker=speaker_column,
+            split=split_column,
+            transcript=transcript_column,
+            dialogue=dialogue_column,
+            base=path_base,
+            there=there,
+        )
+        gathered.read(_Rows(table, reader, split, words, names, cache_dir))
+    clips = gathered.utterances()
+    if ratings is not None:
+        other = Table(place_of(ratings, None, None), delimiter=delimiter, encoding=encoding)
+        add_table(harvest, clips, reader, other, options, clip_column)
+    else:
+        for utterance in clips:
+            with harvest.row(utterance.id):
+                harvest.add(utterance, field=id_column, remedy=SKIP_ROW)
     corpus = harvest.corpus(next(iter(tables)))
     reader.check_columns()
     return settle(corpus, speaker=speaker_column, utterance_id=id_column)
 
 
-def _add_rows(harvest: Harvest, rows: _Rows, reader: RowReader, files_of: SoundFiles) -> None:
-    """Take in one table."""
-    for row, fields in rows:
-        with harvest.row("" if isinstance(fields, RowError) else str(fields.get(reader.id) or "")):
-            if isinstance(fields, RowError):
-                raise fields
-            utterance = rows.utterance(reader, row, fields)
-            # Sound within a table is stored by its content: the same bytes may be two recordings' published defect.
-            if utterance.id not in harvest.utterances and not rows.stored:
-                files_of.add(utterance, field=reader.path, facts=list(fields))
-            harvest.add(utterance, field=reader.id, remedy=_SKIP)
+class _Sound(NamedTuple):
+    """Sound that stands in a row: its bytes, and the path that is written beside them."""
+
+    content: bytes
+    path: str
+
+
+class _Gathered:
+    """The utterances of all tables, before those that are called after sound within the tables have their ids."""
+
+    def __init__(self, harvest: Harvest, options: RatingOptions, only_clips: bool) -> None:
+        self.harvest, self.options, self.only_clips = harvest, options, only_clips
+        self._files = SoundFiles()
+        self._ids: set[str] = set()
+        self._all: list[tuple[Utterance, str | None]] = []  # with the path of the sound after which it is called
+        self._long: LongForm | None = None
+        self._inner: dict[str, str] = {}  # of a clip in long form
+
+    def read(self, rows: _Rows) -> None:
+        """Take in one table."""
+        reader = rows.reader
+        decided = False
+        for row, read in rows.table:
+            with self.harvest.row("" if isinstance(read, RowError) else str(read.get(reader.id) or "")):
+                if isinstance(read, RowError):
+                    raise read
+                if not decided:
+                    decided = True
+                    self._decide(reader, row, read)
+                fields, sound = rows.fields(row, read)
+                if self._long is not None:
+                    self._rating(self._long, rows, row, fields, sound)
+                    continue
+                utterance = reader.clip(row, fields) if self.only_clips else reader.utterance(row, fields)
+                rows.check_numbers(row)
+                inner = None
+                if sound is not None:
+                    utterance = replace(utterance, audio=store_sound(*sound, cache_dir=rows.cache_dir))
+                    # Sound within a table is stored by its content: the same bytes may be two recordings' published
+                    # defect.
+                    inner = None if reader.named(row, fields) else sound.path
+                elif utterance.id not in self._ids:
+                    self._files.add(utterance, field=reader.path, facts=list(fields))
+                self._ids.add(utterance.id)
+                self._all.append((utterance, inner))
+
+    def _decide(self, reader: RowReader, row: int, fields: Row) -> None:
+        """What the rows of a table are."""
+        if self.only_clips:
+            refuse_targets(reader.targets, row, fields)
+            return
+        long = is_long(fields, self.options, reader.targets, row)
+        if not long:
+            reader.targets.dimensions = self.options.means
+        if long != (self._long is not None) and (self._all or self._long is not None):
+            what = "the rows are one rating each here, and one clip each in the tables before, or the other way round"
+            raise InputError(what, file=reader.file, field="dataset.files", remedy="Read tables of one kind.")
+        if long:
+            columns = self.options.columns(reader.path, fields, reader.targets.table.free)
+            check_said(columns, fields, reader.targets, row)
+            self._long = self._long or LongForm(columns, reader.file, reader.targets.table)
+
+    def _rating(self, long: LongForm, rows: _Rows, row: int, fields: Row, sound: _Sound | None) -> None:
+        reader = rows.reader
+        name = None
+        if sound is not None and not reader.named(row, fields):
+            # Sound of one name in two splits is two clips.
+            name = f"{fields.get(reader.split)}/{sound.path}/{hashlib.sha256(sound.content).hexdigest()}"
+        new = long.add(reader, row, fields, name)
+        rows.check_numbers(row)
+        if not new:
+            return
+        if sound is None:
+            self._files.add(long.last, field=reader.path, facts=list(fields))
+            return
+        stored = store_sound(*sound, cache_dir=rows.cache_dir)
+        long.clips[long.last.id] = replace(long.last, audio=stored)
+        if name is not None:
+            self._inner[name] = sound.path
+
+    def utterances(self) -> list[Utterance]:
+        """All of them, with ids that tell them apart as far as they can be told."""
+        for utterance in self._long.utterances() if self._long is not None else ():
+            self._all.append((utterance, self._inner.get(utterance.id)))
+        return called_after_sound(self._all)
 
 
 @dataclass
 class _Rows:
     """The rows of one table as `read_manifest` knows them, and their sound."""
 
-    file: Path
-    sound: SoundFolder
-    audio_column: str
-    split_column: str
+    table: Table
+    reader: RowReader
     split: str | None
     words: Sequence[str]  # columns that may hold numbers of words
     label_names: Sequence[str] | None
     cache_dir: str | Path | None
     noted: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    stored: bool = False  # whether the last row's sound stood in the table
+    numbers: dict[str, int] = field(default_factory=dict)  # of labels, in the last row, that nobody has named
 
-    def __iter__(self) -> Iterator[tuple[int, Row | RowError]]:
-        suffix = self.file.suffix.lower()
-        if suffix in (".parquet", ".arrow"):
-            self.noted = class_names(self.file)
-            for row, fields in parquet_rows(self.file) if suffix == ".parquet" else arrow_rows(self.file):
-                yield row, {column: without_null(value) for column, value in fields.items()}
-        elif suffix == ".jsonl":
-            yield from json_lines(self.file)
-        else:
-            yield from table_rows(self.file, delimiter="\t" if suffix == ".tsv" else ",", unique=True)
+    def __post_init__(self) -> None:
+        self.noted = class_names(self.table.file) if self.table.suffix in (".parquet", ".arrow") else {}
 
-    def utterance(self, reader: RowReader, row: int, read: Row) -> Utterance:
-        fields = dict(read)
-        content, name = self._audio(row, fields)
-        self.stored = content is not None
-        numbers: dict[str, int] = {}
+    def fields(self, row: int, read: Row) -> tuple[Row, _Sound | None]:
+        """A row with words for numbers, its split, and the path of its sound or else the sound."""
+        reader, fields = self.reader, dict(read)
+        sound = self._audio(row, fields)
+        self.numbers = {}
         # A class among the other columns is a word too; as a number, -1 would be one person, whom nobody knows.
         classes = [column for column in (reader.speaker, reader.split) if column in self.noted]
         for column in (*self.words, *classes):
             if column in fields:
-                fields[column] = self._in_words(row, column, fields[column], numbers)
-        given = fields.get(self.split_column)
+                fields[column] = self._in_words(row, column, fields[column])
+        given = fields.get(reader.split)
         if self.split is not None and (is_blank(given) or (isinstance(given, str) and known(given) is None)):
-            fields[self.split_column] = self.split
+            fields[reader.split] = self.split
         # Other sound or pictures in the table are no facts to keep.
-        fields = {column: value for column, value in fields.items() if not _has_bytes(value)}
-        utterance = reader.utterance(row, fields)
-        for column in reader.target.columns if reader.target else ():
-            if column in numbers:
-                remedy = "Say what the numbers mean: dataset.label_names=[WORD,WORD,...]."
-                self._fail(row, column, f"the label {numbers[column]!s:.20} is a number without a word", remedy)
-        if content is None:
-            return utterance
-        return replace(utterance, audio=store_sound(content, name, cache_dir=self.cache_dir))
+        return {
+            column: value for column, value in fields.items() if not _has_bytes(value) or column == reader.id
+        }, sound
 
-    def _audio(self, row: int, fields: dict[str, object]) -> tuple[bytes | None, str]:
+    def check_numbers(self, row: int) -> None:
+        """Refuse a label that is a number without a word."""
+        target, long = self.reader.targets.target, self.reader.targets.target is None
+        for column in self.words if long else target.columns if target else ():
+            if column in self.numbers:
+                remedy = "Say what the numbers mean: dataset.label_names=[WORD,WORD,...]."
+                self._fail(row, column, f"the label {self.numbers[column]!s:.20} is a number without a word", remedy)
+
+    def _audio(self, row: int, fields: dict[str, object]) -> _Sound | None:
         """The sound that stands in the row and its name; the field is left with a path."""
-        value = fields.get(self.audio_column)
+        column = self.reader.path
+        value = fields.get(column)
         content = None
         if isinstance(value, dict):
             content, value = value.get("bytes"), value.get("path")
         elif isinstance(value, bytes):
             content, value = value, None
         if content is not None and not isinstance(content, bytes):
-            self._fail(row, self.audio_column, f"{content!r:.80} is not sound")
+            self._fail(row, column, f"{content!r:.80} is not sound")
         if value is not None and not isinstance(value, str):
-            self._fail(row, self.audio_column, f"{value!r:.80} is neither a path nor sound with its path")
+            self._fail(row, column, f"{value!r:.80} is neither a path nor sound with its path")
         path = (value or "").strip()
         if content:
             # Its name alone: the path need not lead anywhere.
-            name = re.split(r"[/\\]", path)[-1] or hashlib.sha256(content).hexdigest()[:16]
-            fields[self.audio_column] = name
-            return content, name
-        if self.audio_column in fields:
-            fields[self.audio_column] = self._beside(path)
-        return None, ""
+            fields[column] = re.split(r"[/\\]", path)[-1] or hashlib.sha256(content).hexdigest()[:16]
+            return _Sound(content, path)
+        if column in fields:
+            fields[column] = self._beside(path)
+        return None
 
     def _beside(self, path: str) -> str:
         """A path relative to the root of the sound, where it was relative to the table."""
-        if path and not os.path.isabs(path):
-            beside = os.path.relpath(os.path.join(self.file.parent, path), self.sound.root)
-            try:
-                if os.path.exists(self.sound.root / beside) and not beside.startswith(os.pardir):
+        root = self.reader.sound.root
+        try:
+            local = self.reader.local(path)
+            if path and not os.path.isabs(local):
+                beside = os.path.relpath(os.path.join(self.table.file.parent, local), root)
+                if os.path.exists(root / beside) and not beside.startswith(os.pardir):
                     return beside
-            except ValueError:
-                pass  # the reader says what is wrong with it
+        except ValueError:
+            pass  # the reader says what is wrong with it
         return path
 
-    def _in_words(self, row: int, column: str, value: object, numbers: dict[str, int]) -> object:
-        """Numbers of labels as words; those that nobody has named go to ``numbers``."""
+    def _in_words(self, row: int, column: str, value: object) -> object:
+        """Numbers of labels as words."""
         if isinstance(value, list):
-            return [self._in_words(row, column, item, numbers) for item in value]
+            return [self._in_words(row, column, item) for item in value]
         names = (self.label_names if column in self.words else None) or self.noted.get(column)
         # A table with gaps makes floats of whole numbers.
         number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -241,14 +348,14 @@ class _Rows:
         if number == -1:
             return None
         if not names:
-            numbers[column] = number
+            self.numbers[column] = number
             return str(number) if abs(number) < 10**9 else None
         if not 0 <= number < len(names):
             self._fail(row, column, f"the label {number!s:.20} is none of the {len(names)} there are")
         return names[number]
 
-    def _fail(self, row: int, column: str, what: str, remedy: str = _SKIP) -> NoReturn:
-        raise RowError(what, file=self.file, row=row, field=column, remedy=remedy)
+    def _fail(self, row: int, column: str, what: str, remedy: str = SKIP_ROW) -> NoReturn:
+        raise RowError(what, file=self.table.file, row=row, field=column, remedy=remedy)
 
 
 def _has_bytes(value: object) -> bool:
@@ -257,118 +364,9 @@ def _has_bytes(value: object) -> bool:
     return isinstance(value, (bytes, bytearray))
 
 
-def _place(path: str | Path | None, hub: str | None, revision: str | None) -> Path:
-    """The file or folder of a data set, here or on the hub."""
-    if hub is not None and path is None:
-        return _download(hub, revision)
-    if path is None or hub is not None:
-        what = "a folder or file, or else a name on the hub, must be given"
-        raise InputError(what, field="dataset.path", remedy="Give dataset.path or dataset.hub.")
-    return _local(path)
-
-
-def _local(path: str | Path) -> Path:
-    try:
-        place = Path(os.path.expanduser(path)).absolute()
-        found = os.path.exists(place)
-    except (ValueError, TypeError) as error:
-        what = f"{path!r:.80} is no path: {error}"
-        raise InputError(what, field="dataset.path", remedy="Correct it.") from None
-    if not found:
-        raise InputError("there is no such file or folder", file=place, field="dataset.path", remedy="Correct it.")
-    return place
-
-
-def _download(hub: str, revision: str | None) -> Path:
-    """The hub's snapshot of a data set's Parquet files, from the cache of huggingface_hub where it is there."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(hub, repo_type="dataset", revision=revision, allow_patterns=["*.parquet"])
-    except Exception as error:  # of its own, of the network, of the disk
-        raise InputError(
-            f"{hub!r:.80} cannot be had from the hub: {type(error).__name__}, {error!s:.300}".rstrip(". \n"),
-            field="dataset.hub",
-            remedy="Check the name, the revision and the network, or give a local folder: dataset.path.",
-        ) from None
-    return Path(folder)
-
-
-def _sound_root(root: str | Path | None, top: Path) -> Path:
-    if root is None:
-        return top
-    folder = Path(os.path.expanduser(root)).absolute()
-    if not os.path.isdir(folder):
-        raise InputError("the root folder does not exist", file=folder, field="dataset.root", remedy="Check it.")
-    return folder
-
-
 def _check_label_names(names: Sequence[str] | None) -> list[str] | None:
     if names is None:
         return None
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise InputError(f"{names!r:.80} is not a list of words", field="dataset.label_names", remedy="Use [WORD,...].")
     return [str(word) for word in names]
-
-
-def _tables(place: Path, files: Patterns | Mapping[str, Patterns] | None) -> dict[Path, str | None]:
-    """Table -> split, as far as it is told."""
-    if not os.path.isdir(place):
-        if place.suffix.lower() not in SUFFIXES:
-            what = f"unknown kind of table {place.suffix!r}"
-            raise InputError(what, file=place, field="dataset.path", remedy=f"Use one of {', '.join(SUFFIXES)}.")
-        return {place: _told_split(place, place.parent)}
-    there = sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(place)
-        for name in names
-        # datasets keeps intermediate results beside what it has saved.
-        if name.lower().endswith(SUFFIXES) and not name.startswith((".", "cache-"))
-    )
-    if files is None or files in ({}, []):
-        kinds = {file.suffix.lower() for file in there}
-        kind = next((suffix for suffix in SUFFIXES if suffix in kinds), None)
-        chosen = {file: _told_split(file, place) for file in there if file.suffix.lower() == kind}
-    else:
-        chosen = _by_pattern(place, there, files)
-    if not chosen:
-        raise InputError(
-            f"the folder has no file of {', '.join(SUFFIXES)}",
-            file=place,
-            field="dataset.path",
-            remedy="Give a folder of tables. Data sets made by a loading script may be had in Parquet from the hub: "
-            "dataset.revision=refs/convert/parquet.",
-        )
-    return chosen
-
-
-def _by_pattern(place: Path, there: Sequence[Path], files: Patterns | Mapping[str, Patterns]) -> dict[Path, str | None]:
-    groups: Mapping[Any, Patterns] = files if isinstance(files, Mapping) else {None: files}
-    chosen: dict[Path, str | None] = {}
-    for split, patterns in groups.items():
-        for pattern in [patterns] if isinstance(patterns, str) else patterns or []:
-            found = [file for file in there if fnmatch.fnmatchcase(file.relative_to(place).as_posix(), str(pattern))]
-            if not found:
-                names = ", ".join(file.relative_to(place).as_posix() for file in there[:5])
-                what = f"no table matches {pattern!r:.80}"
-                raise InputError(what, file=place, field="dataset.files", remedy=f"There are {names or 'none'}.")
-            for file in found:
-                if file in chosen and chosen[file] != split:
-                    raise InputError(
-                        f"it is in the splits {chosen[file]!r:.80} and {split!r:.80}",
-                        file=file,
-                        field="dataset.files",
-                        remedy="Let every table be in one split.",
-                    )
-                chosen[file] = _told_split(file, place) if split is None else str(split)
-    return chosen
-
-
-def _told_split(file: Path, top: Path) -> str | None:
-    """The split that a file's name tells, or else its folder's: ``train-00000-of-00002.parquet``."""
-    shard = _SHARD.fullmatch(file.stem)
-    folders = [] if file.parent == top else [file.parent.name]
-    for told in (shard[1] if shard else file.stem, *folders):
-        if told.lower() in SPLITS:
-            return told.lower()
-    return None

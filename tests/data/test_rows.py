@@ -392,3 +392,102 @@ def test_speakers_that_are_a_class(tmp_path: Path):
     pq.write_table(made.replace_schema_metadata({"huggingface": json.dumps(noted)}), tmp_path / "t.parquet")
     corpus = READERS["huggingface"](tmp_path, label_names=["x", "y"])
     assert speakers(corpus) == ["bob", None, "ann"]
+
+
+# ------------------------------------------------------------------------------------------------ shares and counts
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        (0.17, 0.17, 0.17, 0.17, 0.17, 0.16),
+        (0.3, 0.3, 0.3, 0, 0, 0),
+        (0.2,) * 6,
+        (0.167, 0.167, 0.167, 0.167, 0.167, 0.167),
+        (0.99, 0, 0, 0, 0, 0),
+        (0.33, 0.33, 0.33, 0.0, 0.0, 0.0),
+    ],
+)
+def test_shares_that_were_rounded(read, table, suffix: str, shares: tuple[float, ...]):
+    path = table(
+        [{"path": "a.wav", **{f"p_{word}": share for word, share in zip("abcdef", shares, strict=True)}}], suffix
+    )
+    (clip,) = read(path).utterances
+    assert sum(clip.votes.values()) == pytest.approx(1, abs=1e-9 if abs(sum(shares) - 1) > 1e-3 else 1.1e-3)
+    assert [clip.votes[word] * sum(shares) for word in "abcdef"] == pytest.approx(shares, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [(0.5, 0.3, 0, 0), (0.17, 0.17, 0.6, 0), (0.96, 0, 0, 0), (1, 1, 0, 0), (0.4, 0.4, 0.4, 0), (17, 83, 0, 0)],
+)
+def test_shares_that_no_rounding_explains(read, table, suffix: str, shares: tuple[float, ...], refused):
+    path = table(
+        [{"path": "a.wav", **{f"p_{word}": share for word, share in zip("abcd", shares, strict=True)}}], suffix
+    )
+    row = 2 if suffix in ("csv", "tsv") else 1
+    refused(lambda: read(path), "the shares sum to", file=path, row=row, field="distribution", remedy=SKIP)
+
+
+def test_shares_in_single_precision(read, tmp_path: Path):
+    columns = {f"p_{word}": pa.array([0.17 if word != "f" else 0.16], pa.float32()) for word in "abcdef"}
+    pq.write_table(pa.table({"path": ["a.wav"], **columns}), tmp_path / "t.parquet")
+    (clip,) = read(tmp_path / "t.parquet").utterances
+    assert sum(clip.votes.values()) == pytest.approx(1, abs=1e-9)
+
+
+def test_more_votes_than_raters(read, table, suffix: str, six: LabelSet, refused):
+    """Several labels of one rater are told by a policy; else seven votes of five raters are an error."""
+    made = [{"path": "a.wav", "num_raters": 5, "votes_sad": 4, "votes_happy": 3}]
+    path = table(made, suffix)
+    corpus = read(path)
+    call = lambda **policy: prepare(corpus, six, SoftLabelPolicy(**policy), missing_audio="ignore")  # noqa: E731
+    row = 2 if suffix in ("csv", "tsv") else 1
+    refused(call, "7 votes of 5 raters", file=path, row=row, field="votes", remedy="several=each")
+    assert call(several="each").items[0].target.votes.sum() == 7
+    path = table([{**made[0], "votes_sad": 6}], suffix)
+    refused(lambda: read(path), "6 votes for 'sad', and 5 raters", file=path, row=row, field="num_raters", remedy=SKIP)
+
+
+def test_raters_who_abstained(read, table, suffix: str, six: LabelSet):
+    (clip,) = read(table([{"path": "a.wav", "num_raters": 9, "votes_sad": 4, "votes_happy": 3}], suffix)).utterances
+    assert clip.num_raters == 9
+    (clip,) = read(table([{"path": "a.wav", "num_raters": 0, "votes_sad": 0, "votes_happy": 0}], suffix)).utterances
+    assert clip.num_raters == 0
+
+
+def test_thousands_that_may_be_fractions(read, tmp_path: Path, refused):
+    path = tmp_path / "t.csv"
+    for cell in ("1.000", "1,000"):
+        path.write_text(f"path;votes_sad\na.wav;{cell}\n")
+        what = f"'{cell}' may be a thousand or a fraction"
+        refused(lambda: read(path), what, file=path, row=2, field="votes_sad", remedy=SKIP)
+
+
+def test_numbers_with_two_decimal_signs(read, tmp_path: Path, refused):
+    path = tmp_path / "t.csv"
+    path.write_text("path;p_sad;p_happy\na.wav;0,4;0.6\n")
+    refused(lambda: read(path), "another decimal sign", file=path, row=2, field="p_happy", remedy=SKIP)
+
+
+@pytest.mark.parametrize("columns", [("votes_angry", "votes_Angry"), ("votes_angry", "votes_\u1eabngry")])
+def test_columns_that_would_be_added_up(read, table, suffix: str, refused, columns: tuple[str, str]):
+    path = table([{"path": "a.wav", columns[0]: 1, columns[1]: 2, "votes_sad": 1}], suffix)
+    if columns[1].isascii():
+        row = 2 if suffix in ("csv", "tsv") else 1
+        refused(lambda: read(path), "are one emotion", file=path, row=row, field=columns[1], remedy=SKIP)
+    else:
+        assert len(read(path).utterances[0].votes) == 3
+
+
+def test_ids_that_are_bytes(read, tmp_path: Path, refused):
+    columns = {"path": [b"a.wav"], "utterance_id": [b"u1"], "speaker": [b"s\xc3\xa4"], "label": [b"sad"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    if read is READERS["huggingface"]:  # bytes of a sound column are sound
+        columns["path"] = ["a.wav"]
+        pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    (clip,) = read(tmp_path / "t.parquet").utterances
+    assert (clip.id, clip.speaker, clip.votes) == ("u1", "s\u00e4", {"sad": 1})
+    pq.write_table(pa.table({**columns, "speaker": [b"\xff"]}), tmp_path / "t.parquet")
+    file = tmp_path / "t.parquet"
+    refused(lambda: read(file), "is not text", file=file, row=1, field="speaker", remedy=SKIP)

@@ -405,3 +405,76 @@ def test_a_run_with_named_splits(root: Path):
         {"fit"},
         {"a", "b", "c", "d"},
     )
+
+
+# --------------------------------------------------------------------------------- names of sound that are there twice
+
+
+def sounding(file: Path, rows: list[tuple[bytes, str, str]], **more: list) -> None:
+    audio = pa.array([{"bytes": sound, "path": path} for sound, path, _ in rows])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"audio": audio, "label": [label for *_, label in rows], **more}), file)
+
+
+def test_sound_of_one_name_in_two_splits(tmp_path: Path):
+    for split in ("train", "test"):
+        sounding(tmp_path / f"{split}.parquet", [(split.encode(), f"{i}.wav", "sad") for i in range(2)])
+    corpus = read_huggingface(tmp_path)
+    assert [u.id for u in corpus.utterances] == ["test/0", "test/1", "train/0", "train/1"]
+    assert len({u.audio for u in corpus.utterances}) == 2
+    (tmp_path / "test.parquet").unlink()
+    assert [u.id for u in read_huggingface(tmp_path).utterances] == ["0", "1"]
+
+
+def test_sound_of_one_name_in_one_split(tmp_path: Path, refused):
+    rows = [(b"1", "s1/a.wav", "sad"), (b"2", "s2/a.wav", "sad")]
+    sounding(tmp_path / "train.parquet", rows)
+    assert [u.id for u in read_huggingface(tmp_path).utterances] == ["train/s1/a", "train/s2/a"]
+    sounding(tmp_path / "train.parquet", [(sound, "audio.wav", label) for sound, _, label in rows])
+    first, second = (u.id for u in read_huggingface(tmp_path).utterances)
+    assert first.startswith("train/audio-")
+    assert first != second
+    sounding(tmp_path / "train.parquet", [(b"1", "audio.wav", "sad")] * 2)
+    file = tmp_path / "train.parquet"
+    refused(
+        lambda: read_huggingface(tmp_path), "was there before, in row 1", file=file, row=2, field="id", remedy="skip"
+    )
+
+
+def test_raters_of_clips_that_are_told_apart(tmp_path: Path):
+    for split in ("train", "test"):
+        rows = [(split.encode(), "a.wav", "x")]
+        sounding(tmp_path / f"{split}.parquet", rows, ratings=[["sad", "happy"]])
+    corpus = read_huggingface(tmp_path, label_column=None)
+    assert [r.rater for u in corpus.utterances for r in u.ratings] == ["test/a#1", "test/a#2", "train/a#1", "train/a#2"]
+
+
+def test_ratings_of_sound_within_the_table(tmp_path: Path):
+    for split in ("train", "test"):
+        rows = [(split.encode(), "a.wav", "sad"), (split.encode(), "a.wav", "happy"), (b"b", "b.wav", "sad")]
+        sounding(tmp_path / f"{split}.parquet", rows, rater=["r1", "", "r1"])
+    corpus = read_huggingface(tmp_path)
+    assert [(u.id, [r.rater for r in u.ratings]) for u in corpus.utterances] == [
+        ("test/a", ["r1", "test/a#2"]),
+        ("test/b", ["r1"]),
+        ("train/a", ["r1", "train/a#2"]),
+        ("train/b", ["r1"]),
+    ]
+    assert all(u.audio.is_file() for u in corpus.utterances)
+
+
+def test_shards_of_one_split_may_divide_the_ratings_of_a_clip(tmp_path: Path):
+    for shard in range(2):
+        rows = [(b"a", "a.wav", "sad"), (b"b", f"b{shard}.wav", "sad")]
+        sounding(tmp_path / f"train-0000{shard}-of-00002.parquet", rows, rater=[f"r{shard}", "r1"])
+    corpus = read_huggingface(tmp_path)
+    assert [(u.id, len(u.ratings)) for u in corpus.utterances] == [("a", 2), ("b0", 1), ("b1", 1)]
+
+
+def test_classes_that_are_numbers_in_long_form(tmp_path: Path, refused):
+    sounding(tmp_path / "train.parquet", [(b"a", "a.wav", 0), (b"a", "a.wav", 1)], rater=["r1", "r2"])
+    (clip,) = read_huggingface(tmp_path, label_names=["sad", "happy"]).utterances
+    assert [r.labels for r in clip.ratings] == [("sad",), ("happy",)]
+    file = tmp_path / "train.parquet"
+    what = "the label 0 is a number without a word"
+    refused(lambda: read_huggingface(tmp_path), what, file=file, row=1, field="label", remedy="dataset.label_names")

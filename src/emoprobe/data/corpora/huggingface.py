@@ -156,7 +156,7 @@ def read_huggingface(
             base=path_base,
             there=there,
         )
-        gathered.read(_Rows(table, reader, split, words, names, cache_dir))
+        gathered.read(_Rows(table, reader, split, words, rater_column, names, cache_dir))
     clips = gathered.utterances()
     if ratings is not None:
         other = Table(place_of(ratings, None, None), delimiter=delimiter, encoding=encoding)
@@ -265,6 +265,7 @@ class _Rows:
     reader: RowReader
     split: str | None
     words: Sequence[str]  # columns that may hold numbers of words
+    rater: str | None
     label_names: Sequence[str] | None
     cache_dir: str | Path | None
     noted: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -62,7 +62,7 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
         VoteError: The votes are not usable under the policy.
         InputError: The policy does not fit the label set, or is not that by which published votes were counted.
     """
-    _check_counted(utterance, policy)
+    _check_counted(utterance, labels, policy)
     votes, outside, num_raters = _votes(utterance, labels, policy)
     total = float(votes.sum())
     everything = total + (outside if policy.outside == "drop" else 0.0)
@@ -100,18 +100,40 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
     return Target(votes, distribution, num_raters, outside)
 
 
-def _check_counted(utterance: Utterance, policy: SoftLabelPolicy) -> None:
+def _check_counted(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> None:
     """Refuse a policy that published counts do not follow: it would stand beside numbers that it did not make."""
-    if all(getattr(policy, option) == value for option, value in utterance.counted.items()):
+    # What a rater's words weigh is nothing to the numbers that raters gave.
+    of_words = ("several", "secondary") if labels.scale is not None else ()
+    counted = {option: value for option, value in utterance.counted.items() if option not in of_words}
+    if any(getattr(policy, option) != value for option, value in counted.items()):
+        options = [f"{option}={str(value).lower()}" for option, value in utterance.counted.items()]
+        raise InputError(
+            f"utterance {utterance.id}: these votes were counted with {', '.join(options)}, which cannot be undone",
+            file=utterance.file,
+            row=utterance.row,
+            field=f"{_POLICY}.{next(iter(counted))}",
+            remedy=f"Take them as they are, {' '.join(f'{_POLICY}.{option}' for option in options)}, or read the "
+            "single ratings (see the card: emoprobe data card NAME).",
+        )
+    if labels.scale is None:
+        for word in utterance.uncounted:
+            _check_uncounted(utterance, word, labels, policy)
+
+
+def _check_uncounted(utterance: Utterance, word: str, labels: LabelSet, policy: SoftLabelPolicy) -> None:
+    """Refuse to count votes that are not among the published ones."""
+    label = resolve(word, labels, policy)
+    if label is None and policy.outside in ("error", "drop"):
         return
-    options = [f"{option}={str(value).lower()}" for option, value in utterance.counted.items()]
+    where = f"the label {label!r}" if label is not None else f"{_POLICY}.outside={policy.outside}"
     raise InputError(
-        f"utterance {utterance.id}: these votes were counted with {', '.join(options)}, which cannot be undone",
+        f"utterance {utterance.id}: votes for {word!r} were left out before these shares were published, so there are "
+        f"none for {where}",
         file=utterance.file,
         row=utterance.row,
-        field=f"{_POLICY}.{next(iter(utterance.counted))}",
-        remedy=f"Take them as they are, {' '.join(f'{_POLICY}.{option}' for option in options)}, or read the single "
-        "ratings (see the card: emoprobe data card NAME).",
+        field="labels" if label is not None else f"{_POLICY}.outside",
+        remedy=f"Use a label set without it and {_POLICY}.outside=drop, or read the single ratings (see the card: "
+        "emoprobe data card NAME).",
     )
 
 

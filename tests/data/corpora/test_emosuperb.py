@@ -279,8 +279,8 @@ def test_published_shares_of_iemocap_need_their_own_policy(both, refused):
 
 
 def test_both_routes_agree_on_the_published_policy(both):
-    iemocap_root, superb = both
-    there, here = prepared(iemocap_root, *OWN, name="iemocap"), prepared(superb, *OWN)
+    ratings_root, superb = both
+    there, here = prepared(ratings_root, *OWN, name="iemocap"), prepared(superb, *OWN)
     assert len(here) == 29
     assert set(there) - set(here) == {"Ses01F_impro01_F001"}  # a rater occurs twice
     for name, item in here.items():
@@ -291,8 +291,8 @@ def test_both_routes_agree_on_the_published_policy(both):
 
 
 def test_both_routes_agree_on_observers_alone(both):
-    iemocap_root, superb = both
-    there, here = prepared(iemocap_root, name="iemocap"), prepared(superb, f"dataset.iemocap_root={iemocap_root}")
+    ratings_root, superb = both
+    there, here = prepared(ratings_root, name="iemocap"), prepared(superb, f"dataset.ratings_root={ratings_root}")
     assert len(here) == 29
     for name, item in here.items():
         np.testing.assert_array_equal(item.target.distribution, there[name].target.distribution)
@@ -305,18 +305,18 @@ def test_both_routes_agree_on_observers_alone(both):
 
 
 def test_a_turn_that_iemocap_does_not_have(both, refused):
-    iemocap_root, superb = both
+    ratings_root, superb = both
     table = rewrite(superb, "Ses02F_impro02_F000", "Ses02F_impro09_F000", copy.IEMOCAP)
     row = table.read_text().split("Ses02F_impro09_F000")[0].count("\n") + 1
-    call = lambda **options: read_emosuperb(superb, "IEMOCAP", iemocap_root=iemocap_root, **options)  # noqa: E731
-    what = "IEMOCAP has no turn 'Ses02F_impro09_F000'"
-    refused(call, what, file=table, row=row, field="FileName", remedy="Check dataset.iemocap_root")
+    call = lambda **options: read_emosuperb(superb, "IEMOCAP", ratings_root=ratings_root, **options)  # noqa: E731
+    what = "the corpus has no clip 'Ses02F_impro09_F000'"
+    refused(call, what, file=table, row=row, field="FileName", remedy="Check dataset.ratings_root")
     assert [skipped.row for skipped in call(on_error="skip").skipped] == [row]
 
 
 def test_single_ratings_of_another_corpus(root: Path, both, refused):
-    call = lambda: read_emosuperb(root, iemocap_root=both[0])  # noqa: E731
-    refused(call, "the corpus is CREMA-D", file=None, field="dataset.iemocap_root", remedy="Leave it out")
+    call = lambda: read_emosuperb(root, ratings_root=both[0])  # noqa: E731
+    refused(call, "the corpus is CREMA-D", file=None, field="dataset.ratings_root", remedy="Leave it out")
 
 
 def test_the_card():

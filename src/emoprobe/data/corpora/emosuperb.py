@@ -11,7 +11,7 @@ from typing import Literal
 
 from emoprobe.data.collection import clip_totals, corpus_folder, list_names
 from emoprobe.data.corpora import register
-from emoprobe.data.corpora.iemocap import read_iemocap
+from emoprobe.data.corpora.emosuperb_ratings import read_own, words_of
 from emoprobe.data.fields import known
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
@@ -46,14 +46,19 @@ CARD = CorpusCard(
     citation="Wu, Chou, Chang, Goncalves, Du, Busso, Lee: EMO-SUPERB: An In-depth Look at Speech Emotion Recognition. "
     "arXiv:2402.13018, 2024",
     raters="those of each corpus; only their shares are published, so the number of raters is unknown",
-    notes="The tables hold smoothed shares; the smoothing of 0.05 is undone here. The shares of IEMOCAP count the "
-    "actors' own reports beside the raters, and every label of a rating as a vote; its means of valence, arousal and "
-    "dominance hold the own reports too. Neither can be undone, so these shares are refused unless the policy says the "
-    "same (dataset.soft_label.self_reports=true dataset.soft_label.several=each); with IEMOCAP itself "
-    "(dataset.iemocap_root) its raters' votes are counted, as by dataset=iemocap. Whether the shares of NNIME hold own "
-    "reports is not stated. Secondary tables count every word of a rating. Some shares of CREMA-D differ from its "
-    "official vote table. The speaker column of IEMOCAP and MSP-IMPROV holds the session: speakers of IEMOCAP are told "
-    "apart by gender, those of MSP-IMPROV are not.",
+    notes="The tables hold smoothed shares; the smoothing of 0.05 is undone here. How they were counted cannot be "
+    "undone, so a policy that says otherwise is refused. The shares of IEMOCAP count the actors' own reports beside "
+    "the raters, and every label of a rating as a vote (policy=with_self_reports: "
+    "dataset.soft_label.self_reports=true dataset.soft_label.several=each); its means of valence, arousal and "
+    "dominance hold the own reports too. Secondary tables of MSP-IMPROV, MSP-Podcast and BIIC-Podcast count every word "
+    "of a rating, main or beside it (policy=every_word), their primary tables the main one alone; NNIME's counts every "
+    "label, of observers only. Votes for other were left out of all tables but CREMA-D's, so no label set with other "
+    "can be asked of them. Of a clip that a rater judged twice nobody says what they counted. With the corpus itself "
+    "(dataset.ratings_root) its raters' ratings are taken, as by dataset=iemocap, msp_improv, msp_podcast or "
+    "biic_podcast, under any policy, and a note says of how many clips these, counted as the table was, give other "
+    "shares. MSP-IMPROV's arousal is turned, so that much is active. Some shares of CREMA-D differ from its official "
+    "vote table. The speaker column of IEMOCAP and MSP-IMPROV holds the session: speakers of IEMOCAP are told apart by "
+    "gender, those of MSP-IMPROV are not.",
     label_sets=("basic6", "iemocap9", "basic4", "msp8"),
     words=tuple(sorted(WORDS.values())),
     splits="train, development and test of 5 folds (MSP-IMPROV: 6) that share no speaker",
@@ -69,9 +74,7 @@ _CONFIG = "config.json"
 _PARTS = {"train": "train", "dev": "development", "test": "test"}
 _ATTRIBUTES = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
 _BY_SESSION = ("iemocap", "improv")
-# What raters of IEMOCAP could choose beside the table's classes; the tables leave such votes out.
-_IEMOCAP_WORDS = ("contempt", "other")
-_COUNTED = {"self_reports": True, "several": "each"}
+_SINGLE = ("crema-d",)  # raters chose one of the table's classes
 _NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,20})?([eE]-?\d{1,3})?", re.ASCII)
 
 
@@ -82,7 +85,7 @@ def read_emosuperb(
     emotions: Literal["Primary", "Secondary"] | None = None,
     fold: int = 1,
     audio_root: str | Path | None = None,
-    iemocap_root: str | Path | None = None,
+    ratings_root: str | Path | None = None,
     on_error: Literal["error", "skip"] = "error",
 ) -> Corpus:
     """Read one fold of one corpus; sound is not decoded and may be missing.
@@ -96,29 +99,44 @@ def read_emosuperb(
         emotions: ``Primary`` or ``Secondary`` emotions; the primary ones where there are any if None.
         fold: From 1.
         audio_root: Folder below which the sound lies, in any subfolder; ``root/<corpus>/Audios`` and the like if None.
-        iemocap_root: IEMOCAP in its official layout: its single ratings and its raters' means are taken in place of the
-            table's.
+        ratings_root: The corpus itself in its official layout (IEMOCAP, MSP-IMPROV, MSP-Podcast, BIIC-Podcast): its
+            single ratings and its raters' means are taken in place of the table's.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
 
     Returns:
-        Corpus in the table's order; votes are shares (ratings with ``iemocap_root``), splits ``train``,
-        ``development``, ``test``. ``metadata`` holds gender, arousal, valence and dominance on the corpus's scale, and
-        session, where the table tells them.
+        Corpus in the table's order; votes are shares (ratings with ``ratings_root``), splits ``train``,
+        ``development``, ``test``. ``metadata`` holds gender, arousal, valence and dominance on the corpus's scale,
+        which are ``means`` too, and session, where the table tells them.
 
     Raises:
         InputError: The folder is not EMO-SUPERB, a file is damaged, or a row is malformed.
     """
+    return read_tables(CARD, root, corpus, emotions, fold, audio_root, ratings_root, on_error)
+
+
+def read_tables(
+    card: CorpusCard,
+    root: str | Path,
+    corpus: str,
+    emotions: str | None,
+    fold: int,
+    audio_root: str | Path | None,
+    ratings_root: str | Path | None,
+    on_error: str,
+) -> Corpus:
+    """What `read_emosuperb` reads, for a card of one of its corpora too."""
     if emotions is not None and emotions not in EMOTIONS:
         raise InputError(f"unknown value {emotions!r}", field="dataset.emotions", remedy="Use Primary or Secondary.")
     if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
         what = f"{fold!r} is not a whole number of at least 1"
         raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
-    folder = corpus_folder(open_root(root, CARD), CARD, str(corpus), EMOTIONS)
-    turns = None if iemocap_root is None else _turns(folder.name, iemocap_root)
-    words = CARD.words if turns is None else tuple(sorted({*CARD.words, *_IEMOCAP_WORDS}))
-    harvest = Harvest(replace(CARD, title=f"EMO-SUPERB {folder.name}", words=words), on_error)
+    folder = corpus_folder(open_root(root, card), card, str(corpus), EMOTIONS)
+    own = None if ratings_root is None else read_own(folder.name, ratings_root)
+    words = card.words if own is None else tuple(sorted({*card.words, *own.words}))
+    title = f"EMO-SUPERB {folder.name}" if card is CARD else card.title
+    harvest = Harvest(replace(card, title=title, words=words), on_error)
     tables = _tables_folder(folder, emotions)
-    settings = _read_config(tables / _CONFIG)
+    settings = _read_config(tables / _CONFIG, tables.name, folder.name.lower())
     table = tables / f"labels_consensus_{fold}.csv"
     if not os.path.isfile(table):
         there = sorted(int(name) for name in re.findall(r"labels_consensus_(\d+)\.csv", " ".join(list_names(tables))))
@@ -136,40 +154,23 @@ def read_emosuperb(
             if isinstance(fields, RowError):
                 raise fields
             utterance = _utterance(table, row, fields, settings, sounds, folder.name.lower())
-            utterance = utterance if turns is None else _with_ratings(utterance, turns)
+            utterance = utterance if own is None else own.take(utterance)
             harvest.add(utterance, field="FileName")
+    if own is not None:
+        own.say(folder.name)
     return harvest.corpus(table)
-
-
-def _turns(corpus: str, root: str | Path) -> dict[str, Utterance]:
-    """IEMOCAP's turns by their ids."""
-    if corpus.lower() != "iemocap":
-        what = f"the corpus is {corpus}, and only the votes of IEMOCAP are taken from the corpus itself"
-        raise InputError(what, field="dataset.iemocap_root", remedy="Leave it out: dataset.iemocap_root=null.")
-    return {turn.id: turn for turn in read_iemocap(root, context_turns=0).utterances}
-
-
-def _with_ratings(utterance: Utterance, turns: Mapping[str, Utterance]) -> Utterance:
-    turn = turns.get(utterance.id)
-    if turn is None:
-        raise RowError(
-            f"IEMOCAP has no turn {utterance.id!r:.80}",
-            file=utterance.file,
-            row=utterance.row,
-            field="FileName",
-            remedy="Check dataset.iemocap_root, or leave such turns out: dataset.on_error=skip.",
-        )
-    means = {fact: turn.metadata[fact] for fact in _ATTRIBUTES.values()}
-    facts = {**utterance.metadata, **means}
-    return replace(utterance, votes={}, counted={}, ratings=turn.ratings, metadata=facts)
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a ``config.json`` says: column -> canonical word, and split name -> part."""
+    """What a ``config.json`` says: column -> canonical word, split name -> part, and the scale of means; and how the
+    tables of its kind were counted."""
 
     classes: Mapping[str, str]
     parts: Mapping[str, str]
+    scales: Mapping[str, tuple[float, float]]
+    counted: Mapping[str, object]
+    uncounted: tuple[str, ...]
 
 
 def _tables_folder(folder: Path, emotions: str | None) -> Path:
@@ -184,7 +185,7 @@ def _tables_folder(folder: Path, emotions: str | None) -> Path:
     return folder / (emotions or there[0])
 
 
-def _read_config(file: Path) -> _Settings:
+def _read_config(file: Path, emotions: str, corpus: str) -> _Settings:
     text = "\n".join(line for _, line in text_lines(file))
     try:
         value = parse_object(text)
@@ -195,11 +196,18 @@ def _read_config(file: Path) -> _Settings:
             raise ValueError("two parts of data_split_type have the same name")
         if len(classes) < 2 or len(set(classes.values())) < len(value["categorical"]["emo_type"]):
             raise ValueError("emo_type is not a list of two or more different emotions")
+        # That of IEMOCAP does not say, and its means are on a scale from 1 to 5.
+        scale = value.get("dimensional", {"min_score": 1, "max_score": 5} if corpus == "iemocap" else None)
+        low, high = (0.0, 0.0) if scale is None else (float(scale["min_score"]), float(scale["max_score"]))
+        if scale is not None and not low < high < float("inf"):
+            raise ValueError("min_score is not below max_score")
     except KeyError as error:
         raise InputError(f"{error} is missing", file=file, field=str(error.args[0]), remedy=f"{RESTORE}.") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the file is damaged: {error!s:.200}", file=file, remedy=f"{RESTORE}.") from None
-    return _Settings(classes, parts)
+    scales = {} if scale is None else dict.fromkeys(("valence", "arousal", "dominance"), (low, high))
+    single = corpus in _SINGLE
+    return _Settings(classes, parts, scales, {} if single else words_of(corpus, emotions), () if single else ("other",))
 
 
 def _text(value: object) -> str:
@@ -270,9 +278,9 @@ def _utterance(
     gender = fields["Gender"].strip().lower()
     speaker = known(re.sub(r"^(\d+)\.0+$", r"\1", fields["SpkrID"].strip()))
     facts: dict[str, str | float] = {"gender": gender} if gender in ("female", "male") else {}
-    for column, fact in _ATTRIBUTES.items():
-        if known(fields.get(column, "")):
-            facts[fact] = _number(fields, column, table, row)
+    given = (column for column in _ATTRIBUTES if known(fields.get(column, "")))
+    means = {_ATTRIBUTES[column]: _number(fields, column, table, row) for column in given}
+    facts |= means
     if corpus in _BY_SESSION and speaker is not None:
         facts["session"] = speaker
         if corpus == "iemocap":
@@ -281,7 +289,10 @@ def _utterance(
         id=identity,
         audio=sounds.find(name, table, row),
         votes=dict(zip(settings.classes.values(), shares, strict=True)),
-        counted=_COUNTED if corpus == "iemocap" else {},
+        means=means,
+        scales=settings.scales,
+        counted=settings.counted,
+        uncounted=settings.uncounted,
         speaker=speaker,
         split=split,
         metadata=facts,

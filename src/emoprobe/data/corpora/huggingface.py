@@ -287,10 +287,9 @@ class _Rows:
         given = fields.get(reader.split)
         if self.split is not None and (is_blank(given) or (isinstance(given, str) and known(given) is None)):
             fields[reader.split] = self.split
-        # Other sound or pictures in the table are no facts to keep.
-        return {
-            column: value for column, value in fields.items() if not _has_bytes(value) or column == reader.id
-        }, sound
+        # Other sound or pictures in the table are no facts to keep; bytes of ids and words are text.
+        text = {*reader.own, *self.words, self.rater}
+        return {name: value for name, value in fields.items() if name in text or not _has_bytes(value)}, sound
 
     def check_numbers(self, row: int) -> None:
         """Refuse a label that is a number without a word."""

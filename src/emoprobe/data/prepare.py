@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from emoprobe.data.policy import SoftLabelPolicy
-from emoprobe.data.utterance import Corpus, Skipped, Utterance
+from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.data.votes import Target, VoteError, resolve, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -78,7 +78,10 @@ def prepare(
     skipped = list(corpus.skipped)
     kept = _choose_facts(corpus, keep or {})
     words = corpus.card.words
-    items = _with_targets(_choose_split(corpus, kept, split), words, labels, policy, on_error, skipped)
+    try:
+        items = _with_targets(_choose_split(corpus, kept, split), words, labels, policy, on_error, skipped)
+    except VoteError as error:
+        raise _advised(error, corpus.card, labels) from None
     if missing_audio != "ignore":
         items = _with_audio(items, missing_audio, skipped)
     if not items:
@@ -159,6 +162,15 @@ def _with_targets(
                 raise
             skipped.append(Skipped(utterance.id, error.reason, str(error), str(utterance.file or ""), utterance.row))
     return items
+
+
+def _advised(error: VoteError, card: CorpusCard, labels: LabelSet) -> InputError:
+    """An error; one of a vote outside the label set names those that fit the corpus."""
+    if error.reason != "outside_label_set" or not card.label_sets or labels.name in card.label_sets:
+        return error
+    sets = " or ".join(f"labels={name}" for name in card.label_sets)
+    remedy = f"Use {sets}, made for {card.title}. {error.remedy}"
+    return InputError(error.what, file=error.file, row=error.row, field=error.field, remedy=remedy)
 
 
 def _check_columns(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> None:

@@ -10,7 +10,7 @@ from copies import emobox as copy
 from copies.labels import label_set
 from copies.sound import write_sound
 
-from emoprobe.data.corpora.emobox import CARD, read_emobox
+from emoprobe.data.corpora.emobox import CARD, LABEL_SETS, read_emobox
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset
@@ -253,6 +253,131 @@ def test_clips_without_a_vote_are_left_out(root: Path):
     dataset = read_dataset(compose([*overrides, "dataset.soft_label.outside=drop"]))
     prepared = prepare_run(dataset, read_corpus(dataset), label_set("msp8"), missing_audio="ignore")
     assert ([i.utterance.metadata["code"] for i in prepared.items], len(prepared.skipped)) == (["N", "H"], 2)
+
+
+LAYOUTS = {  # corpus -> folds, parts, label words, as the repository has them
+    "aesdd": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Sad"]),
+    "ased": (1, "train test", ["Angry", "Fear", "Happy", "Neutral", "Sad"]),
+    "asvpesd": (
+        1,
+        "train test",
+        [
+            "Angry",
+            "Boredom",
+            "Disgust",
+            "Excited",
+            "Fear",
+            "Happy",
+            "Neutral",
+            "Sad",
+            "Surprise",
+            "UnKnown",
+            "breath",
+            "disappointment, disapproval",
+            "pain, groan",
+            "pleasure",
+        ],
+    ),
+    "cafe": (3, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "casia": (4, "train test", ["Angry", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "cremad": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad"]),
+    "emns": (1, "train test", ["Angry", "Disgust", "Excited", "Happy", "Neutral", "Sad", "Sarcastic", "Surprise"]),
+    "emodb": (5, "train test", ["Angry", "Boredom", "Disgust", "Fear", "Happy", "Neutral", "Sad"]),
+    "emovdb": (1, "train test", ["Amused", "Angry", "Disgust", "Neutral", "Sleepy"]),
+    "emovo": (6, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "emozionalmente": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "enterface": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]),
+    "esd": (5, "train test", ["Angry", "Happy", "Neutral", "Sad", "Surprise"]),
+    "iemocap": (5, "train test", ["Angry", "Happy", "Neutral", "Sad"]),
+    "jlcorpus": (
+        4,
+        "train test",
+        [
+            "Angry",
+            "Anxious",
+            "Apologetic",
+            "Assertive",
+            "Concerned",
+            "Encouraging",
+            "Excited",
+            "Happy",
+            "Neutral",
+            "Sad",
+        ],
+    ),
+    "m3ed": (1, "train valid test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "mead": (1, "train test", ["Angry", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "meld": (1, "train valid test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "mer2023": (1, "train test test1 test2 test3", ["Angry", "Happy", "Neutral", "Sad", "Surprise", "Worried"]),
+    "mesd": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad"]),
+    "msppodcast": (
+        1,
+        "train valid test",
+        ["Angry", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "No-agreement", "Other", "Sad", "Surprise"],
+    ),
+    "oreau": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "pavoque": (1, "train test", ["Angry", "Happy", "Neutral", "Poker", "Sad"]),
+    "polish": (5, "train test", ["Angry", "Fear", "Neutral"]),
+    "ravdess": (6, "train test", ["Angry", "Calm", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "resd": (1, "train test", ["Angry", "Disgust", "Enthusiastic", "Fear", "Happy", "Neutral", "Sad"]),
+    "savee": (4, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "shemo": (1, "train test", ["Angry", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "subesco": (5, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "tess": (1, "train test", ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]),
+    "turevdb": (1, "train test", ["Angry", "Calm", "Happy", "Sad"]),
+    "urdu": (1, "train test", ["Angry", "Happy", "Neutral", "Sad"]),
+}
+
+
+def layout(root: Path, corpus: str, spelling: str = "_fold_") -> None:
+    """A corpus with one clip of every label in every part of every fold."""
+    folds, parts, words = LAYOUTS[corpus]
+    folder = root / "data" / corpus
+    for fold in range(1, folds + 1):
+        (folder / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
+        for part in parts.split():
+            # The first test set of MER2023 is there under two names.
+            name = "test" if part == "test1" else part
+            clips = [copy.clip(corpus, f"{name}-{code}", f"{name}/{code}.wav", str(code)) for code in range(len(words))]
+            file = folder / f"fold_{fold}" / f"{corpus}_{part}{spelling}{fold}.jsonl"
+            file.write_text(copy.lines(*clips))
+    (folder / "label_map.json").write_text(json.dumps({str(code): word for code, word in enumerate(words)}))
+
+
+@pytest.mark.parametrize("corpus", LAYOUTS)
+def test_all_corpora_have_a_label_set_with_their_words_and_no_others(tmp_path: Path, corpus: str):
+    layout(tmp_path, corpus)
+    folds, parts, words = LAYOUTS[corpus]
+    (name,) = read_emobox(tmp_path, corpus).card.label_sets
+    labels = label_set(name)
+    assert f"{corpus} {name}" in CARD.notes
+    assert name in CARD.label_sets
+    splits = {"valid": "development", "test1": "test"}
+    for fold in range(1, folds + 1):
+        corpus_read = read_emobox(tmp_path, corpus, fold=fold)
+        assert {clip.split for clip in corpus_read.utterances} == {splits.get(part, part) for part in parts.split()}
+        for split in {clip.split for clip in corpus_read.utterances}:
+            clips = [clip for clip in corpus_read.utterances if clip.split == split]
+            said = [word for clip in clips for word in clip.votes]
+            assert len(clips) == len(words)
+            assert {labels.resolve(word) for word in said} == set(labels.labels)
+            assert len(said) == len(words) - ("UnKnown" in words) - ("No-agreement" in words)
+    with pytest.raises(InputError, match=f"{corpus} has no fold {folds + 1}"):
+        read_emobox(tmp_path, corpus, fold=folds + 1)
+
+
+def test_every_corpus_of_the_collection_is_known():
+    assert set(LABEL_SETS) == set(LAYOUTS)
+    assert len(LAYOUTS) == 32
+
+
+def test_a_label_set_that_does_not_fit_is_named_with_the_one_that_does(tmp_path: Path):
+    layout(tmp_path, "emodb")
+    dataset = read_dataset(compose(["dataset=emobox", f"dataset.root={tmp_path}", "dataset.corpus=emodb"]))
+    with pytest.raises(InputError, match="a vote for 'boredom', which is none of anger, disgust") as caught:
+        prepare_run(dataset, read_corpus(dataset), label_set("basic6"), missing_audio="ignore")
+    assert caught.value.remedy.startswith("Use labels=emodb7, made for EmoBox emodb. Map the word")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_card():

@@ -43,10 +43,44 @@ WORDS = {
     "sarcastic": "sarcastic",
     "sleepy": "sleepy",
     "surprise": "surprise",
-    "unknown": "unknown",
     "worried": "worried",
 }
-NO_AGREEMENT = "no-agreement"
+NO_VOTE = {"no-agreement": "no_agreement", "unknown": "unknown"}  # label -> consensus
+# Corpus -> the label set that has its words and no others.
+LABEL_SETS = {
+    "aesdd": "aesdd5",
+    "ased": "ased5",
+    "asvpesd": "asvpesd13",
+    "cafe": "ekman7",
+    "casia": "surprise6",
+    "cremad": "basic6",
+    "emns": "emns8",
+    "emodb": "emodb7",
+    "emovdb": "emovdb5",
+    "emovo": "ekman7",
+    "emozionalmente": "ekman7",
+    "enterface": "enterface6",
+    "esd": "esd5",
+    "iemocap": "iemocap4",
+    "jlcorpus": "jl10",
+    "m3ed": "ekman7",
+    "mead": "msp8",
+    "meld": "ekman7",
+    "mer2023": "mer6",
+    "mesd": "basic6",
+    "msppodcast": "msp9",
+    "oreau": "ekman7",
+    "pavoque": "pavoque5",
+    "polish": "polish3",
+    "ravdess": "ravdess8",
+    "resd": "resd7",
+    "savee": "ekman7",
+    "shemo": "surprise6",
+    "subesco": "ekman7",
+    "tess": "ekman7",
+    "turevdb": "turev4",
+    "urdu": "basic4",
+}
 CARD = CorpusCard(
     name="emobox",
     title="EmoBox",
@@ -58,16 +92,47 @@ CARD = CorpusCard(
     raters="unknown: one label per clip, counted as one vote; for acted corpora it is the emotion that was asked for",
     notes="Labels, not votes: nothing can be said about ambiguity. Of IEMOCAP, excited is counted as happy. The fold "
     "of CREMA-D has the acted labels, and all 91 actors both in training and in test. Clips of MSP-Podcast without "
-    "agreement have no vote.",
-    label_sets=("basic4", "basic6", "emodb7", "ravdess8", "msp8"),
+    "agreement, and those labelled unknown, have no vote. Each corpus has a label set that fits it: "
+    + ", ".join(f"{corpus} {labels}" for corpus, labels in LABEL_SETS.items())
+    + ".",
+    label_sets=tuple(sorted(set(LABEL_SETS.values()))),
     words=tuple(sorted(WORDS.values())),
-    splits="1 to 6 folds of train and test; a development part (valid) for M3ED, MELD and MSP-Podcast only",
+    splits="1 to 6 folds of train and test; a development part (valid) for M3ED, MELD and MSP-Podcast only; "
+    "MER2023 has three test parts (test, test2, test3)",
 )
-TOTALS = clip_totals(
-    {"EmoBox cremad": 7442, "EmoBox iemocap": 5531, "EmoBox meld": 13706, "EmoBox ravdess": 1440, "EmoBox emodb": 535},
-    "the published label files",
-)
-_PARTS = {"train": "train", "valid": "development", "test": "test"}
+_CLIPS = {
+    "aesdd": 604,
+    "ased": 2474,
+    "asvpesd": 13_964,
+    "cafe": 936,
+    "casia": 1200,
+    "cremad": 7442,
+    "emns": 1181,
+    "emodb": 535,
+    "emovdb": 6887,
+    "emovo": 588,
+    "emozionalmente": 6902,
+    "enterface": 1263,
+    "esd": 35_000,
+    "iemocap": 5531,
+    "jlcorpus": 2400,
+    "meld": 13_706,
+    "mer2023": 5030,
+    "mesd": 862,
+    "oreau": 434,
+    "polish": 450,
+    "ravdess": 1440,
+    "resd": 1396,
+    "savee": 480,
+    "shemo": 2838,
+    "subesco": 7000,
+    "tess": 2800,
+    "turevdb": 1735,
+    "urdu": 400,
+}
+TOTALS = clip_totals({f"EmoBox {corpus}": clips for corpus, clips in _CLIPS.items()}, "the published label files")
+# MER2023 has three test sets; the first of them is the one that others call test.
+_PARTS = {"train": "train", "valid": "development", "test": "test", "test2": "test2", "test3": "test3"}
 # Checked against the numbers of speakers that EmoBox states.
 _SPEAKERS = {
     corpus: re.compile(pattern, re.ASCII)
@@ -123,9 +188,9 @@ def read_emobox(
 
     Returns:
         Corpus in the files' order, splits ``train``, ``development`` (of some corpora only), ``test``; one vote per
-        clip. ``metadata`` holds the corpus's own code of the label, consensus (``no_agreement``) where there is none,
-        and what EmoBox found in the sound file: expected_frames, expected_sample_rate (hertz), expected_channels,
-        expected_seconds.
+        clip. ``metadata`` holds the corpus's own code of the label, consensus (``no_agreement``, ``unknown``) where
+        there is no vote, and what EmoBox found in the sound file: expected_frames, expected_sample_rate (hertz),
+        expected_channels, expected_seconds.
 
     Raises:
         InputError: The folder is not EmoBox, a file is damaged, or a row is malformed.
@@ -135,7 +200,9 @@ def read_emobox(
         raise InputError(what, field="dataset.official_fold", remedy="Folds are counted from 1.")
     top = open_root(root, CARD)
     folder = corpus_folder(top, CARD, str(corpus), ("fold_1",))
-    harvest = Harvest(replace(CARD, title=f"EmoBox {folder.name}"), on_error)
+    fits = LABEL_SETS.get(folder.name.lower())
+    card = replace(CARD, title=f"EmoBox {folder.name}", label_sets=(fits,) if fits else ())
+    harvest = Harvest(card, on_error)
     files = _fold_files(folder, fold)
     labels = _read_labels(folder)
     clips = _Clips(folder.name, labels, _Sounds(_audio_root(top, folder, audio_root)))
@@ -255,8 +322,8 @@ class _Clips:
         relative = self._text(file, row, value, "audio" if "audio" in value and "wav" not in value else "wav")
         label = self.labels.get(code, code.lower())
         facts: dict[str, str | float] = {"code": sys.intern(code)}
-        if label == NO_AGREEMENT:
-            facts["consensus"] = "no_agreement"
+        if label in NO_VOTE:
+            facts["consensus"] = NO_VOTE[label]
         for name, fact in _NUMBERS.items():
             if value.get(name) is not None:
                 facts[fact] = _number(file, row, name, value[name])
@@ -264,8 +331,8 @@ class _Clips:
         return Utterance(
             id=key,
             audio=self.sounds.find(relative, file, row),
-            votes={} if label == NO_AGREEMENT else {WORDS.get(label, label): 1.0},
-            num_raters=0 if label == NO_AGREEMENT else 1,
+            votes={} if label in NO_VOTE else {WORDS.get(label, label): 1.0},
+            num_raters=0 if label in NO_VOTE else 1,
             speaker=sys.intern("".join(found.groups())) if found else None,
             split=part,
             metadata=facts,

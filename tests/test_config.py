@@ -49,7 +49,8 @@ NEEDED |= {
     for group, name in OPTIONS
     if group == "prompt" and (name.startswith("scale/") or "/scale_" in name)
 }
-NEEDED["loss", "emd"] = ["loss.ordered=true"]
+NEEDED["loss", "emd"] = ["labels=valence5"]
+NEEDED["loss", "ccc"] = ["labels=intensity5"]
 NEEDED["experiment", "token_logits_matter"] = ["dataset=iemocap", "model=qwen2_audio", "roots.iemocap=DIR"]
 FOR_TRAINING = ("answers", "head", "loss", "callbacks", "experiment")
 FOR_PROBING = ("bundle", "demo_study", "text_against_tokens", "token_logits_matter")

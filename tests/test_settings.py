@@ -39,7 +39,7 @@ BOTH = [
     ),
     ("labels.labels=[true,false]", "true is not a text (field labels.labels). YAML reads no, yes, on, off, null and"),
     ("labels.labels=[happy]", "['happy'] is not a list of at least two labels (field labels.labels)"),
-    ("labels=3", "3 is not one of basic4, basic6, "),
+    ("labels=3", "3 is not one of aesdd5, arousal5, "),
     ("labels=basic7", "there is no labels 'basic7' (field labels). Did you mean basic6?"),
     ("analysis.resamples=-1", "-1 is not a whole number of at least 0 (field analysis.resamples)"),
     ("analysis.failures=hide", "'hide' is not one of exclude, uniform (field analysis.failures)"),
@@ -126,7 +126,7 @@ TRAIN = [
     ("head=lora head.rank=0", "0 is not a whole number of at least 1 (field head.rank)"),
     ("head=lora head.target_modules='('", "'(' is no regular expression: "),
     ("loss=emd", "the earth mover's distance needs labels in a meaningful order (field loss.name)"),
-    ("loss=null", "null is not one of dirichlet, emd, "),
+    ("loss=null", "null is not one of ccc, dirichlet, emd, "),
     ("calibration=[]", "there is no option 'calibration' (field calibration). There are "),
     (
         "analysis.averaged_logits=[raw_logit_ratio]",

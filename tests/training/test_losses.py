@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from copies.labels import label_set
 from fitting import loss_of
 from scipy import special, stats
 from torch.nn import functional as F
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import js_divergence, kl_target_pred, vote_nll
+from emoprobe.training.losses.ccc import ccc_terms
 from emoprobe.training.losses.dirichlet import dirichlet
 from emoprobe.training.losses.emd import emd
 from emoprobe.training.losses.hard_ce import hard_ce, top_votes
@@ -302,7 +305,8 @@ def test_a_label_without_training_votes_cannot_be_balanced():
         ({"temperature": math.nan}, r"^nan is not a number above 0 .*loss\.temperature"),
         ({"label_smoothing": 1.0}, r"1.0 is not a number from 0 to below 1 .*loss\.label_smoothing"),
         ({"name": "dirichlet", "regulariser": -1}, r"-1 is not a number of at least 0 .*loss\.regulariser"),
-        ({"name": "emd"}, r"meaningful order.*loss\.ordered"),
+        ({"name": "ccc", "distribution_weight": -1}, r"-1 is not a number of at least 0 .*distribution_weight"),
+        ({"name": "ccc", "points": [1, 2]}, r"no option 'points' .*loss\.points"),
         ({"name": "hard_ce", "temperature": 2}, "no effect on hard_ce"),
         ({"name": "dirichlet", "label_smoothing": 0.1}, r"no option 'label_smoothing' .*loss\.label_smoothing"),
         ({"name": "dirichlet", "temperature": 2}, r"no option 'temperature' .*loss\.temperature"),
@@ -311,6 +315,75 @@ def test_a_label_without_training_votes_cannot_be_balanced():
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(InputError, match=message):
         loss_of(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("emd", r"meaningful order.*basic6.*loss\.ordered"), ("ccc", r"one of numbers.*basic6.*labels=valence5")],
+)
+def test_losses_of_scales_are_refused_where_there_is_none(name, message):
+    with pytest.raises(InputError, match=message):
+        loss_of(name).of(label_set("basic6"))
+    assert loss_of(name).of(label_set("valence5")).name == name
+    assert loss_of("emd", ordered=True).of(label_set("basic6")).ordered
+    assert loss_of().of(label_set("basic6")) == loss_of()
+
+
+def lin(x, y, weights=None):
+    """Lin's coefficient by numpy's weighted moments over n."""
+    (xx, xy), (_, yy) = np.cov(np.asarray(x), np.asarray(y), ddof=0, aweights=weights)
+    gap = np.average(x, weights=weights) - np.average(y, weights=weights)
+    return 2 * xy / (xx + yy + gap**2)
+
+
+def test_ccc_is_that_of_numpy_and_of_torchmetrics():
+    from torchmetrics.functional import concordance_corrcoef
+
+    rng = np.random.default_rng(5)
+    x, y = torch.from_numpy(rng.normal(3, 1, 4000)), torch.from_numpy(rng.normal(2.5, 2, 4000))
+    y = y + 0.7 * x
+    assert_close(1 - ccc_terms(x, y).mean(), lin(x, y))
+    assert_close(1 - ccc_terms(x, y).mean(), concordance_corrcoef(x, y), rtol=1e-3)  # over n, there over n - 1
+    weights = torch.from_numpy(rng.gamma(2, 1, 4000))
+    weights = weights / weights.mean()
+    assert_close(1 - (weights * ccc_terms(x, y, weights)).mean(), lin(x, y, weights))
+    assert_close(1 - ccc_terms(y, y).mean(), 1)
+    assert ccc_terms(y[:1], y[:1]).tolist() == [0]
+    assert ccc_terms(x[:1], y[:1]).tolist() == pytest.approx([1])
+    assert ccc_terms(torch.ones(3), torch.ones(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("weight", [0, 0.5])
+def test_the_ccc_loss_is_of_expected_values_with_a_share_of_the_divergence(weight):
+    loss = loss_of("ccc", distribution_weight=weight).of(label_set("valence5"))
+    points = np.arange(1, 6)
+    x, y = PROBS.numpy() @ points, TARGET.numpy() @ points
+    assert_close(loss(LOG_PROBS, TARGET), 1 - lin(x, y) + weight * soft_kl(LOG_PROBS, TARGET).mean())
+    counted = replace(loss, rater_weight="count").fit(TARGET, VOTES)
+    shares = VOTES.sum(-1).numpy() / VOTES.sum(-1).mean().item()
+    expected = 1 - lin(x, y, shares) + weight * np.mean(shares * soft_kl(LOG_PROBS, TARGET).numpy())
+    assert_close(counted(LOG_PROBS, TARGET, VOTES), expected)
+
+
+def test_the_gradient_of_the_ccc_loss_is_that_of_the_formula():
+    """Of ``1 - 2 cov / (var + var + gap^2)``, written down as it stands, and of finite differences."""
+    loss = loss_of("ccc", distribution_weight=0).of(label_set("valence5"))
+    points = torch.arange(1.0, 6, dtype=torch.float64)
+
+    def formula(logits):
+        x, y = logits.softmax(-1) @ points, TARGET @ points
+        covariance = ((x - x.mean()) * (y - y.mean())).mean()
+        return 1 - 2 * covariance / (x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()) ** 2)
+
+    (expected,) = torch.autograd.grad(formula(own := LOGITS.clone().requires_grad_()), own)
+    (found,) = torch.autograd.grad(loss(own.log_softmax(-1), TARGET), own)
+    assert_close(found, expected, atol=1e-14)
+    assert torch.autograd.gradcheck(lambda x: loss(x.log_softmax(-1), TARGET), own)
+
+
+def test_a_ccc_loss_without_its_scale_is_an_error():
+    with pytest.raises(ValueError, match="needs their scale"):
+        loss_of("ccc")(LOG_PROBS, TARGET)
 
 
 def test_shapes_that_would_broadcast_are_an_error():

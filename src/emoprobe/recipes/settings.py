@@ -20,6 +20,7 @@ from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.splits import SplitPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.models.text import check_answers
 from emoprobe.nodes import TARGET, check_node
 from emoprobe.options import (
@@ -266,7 +267,22 @@ class TrainSettings:
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        make_prompts(self.prompt, self.labels)
+        object.__setattr__(self, "loss", self.loss.of(self.labels))
+        if self.loss.of_batch and self.fit.batch_size < 2:
+            raise InputError(
+                f"the {self.loss.name} loss is one of several clips, and one alone teaches nothing",
+                field="fit.batch_size",
+                remedy="Take larger batches, such as fit.batch_size=64.",
+            )
+        known = ("loss", *metrics_of(self.labels))
+        if self.fit.monitor not in known:
+            raise InputError(
+                f"{self.fit.monitor!r} is no metric of the labels of {self.labels.name}",
+                field="fit.monitor",
+                remedy=f"Use one of {', '.join(known)}.",
+            )
+        if self.head.asks or self.labels.scale is None:  # else the default prompt is one for emotions
+            make_prompts(self.prompt, self.labels)
         if self.dataset.split not in (None, "all"):
             raise InputError(
                 f"training takes a corpus as a whole and divides it itself, not the split {self.dataset.split!r}",
@@ -276,8 +292,8 @@ class TrainSettings:
 
     @property
     def prompts(self) -> list[Prompt]:
-        """The prompts in all their orders."""
-        return make_prompts(self.prompt, self.labels)
+        """The prompts in all their orders; none where the head asks nothing."""
+        return make_prompts(self.prompt, self.labels) if self.head.asks else []
 
 
 def read_probe(config: DictConfig) -> ProbeSettings:

@@ -62,7 +62,7 @@ class Bundle:
         for name, value in asked.items():
             if value is not None:
                 self._same(name, value, "the model, revision and label set")
-        prompts = make_prompts(self.facts["prompt_config"], labels)
+        prompts = make_prompts(self.facts["prompt_config"], labels) if "prompt_hash" in self.facts else []
         method = make_method(sfm, self.facts["head"], labels, prompts, make_loss(self.facts["loss"]))
         if method.plan is not None:
             self._same("prompt_hash", method.plan.prompt.hash, "the prompt and labels.forms")

@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from emoprobe.metrics.functional import evaluate
+from emoprobe.training.losses.base import Loss
 
 
 class DevelopmentMetrics(Metric):
@@ -17,6 +18,9 @@ class DevelopmentMetrics(Metric):
 
     The clips of all batches and processes are put into one order before anything is summed up: the best epoch must
     depend neither on how they were cut nor on a last bit.
+
+    Args:
+        loss: Of a batch, where the mean over batches would depend on how they were cut: then computed of all clips.
     """
 
     full_state_update = False
@@ -26,9 +30,10 @@ class DevelopmentMetrics(Metric):
     votes: list[Tensor]
     losses: list[Tensor]
 
-    def __init__(self, metrics: Sequence[str] | None = None) -> None:
+    def __init__(self, metrics: Sequence[str] | None = None, loss: Loss | None = None) -> None:
         super().__init__()
         self._metrics = metrics
+        self._loss = loss if loss is not None and loss.of_batch else None
         for name in ("clips", "log_probs", "target", "votes", "losses"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -55,5 +60,6 @@ class DevelopmentMetrics(Metric):
         log_probs, target, votes, losses = parts
         metrics = evaluate(log_probs.double().exp().numpy(), target.numpy(), votes.numpy(), metrics=self._metrics)
         values = {name: metrics[name] for name in metrics if not name.startswith("num_")}
+        losses = losses if self._loss is None else self._loss.per_utterance(log_probs.double(), target, votes)
         values |= {"loss": losses.double().mean().item(), "clips": len(losses)}
         return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}

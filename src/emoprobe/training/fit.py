@@ -72,7 +72,7 @@ class ReaderModule(L.LightningModule):
         super().__init__()
         self.answers = answers
         self.reader, self.loss, self.options, self.seed, self.identity = reader, loss, options, seed, identity
-        self.development = DevelopmentMetrics(metrics)
+        self.development = DevelopmentMetrics(metrics, loss)
         self.curve: list[dict[str, float]] = []
         self._sums = dict.fromkeys(_SUMS, 0.0)
 
@@ -87,11 +87,9 @@ class ReaderModule(L.LightningModule):
     def training_step(self, batch: dict, index: int) -> Tensor:
         torch.manual_seed(seed_of(self.seed, self.current_epoch, index, self.global_rank))  # dropout
         turn = self._turn(index)
-        if turn is None:
-            losses = self.loss.per_utterance(self.output(batch), batch["target"], batch["votes"])
-        else:
-            losses = self._unlike_answers(batch, turn)
-        value = (losses * batch["share"]).sum()
+        told = self._label_losses(batch) if turn is None else (self._unlike_answers(batch, turn), batch["share"])
+        losses, share = told
+        value = (losses * share).sum()
         if self.options.l2:
             matrices = (weight for weight in self.trainable().values() if weight.ndim > 1)
             value = value + self.options.l2 / 2 * sum(weight.square().sum() for weight in matrices)
@@ -100,11 +98,22 @@ class ReaderModule(L.LightningModule):
                 f"the loss is {value.item()} in epoch {self.current_epoch}; the batch held {', '.join(batch['ids'])}. "
                 "Lower fit.learning_rate, or look at these clips."
             )
-        real = batch["share"] > 0
+        real = share > 0
         kind = "labels" if turn is None else "answers"
         self._sums[kind] += float(losses.detach()[real].sum())
         self._sums[f"{kind}_clips"] += int(real.sum())
         return value
+
+    def _label_losses(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """Losses of label distributions and their shares in the step's; a loss of a batch is one of all processes."""
+        told = [self.output(batch), batch["target"], batch["votes"], batch["share"]]
+        if self.loss.of_batch:
+            if self.trainer.world_size > 1:
+                told = [self.all_gather(each, sync_grads=True).flatten(0, 1) for each in told]
+                told[-1] = told[-1] / self.trainer.world_size
+            told = [each[told[-1] > 0] for each in told]  # without what fills up a process's part
+        output, target, votes, share = told
+        return self.loss.per_utterance(output, target, votes), share
 
     def _turn(self, index: int) -> int | None:
         """How many steps taught answers in words before this one, which does too; None where it does not."""

@@ -46,6 +46,11 @@ class Trainable(ABC):
     name: Name
     members: Count = 1
 
+    @property
+    def asks(self) -> bool:
+        """Whether the model is asked a prompt."""
+        return True
+
 
 @options("head")
 class ProbeHead(Trainable):
@@ -87,6 +92,10 @@ class ProbeHead(Trainable):
             raise InputError(
                 "only encoder states are normalised", field="head.normalise_layers", remedy="Leave it out."
             )
+
+    @property
+    def asks(self) -> bool:
+        return self.source == "decoder"
 
     @property
     def normalised(self) -> bool:

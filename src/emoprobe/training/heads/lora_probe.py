@@ -23,3 +23,7 @@ class LoraProbe(Lora):
     source: Literal["encoder", "decoder"] = "decoder"
     layers: Layers = (-1,)
     kinds: Kinds = ("mean", "std")
+
+    @property
+    def asks(self) -> bool:
+        return self.source == "decoder"

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
 from emoprobe.options import At, Name, Positive, Several, ShareBelowOne, options
 from emoprobe.registry import Registry, make_part
 
@@ -40,10 +41,12 @@ class Loss(ABC):
     Attributes:
         of_head: Which field of a head's output it is computed from.
         counts: Whether it compares with vote counts rather than with shares.
+        of_batch: Whether the loss of an utterance depends on the others of its batch.
     """
 
     of_head: ClassVar[Literal["log_probs", "concentration"]] = "log_probs"
     counts: ClassVar[bool] = False
+    of_batch: ClassVar[bool] = False
 
     name: Name
     class_balance: bool = False
@@ -64,6 +67,14 @@ class Loss(ABC):
             output: What :attr:`of_head` names, ``[batch, labels]``.
             human: Probabilities, or vote counts where :attr:`counts` says so, ``[batch, labels]``.
         """
+
+    def of(self, labels: LabelSet) -> Loss:
+        """The loss as it is of these labels, all that they decide decided.
+
+        Raises:
+            InputError: It means nothing of them.
+        """
+        return self
 
     def fit(self, targets: Tensor, votes: Tensor | None = None) -> Loss:
         """The same loss with the weights of these training utterances; itself if it weighs all alike.
@@ -133,7 +144,7 @@ class Loss(ABC):
         Raises:
             InputError: Shapes differ, votes are missing, or the weights are not fitted.
         """
-        _check_shape(target, like=output, field="target")
+        check_shape(target, like=output, field="target")
         target = target.to(output)
         weights = self.utterance_weights(target, votes)
         return weights * self.per_clip(output, self._votes(votes, like=output) if self.counts else target)
@@ -146,7 +157,7 @@ class Loss(ABC):
                 field="loss",
                 remedy="Give the votes, also to Loss.fit; without any, use loss=soft_kl with rater_weight=none.",
             )
-        _check_shape(votes, like=like, field="votes")
+        check_shape(votes, like=like, field="votes")
         return votes
 
 
@@ -206,7 +217,12 @@ def impossible(log_probs: Tensor, target: Tensor) -> Tensor:
     return torch.isneginf(log_probs) & (target == 0)
 
 
-def _check_shape(values: Tensor, *, like: Tensor, field: str) -> None:
+def check_shape(values: Tensor, *, like: Tensor, field: str) -> None:
+    """Refuse values of another shape, which would be broadcast.
+
+    Raises:
+        InputError: They are.
+    """
     if values.shape != like.shape:
         raise InputError(
             f"the shape {list(values.shape)} differs from {list(like.shape)}",

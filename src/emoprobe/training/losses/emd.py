@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emoprobe.errors import InputError
+from emoprobe.labels import LabelSet
 from emoprobe.options import options
 from emoprobe.training.losses.base import LOSSES, SoftLabelLoss
 
@@ -18,18 +19,25 @@ class EMD(SoftLabelLoss):
     """Squared earth mover's distance along the order of the labels.
 
     Args:
-        ordered: The labels stand in a meaningful order.
+        ordered: The labels stand in a meaningful order; the points of a scale always do.
     """
 
     ordered: bool = False
 
-    def __post_init__(self) -> None:
-        if not self.ordered:
+    def of(self, labels: LabelSet) -> EMD:
+        """Itself, of the points of a scale, or where the labels are said to be ordered.
+
+        Raises:
+            InputError: They are neither.
+        """
+        if not self.ordered and labels.scale is None:
             raise InputError(
                 "the earth mover's distance needs labels in a meaningful order",
                 field="loss.name",
-                remedy="Set loss.ordered=true if the labels are levels of one scale; else choose another loss.",
+                remedy=f"Those of {labels.name} are no points of a scale, as those of labels=valence5 are. Set "
+                "loss.ordered=true if they are levels of one; else choose another loss.",
             )
+        return self
 
     def distance(self, log_probs: Tensor, target: Tensor) -> Tensor:
         return emd(log_probs, target)

@@ -186,7 +186,7 @@ class LoraMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return not isinstance(self.options, LoraProbe) or self.options.source == "decoder"
+        return self.options.asks
 
     def _decoder_modules(self) -> set[int]:
         """Identities of the decoder's modules; none in a model that only hears."""

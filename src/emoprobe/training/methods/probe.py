@@ -64,7 +64,7 @@ class ProbeMethod(Method):
 
     @property
     def asks(self) -> bool:
-        return self.options.source == "decoder"
+        return self.options.asks
 
     def prepare(
         self, utterances: Sequence[Utterance], limits: AudioLimits, *, keep: bool = True, **options: Any

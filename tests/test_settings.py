@@ -126,6 +126,16 @@ TRAIN = [
     ("head=lora head.rank=0", "0 is not a whole number of at least 1 (field head.rank)"),
     ("head=lora head.target_modules='('", "'(' is no regular expression: "),
     ("loss=emd", "the earth mover's distance needs labels in a meaningful order (field loss.name)"),
+    ("loss=ccc", "the concordance correlation is one of numbers, and the labels of basic6 are none (field loss.name)"),
+    (
+        "loss=ccc labels=valence5 fit.batch_size=1",
+        "the ccc loss is one of several clips, and one alone teaches nothing",
+    ),
+    ("fit.monitor=ccc", "'ccc' is no metric of the labels of basic6 (field fit.monitor). Use one of loss, kl"),
+    (
+        "head=lora labels=valence5",
+        "prompt 'speaker_feeling' asks for an emotion, and the labels of valence5 are points",
+    ),
     ("loss=null", "null is not one of ccc, dirichlet, emd, "),
     ("calibration=[]", "there is no option 'calibration' (field calibration). There are "),
     (

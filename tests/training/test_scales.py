@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from copies.labels import label_set
 from fitting import fit, loss_of, make_head
 
+from emoprobe.data.audio import AudioLimits
+from emoprobe.data.utterance import Utterance
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.settings import compose, plain
 from emoprobe.training.batches import Clips, EpochBatches
@@ -89,7 +95,7 @@ def test_probes_learn_a_scale_by_each_of_its_losses(tmp_path):
     for name, head in (("emd", "linear_probe"), ("ccc", "mlp_probe")):
         options = FitOptions(max_epochs=20, batch_size=40, learning_rate=0.1, patience=20, monitor="ccc")
         own = head_of(clips, head)
-        fit(own, loss_of(name).of(FIVE), clips, options, tmp_path / name, seed=0)
+        fit(own, loss_of(name).of(FIVE), clips, options, tmp_path / name, seed=0, metrics=metrics_of(FIVE))
         log_probs = predict([own], clips).float()
         assert 1 - one_minus_ccc(log_probs, clips.target) > 0.95, name
         assert (log_probs.exp() - clips.target).abs().sum(-1).mean() < 0.35, name
@@ -97,16 +103,10 @@ def test_probes_learn_a_scale_by_each_of_its_losses(tmp_path):
 
 def test_adapters_learn_a_scale_by_ccc(tiny_whisper, tmp_path, monkeypatch):
     """Tiny Whisper, asked for a number, learns which of two tones is the more positive."""
-    import copy
-
-    import numpy as np
-    import soundfile
-
-    from emoprobe.data.audio import AudioLimits
-    from emoprobe.data.utterance import Utterance
-
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
-    found = plain(compose(["output_dir=unused", "head=lora", "labels=valence5", "prompt=scale/scale_bracketed"], "train"))
+    found = plain(
+        compose(["output_dir=unused", "head=lora", "labels=valence5", "prompt=scale/scale_bracketed"], "train")
+    )
     own = tiny_whisper.around(copy.deepcopy(tiny_whisper.model))
     loss = loss_of("ccc").of(FIVE)
     method = make_method(own, found["head"], FIVE, make_prompts(found["prompt"], FIVE), loss)

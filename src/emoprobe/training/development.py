@@ -20,7 +20,8 @@ class DevelopmentMetrics(Metric):
     depend neither on how they were cut nor on a last bit.
 
     Args:
-        loss: Of a batch, where the mean over batches would depend on how they were cut: then computed of all clips.
+        metrics: Their names.
+        loss: One of a batch is computed of all clips, since a mean over batches would depend on how they are cut.
     """
 
     full_state_update = False

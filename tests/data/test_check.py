@@ -120,6 +120,29 @@ def test_rates_channels_durations_and_bad_files(toy, six: LabelSet, tmp_path: Pa
     assert ("note", ("d",)) in [(level, items) for level, _, items in told(known, "sound")]
 
 
+def test_clips_that_sound_wrong_or_are_long_are_listed(toy, six: LabelSet):
+    corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abcde"})
+    voice, _ = soundfile.read(io.BytesIO(sound_bytes("v")))
+    noise = np.random.default_rng(0).integers(-1, 2, len(voice)) / 32768
+    made = {"b": voice / 4 + 0.1, "c": np.stack([voice, noise - voice], 1), "d": np.stack([voice, noise], 1)}
+    for utterance in corpus.utterances:
+        if utterance.id in made:
+            soundfile.write(utterance.audio, made[utterance.id], 16_000)
+    soundfile.write(corpus.utterances[4].audio, np.clip(3 * np.sin(np.arange(6_400) / 20), -1, 1), 16_000)
+    limits = AudioLimits(max_seconds=0.3, long_audio="window")
+    found = {items: (level, what) for level, what, items in told(look(corpus, six, limits=limits), "sound")}
+    assert found.pop(("b",)) == ("problem", "1: offset: a constant offset of 1 % of full scale or more")
+    assert found.pop(("c",))[0] == "problem"
+    assert found.pop(("d",))[0] == "note"
+    assert found == {("e",): ("note", "1: clipping: 0.1 % of the samples or more in flat tops at full scale")}
+    long = ("note", "1: longer than 0.3 s (dataset.audio.long_audio=window)", ("e",))
+    assert long in told(look(corpus, six, limits=limits), "sound")
+    left_out = AudioLimits(leave_out=("offset", "antiphase"), near_silent="skip")
+    assert {level for level, _, _ in told(look(corpus, six, limits=left_out), "sound")} == {"note"}
+    refused = told(look(corpus, six, limits=AudioLimits(max_seconds=0.3)), "sound")
+    assert ("problem", "1: outside 0.1 to 0.3 s (dataset.audio)", ("e",)) in refused
+
+
 def test_near_silent_clips_are_listed(toy, six: LabelSet):
     corpus = toy({name: (sound_bytes(name), {"anger": 2}, {}) for name in "abc"})
     for utterance in corpus.utterances[1:]:

@@ -174,6 +174,30 @@ def test_lengths_that_lie_in_other_containers(tmp_path: Path, refused, kind: str
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "skipped"),
+    [
+        ("WAV", b"data", 0),
+        ("RF64", b"ds64", 12),
+        ("W64", b"data", 12),
+        ("AIFF", b"SSND", 0),
+        ("CAF", b"data", 0),
+        ("AU", b".snd", 4),
+    ],
+)
+def test_a_length_of_zero_says_what_is_there(tmp_path: Path, refused, kind: str, name: bytes, skipped: int):
+    """As a recorder writes that was switched off: the header was never filled in."""
+    content = bytearray(encode(noise(), kind, "PCM_16"))
+    size = {"RF64": 8, "W64": 8, "CAF": 8}.get(kind, 4)
+    # What a chunk counts beside its sound: its own name and length, or where the sound begins.
+    own = {"W64": 24, "AIFF": 8, "CAF": 4}.get(kind, 0)
+    place = content.index(name) + 4 + skipped
+    content[place : place + size] = own.to_bytes(size, "little" if kind in ("WAV", "RF64", "W64") else "big")
+    path = put(tmp_path, bytes(content))
+    error = refused(lambda: read_audio(path, limits=ANY), "its header says", file=path, remedy=SKIP, reason="bad_audio")
+    assert "are there" in error.what
+
+
+@pytest.mark.parametrize(
     "kind", [kind for kind in soundfile.available_formats() if kind not in ("RAW", "SD2", *(f[0] for f in FORMATS))]
 )
 def test_containers_whose_length_is_not_checked_are_refused(tmp_path: Path, refused, kind: str):

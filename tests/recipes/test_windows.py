@@ -159,6 +159,21 @@ def test_long_clips_end_a_run_before_its_model_is_loaded(tiny_whisper_path, mani
         probing.run(deaf)
 
 
+def test_faulty_clips_are_warned_of_and_counted(tiny_whisper_path, tmp_path, capsys):
+    voice = noise(1.0, 5) / 4
+    clips = {"good": voice, "low": voice + 0.1, "apart": np.stack([voice, 1e-4 - voice], axis=1)}
+    wrong = corpus(tmp_path / "wrong", clips)
+    done = run(tiny_whisper_path, wrong, tmp_path / "kept", SHORT)
+    assert json.loads((done / "run.json").read_text())["sound"] == {"offset": ["low"], "antiphase": ["apart"]}
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Sound")]
+    assert said[0].startswith("Sound    warning: 1 near-silent (below -70 dBFS): apart")
+    assert "warning: 1 with a constant offset of 1 % of full scale or more: low; all in run.json" in said[1]
+    assert "dataset.audio.leave_out=[antiphase] leaves them out" in said[2]
+    done = run(tiny_whisper_path, wrong, tmp_path / "left", [*SHORT, "dataset.audio.leave_out=[offset,antiphase]"])
+    assert json.loads((done / "run.json").read_text())["num_skipped"] == {"offset": 1, "antiphase": 1}
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("Sound")]
+
+
 def test_skipped_clips_are_listed_and_counted(tiny_whisper_path, manifest, tmp_path, capsys):
     done = run(tiny_whisper_path, manifest, tmp_path / "skip", [*SHORT, "dataset.audio.long_audio=skip"])
     said = capsys.readouterr().out

@@ -143,6 +143,7 @@ def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_
             ["head=bundle", "head.path={lora}", "labels.forms=capitalised"],
             r"trained for prompt_hash .* Use the prompt and labels\.forms it was trained with",
         ),
+        (["head=bundle", "head.path={lora}", "dataset.audio.long_audio=window"], "in one piece and not in windows"),
         ([], "no readout was chosen"),
     ],
 )

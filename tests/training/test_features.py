@@ -277,6 +277,44 @@ def test_near_silent_clips_are_left_out_of_what_is_cached(tiny_whisper, get, cli
         get(tiny_whisper, utterances, limits=AudioLimits(near_silent="error"))
 
 
+def test_features_of_a_long_clip_are_the_mean_of_its_windows(tiny_whisper, get, clips, encoded, tmp_path):
+    wave, _ = soundfile.read(clips[1].audio, dtype="float32")  # 1.3 s
+    parts = [wave[len(wave) * i // 3 : len(wave) * (i + 1) // 3] for i in range(3)]
+    cut = []
+    for i, part in enumerate(parts):
+        soundfile.write(tmp_path / f"part{i}.wav", part, 16_000, subtype="FLOAT")
+        cut.append(Utterance(f"part{i}", tmp_path / f"part{i}.wav", {}))
+    limits = AudioLimits(max_seconds=0.5, long_audio="window")
+    question = tiny_whisper.question(PromptText("The voice sounds"), [" happy", " sad"])
+    for spec in (POOLED, FeatureSpec("decoder", (1, 2), question=question)):
+        encoded.clear()
+        found = get(tiny_whisper, clips, spec, limits=limits, batch_size=2)
+        assert sorted(encoded) == sorted([8_000, 4_960, 7_200, 7_200, *map(len, parts)])
+        apart = get(tiny_whisper, cut, spec).stats([part.id for part in cut])
+        torch.testing.assert_close(found.stats(["clip1"])[0], apart.mean(0), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.stats(["clip0"]), get(tiny_whisper, clips[:1], spec).stats(["clip0"]))
+        encoded.clear()
+        again = get(tiny_whisper, clips, spec, limits=limits, batch_size=1)
+        assert (encoded, again.sha256) == ([], found.sha256)
+        assert torch.equal(again.stats(again.ids), found.stats(again.ids))
+    frames, lengths = get(tiny_whisper, clips, FRAMES, limits=limits).frames(["clip1"])
+    apart, own = get(tiny_whisper, cut, FRAMES).frames([part.id for part in cut])
+    assert lengths.tolist() == [int(own.sum())]
+    joined = torch.cat([part[:, :length] for part, length in zip(apart, own.tolist(), strict=True)], dim=1)
+    torch.testing.assert_close(frames[0], joined)
+    # Cut off at the same length it is another sound, and whole a third.
+    encoded.clear()
+    get(tiny_whisper, clips[1:2], limits=AudioLimits(max_seconds=0.5, long_audio="truncate"))
+    get(tiny_whisper, clips[1:2])
+    assert encoded == [8_000, 20_800]
+
+
+def test_long_clips_are_skipped_where_that_is_wished(tiny_whisper, get, clips):
+    found = get(tiny_whisper, clips, limits=AudioLimits(max_seconds=1.0, long_audio="skip"))
+    assert found.ids == ("clip0", "clip2", "clip3")
+    assert [(row.id, row.reason) for row in found.skipped] == [("clip1", "too_long")]
+
+
 def test_bad_clips_are_skipped_or_end_the_run(tiny_whisper, get, clips, tmp_path):
     clips[2].audio.write_bytes(b"no sound")
     gone = Utterance("gone", tmp_path / "gone.wav", {})

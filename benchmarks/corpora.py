@@ -2,10 +2,11 @@
 
     python benchmarks/corpora.py [--utterances 100000] [--clips 10000]
 
-The labels are made up, in the formats of MSP-Podcast (rows per rater) and of a manifest (vote counts). The run is
-`probe.py` on short clips of noise with a Whisper of one small random layer (tokenizer and audio front end are those of
-tiny.en), so that what grows with the clips is not hidden by a model; its memory, workers included, is looked at every
-second. `--clips 0` leaves it out.
+The labels are made up, in the formats of MSP-Podcast (rows per rater), of a manifest with vote counts, and of one with
+a row per rating (six a clip, 2,000 raters, secondary words, two dimensions). The run is `probe.py` on short clips of
+noise with a Whisper of one small random layer (tokenizer and audio front end are those of tiny.en), so that what grows
+with the clips is not hidden by a model; its memory, workers included, is looked at every second. `--clips 0` leaves it
+out.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ def read(overrides: list[str]) -> None:
     """Read a corpus and make its soft labels in this process; print counts, seconds and MiB that came on top."""
     config = compose(overrides)
     labels, dataset = read_labels(config), read_dataset(config)
-    before, start = peak_mib(resource.RUSAGE_SELF), time.perf_counter()
+    before, start, busy = peak_mib(resource.RUSAGE_SELF), time.perf_counter(), time.process_time()
     corpus = read_corpus(dataset)
-    seconds, peak = time.perf_counter() - start, peak_mib(resource.RUSAGE_SELF)
+    seconds, used, peak = time.perf_counter() - start, time.process_time() - busy, peak_mib(resource.RUSAGE_SELF)
     prepared = prepare_run(dataset, corpus, labels, missing_audio="ignore")
     labelled = time.perf_counter() - start - seconds
-    print(len(corpus.utterances), seconds, labelled, peak - before, len(prepared.items))
+    print(len(corpus.utterances), seconds, used, labelled, peak - before, len(prepared.items))
 
 
 def peak_mib(who: int) -> float:
@@ -85,19 +86,35 @@ def write_manifest(root: Path, count: int) -> list[str]:
     return ["dataset=manifest", f"dataset.path={root / 'manifest.csv'}"]
 
 
+def write_ratings(root: Path, count: int) -> list[str]:
+    """One row per rating; returns the overrides that read it."""
+    rng = random.Random(0)
+    labels = ("anger", "disgust", "fear", "happy", "neutral", "sad")
+    with (root / "ratings.csv").open("w", newline="") as handle:
+        table = csv.writer(handle)
+        table.writerow(["path", "speaker", "split", "rater", "emotion", "secondary", "valence", "arousal"])
+        for i in range(count):
+            for _ in range(RATERS):
+                said = (rng.choice(labels), rng.choice(("", "", *labels)), rng.randint(1, 7), rng.randint(1, 7))
+                table.writerow([f"{i:06d}.wav", f"s{i % 2000}", "train", f"r{rng.randrange(2_000)}", *said])
+    scales = "dataset.scales={valence:[1,7],arousal:[1,7]}"
+    return ["dataset=manifest", f"dataset.path={root / 'ratings.csv'}", scales]
+
+
 def read_metadata(count: int) -> None:
     """Print seconds and memory for growing parts of the corpora."""
     print(f"Reading metadata ({RATERS} raters per clip of MSP-Podcast)")
-    for write in (write_msp_podcast, write_manifest):
+    for write in (write_msp_podcast, write_manifest, write_ratings):
         for size in (count // 4, count // 2, count):
             with tempfile.TemporaryDirectory() as folder:
                 overrides = write(Path(folder), size)
                 out = subprocess.run(
                     [sys.executable, __file__, "--read", *overrides], check=True, stdout=subprocess.PIPE, text=True
                 ).stdout.split()
-            seconds, labelled, grown = map(float, out[1:4])
+            seconds, used, labelled, grown = map(float, out[1:5])
             print(
-                f"  {write.__name__.removeprefix('write_'):12} {int(out[0]):>8,} utterances: read in {seconds:5.1f} s, "
+                f"  {write.__name__.removeprefix('write_'):12} {int(out[0]):>8,} utterances: read in {seconds:5.1f} s "
+                f"({used:.1f} s of one CPU), "
                 f"soft labels in {labelled:5.1f} s, peak memory + {grown:6.0f} MiB ({grown * 1024 / size:.2f} KiB each)"
             )
 

@@ -338,9 +338,9 @@ class SoundFolder:
     """
 
     def __init__(self, root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES, *, converted: bool = False) -> None:
-        self.root = root
+        self.root, self.suffixes = root, tuple(suffixes)
         self.inside = os.path.join(os.path.realpath(root), "")  # with a slash at its end
-        self._folders = Folders(tuple(suffixes), AUDIO_SUFFIXES if converted else ())
+        self._folders = Folders(self.suffixes, AUDIO_SUFFIXES if converted else ())
 
     def find(
         self,

@@ -25,7 +25,7 @@ CARD = CorpusCard(
     "JSON, or blocks): EMO-SUPERB describes its labels as those of MSP-Podcast, but no public code shows the "
     "release's own files, so what is in another form is refused. Raters also gave valence, arousal and dominance, from "
     "1 to 7. Other-<free text> counts as other. Nothing is published of how many speakers there are.",
-    label_sets=("msp8", "basic4"),
+    label_sets=("msp8", "basic4", "valence7", "arousal7", "dominance7"),
     words=MSP_PODCAST.words,
     splits="train, development, test",
 )

@@ -64,7 +64,7 @@ CARD = CorpusCard(
     "video, turn after turn, so the votes are not of the voice alone. The published four-class protocol keeps the "
     "turns with the consensus neutral, anger, sad, happy or excited, with excited counted as happy "
     "(dataset=iemocap4); it leaves out the turns without agreement, which are the ambiguous ones.",
-    label_sets=("iemocap4", "iemocap5", "iemocap9", "iemocap10", "basic4"),
+    label_sets=("iemocap4", "iemocap5", "iemocap9", "iemocap10", "basic4", "valence5", "arousal5", "dominance5"),
     words=tuple(dict.fromkeys(WORDS.values())),
     splits="No official split. Usual: leave one session out (five folds), or one speaker (ten folds).",
 )

@@ -24,7 +24,7 @@ CARD = CorpusCard(
     "positive), arousal (1 calm to 7 active) and dominance (1 weak to 7 strong). Videos that their owners removed have "
     "no sound any more: such clips are left out, counted and listed (dataset.missing_audio). The clips without labels, "
     "17,955 of them, are not read. Other-<free text> counts as other.",
-    label_sets=("msp8", "basic4"),
+    label_sets=("msp8", "basic4", "valence7", "arousal7", "dominance7"),
     words=MSP_PODCAST.words,
     splits="train, development (the files' Validation), test",
 )

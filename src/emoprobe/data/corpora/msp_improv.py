@@ -56,7 +56,7 @@ CARD = CorpusCard(
     "all from 1 to 5. The file's activation runs from 1 (active) to 5 (calm), so arousal here is 6 - A: of "
     "MSP-IMPROV-S01A-F02-R-FF01 the file says A 3.33, and EMO-SUPERB, which turned it (flip_aro), 2.67; there clips "
     "that are heard as anger have 3.4 on average and neutral ones 2.1.",
-    label_sets=("basic4",),
+    label_sets=("basic4", "valence5", "arousal5", "dominance5"),
     words=tuple(dict.fromkeys(WORDS.values())),
     splits="No official split. Usual: leave one session out (six folds), four classes.",
 )

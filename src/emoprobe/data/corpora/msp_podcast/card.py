@@ -21,7 +21,7 @@ CARD = CorpusCard(
     "sound: they are left out, counted and listed (dataset.missing_audio). With consensus_only the label is one hard "
     "vote of one rater. Releases differ in size, and in their files: label/ in 1.6, labels/ in 1.9, Labels/ in the "
     "others, labels_concensus.* to 1.9, ratings in columns in 1.6 and from 1.12, in one field between them.",
-    label_sets=("msp8", "basic4"),
+    label_sets=("msp8", "basic4", "valence7", "arousal7", "dominance7"),
     words=(
         "anger",
         "sad",

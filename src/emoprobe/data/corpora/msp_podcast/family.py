@@ -11,7 +11,7 @@ from emoprobe.data.corpora.msp_podcast.card import NO_AGREEMENT, SCALES
 from emoprobe.data.corpora.msp_podcast.facts import read_consensus, read_partition
 from emoprobe.data.corpora.msp_podcast.ratings import read_blocks, read_csv, read_json
 from emoprobe.data.corpora.msp_podcast.release import SKIP_CLIP, Clip, Family, Release
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, text_lines
+from emoprobe.data.files import AUDIO_SUFFIXES, RESTORE, Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 
@@ -138,7 +138,7 @@ class _Sounds:
             inner = os.path.relpath(folder, root)
             for name in names:
                 stem, suffix = os.path.splitext(name.lower())
-                if suffix in self.sounds.suffixes:
+                if suffix in AUDIO_SUFFIXES:
                     self.places.setdefault(stem, []).append(os.path.join(inner, name))
 
     def find(self, clip_id: str, clip: Clip) -> Path:
@@ -147,7 +147,7 @@ class _Sounds:
         if len(places) > 1:
             what = f"there are several files {clip.name}: {' and '.join(sorted(places)[:2])}"
             raise RowError(what, file=clip.file, row=clip.row, field="FileName", remedy=SKIP_CLIP)
-        name = clip.name if clip.name.lower().endswith(self.sounds.suffixes) else f"{clip_id}.wav"
+        name = clip.name if clip.name.lower().endswith(AUDIO_SUFFIXES) else f"{clip_id}.wav"
         relative = places[0] if places else f"{self.top}/{name}"
         return self.sounds.find(relative, file=clip.file, row=clip.row)
 

@@ -753,9 +753,9 @@ def test_a_number_off_its_scale_and_a_scale_that_nobody_stated_are_refused():
     with pytest.raises(VoteError, match="6 is not on the scale from 1 to 5") as caught:
         soft_label(rated(6), VALENCE, SoftLabelPolicy())
     assert caught.value.reason == "bad_votes"
-    with pytest.raises(VoteError, match="says of no scale what its valence means"):
+    with pytest.raises(VoteError, match="does not say on which scale its valence is"):
         soft_label(replace(rated(3), scales={}), VALENCE, SoftLabelPolicy())
-    with pytest.raises(VoteError) as caught:
+    with pytest.raises(VoteError, match="no rating of its valence") as caught:
         soft_label(rated(), VALENCE, SoftLabelPolicy())
     assert caught.value.reason == "no_votes"
 

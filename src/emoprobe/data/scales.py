@@ -51,6 +51,5 @@ def scale_of(utterance: Utterance, labels: LabelSet) -> tuple[float, float]:
     assert labels.scale is not None
     dimension = labels.scale.dimension
     if dimension not in utterance.scales:
-        known = ", ".join(utterance.scales) or "no dimension at all"
-        raise ValueError(f"the corpus says of no scale what its {dimension} means; it has {known}")
+        raise ValueError(f"the corpus does not say on which scale its {dimension} is")
     return utterance.scales[dimension]

@@ -75,8 +75,9 @@ def soft_label(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) 
         )
     if total <= 0:
         dropped = f"; the {outside:g} outside it are dropped" if outside else ""
+        what = f"no votes for any label of the set{dropped}"
         raise VoteError(
-            f"no votes for any label of the set{dropped}",
+            f"no rating of its {labels.scale.dimension}" if labels.scale else what,
             reason="no_votes",
             utterance=utterance,
             remedy=f"Leave such clips out: {_POLICY}.no_votes=skip.",
@@ -154,6 +155,7 @@ def _votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> t
 
 def _point_votes(utterance: Utterance, value: float, labels: LabelSet) -> np.ndarray:
     """One number as a vote, ``[labels]``."""
+    assert labels.scale is not None
     assert labels.points is not None
     try:
         return on_points(value, scale_of(utterance, labels), labels.points)
@@ -162,8 +164,8 @@ def _point_votes(utterance: Utterance, value: float, labels: LabelSet) -> np.nda
             str(error),
             reason="bad_votes",
             utterance=utterance,
-            remedy="Correct the rating or say what the scale is (dataset.scales), or leave such clips out: "
-            "dataset.on_error=skip.",
+            remedy="Correct the rating, or say what its scale is, such as "
+            f"'dataset.scales={{{labels.scale.dimension}: [1,5]}}'; or leave such clips out: dataset.on_error=skip.",
         ) from None
 
 

@@ -63,6 +63,7 @@ COPIES = (
         """,
         label_files=(CLIPS, RATINGS),
         needed=(CLIPS, RATINGS),
+        examples=100,
         damaged=(CLIPS, RATINGS, PEOPLE, "metadata/split/train.csv"),
         columns={
             CLIPS: ("file_name", "sentence", "actor", "emotion_expressed"),

@@ -167,6 +167,7 @@ COPIES = (
             M02F01 | M02 | - | fear=1
         """,
         label_files=("shemo.json",),
+        examples=100,
         sound=("M02F01", "male/M02F01.wav"),
         listed_by_sound=True,
         absent="female/F03S02.wav",
@@ -183,6 +184,7 @@ COPIES = (
             0012_001451 | 0012 | train | surprise=1
         """,
         label_files=tuple(ESD_TEXTS),
+        examples=100,
         separator=b"\t",
         any_bytes=tuple(ESD_TEXTS),
         sound=("0011_000721", "0011/Happy/test/0011_000721.wav"),

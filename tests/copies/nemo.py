@@ -39,6 +39,7 @@ COPIES = (
         """,
         label_files=(TABLE,),
         needed=(TABLE,),
+        examples=100,
         columns={TABLE: ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")},
         again=(TABLE, 2, 2),
         wrong=tuple(

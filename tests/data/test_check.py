@@ -387,3 +387,15 @@ def test_agreement_between_raters_by_hand(six: LabelSet):
     np.testing.assert_allclose(together[fear, sad], 1)
     np.testing.assert_allclose(together[happy, [happy, neutral]], [0.5, 0.5])
     assert np.isnan(together[disgust]).all()
+
+
+def test_means_and_spreads_of_a_scale_are_shown(tmp_path: Path, capsys):
+    file = tmp_path / "m.csv"
+    file.write_text("path,rater,valence\n" + "".join(f"a.wav,r{i},{value}\n" for i, value in enumerate((1, 3, 5))))
+    own = ["dataset=manifest", f"dataset.path={file}", "dataset.scales={valence: [1,5]}", "labels=valence5"]
+    assert main(["show", *own]) == 0
+    cells = capsys.readouterr().out.splitlines()[2].split()
+    assert cells[:4] == ["a", "?", "3", "1"]
+    assert cells[-3:-1] == ["3.00", "1.63"]
+    assert main(["show", "dataset=demo", "-n", "1"]) == 0
+    assert "spread" not in capsys.readouterr().out

@@ -13,6 +13,7 @@ from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.votes import ambiguity, rater_votes
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import expected, spread
 from emoprobe.metrics.raters import agreement, rater_statistics
 from emoprobe.report.style import GREY, HUMAN, new_figure, save, tidy
 
@@ -42,6 +43,9 @@ def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_en
         table.add_column(name, no_wrap=True)
     for label in labels.labels:
         table.add_column(label, justify="right", no_wrap=True)
+    if labels.points:
+        table.add_column("mean", justify="right", no_wrap=True)
+        table.add_column("spread", justify="right", no_wrap=True)
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("words spoken")
     for item in chosen:
@@ -50,6 +54,9 @@ def print_utterances(prepared: Prepared, labels: LabelSet, number: int, *, by_en
         cells = [utterance.id, utterance.speaker or "?", utterance.split or "", raters]
         shares = zip(target.votes, target.distribution, strict=True)
         cells += [f"{votes:.3g} ({share:.2f})" if share else "." for votes, share in shares]
+        if labels.points:
+            cells += [f"{labels.points[0] + float(expected(target.distribution)):.2f}"]
+            cells += [f"{float(spread(target.distribution)):.2f}"]
         cells += [f"{ambiguity(target.distribution):.2f}", utterance.transcript or ""]
         table.add_row(*map(_plain, cells))
     _console().print(table)

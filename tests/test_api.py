@@ -72,6 +72,17 @@ def test_an_array_is_a_clip(model, sound, tmp_path):
         model.read(sound)
 
 
+def test_a_long_clip_is_read_in_windows(model, tmp_path):
+    long = np.random.default_rng(1).normal(0, 0.1, 40_001).astype(np.float32) * np.linspace(
+        0, 2, 40_001, dtype=np.float32
+    )
+    asked = {"sampling_rate": 16_000, "prompt": "bare_label", "readout": "label_likelihood"}
+    halves = [model.read(half, **asked)["label_likelihood"] for half in (long[:20_000], long[20_000:])]
+    limits = ["dataset.audio.max_seconds=2", "dataset.audio.long_audio=window"]
+    found = model.read(long, **asked, overrides=limits)["label_likelihood"]
+    np.testing.assert_allclose(found, np.mean(halves, axis=0), atol=1e-6)
+
+
 def test_beliefs_are_small_and_open(model, sound):
     beliefs = model.read(sound, sampling_rate=16_000, prompt=["voice_sounds", "speaker_feeling"])
     frame = beliefs.to_frame()

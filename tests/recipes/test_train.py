@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_a_number_names_the_clips(tiny_whisper_path, manifest
         (["fit.learning_rate=0"], r"0 is not a number above 0 .*fit\.learning_rate"),
         (["dataset.partition.by=session"], "session"),
         (["dataset.split=test"], r"dataset\.split"),
-        (["head=lora", "dataset.audio.long_audio=window"], r"not in windows .*long_audio.* linear_probe"),
+        (["head=lora", "dataset.audio.long_audio=window"], r"not in windows .*long_audio.*=linear_probe"),
         (["dataset.audio.max_seconds=0.2"], r"longer than 0\.2 s .*long_audio"),
     ],
 )

@@ -105,7 +105,8 @@ class Model:
         facts, _ = gather_facts(needs, utterances, utterances, limits, "error", check=sayable(self.sfm))
         probe = ZeroShotProbe(self.sfm, Plans(self.sfm, prompts, label_set, facts), readouts)
         with torch.inference_mode():
-            rows = probe.predict_step(Batch(utterances, clips, []))
+            pairs = [(of, window) for of, clip in zip(utterances, clips, strict=True) for window in clip.cut()]
+            rows = probe.predict_step(Batch([of for of, _ in pairs], [window for _, window in pairs], []))
             if with_nulls:
                 rows += probe.null_rows(settings.null_inputs.make(self.sfm.sampling_rate, settings.seed))
         found = make_beliefs(table_of(rows), names, label_set, settings.derived, no_targets(names, label_set))

@@ -381,8 +381,9 @@ def _data_uri(path: Path) -> str:
         import soundfile
 
         from emoprobe.data.audio import read_audio
+        from emoprobe.data.limits import AudioLimits
 
-        clip, buffer = read_audio(path), io.BytesIO()
+        clip, buffer = read_audio(path, limits=AudioLimits(long_audio="window")), io.BytesIO()  # however long it is
         soundfile.write(buffer, clip.waveform, clip.sampling_rate, format="WAV", subtype="PCM_16")
         content, kind = buffer.getvalue(), "audio/wav"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -36,9 +36,10 @@ def module(sfm):
     )
 
 
-def rows(sfm, utterances, folder, num_workers, prepare):
+def rows(sfm, utterances, folder, num_workers, prepare, limits=None):
+    limits = limits or AudioLimits()
     data = SpeechDataModule(
-        utterances, sfm.sampling_rate, AudioLimits(), batch_size=2, num_workers=num_workers, prepare=prepare
+        utterances, sfm.sampling_rate, limits, batch_size=2, num_workers=num_workers, prepare=prepare
     )
     trainer = L.Trainer(
         accelerator="cpu",
@@ -60,6 +61,13 @@ def test_rows_are_the_same_bits_whoever_prepares(tiny_llm, utterances, tmp_path,
     assert rows(sfm, utterances, tmp_path, 0, sfm.prepare_clip) == plain
     assert rows(sfm, utterances, tmp_path, 2, sfm.prepare_clip) == plain
     assert "forked" not in capfd.readouterr().err
+
+
+def test_windows_are_prepared_each_by_itself(tiny_llm, utterances, tmp_path):
+    sfm, limits = tiny_llm("qwen2_audio"), AudioLimits(max_seconds=1.0, long_audio="window")
+    plain = rows(sfm, utterances[:2], tmp_path, 0, None, limits)
+    assert {row["windows"] for row in plain} <= {2, 3, 4}
+    assert rows(sfm, utterances[:2], tmp_path, 2, sfm.prepare_clip, limits) == plain
 
 
 def test_what_is_prepared_is_what_is_heard(tiny_llm, utterances, tmp_path):

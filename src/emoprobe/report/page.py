@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,9 @@ from urllib.parse import quote
 import numpy as np
 
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import floors
-from emoprobe.metrics.functional import METRICS, entropy, headline_of
+from emoprobe.metrics.functional import METRICS, entropy, headline_of, metrics_of
 from emoprobe.readout.base import names_of
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
@@ -77,8 +78,8 @@ def build_page(found: Collection, options: PageOptions, folder: Path) -> tuple[s
         "created": datetime.now(UTC).isoformat(timespec="minutes"),
         "levels": LEVELS,
         "failed": FAILED,
-        "short": {name: metric.short for name, metric in METRICS.items() if metric.short},
-        "usual": list(dict.fromkeys(name for group in found.groups for name in columns_of(group.labels))),
+        "short": {name: METRICS[name].short for name in _of_all(found, metrics_of) if METRICS[name].short},
+        "usual": _of_all(found, columns_of),
         "marks": {mark: source for source, mark in MARKS.items()},
         "notes": notes,
         "missing": [_problem(problem) for problem in found.missing],
@@ -87,6 +88,11 @@ def build_page(found: Collection, options: PageOptions, folder: Path) -> tuple[s
         "runs": [_run(run) for run in found.runs],
     }
     return render(options.title, data), notes
+
+
+def _of_all(found: Collection, names_of: Callable[[LabelSet], Sequence[str]]) -> list[str]:
+    """Names of metrics that any group's label set has, each once."""
+    return list(dict.fromkeys(name for group in found.groups for name in names_of(group.labels)))
 
 
 def render(title: str, data: Any) -> str:

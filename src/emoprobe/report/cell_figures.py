@@ -127,7 +127,7 @@ def number_scatter(cell: pd.DataFrame, labels: Sequence[str], title: str, subtit
 
     Of few utterances with the standard deviation of either side.
     """
-    figure = new_figure(4.4, 4.5, title, subtitle)
+    figure = new_figure(4.4, 5.0, title, subtitle)
     axes = figure.subplots()
     pred, target = _arrays(cell, labels)
     if not len(pred):

@@ -28,7 +28,7 @@ from emoprobe.readout.base import names_of
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
-from emoprobe.report.tables import MARKS, columns_of
+from emoprobe.report.tables import MARKS, columns_of, only_means
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
 
@@ -196,7 +196,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
     return {
         "name": group.name,
         "differs": list(group.differs),
-        "about": describe(group),
+        "about": [*describe(group), *only_means([entry.row for entry in group.entries])],
         "corpus": {key: value for key, value in asdict(record.corpus).items() if key not in ("words", "defects")},
         "synthetic": record.corpus.synthetic,
         "labels": list(record.labels.labels),
@@ -208,7 +208,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "rows": rows,
         "clips": _clips(group),
         "sound": _sound(group, options, folder, leading, notes),
-    } | ({} if group.labels.scale is None else {"metric": metric})
+    } | ({} if group.labels.scale is None else {"metric": metric, "scale": group.labels.scale.dimension})
 
 
 def _row(entry: Entry, cell: CellSummary | None, runs: Mapping[Path, int]) -> dict:

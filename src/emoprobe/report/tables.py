@@ -53,7 +53,7 @@ WORTH = (
 )
 DOUBT = "?"
 DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
-ONLY_MEANS = "   of {} clips only the raters' mean is known: there JS and EMD compare a distribution with one number"
+ONLY_MEANS = "of {} clips only the raters' mean is known: JS, EMD and rho(H) compare with a number, not with raters"
 ONE_SPEAKER = "   no intervals: a single speaker"
 DEAF = f"   {TEXT_ONLY}: the model did not hear, but was told words about each clip"
 NARROW = 16
@@ -273,16 +273,21 @@ def footnote(rows: Sequence[Mapping], metric: str = "js_divergence") -> str:
         rows: Of one table.
         metric: Whose interval, range and shuffled value they show.
     """
-    num_means = max((row.get("num_means", 0) for row in rows), default=0)
     said = {
         ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
         WORTH.format(short_name(metric)): any(map(_judged, rows)),
         DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
         ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
-        ONLY_MEANS.format(num_means): num_means > 0,
         DEAF: any(TEXT_ONLY in (row["model"] or "") for row in rows),
     }
-    return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + _written(rows)
+    means = "".join(f"   {text}" for text in only_means(rows))
+    return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + means + _written(rows)
+
+
+def only_means(rows: Sequence[Mapping]) -> list[str]:
+    """One line on clips of which only the mean of the raters' numbers is known, if there are any."""
+    number = max((row.get("num_means", 0) for row in rows), default=0)
+    return [ONLY_MEANS.format(number)] if number else []
 
 
 def _written(rows: Sequence[Mapping]) -> str:

@@ -188,7 +188,7 @@ function listRow(clip, place) {
     make("svg:rect", { width: 34, height: 8, fill: "--line" }),
     make("svg:rect", { width: Number.isNaN(js) ? 0 : 34 * js, height: 8, fill: "--bar" }),
   );
-  const target = clips.target.subarray(clip * size, (clip + 1) * size);
+  const target = targetOf(clips, clip);
   const row = make("div", {
     class: "clip-row", id: `clip-${clip}`, role: "option", "aria-selected": String(clip === state.clip),
     "aria-posinset": place + 1, "aria-setsize": view.order.length,
@@ -277,7 +277,9 @@ function drawClip() {
     clips.speaker[clip] && `speaker ${clips.speaker[clip]}`, clips.split[clip] && `split ${clips.split[clip]}`,
     clips.duration_seconds[clip] !== null && `${shown(clips.duration_seconds[clip], 2)} s`,
     clips.num_raters[clip] !== null ? `${plain(clips.num_raters[clip])} raters` : "number of raters unknown",
-    `entropy ${shown(clips.entropy[clip], 3)} bits`, clips.truncated.has(clip) && "the model heard a truncated clip",
+    `entropy ${shown(clips.entropy[clip], 3)} bits`,
+    group().scale && `${group().scale} ${inNumbers(numbersOf(targetOf(clips, clip)))}`,
+    clips.truncated.has(clip) && "the model heard a truncated clip",
   ];
   const { sound } = group();
   const source = soundOf(clip);
@@ -318,7 +320,7 @@ function clipBars(clip) {
   const { clips, cells } = view;
   const labels = group().labels;
   const size = labels.length;
-  const target = [...clips.target.subarray(clip * size, (clip + 1) * size)];
+  const target = [...targetOf(clips, clip)];
   const votes = clips.votes.subarray(clip * size, (clip + 1) * size);
   const series = [{ name: "raters", values: target, colour: "--human" }];
   cells.forEach((cell, i) => {
@@ -373,6 +375,9 @@ function answer(row, cell, i, clip) {
     Number.isNaN(js) ? "no distribution" : `JS ${shown(js)}`,
     `status ${cell.statuses[cell.status[clip]]}`,
   ];
+  if (group().scale && !Number.isNaN(js)) {
+    facts.unshift(`${group().scale} ${inNumbers(numbersOf(probabilities(cell, clip, group().labels.length)))}`);
+  }
   if (cell.mass) facts.push(`label mass ${Number(cell.mass[clip].toPrecision(2))}`);
   const text = cell.texts && cell.texts[clip];
   return make(

@@ -130,6 +130,21 @@ function probabilities(cell, clip, size) {
   return values[0] === data.failed ? null : values.map((value) => value / data.levels);
 }
 
+function targetOf(clips, clip) {
+  const size = group().labels.length;
+  return clips.target.subarray(clip * size, (clip + 1) * size);
+}
+
+// Mean and standard deviation of a distribution over the points of the group's scale.
+function numbersOf(distribution) {
+  const points = group().labels.map(Number);
+  const mean = points.reduce((sum, point, k) => sum + point * distribution[k], 0);
+  const variance = points.reduce((sum, point, k) => sum + (point - mean) ** 2 * distribution[k], 0);
+  return { mean, sd: Math.sqrt(variance) };
+}
+
+const inNumbers = ({ mean, sd }) => `${shown(mean, 2)} ± ${shown(sd, 2)}`;
+
 // -- small shared pieces
 
 function showTip(event, text) {

@@ -132,46 +132,58 @@ function drawSelection() {
 
 async function drawScatter() {
   const figure = $("scatter");
-  const title = "Entropy of the raters against disagreement, clip by clip";
+  const { scale, labels } = group();
+  const title = scale
+    ? "Mean of the raters against the model's expected value, clip by clip"
+    : "Entropy of the raters against disagreement, clip by clip";
   const rows = chosenRows();
   const [clips, ...cells] = await Promise.all([clipsOf(group()), ...rows.map(cellOf)]);
   if (rows.some((row, i) => row !== chosenRows()[i])) return;
   if (cells.every((cell) => !cell)) return empty(figure, title, notEmbedded());
-  const top = Math.log2(group().labels.length);
-  const canvas = make("canvas", { role: "img", "aria-label": `${title}; the utterances below can be sorted by both` });
-  fill(
-    figure,
-    caption(title, "JS divergence in bits; line: mean in steps of 0.25 bits; a click opens the clip below"),
-    canvas,
-  );
+  const least = scale ? Number(labels[0]) : 0;
+  const top = scale ? Number(labels[labels.length - 1]) : Math.log2(labels.length);
+  const said = scale ? "" : "; the utterances below can be sorted by both";
+  const canvas = make("canvas", { role: "img", "aria-label": title + said });
+  const explained = scale
+    ? `${scale} in points; dashed: both equal; a click opens the clip below`
+    : "JS divergence in bits; line: mean in steps of 0.25 bits; a click opens the clip below";
+  fill(figure, caption(title, explained), canvas);
   const width = Math.max(260, figure.clientWidth - 26);
   const height = 300;
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = width * scale;
-  canvas.height = height * scale;
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
   const style = getComputedStyle(document.documentElement);
   const ink = (name) => style.getPropertyValue(name).trim();
   const pen = canvas.getContext("2d");
-  pen.scale(scale, scale);
-  const x = (bits) => 40 + (bits / top) * (width - 52);
+  pen.scale(ratio, ratio);
+  const x = (value) => 40 + ((value - least) / (top - least)) * (width - 52);
   const values = cells.filter(Boolean).flatMap((cell) => [...cell.js].filter((js) => !Number.isNaN(js)));
-  const high = Math.min(1, 1.05 * values.reduce((most, js) => Math.max(most, js), 0.1));
-  const y = (js) => height - 34 - (js / high) * (height - 48);
+  const high = scale ? top : Math.min(1, 1.05 * values.reduce((most, js) => Math.max(most, js), 0.1));
+  const y = (value) => height - 34 - ((value - least) / (high - least)) * (height - 48);
+  const place = scale
+    ? (cell, clip) => [targetOf(clips, clip), probabilities(cell, clip, labels.length)].map((of) => numbersOf(of).mean)
+    : (cell, clip) => [clips.entropy[clip], cell.js[clip]];
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = ink("--quiet");
   pen.strokeStyle = ink("--line");
   pen.textAlign = "center";
-  for (const value of ticks(0, top, 5)) {
-    pen.beginPath(); pen.moveTo(x(value), y(0)); pen.lineTo(x(value), y(high)); pen.stroke();
+  for (const value of ticks(least, top, 5)) {
+    pen.beginPath(); pen.moveTo(x(value), y(least)); pen.lineTo(x(value), y(high)); pen.stroke();
     pen.fillText(plain(value), x(value), height - 19);
   }
-  pen.fillText("entropy of the raters (bits)", (40 + width) / 2, height - 4);
+  pen.fillText(scale ? "mean of the raters" : "entropy of the raters (bits)", (40 + width) / 2, height - 4);
   pen.textAlign = "right";
-  for (const value of ticks(0, high, 4)) {
-    pen.beginPath(); pen.moveTo(x(0), y(value)); pen.lineTo(x(top), y(value)); pen.stroke();
+  for (const value of ticks(least, high, 4)) {
+    pen.beginPath(); pen.moveTo(x(least), y(value)); pen.lineTo(x(top), y(value)); pen.stroke();
     pen.fillText(plain(value), 35, y(value) + 4);
+  }
+  if (scale) {
+    pen.setLineDash([5, 4]);
+    pen.beginPath(); pen.moveTo(x(least), y(least)); pen.lineTo(x(top), y(top)); pen.stroke();
+    pen.setLineDash([]);
   }
   const points = [];
   cells.forEach((cell, i) => {
@@ -181,7 +193,8 @@ async function drawScatter() {
     const sums = new Map();
     cell.js.forEach((js, clip) => {
       if (Number.isNaN(js)) return;
-      const [px, py] = [x(clips.entropy[clip]), y(js)];
+      const [human, model] = place(cell, clip);
+      const [px, py] = [x(human), y(model)];
       pen.beginPath(); pen.arc(px, py, cell.js.length > 2000 ? 2 : 3.2, 0, 7); pen.fill();
       points.push([px, py, clip, js, i]);
       const bin = Math.min(Math.floor(clips.entropy[clip] / 0.25), Math.ceil(top / 0.25) - 1);
@@ -189,6 +202,7 @@ async function drawScatter() {
       sums.set(bin, [sum[0] + clips.entropy[clip], sum[1] + js, sum[2] + 1]);
     });
     pen.globalAlpha = 1;
+    if (scale) return;
     const line = [...sums.entries()].sort((a, b) => a[0] - b[0]).map(([, [h, js, n]]) => [x(h / n), y(js / n)]);
     pen.lineWidth = 4.5; pen.strokeStyle = ink("--paper"); pen.beginPath(); line.forEach(
       ([px, py]) => pen.lineTo(px, py),
@@ -198,14 +212,19 @@ async function drawScatter() {
     ); pen.stroke();
     pen.lineWidth = 1;
   });
+  const against = ([, , clip, , i]) => {
+    if (!scale) return `raters' entropy ${shown(clips.entropy[clip], 2)} bits`;
+    const [human, model] = place(cells[i], clip);
+    return `raters ${shown(human, 2)}, model ${shown(model, 2)}`;
+  };
   const nearest = (event) => {
     const box = canvas.getBoundingClientRect();
     const [mx, my] = [event.clientX - box.left, event.clientY - box.top];
     let best = null;
-    let least = 144;
+    let nearby = 144;
     for (const point of points) {
       const distance = (point[0] - mx) ** 2 + (point[1] - my) ** 2;
-      if (distance < least) [best, least] = [point, distance];
+      if (distance < nearby) [best, nearby] = [point, distance];
     }
     return best;
   };
@@ -214,7 +233,7 @@ async function drawScatter() {
     canvas.style.cursor = point ? "pointer" : "default";
     if (point) showTip(
       event,
-      `${clips.utterance_id[point[2]]}\n${titleOf(rows[point[4]])}\nJS ${shown(point[3])}, raters' entropy ${shown(clips.entropy[point[2]], 2)} bits`,
+      `${clips.utterance_id[point[2]]}\n${titleOf(rows[point[4]])}\nJS ${shown(point[3])}, ${against(point)}`,
     );
     else hideTip();
   });

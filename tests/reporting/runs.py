@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from emoprobe.metrics.floors import floors
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import METRICS, evaluate, metrics_of
+from emoprobe.run.record import Record
 from emoprobe.system.output import json_safe
 
 LABELS = ("anger", "happy", "neutral", "sad")
@@ -87,7 +88,7 @@ def write_run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = record or make_record()
-    labels = record["labels"]["labels"]
+    labels, of_labels = record["labels"]["labels"], metrics_of(Record.from_json(record).labels)
     target, votes = (human[[f"{kind}_{label}" for label in labels]].to_numpy() for kind in ("target", "votes"))
     frames, rows = [], []
     for key, probs in cells.items():
@@ -98,7 +99,7 @@ def write_run(
         frame["label_mass"] = 0.25 if key[2] == "label_likelihood" else np.nan
         frame[[f"p_{label}" for label in labels]] = probs
         frames.append(frame)
-        metrics = evaluate(probs[usable], target[usable], votes[usable]) if usable.any() else {}
+        metrics = evaluate(probs[usable], target[usable], votes[usable], metrics=of_labels) if usable.any() else {}
         failed = int((~usable).sum())
         statuses = {"ok": len(usable) - failed} | ({"unparsed": failed} if failed else {})
         mass = 0.25 if key[2] == "label_likelihood" else None
@@ -108,14 +109,14 @@ def write_run(
         kind = "reference" if name == "one_hot_of_top_vote" else "floor"
         names = dict.fromkeys(KEYS, "") | {"readout": name}
         source = "" if name == "uniform" else "evaluated votes"
-        rows.append(_row(kind, names, source, len(human), 0, evaluate(probs, target, votes)))
+        rows.append(_row(kind, names, source, len(human), 0, evaluate(probs, target, votes, metrics=of_labels)))
     rows[0] |= more or {}
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
     seen = human.drop(columns=["duration_seconds", "truncated"]).assign(role="evaluated", audio=audio or "")
     seen.to_parquet(folder / "utterances.parquet", index=False)
     definitions = {
         name: {"definition": m.definition, "unit": m.unit, "higher_is_better": m.higher_is_better}
-        for name, m in METRICS.items()
+        for name, m in ((name, METRICS[name]) for name in of_labels)
     }
     write_json(record, folder / "run.json")
     write_json({"run": record, "metrics": definitions, "rows": rows}, folder / "metrics.json")

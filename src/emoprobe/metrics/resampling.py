@@ -83,8 +83,7 @@ class WeightedMetrics:
         clusters: np.ndarray | None = None,
         metrics: Sequence[str] | None = None,
     ) -> None:
-        names = {METRICS.find(name, "metrics").name for name in (metrics or metrics_of())}
-        self.names = tuple(name for name in METRICS if name in names)
+        self.names = tuple(dict.fromkeys(METRICS.find(name, "metrics").name for name in metrics or metrics_of()))
         pred, target = check_pair(pred, target)
         votes = None if votes is None else check_votes(votes, like=pred)
         self.num_utterances = len(pred)
@@ -112,8 +111,8 @@ class WeightedMetrics:
             weights: How often each cluster counts, ``[resamples, clusters]``, finite and not negative.
 
         Returns:
-            Metric -> float64 ``[resamples]``, in the order of :data:`~emoprobe.metrics.functional.METRICS`. Infinite or
-            NaN where the metric is, so NaN where all weights are zero.
+            Metric -> float64 ``[resamples]``, in the order of the names. Infinite or NaN where the metric is, so NaN
+            where all weights are zero.
 
         Raises:
             InputError: The weights have a wrong shape, are negative or not finite.

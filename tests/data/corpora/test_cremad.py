@@ -126,7 +126,7 @@ def test_intensity_of_each_answer_and_of_a_clip(tmp_path: Path):
     assert [rating.values for rating in raw["1001_IEO_NEU_XX"].ratings] == [
         {"intensity": 40.0 + 10 * n} for n in range(1, 5)
     ]
-    assert raw["1001_IEO_NEU_XX"].means == {}
+    assert raw["1001_IEO_NEU_XX"].means == {"intensity": 65}
     assert [rating.values for rating in raw["1003_WSI_DIS_XX"].ratings] == [{}] * 3  # no level was given
     assert raw["1004_IOM_HAP_XX"].means == {"intensity": 65}  # its ratings do not sum to the votes
     (tmp_path / "finishedResponses.csv").unlink()
@@ -202,7 +202,7 @@ def test_card():
     assert "ODbL 1.0" in CARD.licence
     assert "DbCL 1.0" in CARD.licence
     assert CARD.words == ("anger", "disgust", "fear", "happy", "neutral", "sad")
-    assert CARD.label_sets == ("basic6",)
+    assert CARD.label_sets == ("basic6", "intensity5")
 
 
 def test_other_sound_is_not_the_clip(cremad):
@@ -381,24 +381,39 @@ def test_the_config_says_whose_votes(whole: Path, mode: str):
 
 def test_totals_are_counted_from_ratings_and_from_votes(whole: Path):
     counts = {total.what: total.count(read_cremad(whole)) for total in TOTALS}
+    acted = {"anger": 1, "disgust": 1, "fear": 1, "happy": 2, "neutral": 2, "sad": 1}
+    others = [total.what for total in TOTALS if "face" in total.what or "audiovisual" in total.what]
     assert counts == {
         "clips": 8,
         "actors": 4,
+        **{f"clips acted as {word}": count for word, count in acted.items()},
         "voice votes": 29,  # ratings 4 + 4 + 4 + 4 + 3 + 3 + 3, and the votes of one clip, 4
         "clips with a tie for the top voice vote": 1,
         "clips with unanimous voice votes": 1,
+        **dict.fromkeys(others),
     }
-    assert {total.what: total.expected for total in TOTALS} == {
+    assert len(others) == 6
+    expected = {total.what: total.expected for total in TOTALS}
+    assert {what: expected[what] for what in expected if what.endswith(("clips", "actors")) or "voice" in what} == {
         "clips": 7_442,
         "actors": 91,
         "voice votes": 68_568,
         "clips with a tie for the top voice vote": 644,
         "clips with unanimous voice votes": 383,
     }
+    assert [expected[f"clips acted as {word}"] for word in CARD.words] == [1271, 1271, 1271, 1271, 1087, 1271]
 
 
-def test_totals_of_the_voice_do_not_apply_to_other_votes(whole: Path):
-    assert [total.count(read_cremad(whole, votes="face")) for total in TOTALS] == [8, 4, None, None, None]
+@pytest.mark.parametrize("mode", ["voice", "face", "audiovisual"])
+def test_totals_of_one_mode_do_not_apply_to_other_votes(whole: Path, mode: str):
+    counts = {total.what: total.count(read_cremad(whole, votes=mode)) for total in TOTALS}
+    counted = {what: count for what, count in counts.items() if count is not None}
+    assert (counted["clips"], counted["actors"], len(counted)) == (8, 4, 11)
+    assert {what for what in counted if "vote" in what} == {
+        f"{mode} votes",
+        f"clips with a tie for the top {mode} vote",
+        f"clips with unanimous {mode} votes",
+    }
 
 
 def test_every_actor_has_a_digest():

@@ -37,7 +37,7 @@ CARD = CorpusCard(
     + ", ".join(f"{first} = {second}" for first, second in _TWINS)
     + f". {_SILENT} is silent. The official votes leave out responses whose first click took over 10 s. Raters also "
     "said how strong it is, 0 to 100 (intensity; of neutral answers too): each in the raw answers or a mean.",
-    label_sets=("basic6",),
+    label_sets=("basic6", "intensity5"),
     words=tuple(WORDS.values()),
     splits="none; folds by actor",
     defects={first: f"same sound as {second}" for first, second in _TWINS}
@@ -58,15 +58,19 @@ _SCALES = {_INTENSITY: (0.0, 100.0)}
 _QUESTION = ("sessionNums", "queryType", "questNum")  # together they name one answer of one rater
 
 
-def _voices(count: Callable[[list[int]], int]) -> Callable[[Corpus], int | None]:
-    """A count over the votes of every clip, summed; None of a corpus that was read with other votes than ``voice``."""
+def _votes_of(mode: str, count: Callable[[list[int]], int]) -> Callable[[Corpus], int | None]:
+    """A count over the votes of every clip, summed; None of a corpus that was read with the votes of another mode."""
 
     def total(corpus: Corpus) -> int | None:
-        if any(utterance.metadata.get("votes_from") != "voice" for utterance in corpus.utterances):
+        if any(utterance.metadata.get("votes_from") != mode for utterance in corpus.utterances):
             return None
         return sum(count(_vote_counts(utterance)) for utterance in corpus.utterances)
 
     return total
+
+
+def _acted(word: str) -> Callable[[Corpus], int]:
+    return lambda corpus: sum(each.metadata["acted_emotion"] == word for each in corpus.utterances)
 
 
 def _vote_counts(utterance: Utterance) -> list[int]:
@@ -74,13 +78,33 @@ def _vote_counts(utterance: Utterance) -> list[int]:
     return [int(count) for count in votes.values()]
 
 
+def _is_tied(votes: list[int]) -> bool:
+    return votes.count(max(votes)) > 1
+
+
 _SOURCE = f"{VOTES_FILE.as_posix()} of the official release"
 TOTALS = (
     Total("clips", 7_442, lambda corpus: len(corpus.utterances), "Cao et al. 2014"),
     Total("actors", 91, lambda corpus: len({each.speaker for each in corpus.utterances}), "Cao et al. 2014"),
-    Total("voice votes", 68_568, _voices(sum), _SOURCE),
-    Total("clips with a tie for the top voice vote", 644, _voices(lambda v: v.count(max(v)) > 1), _SOURCE),
-    Total("clips with unanimous voice votes", 383, _voices(lambda v: max(v) == sum(v)), _SOURCE),
+    *(
+        Total(f"clips acted as {word}", 1087 if word == "neutral" else 1271, _acted(word), "Cao et al. 2014")
+        for word in CARD.words
+    ),
+    *(
+        total
+        for mode, votes, tied, unanimous in (
+            ("voice", 68_568, 644, 383),
+            ("face", 71_654, 470, 1008),
+            ("audiovisual", 71_778, 420, 1119),
+        )
+        for total in (
+            Total(f"{mode} votes", votes, _votes_of(mode, sum), _SOURCE),
+            Total(f"clips with a tie for the top {mode} vote", tied, _votes_of(mode, _is_tied), _SOURCE),
+            Total(
+                f"clips with unanimous {mode} votes", unanimous, _votes_of(mode, lambda v: max(v) == sum(v)), _SOURCE
+            ),
+        )
+    ),
 )
 
 
@@ -96,8 +120,8 @@ def read_cremad(
     (``finishedEmoResponses.csv``) took over 10 s, which the official vote table leaves out too. A clip whose ratings do
     not sum to the table's votes keeps these.
 
-    How strong a rater found the emotion (``respLevel``, 0 to 100) is the rating's intensity; without raw answers, the
-    clip has the table's mean over all answers (``meanEmoResp``), where that column is there.
+    How strong a rater found the emotion (``respLevel``, 0 to 100) is the rating's intensity; the clip has the table's
+    mean over all answers (``meanEmoResp``), where that column is there, which counts where no answer has a level.
 
     Args:
         root: Folder with ``AudioWAV/`` and ``processedResults/``.
@@ -162,7 +186,7 @@ def _utterance(
     if ratings is not None and not agree:
         facts["ratings_differ"] = 1.0
     known = bool(given) and agree
-    mean = None if known else _level(cells.get("meanEmoResp", ""))
+    mean = _level(cells.get("meanEmoResp", ""))
     return Utterance(
         id=name,
         audio=sound.find(f"AudioWAV/{name}.wav", file=table, row=row),

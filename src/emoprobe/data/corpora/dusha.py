@@ -14,7 +14,7 @@ from typing import Literal
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import known, words
 from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
-from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
+from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 from emoprobe.errors import InputError
 
 WORDS = {"angry": "anger", "sad": "sad", "neutral": "neutral", "positive": "happy", "other": "other"}
@@ -51,7 +51,19 @@ _DEPTH = 2  # folders between the root and a table, as in crowd/crowd_train/raw_
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,20})?([eE]-?\d{1,2})?", re.ASCII)
 
 
-@register("dusha", CARD)
+def _part(domain: str, expected: int) -> Total:
+    """Clips of one part; None where it was not read."""
+
+    def count(corpus: Corpus) -> int | None:
+        return sum(clip.metadata["domain"] == domain for clip in corpus.utterances) or None
+
+    return Total(f"{domain} clips", expected, count, "Kondratenko et al. 2022")
+
+
+TOTALS = (_part("crowd", 201_850), _part("podcast", 102_113))
+
+
+@register("dusha", CARD, TOTALS)
 def read_dusha(
     root: str | Path,
     subsets: Sequence[str] | str | None = None,

@@ -18,6 +18,8 @@ GENERATIONS = {
     "json": ("Labels/labels_concensus.csv", "Labels/labels_detailed.json"),
     "json_nested": ("Labels/labels_consensus.csv", "Labels/labels_detailed.json"),
     "blocks": ("Labels.txt", "Partitions.txt"),
+    "list_json": ("labels/labels_consensus.json", "labels/labels_detailed.csv", "Partitions.txt"),
+    "places": ("label/labels_concensus.csv", "label/labels_detailed.json"),
 }
 LABEL_FILES = GENERATIONS["columns"]
 NAMES = tuple(
@@ -66,9 +68,17 @@ def _line(*fields: str) -> str:
 
 def write_labels(root: Path, generation: str = "columns") -> None:
     """The label files of one generation."""
-    (root / "Labels").mkdir(parents=True, exist_ok=True)
     listing, *rest = GENERATIONS[generation]
-    if generation != "blocks":
+    for folder in ((root / listing).parent, *([root / "Labels"] if generation == "blocks" else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+    if generation == "list_json":
+        keys = ("EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")
+        clips = {name: dict(zip(keys, facts, strict=True)) for name, facts in zip(NAMES, FACTS, strict=False)}
+        (root / listing).write_text(json.dumps(clips, indent=1))
+    elif generation == "places":
+        rows = [",".join((name, *facts)) for name, facts in zip(NAMES, FACTS, strict=False)]
+        (root / listing).write_text("\n".join(rows) + "\n")
+    elif generation != "blocks":
         header = ["FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set"]
         rows = [[name, *facts] for name, facts in zip(NAMES, FACTS, strict=False)]
         if generation == "field":
@@ -76,7 +86,7 @@ def write_labels(root: Path, generation: str = "columns") -> None:
         _table(root / listing, header, rows)
     flat = [(name, *rating) for name, ratings in zip(NAMES, RATINGS, strict=False) for rating in ratings]
     votes = {"EmoAct": "3", "EmoVal": "4", "EmoDom": "3"}
-    if generation == "columns":
+    if generation in ("columns", "list_json"):
         header = ["FileName", "WorkerID", "EmoClass_Major", "EmoClass_Second", *votes]
         rows = [[name, worker(who), main, beside, *votes.values()] for name, who, main, beside in flat]
         _table(root / rest[0], header, rows)
@@ -136,6 +146,7 @@ other(disappointed+other)
 COLUMNS = {
     "listing": ("FileName", "EmoClass", "SpkrID", "Split_Set"),
     "columns": ("FileName", "EmoClass_Major", "EmoClass_Second"),
+    "list_json": ("FileName", "EmoClass_Major", "EmoClass_Second"),
     "field": ("FileName",),
 }
 
@@ -148,7 +159,7 @@ def _copy(generation: str) -> Copy:
         said = said[:-1]  # the clip of test3 is in the partition alone
     if blocks:
         said = [re.sub(r" \| .*? \|", " | - |", line, count=1) for line in said]  # their file names no speakers
-    columns = {} if blocks else {listing: COLUMNS["listing"]}
+    columns = {} if generation in ("blocks", "list_json", "places") else {listing: COLUMNS["listing"]}
     return Copy(
         "msp_podcast",
         lambda root: write(root, generation),
@@ -158,7 +169,7 @@ def _copy(generation: str) -> Copy:
         needed=(listing,) if blocks else (listing, rest[0]),
         any_bytes=(listing,) if blocks else (rest[0],) if rest[0].endswith("csv") else (),
         columns=columns | ({rest[0]: COLUMNS[generation]} if generation in COLUMNS else {}),
-        again=(listing, 1, 6) if blocks else (listing, 2, 2),
+        again=None if generation == "list_json" else (listing, 1, 6) if blocks else (listing, 2, 2),
         sound=(Path(NAMES[0]).stem, f"Audios/{NAMES[0]}"),
         absent="Labels/labels_consensus.csv or Labels/labels.txt",
         partition=("official", "speaker"),

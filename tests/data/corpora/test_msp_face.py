@@ -104,12 +104,14 @@ def test_a_video_is_no_clip_of_a_podcast(tmp_path: Path, refused):
         refused(lambda read=read: read(tmp_path), what, file=file, row=2, field="FileName", remedy=remedy)
 
 
-def test_a_test_set_without_a_number_is_no_split_of_msp_podcast(tmp_path: Path, refused):
+def test_numbered_test_sets_are_no_splits_of_biic(tmp_path: Path, refused):
     biic_podcast.write(tmp_path)
-    what = "'Test' is none of train, development, test1, test2, test3, validation"
     file = tmp_path / biic_podcast.CONSENSUS
-    call = lambda: read_msp_podcast(tmp_path)  # noqa: E731
+    file.write_text(file.read_text().replace(",Test", ",Test2", 1))
+    what = "'Test2' is none of train, development, test, validation"
+    call = lambda: read_biic_podcast(tmp_path)  # noqa: E731
     refused(call, what, file=file, row=6, field="Split_Set", remedy="dataset.on_error=skip")
+    assert read_msp_podcast(tmp_path).utterances[4].split == "test2"
 
 
 def test_ratings_of_biic(tmp_path: Path):

@@ -181,6 +181,16 @@ def test_a_clip_without_raters_has_no_votes(made):
 # ----------------------------------------------------------------------------------------------------- files and sounds
 
 
+@pytest.mark.parametrize(("name", "folder"), [("evalution.txt", "audio"), ("EVALUATION.TXT", "AUDIO")])
+def test_the_case_of_names(made, name: str, folder: str):
+    root = made(HEADER, name)
+    sound = root / folder / "session2" / "S09N" / "P" / "MSP-IMPROV-S09N-F02-P-FM07.wav"
+    sound.parent.mkdir(parents=True)
+    sound.write_bytes(b"")
+    (clip,) = read_msp_improv(root).utterances
+    assert (clip.file, clip.audio) == (root / name, sound)
+
+
 def test_both_spellings_of_the_label_file(made, tmp_path: Path):
     assert len(read_msp_improv(made(HEADER, "Evaluation.txt")).utterances) == 1
     made(HEADER + "\n" + HEADER.replace("FM07", "FM08"), "Evalution.txt")

@@ -91,7 +91,15 @@ def test_generations(podcast, generation: str):
     ]
     assert "gender" not in corpus.utterances[2].metadata
     assert (corpus.card, corpus.skipped) == (CARD, ())
-    rows = {"columns": (2, 6), "field": (2, 6), "json": (None, None), "json_nested": (None, None), "blocks": (2, 8)}
+    rows = {
+        "list_json": (2, 6),
+        "places": (None, None),
+        "columns": (2, 6),
+        "field": (2, 6),
+        "json": (None, None),
+        "json_nested": (None, None),
+        "blocks": (2, 8),
+    }
     assert (first.row, second.row) == rows[generation]
     assert first.file == root / copy.GENERATIONS[generation][0 if generation == "blocks" else 1]
 

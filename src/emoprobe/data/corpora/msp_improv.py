@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.blocks import Line, blocks_of
+from emoprobe.data.collection import list_names
 from emoprobe.data.corpora import register
 from emoprobe.data.fields import known
 from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
@@ -114,14 +115,18 @@ def read_msp_improv(root: str | Path, on_error: Literal["error", "skip"] = "erro
         InputError: The folder is not MSP-IMPROV, or a clip is malformed.
     """
     harvest = Harvest(CARD, on_error)
-    root = open_root(root, CARD, *_LABEL_FILES)
-    file = next(root / name for name in _LABEL_FILES if os.path.exists(root / name))
-    sounds = SoundFolder(root)
+    root = open_root(root, CARD)
+    there = {name.lower(): name for name in reversed(list_names(root))}
+    found = [there[name.lower()] for name in _LABEL_FILES if name.lower() in there]
+    if not found:
+        open_root(root, CARD, *_LABEL_FILES)
+    file = root / found[0]
+    sounds, top = SoundFolder(root), there.get("audio", "Audio")
     # What raters wrote may hold bytes of any encoding; all else is ASCII.
     for block in blocks_of(text_lines(file, "latin-1"), _names_clip):
         clip = _CLIP.fullmatch(block[0][1].partition(";")[0].strip())
         with harvest.row(f"MSP-IMPROV-{clip[1]}" if clip else ""):
-            harvest.add(_utterance(block, file, sounds))
+            harvest.add(_utterance(block, file, sounds, top))
     return harvest.corpus(file)
 
 
@@ -129,7 +134,7 @@ def _names_clip(line: str) -> bool:
     return "-IMPROV-" in line.partition(";")[0] or line.partition(";")[0].rstrip().endswith(".avi")
 
 
-def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Utterance:
+def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder, top: str) -> Utterance:
     (row, line), *lines = block
     name, *fields = _fields(line)
     clip = _CLIP.fullmatch(name)
@@ -144,7 +149,7 @@ def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Uttera
     means = _numbers(tuple(_mean(field, key, file, row) for field, key in zip(fields[1:], _MEANS, strict=False)))
     return Utterance(
         id=f"MSP-IMPROV-{rest}",
-        audio=_sound(f"session{session}/{scenario}/{condition}/MSP-IMPROV-{rest}.wav", sounds, file, row),
+        audio=_sound(f"session{session}/{scenario}/{condition}/MSP-IMPROV-{rest}.wav", top, sounds, file, row),
         speaker=sys.intern(speaker),
         ratings=tuple(_rating(text, file, number) for number, text in lines),
         metadata={
@@ -163,9 +168,9 @@ def _utterance(block: Sequence[Line], file: Path, sounds: SoundFolder) -> Uttera
     )
 
 
-def _sound(relative: str, sounds: SoundFolder, file: Path, row: int) -> Path:
+def _sound(relative: str, top: str, sounds: SoundFolder, file: Path, row: int) -> Path:
     """The sound below ``Audio/`` or, as the archives unpack it, below the root itself."""
-    audio = sounds.find(f"Audio/{relative}", file=file, row=row)
+    audio = sounds.find(f"{top}/{relative}", file=file, row=row)
     if os.path.exists(audio):
         return audio
     unpacked = sounds.find(relative, file=file, row=row)

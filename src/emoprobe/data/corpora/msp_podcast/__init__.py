@@ -11,7 +11,8 @@ from emoprobe.data.corpora.msp_podcast.family import read_family
 from emoprobe.data.corpora.msp_podcast.release import Family
 from emoprobe.data.utterance import Corpus
 
-SPLITS = {name: name for name in ("train", "development", "test1", "test2", "test3")} | {"validation": "development"}
+SPLITS = {name: name for name in ("train", "development", "test1", "test2", "test3", "test")}
+SPLITS |= {"validation": "development"}
 FAMILY = Family(CARD, SPLITS)
 
 

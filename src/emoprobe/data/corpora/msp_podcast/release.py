@@ -109,7 +109,7 @@ def add_facts(clip: Clip, code: str, means: tuple[str, str, str]) -> None:
     """Consensus and mean arousal, valence and dominance."""
     code = code.strip()
     if code.lower() not in ("", "nan"):
-        clip.metadata["consensus"] = CONSENSUS.get(code, sys.intern(code.lower()))
+        clip.metadata["consensus"] = CONSENSUS.get(code.upper(), sys.intern(code.lower()))
     clip.means = numbers(means, clip.file, clip.row)
     clip.metadata |= clip.means
 

@@ -135,12 +135,15 @@ def test_clips_that_sound_wrong_or_are_long_are_listed(toy, six: LabelSet):
     assert found.pop(("c",))[0] == "problem"
     assert found.pop(("d",))[0] == "note"
     assert found == {("e",): ("note", "1: clipping: 0.1 % of the samples or more in flat tops at full scale")}
-    long = ("note", "1: longer than 0.3 s (dataset.audio.long_audio=window)", ("e",))
+    long = ("note", "1: longer than 0.3 s (dataset.audio.long_audio=window; or truncate, skip)", ("e",))
     assert long in told(look(corpus, six, limits=limits), "sound")
     left_out = AudioLimits(leave_out=("offset", "antiphase"), near_silent="skip")
     assert {level for level, _, _ in told(look(corpus, six, limits=left_out), "sound")} == {"note"}
     refused = told(look(corpus, six, limits=AudioLimits(max_seconds=0.3)), "sound")
-    assert ("problem", "1: outside 0.1 to 0.3 s (dataset.audio)", ("e",)) in refused
+    what = "1: longer than 0.3 s (dataset.audio.long_audio=refuse; or truncate, window, skip)"
+    assert ("problem", what, ("e",)) in refused
+    short = told(look(corpus, six, limits=AudioLimits(min_seconds=0.3)), "sound")
+    assert ("problem", "4: shorter than 0.3 s (dataset.audio.min_seconds)", ("a", "b", "c", "d")) in short
 
 
 def test_near_silent_clips_are_listed(toy, six: LabelSet):

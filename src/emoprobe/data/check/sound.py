@@ -147,10 +147,10 @@ class _Heard:
         if expected is not None and round(sound.seconds * sound.rate) != expected:
             self.lengths.append(utterance.id)
         shortest, longest = self.limits.min_seconds, self.limits.max_seconds
-        if sound.seconds > longest and self.limits.long_audio != "refuse":
+        if sound.seconds > longest:
             self.long.append(utterance.id)
-        elif not shortest <= sound.seconds <= longest:
-            self.bad[f"outside {shortest:g} to {longest:g} s (dataset.audio)"].append(utterance.id)
+        elif sound.seconds < shortest:
+            self.bad[f"shorter than {shortest:g} s (dataset.audio.min_seconds)"].append(utterance.id)
 
     def findings(self, missing_audio: str) -> list[Finding]:
         """Everything in order; see `emoprobe.data.check.check_corpus` for ``missing_audio``."""
@@ -188,9 +188,11 @@ class _Heard:
             level: Level = "note" if known or limits.near_silent == "skip" else "problem"
             findings.append(Finding(level, "sound", what + known, tuple(self.quiet)))
         if self.long:
-            limits = self.limits
-            what = f"longer than {limits.max_seconds:g} s (dataset.audio.long_audio={limits.long_audio})"
-            findings.append(Finding("note", "sound", f"{len(self.long):,}: {what}", tuple(self.long)))
+            limits, known = self.limits, self._published(self.long)
+            others = ", ".join(choice for choice in ("truncate", "window", "skip") if choice != limits.long_audio)
+            what = f"longer than {limits.max_seconds:g} s (dataset.audio.long_audio={limits.long_audio}; or {others})"
+            longer: Level = "problem" if limits.long_audio == "refuse" and not known else "note"
+            findings.append(Finding(longer, "sound", f"{len(self.long):,}: {what}{known}", tuple(self.long)))
         for kind in FAULTS:
             if self.faults[kind]:
                 ids = self.faults[kind]

@@ -1,130 +1,121 @@
-"""A run on the points of a scale, judged, compared and reported: what a person finds in the folders."""
+"""Valence asked about and trained on, from a corpus with ratings to the tables."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from reporting.runs import PLAIN, make_human, make_probs, make_record, page_data, write_run
+import soundfile
+import torch
+from copies.labels import label_set
 
-from emoprobe.cli.compare import main as compare
+from emoprobe.data.corpora import CORPORA
+from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.errors import InputError
-from emoprobe.metrics.functional import ccc, metrics_of
-from emoprobe.recipes.compare import compare_runs
-from emoprobe.recipes.judge import judge, read_table
-from emoprobe.recipes.train import _check_monitor
-from emoprobe.report.write import write_report
-from emoprobe.run.record import Record
+from emoprobe.readout.classifier import whole_map
+from emoprobe.recipes import probe as probing
+from emoprobe.recipes import train as training
+from emoprobe.recipes.settings import read_probe, read_train
+from emoprobe.run.scores import read_scores
+from emoprobe.settings import compose
 
-POINTS = ("1", "2", "3", "4", "5")
-OTHER = (*PLAIN[:1], "another_prompt", *PLAIN[2:])
-SCALED = {
-    "name": "valence5",
-    "labels": list(POINTS),
-    "words": {point: {"numeral": [point]} for point in POINTS},
-    "forms": None,
-    "aliases": {},
-    "scale": {"dimension": "valence", "low": "very negative", "high": "very positive"},
-    "hash": "5555eeee",
-}
-RECORD = make_record(labels=SCALED)
-LABELS = Record.from_json(RECORD).labels
+QUIET = ["logger=none", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "analysis.figures=false"]
+QUIET += ["labels=valence5", "analysis.resamples=20", "dataset.split=all"]
+CLIPS = 24
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    human = make_human(48, POINTS)
-    target = human[[f"target_{point}" for point in POINTS]].to_numpy()
-    human["metadata"] = [json.dumps({"gender": ("female", "male")[i % 2]}) for i in range(48)]
-    human["outside_votes"] = 0.0
-    good, bad = (w * target + (1 - w) * make_probs(48, POINTS, seed=i) for i, w in enumerate((0.8, 0.1)))
-    return write_run(tmp_path_factory.mktemp("scaled") / "run", human, {PLAIN: good, OTHER: bad}, record=RECORD)
+def corpus(tmp_path_factory) -> Corpus:
+    """Tones whose pitch and loudness tell the valence that three raters gave from -1 to 1."""
+    folder, rng, utterances = tmp_path_factory.mktemp("tones"), np.random.default_rng(0), []
+    for i in range(CLIPS):
+        level = i % 4 / 3
+        wave = np.sin(np.arange(8_000) * (0.05 + 0.3 * level)) * (0.05 + 0.5 * level)
+        soundfile.write(folder / f"{i}.wav", wave + rng.normal(0, 0.01, 8_000), 16_000)
+        given = np.clip(1.6 * level - 0.8 + rng.normal(0, 0.2, 3), -1, 1)
+        ratings = tuple(Rating(f"r{k}", values={"valence": float(value)}) for k, value in enumerate(given))
+        speaker = f"s{i // 4 % 6}"
+        scales = {"valence": (-1.0, 1.0)}
+        utterances.append(Utterance(f"u{i}", folder / f"{i}.wav", speaker=speaker, ratings=ratings, scales=scales))
+    return Corpus(CORPORA["demo"].card, tuple(utterances))
 
 
-def test_a_judgement_of_points_has_no_right_label_and_no_confusions(run: Path, tmp_path: Path):
-    folder = judge(run, tmp_path / "judged", resamples=20)
-    tables = {file.stem for file in folder.glob("*.csv")}
-    assert {"strata", "group_gaps", "reliability", "prompt_ensembles"} <= tables
-    assert not {"clear_and_ambiguous", "expected_confusion", "missed_mixtures"} & tables
-    strata = read_table(folder / "strata.csv")
-    kinds = {"entropy", "entropy_quantiles", "num_raters", "duration", "mean", "spread", "fact:gender"}
-    assert set(strata["kind"]) == kinds
-    assert set(metrics_of(LABELS)) <= set(strata)
-    assert "uar" not in strata
-    assert set(read_table(folder / "group_gaps.csv")["metric"]) == {"emd"}
-    ensembles = read_table(folder / "prompt_ensembles.csv")
-    assert list(ensembles)[-6:] == ["ccc", "pearson", "rmse", "emd", "js_divergence", "vote_nll"]
-    drawn = {file.stem for file in (folder / "figures").glob("*.png")}
-    assert {"strata_mean", "gaps_gender"} <= drawn
-    assert not any("confusion" in name for name in drawn)
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
 
 
-def test_readouts_are_compared_by_concordance_unless_told_otherwise(run: Path, capsys):
-    (row,) = compare_runs([run], resamples=200).to_dict("records")
-    predictions = pd.read_parquet(run / "predictions.parquet")
-    values = []
-    for prompt in (PLAIN[1], OTHER[1]):
-        rows = predictions[predictions["prompt"] == prompt]
-        values.append(float(ccc(*(rows[[f"{side}_{p}" for p in POINTS]].to_numpy() for side in ("p", "target")))))
-    assert row["metric"] == "ccc"
-    assert row["difference"] == pytest.approx(values[0] - values[1])
-    assert row["p_value"] < 0.05
-    assert compare([str(run), "--metric", "emd"]) == 0
-    assert "emd a - b" in capsys.readouterr().out
-    with pytest.raises(InputError, match="uar is no metric of the label set valence5"):
-        compare_runs([run], metric="uar")
+def test_an_audio_llm_is_asked_for_a_number_in_every_way(tiny_llm, corpus, tmp_path):
+    names = ("label_likelihood", "averaged_logits", "generated_text", "constrained_text", "sampled_text", "layerwise")
+    asked = [*QUIET, "prompt=instruction/scale_all", f"readout=[{','.join(names)}]", "readout.sampled_text.samples=2"]
+    asked += [f"readout.{name}.max_new_tokens=3" for name in names[1:5]]
+    asked += ["prompt.scale_chain_of_thought.reasoning_tokens=4", "null_inputs.kinds=[]", "calibration=none"]
+    settings = read_probe(compose([*asked, f"output_dir={tmp_path / 'run'}"]))
+    some = replace(corpus, utterances=corpus.utterances[:2])
+    folder = probing.run(settings, sfm=tiny_llm("qwen2_audio"), corpus=some)
+    scores = read_scores(folder).to_pandas()
+    assert set(scores["prompt"]) == {prompt.name for prompt in settings.prompts}
+    assert {tuple(forms) for forms in scores["forms"]} == {("1", "2", "3", "4", "5")}
+    rows = json.loads((folder / "metrics.json").read_text())["rows"]
+    constrained = [row for row in rows if row["variant"] == "constrained" and row["kind"] == "readout"]
+    assert sum(sum(row["statuses"].get(name, 0) for name in ("ok", "renormalised")) for row in constrained) > 0
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    columns = [f"p_{label}" for label in settings.labels.labels]
+    told = predictions[predictions["readout"] == "label_likelihood"]
+    np.testing.assert_allclose(told[columns].sum(axis=1), 1, rtol=1e-6)
+    one = scores[(scores["readout"] == "label_likelihood") & (scores["prompt"] == "scale_number")].iloc[0]
+    own = told[(told["prompt"] == "scale_number") & (told["utterance_id"] == one["utterance_id"])].iloc[0]
+    np.testing.assert_allclose(
+        own[columns].astype(float), np.exp(one["form_logprobs"]) / np.exp(one["form_logprobs"]).sum()
+    )
 
 
-def test_categories_are_not_compared_by_concordance(tmp_path: Path):
-    human = make_human(24)
-    folder = write_run(tmp_path / "run", human, {key: make_probs(24, seed=i) for i, key in enumerate((PLAIN, OTHER))})
-    with pytest.raises(InputError, match="ccc is no metric of the label set four"):
-        compare_runs([folder], metric="ccc")
+@pytest.mark.parametrize("forms", ["numeral", "word"])
+def test_points_have_the_probabilities_of_a_plain_pass(forms, tiny_whisper, corpus, tmp_path):
+    """Tiny Whisper, whose numerals follow a space: log P(" 3]", end | prompt, sound) by transformers alone."""
+    asked = [*QUIET, "prompt=scale/scale_bracketed", "readout=label_likelihood", f"labels.forms={forms}"]
+    asked += ["null_inputs.kinds=[]", "calibration=none", f"output_dir={tmp_path / 'run'}"]
+    some = replace(corpus, utterances=corpus.utterances[:1])
+    folder = probing.run(read_probe(compose(asked)), sfm=tiny_whisper, corpus=some)
+    row = read_scores(folder).to_pylist()[0]
+    assert row["forms"] == (
+        ["1", "2", "3", "4", "5"] if forms == "numeral" else ["one", "two", "three", "four", "five"]
+    )
+    wave, _ = soundfile.read(corpus.utterances[0].audio, dtype="float32")
+    features = tiny_whisper.processor.feature_extractor(wave, sampling_rate=16_000, return_tensors="pt").input_features
+    tokenizer = tiny_whisper.processor.tokenizer
+    ends = (row["forms"][0], row["forms"][-1])
+    said = f" [valence of the voice, from {ends[0]} to {ends[1]}:"
+    head = tokenizer.convert_tokens_to_ids(["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"])
+    for form, tokens, found in zip(row["forms"], row["form_tokens"], row["form_logprobs"], strict=True):
+        assert tokenizer.decode(tokens[:-1]) == f" {form}]"
+        prefix = [*head, *tokenizer.encode(said, add_special_tokens=False)]
+        with torch.no_grad():
+            ids = torch.tensor([[*prefix, *tokens]])
+            logits = tiny_whisper.model(input_features=features, decoder_input_ids=ids).logits[0].log_softmax(-1)
+        expected = sum(logits[len(prefix) - 1 + i, token].item() for i, token in enumerate(tokens))
+        assert found == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_report_leads_with_the_headline_of_each_group(run: Path, tmp_path: Path):
-    human = make_human(24)
-    write_run(tmp_path / "runs/emotions", human, {PLAIN: make_probs(24)})
-    page = write_report([run, tmp_path / "runs/emotions"], tmp_path / "report", audio="none")
-    data = page_data(page)
-    points, categories = sorted(data["groups"], key=lambda group: len(group["labels"]), reverse=True)
-    assert (points["metric"], points["scale"]) == ("ccc", "valence")
-    assert not {"metric", "scale"} & set(categories)
-    assert list(points["definitions"]) == list(metrics_of(LABELS))
-    assert list(categories["definitions"]) == list(metrics_of())
-    assert points["definitions"]["rmse"]["unit"] == "points"
-    assert data["short"]["ccc"] == "CCC"
-    assert {"ccc", "emd", "js_divergence", "uar"} <= set(data["usual"])
-    markdown = (tmp_path / "report/leaderboard.md").read_text()
-    headers = [line for line in markdown.splitlines() if "| rank |" in line]
-    assert {line.split("| failed | ")[1].split()[0] for line in headers} == {"ccc", "js_divergence"}
-    drawn = {file.name for file in (tmp_path / "report/figures").glob("*.png")}
-    assert sum(name.endswith("_best_numbers.png") for name in drawn) == 1
-    assert any(name.endswith("_ccc.png") for name in drawn)
-    alone = write_report([tmp_path / "runs/emotions"], tmp_path / "alone", audio="none", figures=False)
-    assert "ccc" not in page_data(alone)["short"]
+def test_a_probe_beats_its_floor(tiny_whisper_path, corpus, tmp_path):
+    asked = [*QUIET, "loss=ccc", f"model.path={tiny_whisper_path}", "head.layers=[-1]", "fit.monitor=ccc"]
+    asked += ["dataset.fold=all", "dataset.partition.folds=3", "fit.learning_rate=0.03", "fit.max_epochs=12"]
+    folder = training.run(read_train(compose([*asked, f"output_dir={tmp_path / 'run'}"], "train")), corpus=corpus)
+    rows = {row["readout"]: row for row in json.loads((folder / "metrics.json").read_text())["rows"]}
+    probe, floor = rows["linear_probe"]["metrics"], rows["prior"]["metrics"]
+    assert probe["ccc"] > 0.6 > 0.1 > floor["ccc"]
+    for name in ("rmse", "emd", "js_divergence"):
+        assert probe[name] < floor[name]
+    curves = pd.read_csv(folder / "learning_curves.csv")
+    assert curves["ccc"].notna().all()
 
 
-def test_only_a_metric_of_the_labels_can_be_monitored():
-    _check_monitor("ccc", LABELS)
-    _check_monitor("loss", LABELS)
-    with pytest.raises(InputError, match="uar is no metric of the label set valence5"):
-        _check_monitor("uar", LABELS)
-
-
-def test_numbers_are_drawn_where_they_are():
-    from emoprobe.report.cell_figures import kinds_of, number_scatter
-
-    human, probs = make_human(30, POINTS), make_probs(30, POINTS)
-    cell = human.copy()
-    cell[[f"p_{point}" for point in POINTS]] = probs
-    assert list(kinds_of(LABELS)) == ["numbers", "mean", "clips", "entropy", "reliability"]
-    (axes,) = number_scatter(cell, POINTS, "t").axes
-    target = human[[f"target_{point}" for point in POINTS]].to_numpy()
-    drawn = np.asarray(axes.collections[-1].get_offsets())
-    np.testing.assert_allclose(drawn, np.stack([target @ np.arange(1, 6), probs @ np.arange(1, 6)], axis=1))
-    assert axes.get_xlim() == axes.get_ylim() == (1, 5)
-    assert f"CCC {float(ccc(probs, target)):.2f}" in axes.get_title(loc="right")
+def test_classes_are_no_points_of_a_scale():
+    five = label_set("valence5")
+    with pytest.raises(InputError, match=r"are not the labels of valence5.*regression head.*loss=ccc"):
+        whole_map("msp-dim", ("arousal", "dominance", "valence"), five, {})
+    stars = dict(zip(("one star", "two", "three", "four", "five"), five.labels, strict=True))
+    assert whole_map("stars", tuple(stars), five, {"one star": "1"}) == stars

@@ -153,7 +153,12 @@ def whole_map(
         remedies.append(f"Say what its classes stand for, null for none of the labels: {_override(whole)}.")
     if missing:
         wrong.append(f"no class for {', '.join(missing)}")
-        remedies.append("It knows nothing of a label without a class: choose other labels=NAME.")
+        remedies.append(
+            "It knows nothing of a label without a class: choose other labels=NAME."
+            if labels.scale is None
+            else "A distribution needs a class for every point. A regression head gives single numbers: train a head "
+            "on the model's states instead, emoprobe train head=linear_probe loss=ccc."
+        )
     raise InputError(
         f"the classes of {model} ({', '.join(classes)}) are not the labels of {labels.name} "
         f"({', '.join(labels.labels)}): {'; '.join(wrong)}",

@@ -17,12 +17,15 @@ TABLES = {
         "--utterances 40 --clips 6 --every 0.02 --checkpoint WHISPER",
         """\
 Reading metadata (# raters per clip of MSP-Podcast)
-msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
-msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
-msp_podcast # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
-manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
-manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
-manifest # utterances: read in # s, soft labels in # s, peak memory + # MiB (# KiB each)
+msp_podcast # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+msp_podcast # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+msp_podcast # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+manifest # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+ratings # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+ratings # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
+ratings # utterances: read in # s (# s of one CPU), soft labels in # s, peak memory + # MiB (# KiB each)
 A run over # clips (one prompt, # worker): # s
 peak of each tenth, MiB: #, #, #, #, #, #, #, #, #, #
 last tenth beside the second: #

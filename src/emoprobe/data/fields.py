@@ -24,6 +24,7 @@ _NEVER = (*_ERRORS, *_NO_NUMBER, "N/A", "n/a", r"\N", "-", "--")  # written by p
 WRITTEN = frozenset((*_NEVER, "", "NA", "None", "NULL"))
 NO_WORD = frozenset(spelling.lower() for spelling in (*_NEVER, "null"))
 UNKNOWN = NO_WORD | {"", "na", "n.a.", "none", "unknown", "unk", "missing", "undefined", "?", "."}
+_MOST = 100_000  # numbers that are remembered
 # A float keeps whole numbers up to here; spreadsheets write longer ones so that their last digits are gone.
 _LARGEST = 2**53
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -115,6 +116,7 @@ class NumberReader:
 
     def __init__(self, comma: bool = False) -> None:
         self.comma, self._mark = comma, ""
+        self._known: dict[str, float] = {}  # tables repeat their numbers
 
     def __call__(self, value: object) -> float:
         """A number.
@@ -122,6 +124,15 @@ class NumberReader:
         Raises:
             ValueError: It is none, or not finite.
         """
+        if isinstance(value, str):
+            if value in self._known:
+                return self._known[value]
+            if len(self._known) < _MOST:
+                number = self._known[value] = self._read(value)
+                return number
+        return self._read(value)
+
+    def _read(self, value: object) -> float:
         if isinstance(value, str):
             text = value.strip()
             if self.comma and ("," in text or "." in text):

@@ -76,13 +76,14 @@ class Folders:
             ValueError: Several files might be meant.
             OSError: The system refuses the path.
         """
-        asked = root / relative
-        if os.path.basename(relative) in ("", ".", ".."):
+        top = str(root)
+        folder, wanted = os.path.split(os.path.join(top, relative))
+        if wanted in ("", ".", ".."):
+            asked = root / relative
             return asked, os.path.realpath(asked)
-        folder = self._place(str(asked.parent), str(root))
-        real, names, links = self._list(folder)
-        name = self._spelled(asked.name, names)
-        found = Path(folder, name)
+        real, names, links = self._list(self._place(folder, top))
+        name = self._spelled(wanted, names) if names else wanted
+        found = Path(self._place(folder, top), name)
         # Only links need a look at the disk, which would be slow for every file of a large corpus.
         return found, os.path.realpath(found) if name in links else os.path.join(real, name)
 
@@ -107,13 +108,16 @@ class Folders:
 
     def _spelled(self, name: str, names: Mapping[str, str]) -> str:
         """The name itself, without case or Unicode form, or its stem with a sound's suffix."""
+        suffix = os.path.splitext(name)[1].lower()
+        packed = self._converted and (suffix in FILM_SUFFIXES or suffix in PACKED_SUFFIXES)
+        if name in names and not packed:
+            return names[name]
         wanted = unicodedata.normalize("NFC", name).lower()
         stem = os.path.splitext(wanted)[0] if wanted.endswith(self._suffixes) else wanted
-        there = [*(names[each] for each in (name, wanted) if each in names)]
-        there += [names[stem + suffix] for suffix in self._suffixes if stem + suffix in names]
-        stem, suffix = os.path.splitext(wanted)
-        packed = suffix in FILM_SUFFIXES or suffix in PACKED_SUFFIXES
-        if self._converted and (packed or (suffix in self._converted and not there)):
+        there = [names[each] for each in (name, wanted) if each in names]
+        there += [names[stem + other] for other in self._suffixes if stem + other in names]
+        if packed or (suffix in self._converted and not there):
+            stem = os.path.splitext(wanted)[0]
             made = [names[stem + other] for other in self._converted if stem + other in names]
             if len(made) > 1:
                 raise ValueError(f"any of {', '.join(made)} may be meant")

@@ -180,6 +180,9 @@ class LongForm:
         self._first: dict[str, dict[str, object]] = {}  # clip -> fields of its first row
         self._of: dict[tuple, str] = {}  # what rows say of a clip -> the clip
         self._varying: set[str] = set()
+        self._told = set(columns.own)  # columns that are compared elsewhere, or no more
+        self._reader: RowReader | None = None
+        self._own: tuple[str, ...] = ()
 
     def add(self, reader: RowReader, row: int, fields: Row, name: str | None = None) -> bool:
         """Take in a row.
@@ -196,8 +199,11 @@ class LongForm:
         Raises:
             RowError: The row is wrong, or contradicts another of its clip.
         """
-        self.ratings.file, self.ratings.number = reader.file, reader.targets.table.number
-        key = (*map(fields.get, reader.own), name)
+        if reader is not self._reader:
+            self._reader, self._own = reader, reader.own
+            self._told.update(self._own)
+            self.ratings.file, self.ratings.number = reader.file, reader.targets.table.number
+        key = (*map(fields.get, self._own), name)
         try:
             clip_id = self._of.get(key)
         except TypeError:  # a list or an object, which no such field is
@@ -213,12 +219,13 @@ class LongForm:
         new = clip_id not in self.clips
         if clip is not None:
             self.clips[clip_id] = clip
+            self.last = clip
             if key:
                 self._of[key] = clip_id
-        self.last = self.clips[clip_id]
-        first = self._first.setdefault(clip_id, dict(fields))
-        if not new:
-            self._compare(reader, first, fields)
+        if new:
+            self._first[clip_id] = dict(fields)
+        else:
+            self._compare(self._first[clip_id], fields)
         return new
 
     def _agreed(self, reader: RowReader, clip: Utterance, other: Utterance) -> Utterance:
@@ -247,12 +254,17 @@ class LongForm:
             remedy=SKIP_ROW,
         )
 
-    def _compare(self, reader: RowReader, first: dict[str, object], fields: Row) -> None:
+    def _compare(self, first: dict[str, object], fields: Row) -> None:
+        """Find columns that differ between the rows of a clip."""
+        told = self._told
+        if told.issuperset(fields):
+            return
         for column, value in fields.items():
-            if column not in self._varying and value != first.get(column) and not is_blank(value):
+            if column not in told and value != first.get(column) and not is_blank(value):
                 if is_blank(first.get(column)):
                     first[column] = value
-                elif column not in reader.own:
+                else:
+                    told.add(column)
                     self._varying.add(column)
 
     def utterances(self) -> Iterator[Utterance]:

@@ -93,7 +93,8 @@ class Ratings:
         self._raters: dict[str, str | None] = {}
         self._first: dict[str, int] = {}  # rater -> row
         self._words: dict[str, tuple[str, ...]] = {}
-        self._values: dict[tuple[float | None, ...], Numbers] = {}
+        self._values: dict[tuple, Numbers] = {}
+        self._dimension_columns = tuple(columns.dimensions.values())
 
     def read(self, rows: Iterable[tuple[int, Mapping | RowError]], harvest: Harvest) -> None:
         """Take in the rows of a table; bad ones are refused or listed.
@@ -128,13 +129,15 @@ class Ratings:
             if not clip:
                 self._fail(row, columns.clip, "the field is empty", "bad_row")
         before = self.of.get(clip)
-        labels = self._said(row, fields, columns.label)
-        secondary = self._said(row, fields, columns.secondary)
+        labels = () if columns.label is None else self._said(row, columns.label, fields.get(columns.label))
+        secondary = (
+            () if columns.secondary is None else self._said(row, columns.secondary, fields.get(columns.secondary))
+        )
         values = self._dimensions(row, fields) if columns.dimensions else NOTHING
         if secondary and not labels:
             self._fail(row, columns.secondary, "there are secondary words, and no first choice")
-        weight = self._amount(row, fields, columns.weight, math.inf)
-        confidence = self._amount(row, fields, columns.confidence, 1.0)
+        weight = self._amount(row, fields, columns.weight, math.inf) if columns.weight is not None else None
+        confidence = self._amount(row, fields, columns.confidence, 1.0) if columns.confidence is not None else None
         rater = self._rater(row, fields)
         self.rows.setdefault(clip, row)
         if before is None:
@@ -193,15 +196,11 @@ class Ratings:
             self._raters[cell] = name
         return name
 
-    def _said(self, row: int, fields: Mapping, column: str | None) -> tuple[str, ...]:
+    def _said(self, row: int, column: str, cell: object) -> tuple[str, ...]:
         """The words of a cell."""
-        if column is None:
-            return ()
-        cell = fields.get(column)
         if isinstance(cell, str):
-            known = self._words.get(cell)
-            if known is not None:
-                return known
+            if cell in self._words:
+                return self._words[cell]
         elif cell is None or cell != cell:
             return ()
         try:
@@ -214,34 +213,32 @@ class Ratings:
         return found
 
     def _dimensions(self, row: int, fields: Mapping) -> Numbers:
-        found: list[float | None] = []
-        for dimension, column in self.columns.dimensions.items():
-            cell = fields.get(column)
+        cells = tuple(map(fields.get, self._dimension_columns))
+        # What text says of numbers is remembered; of numbers themselves, true would be 1.
+        text = all(type(cell) is str for cell in cells)
+        if text and cells in self._values:
+            return self._values[cells]
+        values: dict[str, float] = {}
+        for (dimension, column), cell in zip(self.columns.dimensions.items(), cells, strict=True):
+            if is_blank(cell):
+                continue
             try:
-                value = None if is_blank(cell) else self.number(cell)
+                value = values[dimension] = self.number(cell)
             except ValueError as error:
                 self._fail(row, column, str(error), "bad_row")
-            if value is not None and dimension in self.columns.scales:
+            if dimension in self.columns.scales:
                 low, high = self.columns.scales[dimension]
                 if not low <= value <= high:
                     remedy = f"Correct it, or say what the scale is: dataset.scales={{{dimension}: [LOW,HIGH]}}."
                     what = f"{value:g} is not on the scale of {dimension}, {low:g} to {high:g}"
                     self._fail(row, column, what, remedy=remedy)
-            found.append(value)
-        key = tuple(found)
-        values = self._values.get(key)
-        if values is None:
-            pairs = zip(self.columns.dimensions, key, strict=True)
-            values = {dimension: value for dimension, value in pairs if value is not None}
-            # Means with many decimals are all different, and would only fill the memory.
-            if len(self._values) < 100_000:
-                self._values[key] = values
+        # Means with many decimals are all different, and would only fill the memory.
+        if text and len(self._values) < 100_000:
+            self._values[cells] = values
         return values
 
-    def _amount(self, row: int, fields: Mapping, column: str | None, highest: float) -> float | None:
+    def _amount(self, row: int, fields: Mapping, column: str, highest: float) -> float | None:
         """A weight or confidence; None where the cell is empty."""
-        if column is None:
-            return None
         cell = fields.get(column)
         if is_blank(cell):
             return None

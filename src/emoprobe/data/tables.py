@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -84,10 +85,8 @@ class Table:
         if self.suffix == SHEET:
             yield from self._named(sheet_rows(self.file, self.sheet))
             return
-        # All of the text is read before any row of it: another encoding explains whatever else is wrong.
-        first = ""
-        for _, line in self._lines():
-            first = first or (line if line.strip() else "")
+        self._check_text()
+        first = next((line for _, line in self._lines() if line.strip()), "")
         if not first:
             raise InputError("the manifest is empty", file=self.file, remedy="Add a header and a row per utterance.")
         if self.free:
@@ -108,6 +107,22 @@ class Table:
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         return text_lines(self.file, open=self._open, remedy=self._save_text())
+
+    def _check_text(self) -> None:
+        """Read all of the text before any row of it: another encoding explains whatever else is wrong.
+
+        Raises:
+            InputError: It is not in its encoding, or cannot be read.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            with self._open(self.file) as handle:
+                while chunk := handle.read(1 << 20):
+                    decoder.decode(chunk)
+                decoder.decode(b"", final=True)
+        except (UnicodeDecodeError, OSError):
+            for _ in self._lines():  # says where
+                pass
 
     def _check_content(self) -> None:
         """Refuse what the name says nothing of."""

@@ -116,6 +116,7 @@ class Targets:
     dimensions: Mapping[str, str] = field(default_factory=dict)
     scales: Scales = field(default_factory=dict)
     target: _Target | None = None  # that of the rows so far
+    _known: dict[str, str] = field(default_factory=dict)  # words of columns
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -212,6 +213,8 @@ class Targets:
         self, row: int, name: str, chosen: Sequence[tuple[str, ...]], given: Mapping[str, Sequence[float | None]]
     ) -> list[Rating]:
         """Who the raters are is unknown, so nobody may be taken for the same person in two clips."""
+        if not chosen and not given:
+            return []
         counts = {len(values) for values in given.values()} | ({len(chosen)} if chosen else set())
         if len(counts) > 1:
             column = self.dimensions[next(iter(given))]
@@ -277,6 +280,8 @@ class Targets:
 
     def _word(self, row: int, column: str, text: str) -> str:
         """The word of a column or key."""
+        if text in self._known:
+            return self._known[text]
         try:
             word = emotion_word(text)
         except ValueError as error:
@@ -285,6 +290,7 @@ class Targets:
         if "|" in word or ";" in word:
             remedy = "Count a rater's several words apart, or give the ratings themselves, a row each."
             self.fail(row, column, f"{word!r:.80} is several words", remedy=remedy)
+        self._known[text] = word
         return word
 
     def _dimensions(self, row: int, fields: Row) -> tuple[dict[str, float], dict[str, list[float | None]]]:

@@ -18,6 +18,7 @@ from emoprobe.data.targets import Kind, Names, Targets, check_names, check_scale
 from emoprobe.data.utterance import Corpus, CorpusCard
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.system.garbage import nothing_to_collect
 
 CARD = CorpusCard(
     name="manifest",
@@ -162,15 +163,16 @@ def read_manifest(
     if ratings is not None:
         beside = Path(os.path.expanduser(ratings)).absolute()
         _check_table(beside, "dataset.ratings")
-    _read(harvest, table, reader, options, beside is not None)
-    if beside is not None:
-        clips = list(harvest.utterances.values())
-        harvest.utterances.clear()
-        other = Table(beside, delimiter=delimiter, encoding=encoding)
-        add_table(harvest, clips, reader, other, options, clip_column)
-    corpus = harvest.corpus(path, remedy="Add a row per utterance.")
-    reader.check_columns()
-    return settle(corpus, speaker=speaker_column, utterance_id=id_column)
+    with nothing_to_collect():
+        _read(harvest, table, reader, options, beside is not None)
+        if beside is not None:
+            clips = list(harvest.utterances.values())
+            harvest.utterances.clear()
+            other = Table(beside, delimiter=delimiter, encoding=encoding)
+            add_table(harvest, clips, reader, other, options, clip_column)
+        corpus = harvest.corpus(path, remedy="Add a row per utterance.")
+        reader.check_columns()
+        return settle(corpus, speaker=speaker_column, utterance_id=id_column)
 
 
 def _read(harvest: Harvest, table: Table, reader: RowReader, options: RatingOptions, only_clips: bool) -> None:
@@ -179,8 +181,7 @@ def _read(harvest: Harvest, table: Table, reader: RowReader, options: RatingOpti
     long: LongForm | None = None
     decided = False
     for row, fields in table:
-        name = "" if isinstance(fields, RowError) else str(fields.get(reader.id) or fields.get(reader.path) or "")
-        with harvest.row(name):
+        try:
             if isinstance(fields, RowError):
                 raise fields
             if not decided:
@@ -201,6 +202,9 @@ def _read(harvest: Harvest, table: Table, reader: RowReader, options: RatingOpti
             if utterance.id not in harvest.utterances:
                 files.add(utterance, field=reader.path, facts=list(fields))
             harvest.add(utterance, field=reader.id, remedy=_DUPLICATE)
+        except RowError as error:
+            told = {} if isinstance(fields, RowError) else fields
+            harvest.refuse(str(told.get(reader.id) or told.get(reader.path) or ""), error)
     for utterance in long.utterances() if long is not None else ():
         with harvest.row(utterance.id):
             harvest.add(utterance, field=reader.id)

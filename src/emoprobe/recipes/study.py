@@ -15,6 +15,7 @@ import numpy as np
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Prepared
 from emoprobe.metrics.floors import FLOORS, floors
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.metrics.truths import Truths
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
@@ -78,9 +79,11 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
 
     from emoprobe.report.study import save_study, study_frame, study_table
 
-    truths = Truths(human["votes"], human["target"], num_raters=human["num_raters"])
+    labels = settings.labels
+    known = human["num_raters"]
+    truths = Truths(human["votes"], human["target"], num_raters=known, metrics=metrics_of(labels))
     ceiling = truths.scores(), truths.intervals(human["speakers"])
-    frame = study_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, *ceiling)
+    frame = study_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, labels, *ceiling)
     speakers = len(np.unique(human["speakers"]))
     title = f"{scored.record.model.name}: zero-shot and trained readouts"
     figures = save_study(frame, folder, title, scored.record.title)

@@ -11,16 +11,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from emoprobe.metrics import functional
-from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.metrics.intervals import mean_interval
-from emoprobe.metrics.resampling import draw_multinomially
+from emoprobe.labels import LabelSet
+from emoprobe.metrics.functional import METRICS, evaluate, headline_of
+from emoprobe.metrics.functional.arrays import as_numpy
+from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
+from emoprobe.metrics.intervals import expanded_percentiles, mean_interval
+from emoprobe.metrics.resampling import draw_multinomially, metric_values, number_clusters
 from emoprobe.report.style import GREY, PALETTE, add_legend, new_figure, save, tidy
-from emoprobe.report.tables import format_value
+from emoprobe.report.tables import format_value, short_name
 from emoprobe.system.output import write_csv, write_text
 
-INTERVALS = ("js_divergence", "bhattacharyya", "brier")  # means over utterances
-POINTS = ("r2_within_clip", "wa", "uar")
+INTERVALS = ("js_divergence", "bhattacharyya", "brier")
+ALONE = ("r2_within_clip", "wa", "uar")  # without an interval
+RESAMPLES = 2000
 _ENDS = ((0, "low"), (1, "high"))
 CEILING = PALETTE[2]
 COLOURS = tuple(colour for colour in PALETTE if colour != CEILING)
@@ -33,6 +36,7 @@ def study_frame(
     votes: np.ndarray,
     clusters: Sequence[str] | np.ndarray,
     kinds: Mapping[str, str],
+    labels: LabelSet,
     ceiling: Mapping[str, float] | None = None,
     ceiling_intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> pd.DataFrame:
@@ -44,61 +48,84 @@ def study_frame(
         votes: Vote counts ``[utterances, labels]``.
         clusters: Speaker of each utterance.
         kinds: Name -> ``zero-shot``, ``supervised``, ``trained``, ``floor`` or ``reference``.
+        labels: The label set.
         ceiling: Metric -> the human ceiling, a last row of kind ``ceiling``.
         ceiling_intervals: Metric -> its 95 % interval by speakers, where there is one.
 
     Returns:
         Columns ``name``, ``kind``, ``num_seeds``, ``num_utterances``; per metric its mean over the seeds; for
-        `INTERVALS` also ``_low`` and ``_high``, the 95 % interval by speakers (of each utterance's mean over the
-        seeds); ``js_divergence_sd``, the standard deviation over the seeds. An utterance without a distribution is
+        `INTERVALS`, or the first metrics of a scale, also ``_low`` and ``_high``, the 95 % interval by speakers of that
+        mean; the headline's ``_sd``, the standard deviation over the seeds. An utterance without a distribution is
         counted in ``num_failed`` and scored as uniform, so that all rows speak of the same utterances.
     """
-    rows = []
+    sure, alone = (INTERVALS, ALONE) if labels.scale is None else (FIRST_OF_SCALES, ())
+    headline, rows = headline_of(labels), []
     for name, seeds in predictions.items():
         failed = [~np.isfinite(pred).all(axis=1) for pred in seeds]
         filled = [np.where(bad[:, None], 1 / target.shape[1], p) for bad, p in zip(failed, seeds, strict=True)]
-        metrics = [evaluate(pred, target, votes) for pred in filled]
+        metrics = [evaluate(pred, target, votes, metrics=(*sure, *alone)) for pred in filled]
         row = {"name": name, "kind": kinds[name], "num_seeds": len(seeds), "num_utterances": len(target)}
         row["num_failed"] = int(np.max([bad.sum() for bad in failed]))
-        for metric in (*INTERVALS, *POINTS):
+        for metric in (*sure, *alone):
             row[metric] = float(np.mean([found[metric] for found in metrics]))
-        for metric in INTERVALS:
-            of = getattr(functional, metric)
-            values = np.mean([of(pred, target, reduction="none").numpy() for pred in filled], axis=0)
-            row[f"{metric}_low"], row[f"{metric}_high"] = mean_interval(values, clusters, draw=draw_multinomially)
-        scores = [found["js_divergence"] for found in metrics]
-        row["js_divergence_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+        for metric in sure:
+            row[f"{metric}_low"], row[f"{metric}_high"] = _interval(metric, filled, target, clusters)
+        scores = [found[headline] for found in metrics]
+        row[f"{headline}_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
         rows.append(row)
     if ceiling is not None:
         row = {"name": "ceiling: human", "kind": "ceiling", "num_seeds": 1, "num_utterances": len(target)}
         ends = {f"{m}_{end}": pair[i] for m, pair in (ceiling_intervals or {}).items() for i, end in _ENDS}
-        row |= {name: ends[name] for name in (f"{m}_{end}" for m in INTERVALS for _, end in _ENDS) if name in ends}
-        rows.append(row | {"num_failed": 0} | {metric: ceiling[metric] for metric in (*INTERVALS, *POINTS)})
+        row |= {name: ends[name] for name in (f"{m}_{end}" for m in sure for _, end in _ENDS) if name in ends}
+        rows.append(row | {"num_failed": 0} | {metric: ceiling[metric] for metric in (*sure, *alone)})
     return pd.DataFrame(rows)
+
+
+def _interval(
+    metric: str, seeds: Sequence[np.ndarray], target: np.ndarray, clusters: Sequence[str] | np.ndarray
+) -> tuple[float, float]:
+    """95 % interval of a metric's mean over seeds, speakers resampled."""
+    definition = METRICS[metric]
+    if definition.per_utterance:
+        values = np.mean([as_numpy(definition(pred, target, reduction="none")) for pred in seeds], axis=0)
+        return mean_interval(values, clusters, resamples=RESAMPLES, draw=draw_multinomially)
+    numbers = number_clusters(clusters, len(target))
+    count = int(numbers.max()) + 1
+    drawn = draw_multinomially(np.random.default_rng(0), count, RESAMPLES)
+    values = [metric_values(p, target, None, drawn, clusters=numbers, metrics=[metric])[metric] for p in seeds]
+    return expanded_percentiles(np.mean(values, axis=0), count)
+
+
+def _metrics(row: Mapping) -> list[str]:
+    return [name for name in row if name in METRICS]
+
+
+def _headline(row: Mapping) -> str:
+    return next(name for name in _metrics(row) if f"{name}_sd" in row)
 
 
 def cells_of(row: Mapping) -> list[str]:
     """A row as texts, numbers with their intervals."""
-    ends = {m: (row[f"{m}_low"], row[f"{m}_high"]) for m in INTERVALS}
+    ends = {m: (row.get(f"{m}_low", np.nan), row.get(f"{m}_high", np.nan)) for m in _metrics(row)}
     texts = [
         format_value(row[m]) + (f" [{format_value(low)}, {format_value(high)}]" if low == low else "")
         for m, (low, high) in ends.items()
     ]
-    spread = format_value(row["js_divergence_sd"])
-    return [*texts, *(format_value(row[m]) for m in POINTS), str(row["num_seeds"]), spread, str(row["num_failed"])]
+    return [*texts, str(row["num_seeds"]), format_value(row[f"{_headline(row)}_sd"]), str(row["num_failed"])]
 
 
-def headers() -> list[str]:
+def headers(frame: pd.DataFrame) -> list[str]:
     """Names of the columns, with the direction that is better."""
-    arrows = [f"{METRICS[m].short or m} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in (*INTERVALS, *POINTS)]
-    return [*arrows, "seeds", "sd(JS)", "failed"]
+    row = dict.fromkeys(frame.columns)
+    arrows = [f"{short_name(m)} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in _metrics(row)]
+    return [*arrows, "seeds", f"sd({short_name(_headline(row))})", "failed"]
 
 
 def study_table(frame: pd.DataFrame) -> Table:
     """For the terminal."""
     table = Table(box=None, show_edge=False)
     table.add_column("")
-    for header in headers():
+    for header in headers(frame):
         table.add_column(header, justify="right", no_wrap=True)
     previous = None
     for row in frame.to_dict("records"):
@@ -111,7 +138,7 @@ def study_table(frame: pd.DataFrame) -> Table:
 
 def study_markdown(frame: pd.DataFrame) -> str:
     """For a paper's draft."""
-    lines = ["| | " + " | ".join(headers()) + " |", "|---|" + "---:|" * len(headers())]
+    lines = ["| | " + " | ".join(headers(frame)) + " |", "|---|" + "---:|" * len(headers(frame))]
     for row in frame.to_dict("records"):
         name = row["name"].replace("|", "\\|")
         lines.append(f"| {name} | " + " | ".join(cells_of(row)) + " |")
@@ -157,4 +184,6 @@ def save_study(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> 
     """Write ``comparison.csv``, ``comparison.md`` and ``comparison.png``; returns the figure."""
     write_csv(frame, folder / "comparison.csv")
     write_text(study_markdown(frame), folder / "comparison.md")
-    return [save(study_figure(frame, title, subtitle), folder / "comparison.png")]
+    return [
+        save(study_figure(frame, title, subtitle, _headline(dict.fromkeys(frame.columns))), folder / "comparison.png")
+    ]

@@ -99,5 +99,6 @@ def log_study(logger: Any, config: Mapping, frame: pd.DataFrame, figures: Sequen
         return
     logger.log_hyperparams(masked(config))
     for row in frame.to_dict("records"):
-        logger.log_metrics({f"{row['name']}/js_divergence": row["js_divergence"]}, step=0)
+        headline = "ccc" if "ccc" in row else "js_divergence"
+        logger.log_metrics({f"{row['name']}/{headline}": row[headline]}, step=0)
     log_tables(logger, {"comparison": frame}, {f"figures/{file.stem}": file for file in figures})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,7 +134,13 @@ def test_neither_batch_nor_resume_changes_anything(tiny_whisper_path, manifest, 
     assert read_scores(again).num_rows == before.num_rows
     assert json.loads((again / "run.json").read_text())["speed"]["clips"] == 0
     np.testing.assert_array_equal(shares(again)[SHARES], shares(windowed)[SHARES])
+    same = Path(shutil.copytree(windowed, tmp_path / "same"))
+    run(tiny_whisper_path, manifest, same, WINDOW)
+    assert json.loads((same / "run.json").read_text())["speed"]["clips"] == 0
+    np.testing.assert_array_equal(shares(same)[SHARES], shares(windowed)[SHARES])
     # Other windows are other sound.
+    with pytest.raises(InputError, match="scores of other sound, for example of long"):
+        run(tiny_whisper_path, manifest, same, [*WINDOW, "dataset.audio.max_seconds=1.5"])
     shorter = [*WINDOW, "dataset.audio.max_seconds=1.5", f"resume={windowed}"]
     other = run(tiny_whisper_path, manifest, tmp_path / "other", shorter)
     assert json.loads((other / "run.json").read_text())["speed"]["clips"] == 2  # 4 windows and not 3, 2 and not 1

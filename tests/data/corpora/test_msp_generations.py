@@ -240,10 +240,27 @@ def test_two_folders_of_labels(tmp_path: Path, refused):
     refused(
         lambda: told(tmp_path),
         "the labels of MSP-Podcast are in two places",
-        file=tmp_path / "label" / "labels_detailed.csv",
+        file=tmp_path / "label" / "labels_consensus.csv",
         field="dataset.root",
         remedy="Remove one of them",
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("labels_concensus.csv", "labels_consensus.csv"),
+        ("LABELS_CONSENSUS.csv", "labels_consensus.csv"),
+        ("label_details.csv", "labels_detailed.csv"),
+    ],
+)
+def test_two_spellings_in_one_folder(one: str, other: str, tmp_path: Path, refused):
+    CONSENSUS["labels_consensus.csv"](tmp_path / "labels_consensus.csv")
+    DETAILED["labels_detailed.csv"](tmp_path / "labels_detailed.csv")
+    (tmp_path / one).write_text((tmp_path / other).read_text().replace("Happy", "Sad"))
+    what_is = f"there are two files of the same labels, {min(one, other)} and {max(one, other)}"
+    file = tmp_path / max(one, other)
+    refused(lambda: told(tmp_path), what_is, file=file, field="dataset.root", remedy="Remove or rename one")
 
 
 @pytest.mark.parametrize(

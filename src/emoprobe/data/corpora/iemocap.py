@@ -57,13 +57,13 @@ CARD = CorpusCard(
     "motion capture database. Language Resources and Evaluation 42(4), 335-359, 2008. doi:10.1007/s10579-008-9076-6",
     raters="as a rule 3 outside raters (E1, E2, ...) per turn, each with one or several labels; on some turns actors' "
     "self-reports too (F1, M1, ...)",
-    notes="Raters and actors also gave valence (1 negative to 5 positive), arousal (the files' activation, 1 calm to 5 "
-    "active) and dominance (1 weak to 5 strong). Two of the 5,531 turns of the four-class protocol are longer than 30 "
-    "s, which many models do not hear (dataset.audio.long_audio). "
-    "Self-reports are left out of soft labels by default (dataset.soft_label.self_reports). The raters saw the "
-    "video, turn after turn, so the votes are not of the voice alone. The published four-class protocol keeps the "
-    "turns with the consensus neutral, anger, sad, happy or excited, with excited counted as happy "
-    "(dataset=iemocap4); it leaves out the turns without agreement, which are the ambiguous ones.",
+    notes="Raters and actors also gave valence (1 negative to 5 positive), arousal (the files' activation, 1 calm to "
+    "5 active) and dominance (1 weak to 5 strong). Two of the 5,531 turns of the four-class protocol are longer than "
+    "30 s, which many models do not hear: by default their first 30 s are taken (dataset.audio.long_audio). "
+    "Self-reports are left out of soft labels by default (dataset.soft_label.self_reports). The raters saw the video, "
+    "turn after turn, so the votes are not of the voice alone. The published four-class protocol keeps the turns with "
+    "the consensus neutral, anger, sad, happy or excited, with excited counted as happy (dataset=iemocap4); it leaves "
+    "out the turns without agreement, which are the ambiguous ones.",
     label_sets=("iemocap4", "iemocap5", "iemocap9", "iemocap10", "basic4", "valence5", "arousal5", "dominance5"),
     words=tuple(dict.fromkeys(WORDS.values())),
     splits="No official split. Usual: leave one session out (five folds), or one speaker (ten folds).",

@@ -52,11 +52,11 @@ CARD = CorpusCard(
     raters="crowd raters, several per clip, each with one main choice (anger, happiness, sadness, neutral state or "
     "other) and secondary words",
     notes="The raters saw the video, so the votes are not of the voice alone. Some raters occur twice for a clip; by "
-    "default the first rating counts (dataset.soft_label.repeated_raters). What a rater wrote after Other is not kept. "
-    "Raters also gave valence (1 negative to 5 positive), activation, dominance (1 weak to 5 strong) and naturalness, "
-    "all from 1 to 5. The file's activation runs from 1 (active) to 5 (calm), so arousal here is 6 - A: of "
-    "MSP-IMPROV-S01A-F02-R-FF01 the file says A 3.33, and EMO-SUPERB, which turned it (flip_aro), 2.67; there clips "
-    "that are heard as anger have 3.4 on average and neutral ones 2.1.",
+    "default the first rating counts (dataset.soft_label.repeated_raters). What a rater wrote after Other is not "
+    "kept. Raters also gave valence (1 negative to 5 positive), activation, dominance (1 weak to 5 strong) and "
+    "naturalness, all from 1 to 5. The longest clip lasts 31.9 s. The file's activation runs from 1 (active) to 5 "
+    "(calm), so arousal here is 6 - A: of MSP-IMPROV-S01A-F02-R-FF01 the file says A 3.33, and EMO-SUPERB, which "
+    "turned it (flip_aro), 2.67; there clips that are heard as anger have 3.4 on average and neutral ones 2.1.",
     label_sets=("basic4", "valence5", "arousal5", "dominance5"),
     words=tuple(dict.fromkeys(WORDS.values())),
     splits="No official split. Usual: leave one session out (six folds), four classes.",

@@ -24,7 +24,8 @@ CARD = CorpusCard(
     "count every label of an observer whole (dataset.soft_label.several=each) and no report of the actors themselves; "
     "votes for other were left out; of the 5,596 clips the 568 that fewer than three observers rated, or rated other, "
     "are not in it. It has means of valence (1 negative to 5 positive) and arousal (1 calm to 5 active), none of "
-    "dominance. The observers saw the video, in order, so the votes are not of the voice alone.",
+    "dominance. The longest clip lasts 71.8 s, the shortest 0.13 s. The observers saw the video, in order, so the "
+    "votes are not of the voice alone.",
     label_sets=("nnime11", "basic4", "valence5", "arousal5"),
     words=(
         "anger",

@@ -83,12 +83,13 @@ def _label_files(root: Path, card: CorpusCard) -> dict[str, Path]:
     places = [root / name for name in _names(root) if name.lower() in _FOLDERS and os.path.isdir(root / name)]
     found: dict[str, Path] = {}
     for folder in (*places, root):
-        # Where both spellings are there, the right one first.
         inside: dict[str, Path] = {}
-        for name in reversed(_names(folder)):
-            for kind, pattern in _FILES.items():
-                if pattern.fullmatch(name.lower()):
-                    inside.setdefault(kind, folder / name)
+        for name in _names(folder):
+            for kind in (kind for kind, pattern in _FILES.items() if pattern.fullmatch(name.lower())):
+                if kind in inside:
+                    what = f"there are two files of the same labels, {inside[kind].name} and {name}"
+                    raise InputError(what, file=folder / name, field="dataset.root", remedy="Remove or rename one.")
+                inside[kind] = folder / name
         for kind, file in inside.items():
             if folder != root and kind in found:
                 what = f"the labels of {card.title} are in two places, the other is {found[kind]}"

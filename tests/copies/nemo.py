@@ -19,6 +19,7 @@ ROWS = (
 
 
 def write(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
     header = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"
     (root / TABLE).write_text("\n".join((header, *ROWS, "")), encoding="utf-8")
     for row in ROWS:

@@ -81,7 +81,7 @@ def print_card(name: str | None) -> None:
     """
     if name is None:
         for known, source in CORPORA.items():
-            print(f"{known:<14}{source.card.title}")
+            print(f"{known:<16}{source.card.title}")
         return
     source = CORPORA.find(name, "name")
     card = source.card

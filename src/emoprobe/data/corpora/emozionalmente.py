@@ -103,7 +103,6 @@ def read_emozionalmente(root: str | Path, on_error: Literal["error", "skip"] = "
     people, splits = _people(top / PEOPLE_FILE), _splits(top / SPLITS_FOLDER)
     good: Counter[str] = Counter()
     ratings.read(_heard(ratings.file, good), harvest)
-    ratings.settle()
     sounds = SoundFolder(top / "audio")
     clips = []
     for row, cells in table_rows(table, ("file_name", "sentence", "actor", "emotion_expressed")):
@@ -178,16 +177,19 @@ def _people(file: Path) -> dict[str, Facts]:
                 facts[column] = sys.intern(fact.lower())
         age = known(cells["age"])
         if age is not None:
-            try:
-                facts["age"] = float(age)
-            except ValueError:
-                facts["age"] = -1.0
-            if not 0 < facts["age"] < 130:
-                raise InputError(
-                    f"{age!r:.80} is not an age in years", file=file, row=row, field="age", remedy=_OPTIONAL
-                )
+            facts["age"] = _age(age, file, row)
         people[cells["username"].strip()] = facts
     return people
+
+
+def _age(text: str, file: Path, row: int) -> float:
+    try:
+        age = float(text)
+    except ValueError:
+        age = -1.0
+    if not 0 < age < 130:
+        raise InputError(f"{text!r:.80} is not an age in years", file=file, row=row, field="age", remedy=_OPTIONAL)
+    return age
 
 
 def _splits(folder: Path) -> dict[str, str]:

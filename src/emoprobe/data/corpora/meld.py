@@ -167,13 +167,15 @@ def _turns(file: Path, harvest: Harvest) -> Iterator[_Turn]:
         with harvest.row():
             if isinstance(cells, RowError):
                 raise cells
-            numbers = []
-            for column in ("Dialogue_ID", "Utterance_ID"):
-                text = cells[column].strip()
-                if not (text.isascii() and text.isdecimal() and len(text) < 7):
-                    raise RowError(f"{text!r:.80} is not a number", file=file, row=row, field=column)
-                numbers.append(int(text))
-            yield _Turn(row, *numbers, cells)
+            dialogue, number = (_number(cells, column, file, row) for column in ("Dialogue_ID", "Utterance_ID"))
+            yield _Turn(row, dialogue, number, cells)
+
+
+def _number(cells: Mapping[str, str], column: str, file: Path, row: int) -> int:
+    text = cells[column].strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 7):
+        raise RowError(f"{text!r:.80} is not a number", file=file, row=row, field=column)
+    return int(text)
 
 
 def _utterance(part: str, file: Path, turn: _Turn, audio: Path, before: str | None) -> Utterance:

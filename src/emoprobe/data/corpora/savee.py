@@ -62,5 +62,5 @@ def _clip(relative: Path) -> NamedClip:
     if len(speakers) > 1:
         raise ValueError(f"is of {named.upper() if named else folders[-1]}, and lies in the folder {folders[0]}")
     (speaker,) = speakers
-    facts = {"sentence": int(number), "gender": "male"}
+    facts: dict[str, str | float] = {"sentence": int(number), "gender": "male"}
     return NamedClip(f"{speaker}_{code.lower()}{number}", EMOTIONS[code.lower()], speaker, facts)

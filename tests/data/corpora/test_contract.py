@@ -139,6 +139,10 @@ def test_what_was_written_is_read(copy: Copy, whole: Path):
         assert {word for rating in utterance.ratings for word in rating.labels} | set(utterance.votes) <= set(
             corpus.card.words or utterance.votes
         )
+        for numbers in (utterance.means, *(rating.values for rating in utterance.ratings)):
+            for dimension, number in numbers.items():
+                low, high = utterance.scales[dimension]
+                assert low <= number <= high
         counted = sum(utterance.votes.values())
         assert utterance.num_raters is None or utterance.ratings or utterance.num_raters == counted
     assert copy.read(whole) == corpus

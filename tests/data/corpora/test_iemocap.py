@@ -116,6 +116,7 @@ def test_a_rater_of_numbers_alone(whole: Path):
         ("dom 5; val 1; act 4;\t(a; b (c))", {"valence": 1, "arousal": 4, "dominance": 5}),
         ("val 2; act ; dom  ;\t(no", {"valence": 2}),
         ("val ; act ; dom  ;\t()", {}),
+        ("val nan; act 2; dom NaN;\t()", {"arousal": 2}),
         ("\t()", {}),
         ("val 3.5; act 2;\t()", {"valence": 3.5, "arousal": 2}),
         ("Val 3; ACT 2; dom 1", {"valence": 3, "arousal": 2, "dominance": 1}),

@@ -263,6 +263,14 @@ def test_numbers_of_a_rater(made, scores: str, values: dict):
     assert (first.labels, second.labels, second.secondary) == (("neutral",), ("other",), ("sad",))
 
 
+def test_what_a_rater_wrote_may_look_like_a_number(made):
+    root = made(f"{HEADER}W1; Other-well; A: b; V:1; Neutral,Other; A:1; V:2; D:3;\nW2; Other; N:x; Sad;\n")
+    first, second = read_msp_improv(root).utterances[0].ratings
+    assert (first.labels, first.secondary) == (("other",), ("neutral", "other"))
+    assert first.values == {"arousal": 5, "valence": 2, "dominance": 3}
+    assert (second.secondary, second.values) == (("sad",), {})
+
+
 def test_a_number_twice(made, refused):
     root = made(f"{HEADER}W1; Neutral; ; A:1; A:2;\n")
     what = "has a number for A or another letter twice"

@@ -75,7 +75,7 @@ _HEADER = re.compile(
     rf"\[{_NUMBER} - {_NUMBER}\][ \t]+(\w+)[ \t]+(\w+)[ \t]+\[{_NUMBER}, {_NUMBER}, {_NUMBER}\][ \t]*", re.ASCII
 )
 _DIMENSIONS = {"val": "valence", "act": "arousal", "dom": "dominance"}
-_ATTRIBUTE = re.compile(r"(val|act|dom)\s*(\d{1,3}(?:\.\d{1,9})?)?", re.ASCII | re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"(val|act|dom)\s*(?:(\d{1,3}(?:\.\d{1,9})?)|nan)?", re.ASCII | re.IGNORECASE)
 SCALES = dict.fromkeys(("valence", "arousal", "dominance"), (1.0, 5.0))
 """Of all turns."""
 _HEADER_START = re.compile(r"\[\d")

@@ -202,12 +202,14 @@ def _numbers(found: tuple[tuple[str, float | None], ...]) -> Numbers:
 def _rating(line: str, file: Path, row: int) -> Rating:
     """A rater's line: rater; main choice; secondary words, separated by commas; A:1; V:1; D:1; N:1."""
     rater, *fields = _fields(line)
-    scores = [field for field in fields if _MEAN.fullmatch(field)]
+    # Numbers are the last fields; what a rater wrote before may look like one.
+    count = next((i for i, field in enumerate(reversed(fields)) if not _MEAN.fullmatch(field)), len(fields))
+    scores = fields[len(fields) - count :]
     given = tuple(_mean(field, field[0], file, row) for field in scores)
     if len(dict(given)) < len(given):
         what = f"{line!r:.80} has a number for {given[-1][0]} or another letter twice"
         raise RowError(what, file=file, row=row, field=given[-1][0])
-    chosen = [field for field in fields if field not in scores]
+    chosen = fields[: len(fields) - count]
     if known(rater) is None or not chosen or not chosen[0]:
         what = f"{line!r:.80} is not RATER; main choice; secondary words; A:1; V:1; D:1; N:1"
         raise RowError(what, file=file, row=row, reason="bad_votes")

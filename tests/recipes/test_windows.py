@@ -16,8 +16,11 @@ from scoring import EMOTIONS, config
 from emoprobe.errors import InputError
 from emoprobe.recipes import loaded
 from emoprobe.recipes import probe as probing
+from emoprobe.recipes import train as training
+from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import read_scores
+from emoprobe.settings import compose
 
 RATE = 16_000
 READOUTS = "readout=[label_likelihood,averaged_logits,generated_text,layerwise,sampled_text]"
@@ -164,6 +167,30 @@ def test_long_clips_end_a_run_before_its_model_is_loaded(tiny_whisper_path, mani
     assert all(choice in str(caught.value.remedy) for choice in ("truncate", "window", "skip"))
     with pytest.raises(InputError, match=r"1 of 1 clips is longer than the 30 s that .* hears whole: hour"):
         probing.run(deaf)
+
+
+@pytest.mark.parametrize("choice", ["window", "truncate"])
+def test_a_head_hears_windows_as_well(tiny_whisper_path, tmp_path, monkeypatch, choice):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+    manifest = corpus(tmp_path / "c", LONG | PLAIN | {"sixth": noise(1.1, 6)})
+    shared = ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none"]
+    shared += ["analysis.figures=false", "analysis.resamples=0", "trainer.enable_progress_bar=false"]
+    shared += ["dataset=manifest", f"dataset.path={manifest}", "dataset.audio.max_seconds=2"]
+    shared += [f"dataset.audio.long_audio={choice}"]
+    fit = ["head=linear_probe", "head.layers=last", "fit.max_epochs=1", "dataset.partition.folds=3", "dataset.fold=all"]
+    trained = training.run(read_train(compose([*shared, *fit, f"output_dir={tmp_path / 'trained'}"], "train")))
+    read = ["head=bundle", f"head.path={trained}/head_fold0", "head.seen=evaluate", "prompt=bare_label"]
+    read += ["readout=label_likelihood", "calibration=none", f"output_dir={tmp_path / 'read'}"]
+    both = probing.run(read_probe(compose([*shared, *read])))
+    count = {"long": 3, "middle": 2} if choice == "window" else {}
+    for folder in (trained, both):
+        found = open_folder(folder)
+        assert found.table.num_rows
+        heard = found.predictions.drop_duplicates(["utterance_id", "readout"])
+        assert set(heard.loc[heard["truncated"], "utterance_id"]) == (set(LONG) if choice == "truncate" else set())
+        if choice == "window":
+            assert all(row.windows == count.get(row.utterance_id, 1) for row in heard.itertuples())
+        assert json.loads((folder / "run.json").read_text())["long_audio"]["utterances"] == list(LONG)
 
 
 def test_faulty_clips_are_warned_of_and_counted(tiny_whisper_path, tmp_path, capsys):

@@ -141,8 +141,7 @@ def make_predictions(beliefs: Sequence[Belief], scores: pa.Table, labels: LabelS
     own = [name for name in (WINDOWS,) if name in scores.column_names]
     heard = scores.select(["utterance_id", "duration_seconds", "truncated", *own]).to_pandas()
     if own:
-        # Rows of a trained head, whose features were averaged, say nothing of windows.
-        heard[WINDOWS] = heard.groupby("utterance_id")[WINDOWS].transform("max").fillna(1).astype(int)
+        heard[WINDOWS] = heard[WINDOWS].fillna(1).astype(int)
     heard = heard.drop_duplicates("utterance_id").set_index("utterance_id").reindex(targets.frame.index)
     human = targets.frame[["speaker", "split", "transcript", "num_raters"]].join(heard)
     for prefix in ("target", "votes"):

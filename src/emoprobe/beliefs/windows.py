@@ -40,7 +40,9 @@ def arranged(clips: pa.Table, ids: Sequence[str], where: str) -> pa.Table:
         number, many = (clips[name].to_pylist() for name in (WINDOW, WINDOWS))
         for name in ids:
             rows[name].sort(key=lambda row: number[row] or 0)
-            if [number[row] or 0 for row in rows[name]] != list(range(many[rows[name][0]] or 1)):
+            first = rows[name][0]
+            wanted = [None] if number[first] is None else list(range(many[first]))
+            if [number[row] for row in rows[name]] != wanted:
                 raise InputError(f"{where} was not asked of every window of {name!r}", remedy="Run the probe again.")
     return clips.take([row for name in ids for row in rows[name]])
 

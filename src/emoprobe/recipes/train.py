@@ -215,10 +215,10 @@ def _write_scores(settings: TrainSettings, method: Method, splits: Sequence[Spli
     """Write the score table of the tested clips; returns how many there are."""
     from emoprobe.training.methods.base import score_rows
 
-    folder, trained = settings.output_dir, _trained(settings.composed)
+    folder, trained, limits = settings.output_dir, _trained(settings.composed), settings.dataset.audio
     with ScoreWriter(folder) as writer:
         for split, log_probs in zip(splits, results, strict=True):
-            writer.write(score_rows(method, split.test, log_probs.tolist(), trained))
+            writer.write(score_rows(method, split.test, log_probs.tolist(), trained, limits))
         ids = [item.utterance.id for split in splits for item in split.test]
         return check_complete(read_scores(folder), ids, (), [(method.prompt_name, method.name)])
 

@@ -76,10 +76,10 @@ def _check_windows(clips: pa.Table, file: Path) -> None:
     """Refuse a clip that lacks a window in some cell."""
     if WINDOW not in clips.column_names:
         return
-    frame = clips.select(["utterance_id", *ASKED, WINDOW, WINDOWS]).to_pandas()
+    frame = clips.select(["utterance_id", *ASKED, WINDOW, WINDOWS]).to_pandas().dropna(subset=[WINDOW])
     found = frame.groupby(["utterance_id", *ASKED], dropna=False)[[WINDOW, WINDOWS]].agg(["count", "min", "max"])
     count, last, many = found[WINDOW, "count"], found[WINDOW, "max"], found[WINDOWS, "max"]
-    wrong = (many > 0) & ~((count == many) & (last == many - 1) & (found[WINDOWS, "min"] == many))
+    wrong = ~((count == many) & (last == many - 1) & (found[WINDOWS, "min"] == many))
     refuse([name for name, *_ in wrong.index[wrong]], "lacks some of its windows", file, WINDOW)
 
 

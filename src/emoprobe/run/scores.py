@@ -72,7 +72,8 @@ OF_EVERY_READOUT = pa.schema(
     ],
 )
 # Of models that do not hear: what they were told of the clip, in words. Of clips that were heard in windows: the number
-# of the row's window, from 0, and how many there are; of other rows of the same table nothing.
+# of the row's window, from 0 (of a trained head none: it has one row for all of them), and how many there are; of other
+# rows of the same table nothing.
 WINDOW, WINDOWS = "window", "windows"
 OF_SOME_RUNS = pa.schema([("told", pa.string()), (WINDOW, pa.int32()), (WINDOWS, pa.int32())])
 KEY = ("input", "draw", "utterance_id", "model", "prompt", "readout")

@@ -47,4 +47,4 @@ def bundle_rows(
     trained = {name: bundle.facts[name] for name in ("head", "loss", "fit", "seed")}
     if knows_votes:
         trained[KNOWS_VOTES] = True
-    return score_rows(method, items, log_probs.tolist(), trained), skipped
+    return score_rows(method, items, log_probs.tolist(), trained, limits), skipped

@@ -26,7 +26,7 @@ from emoprobe.readout.scoring.module import library_versions
 from emoprobe.readout.scoring.plan import PromptPlan, make_plan
 from emoprobe.registry import Registry
 from emoprobe.run.cell import NO_PROMPT
-from emoprobe.run.scores import CLIP
+from emoprobe.run.scores import CLIP, WINDOWS
 from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.batches import Clips
 from emoprobe.training.heads.base import head_options
@@ -213,7 +213,7 @@ def make_method(
 
 
 def score_rows(
-    method: Method, items: Sequence[Item], log_probs: Sequence[Sequence[float]], trained: Mapping
+    method: Method, items: Sequence[Item], log_probs: Sequence[Sequence[float]], trained: Mapping, limits: AudioLimits
 ) -> list[dict]:
     """Rows of the score table; the labels themselves stand where a prompt's surface forms would.
 
@@ -222,12 +222,12 @@ def score_rows(
         items: The scored utterances.
         log_probs: Their log-probabilities, ``[utterances, labels]``.
         trained: What tells this readout from others of its name.
+        limits: How long clips were heard.
     """
     sfm, plan = method.sfm, method.plan
     shared = {
         "input": CLIP,
         "draw": 0,
-        "truncated": False,
         "model": sfm.name,
         "model_revision": sfm.revision,
         "dtype": sfm.dtype,
@@ -242,15 +242,15 @@ def score_rows(
         "forms": list(method.labels.labels),
         "log_label_mass": 0.0,
     }
-    return [
-        {
-            **shared,
-            "utterance_id": item.utterance.id,
-            "duration_seconds": duration_seconds(item.utterance.audio),
-            "form_logprobs": list(row),
-        }
-        for item, row in zip(items, log_probs, strict=True)
-    ]
+    rows = []
+    for item, own in zip(items, log_probs, strict=True):
+        seconds = duration_seconds(item.utterance.audio)
+        cut = limits.long_audio == "truncate" and seconds > limits.max_seconds
+        heard = {"duration_seconds": seconds, "truncated": cut}
+        # Features are averaged over windows, so that there is one row for all of them.
+        windows = {WINDOWS: limits.windows(seconds)} if limits.windows(seconds) > 1 else {}
+        rows.append({**shared, "utterance_id": item.utterance.id, **heard, **windows, "form_logprobs": list(own)})
+    return rows
 
 
 def chosen_layers(layers: Sequence[int | str] | int | str, depth: int, part: str) -> tuple[int, ...]:

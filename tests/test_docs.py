@@ -83,6 +83,11 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         for rater in range(3)
     ]
     (root / "ratings.csv").write_text("path,rater,label,valence\n" + "\n".join(said) + "\n")
+    valences = ["path,speaker,valence"]
+    for i in range(10):
+        soundfile.write(root / f"v{i}.wav", rng.normal(0, 0.1, 8_000), 16_000)
+        valences.append(f"v{i}.wav,s{i // 2},{1 + i % 4 * 2}")
+    (root / "valences.csv").write_text("\n".join(valences) + "\n")
     shared = [
         f"model.path={tiny_whisper_path}",
         "logger=none",
@@ -100,6 +105,7 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         "MY_FOLDER": str(root / "mine"),
         "CREMAD_DIR": str(root / "cremad"),
         "MANIFEST": str(root / "manifest.csv"),
+        "VALENCES": str(root / "valences.csv"),
         "CLIPS": str(root / "clips.csv"),
         "RATINGS": str(root / "ratings.csv"),
         "CHECKPOINT_DIR": str(tiny_whisper_path),

@@ -120,7 +120,7 @@ def read_own(corpus: str, root: str | Path) -> Own:
 
 def _same(published: Utterance, clip: Utterance) -> bool:
     """Whether the ratings give the published shares when they are counted in the same way."""
-    policy = SoftLabelPolicy(**{"repeated_raters": "all", **published.counted})
+    policy: SoftLabelPolicy = replace(SoftLabelPolicy(repeated_raters="all"), **dict[str, Any](published.counted))
     counts, _ = count_votes(clip, policy)
     total = sum(counts.get(word, 0.0) for word in published.votes)
     return total > 0 and all(abs(counts.get(w, 0.0) / total - share) < _NEAR for w, share in published.votes.items())

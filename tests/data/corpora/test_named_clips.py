@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from copies import named
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emoprobe.data import named_clips
 from emoprobe.data.corpora import CORPORA
@@ -198,6 +200,41 @@ def test_other_names_are_refused(name: str, stem: str, root: Path):
     assert [(row.id, row.file) for row in corpus.skipped] == [(stem, str(file))]
     file.unlink()
     assert corpus.utterances == read(name, root).utterances
+
+
+ALMOST = {
+    "tess": r"(O|Y|X)A?F?_[a-z]{0,3}_(angry|ps|sad|calm|FEAR)[ ]?",
+    "savee": r"(DC|JE|XX)?_?(a|su|n|z)[0-9]{1,3}",
+    "emovo": r"(dis|gio|xyz)-[fm][0-4]-[bx][0-9]",
+    "subesco": r"[FMX]_[01][0-9]_[A-Z]{1,3}_S_1?[0-9]_(SAD|happy|CALM)_[0-7]",
+    "shemo": r"[FMX][0-9]{2,3}[AHNX][0-9]{2}",
+    "esd": r"00[0-2][0-9]_00[0-2][0-9]{3}",
+}
+
+
+@each
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_name(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject):
+    any_text = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=9)
+    stem = data.draw(any_text | st.from_regex(ALMOST[name], fullmatch=True))
+    on_error = data.draw(st.sampled_from(["error", "skip"]))
+    root = tmp_path_factory.mktemp("names")
+    (root / f"{stem}.wav").touch()
+    try:
+        corpus = read(name, root, on_error=on_error)
+    except InputError as error:
+        outcome: Corpus | InputError = error
+    else:
+        outcome = corpus
+    if isinstance(outcome, InputError):
+        assert outcome.file.is_relative_to(root)
+        assert outcome.remedy
+        assert "\n" not in str(outcome)
+        return
+    (clip,) = outcome.utterances
+    assert set(clip.votes) <= set(outcome.card.words)
+    assert clip.audio == root / f"{stem}.wav"
 
 
 CONTRADICTIONS = {

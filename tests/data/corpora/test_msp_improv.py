@@ -271,6 +271,13 @@ def test_what_a_rater_wrote_may_look_like_a_number(made):
     assert (second.secondary, second.values) == (("sad",), {})
 
 
+def test_the_direction_of_activation(made):
+    """Of this clip public code prints what the file says, and EMO-SUPERB's table, which turned it, has 2.666667."""
+    line = "UTD-IMPROV-S01A-F02-R-FF01.avi; A; A:3.333333; V:2.333333; D:3.000000 ; N:3.666667;\n"
+    means = read_msp_improv(made(line)).utterances[0].means
+    assert means == {"arousal": 2.666667, "valence": 2.333333, "dominance": 3.0, "naturalness": 3.666667}
+
+
 def test_a_number_twice(made, refused):
     root = made(f"{HEADER}W1; Neutral; ; A:1; A:2;\n")
     what = "has a number for A or another letter twice"

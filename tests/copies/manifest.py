@@ -46,6 +46,16 @@ FORMS = {
         '{"path": "sound/c.wav", "speaker": "caro", "votes": {"happy": 1, "sad": 2}}\n'
     ),
     "manifest.parquet": None,
+    # One row per rating, as a spreadsheet saves it.
+    "ratings.tsv": (
+        "path\tspeaker\trater\temotion\tsecondary\tweight\tvalence\n"
+        "sound/a.wav\tann\tr1\tsad\thappy\t1\t1,5\n"
+        "sound/b.wav\tbob\tr1\tsad\t\t0,5\t2\n"
+        "sound/a.wav\tann\tr2\thappy|sad\t\t1\t\n"
+        "sound/c.wav\tcaro\tr2\thappy\t\t1\t6\n"
+        "sound/c.wav\tcaro\t\tsad\t\t1\t4\n"
+        "sound/a.wav\tann\tr1\thappy\t\t1\t3\n"
+    ),
 }
 
 
@@ -67,21 +77,23 @@ def _form(name: str) -> Copy:
         "manifest.tsv": ("sad happy", "sad", "happy sad sad"),
         "manifest.jsonl": ("sad=1 happy=1", "sad=1", "happy=1 sad=2"),
         "manifest.parquet": ("sad=1 happy=1", "sad=1", "sad=2 happy=1"),
+        "ratings.tsv": ("sad(happy) happy+sad happy@1", "sad", "happy sad"),
     }[name]
     speakers = ("ann", "bob", "caro")
     return Copy(
         "manifest",
         write,
         said="\n".join(f"sound/{'abc'[i]} | {speakers[i]} | - | {words}" for i, words in enumerate(said)),
-        variant=name.partition(".")[2],
+        variant="ratings" if name == "ratings.tsv" else name.partition(".")[2],
         label_files=(name,),
         needed=(name,),
         encoding=None if text is None else "utf-8",
+        options={"scales": {"valence": [1, 7]}} if name == "ratings.tsv" else {},
         path=None if text is None else (name, "sound/b.wav"),
         sound=("sound/b", "sound/b.wav"),
         at=name,
         place="dataset.path",
-        overrides=("dataset.fold=2",),
+        overrides=("dataset.fold=2", *(["dataset.scales={valence: [1,7]}"] if name == "ratings.tsv" else [])),
         holds=lambda utterance: all(0 <= count <= 1e9 for count in utterance.votes.values()),
     )
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import emoprobe
 from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.corpora.manifest import read_manifest
 from emoprobe.data.policy import SoftLabelPolicy
@@ -88,6 +89,13 @@ def test_ratings_by_clip(read, table, suffix: str, six: LabelSet):
     assert soft_label(c1, six, SoftLabelPolicy()).votes.tolist() == [0, 0, 0, 0.5, 0, 0.5]
     assert soft_label(c1, six, SoftLabelPolicy(several="each")).votes.tolist() == [0, 0, 0, 1, 0, 1]
     assert list(rater_votes(c0, six, SoftLabelPolicy())) == ["r1", "r2", "r3"]
+
+
+def test_the_votes_of_ratings_in_a_data_frame(table):
+    frame = emoprobe.load_corpus("manifest", path=table(RATINGS)).to_frame()
+    assert frame["num_raters"].tolist() == [3, 1, 0]
+    assert frame["votes_anger"].tolist()[:1] == [2]
+    assert frame.loc[1, ["votes_happy", "votes_sad"]].tolist() == [0.5, 0.5]
 
 
 def test_columns_of_other_names(read, table, suffix: str):

@@ -136,9 +136,9 @@ def test_words_of_a_cell(cell, words):
     assert words_of(cell) == words
 
 
-@pytest.mark.parametrize("cell", [3, b"sad", ["sad", 2], {"sad": 1}, "nan", "sad|--"])
+@pytest.mark.parametrize("cell", [3, b"sad", ["sad", 2], {"sad": 1}, "nan", "sad|--", "['sad', 'happy']", '["sad"]'])
 def test_no_words(cell):
-    with pytest.raises(ValueError, match=r"is not text|no emotion word"):
+    with pytest.raises(ValueError, match=r"is not text|no emotion word|written as text"):
         words_of(cell)
 
 

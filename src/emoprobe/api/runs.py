@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from emoprobe.api.choices import Choice, configuration, label_choice, prompt_choice
 from emoprobe.api.models import Model
+from emoprobe.data.ballots import count_votes
+from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.utterance import Corpus
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -71,7 +73,10 @@ class LoadedCorpus:
         return len(self.corpus.utterances)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per utterance: id, sound file, speaker, split, transcript, number of raters, ``votes_WORD``."""
+        """One row per utterance: id, sound file, speaker, split, transcript, number of raters, ``votes_WORD``.
+
+        Single ratings are counted by the default soft-label policy.
+        """
         import pandas as pd
 
         rows = []
@@ -82,8 +87,9 @@ class LoadedCorpus:
                 "speaker": each.speaker,
                 "split": each.split,
             }
-            row |= {"transcript": each.transcript, "num_raters": each.num_raters}
-            rows.append(row | {f"votes_{word}": count for word, count in each.votes.items()})
+            votes, raters = count_votes(each, SoftLabelPolicy())
+            row |= {"transcript": each.transcript, "num_raters": raters}
+            rows.append(row | {f"votes_{word}": count for word, count in votes.items()})
         return pd.DataFrame(rows)
 
 

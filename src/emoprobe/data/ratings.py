@@ -269,6 +269,8 @@ def words_of(cell: object, separators: str = SEPARATORS, word: Callable[[str], s
     (('happy', 'sad'), ('sad',))
     """
     if isinstance(cell, str):
+        if cell.lstrip().startswith(("[", "{")):
+            raise ValueError(f"{cell!r:.80} is a list or an object written as text")
         used = [sign for sign in separators if sign in cell]
         if len(used) > 1:
             raise ValueError(f"it is not clear which of {' '.join(used)} stands between the words of {cell!r:.80}")

@@ -253,7 +253,7 @@ def sheet_rows(file: Path, sheet: str | None = None) -> Iterator[tuple[int, Sequ
         what = (
             f"there is no sheet {sheet!r:.80}" if sheet is not None else f"{len(names) or 'no'} sheets hold something"
         )
-        remedy = f"Name one: dataset.reader.sheet=NAME; there are {', '.join(map(str, sheets))}."
+        remedy = f"Name one, dataset.reader.sheet or ratings_sheet; there are {', '.join(map(str, sheets))}."
         raise InputError(what, file=file, field="dataset.reader.sheet", remedy=remedy)
     for at, values in enumerate(sheets[sheet].itertuples(index=False, name=None), start=1):
         yield at, [_sheet_value(value) for value in values]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -528,6 +529,67 @@ def test_metadata_are_numbers_or_text(write):
 def test_unknown_format(write, refused):
     path = write("m.ods", b"PK")
     refused(lambda: read_manifest(path), "format '.ods'", file=path, field="dataset.path", remedy=".csv, .tsv")
+
+
+def workbook(path: Path, **sheets: list[list]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    made = openpyxl.Workbook()
+    made.remove(made.active)
+    for name, rows in sheets.items():
+        sheet = made.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    made.save(path)
+    return path
+
+
+def test_a_spreadsheet(tmp_path: Path):
+    rows = [
+        ["path", "speaker", "p_sad", "p_happy", "age"],
+        ["a.wav", 127.0, 0.25, 0.75, 31],
+        [],
+        ["b.wav", "s2", "0,5", "0,5"],
+    ]
+    a, b = read_manifest(workbook(tmp_path / "m.xlsx", Clips=rows)).utterances
+    assert (a.speaker, a.votes, a.metadata, a.row) == ("127", {"sad": 0.25, "happy": 0.75}, {"age": 31}, 2)
+    assert (b.speaker, b.votes, b.metadata, b.row) == ("s2", {"sad": 0.5, "happy": 0.5}, {}, 4)
+
+
+def test_clips_and_ratings_in_one_spreadsheet(tmp_path: Path):
+    clips = [["path", "speaker"], ["a.wav", 1], ["b.wav", 2]]
+    ratings = [
+        ["path", "rater", "label", "valence"],
+        ["a.wav", 1, "sad", 2],
+        ["a.wav", 2, "happy", 6.5],
+        ["b.wav", 1, "sad", 7],
+    ]
+    path = workbook(tmp_path / "m.xlsx", Clips=clips, Ratings=ratings)
+    options = {"ratings": path, "sheet": "Clips", "ratings_sheet": "Ratings", "scales": {"valence": [1, 7]}}
+    a, b = read_manifest(path, **options).utterances
+    assert [(r.rater, r.labels, r.values) for r in a.ratings] == [
+        ("1", ("sad",), {"valence": 2}),
+        ("2", ("happy",), {"valence": 6.5}),
+    ]
+    assert [r.rater for r in b.ratings] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("speaker", datetime(2024, 1, 3), "2024-01-03 00:00:00 is a date"),
+        ("utterance_id", datetime(2024, 1, 3), "is a date"),
+        ("speaker", 12345678901234567, "a number without its last digits"),
+        ("speaker", True, "True is not text"),
+        ("path", 5, "5 is not text"),
+        ("votes_sad", "#N/A", "None is not a number"),
+        ("votes_sad", None, "'' is not a number"),
+    ],
+)
+def test_cells_of_a_spreadsheet_that_are_not_what_was_written(tmp_path: Path, refused, column: str, value, what: str):
+    head, row = ["path", "utterance_id", "speaker", "votes_sad"], ["a.wav", "u1", "s1", 2]
+    row[head.index(column)] = value
+    path = workbook(tmp_path / "m.xlsx", Clips=[head, row])
+    refused(lambda: read_manifest(path), what, file=path, row=2, field=column, remedy=SKIP)
 
 
 def test_no_manifest(tmp_path: Path, refused):

@@ -64,6 +64,7 @@ def read_manifest(
     delimiter: str | None = None,
     encoding: str | None = None,
     sheet: str | None = None,
+    ratings_sheet: str | None = None,
     path_base: str | None = None,
     labels: LabelSet | None = None,
     on_error: Literal["error", "skip"] = "error",
@@ -112,6 +113,7 @@ def read_manifest(
         delimiter: Between cells of text; told by the header if None.
         encoding: Of text; UTF-8 if None, or UTF-16 or 32 where the first bytes say so.
         sheet: Of a spreadsheet; the only one that is not empty if None.
+        ratings_sheet: Of a spreadsheet with the ratings, which may be the same.
         path_base: Folder of another computer with which the paths begin, and for which ``root`` stands.
         labels: Refuse emotion words that this label set does not know; None leaves them to the soft-label policy.
         on_error: ``error``, or ``skip`` to list bad rows and go on.
@@ -168,7 +170,7 @@ def read_manifest(
         if beside is not None:
             clips = list(harvest.utterances.values())
             harvest.utterances.clear()
-            other = Table(beside, delimiter=delimiter, encoding=encoding)
+            other = Table(beside, delimiter=delimiter, encoding=encoding, sheet=ratings_sheet)
             add_table(harvest, clips, reader, other, options, clip_column)
         corpus = harvest.corpus(path, remedy="Add a row per utterance.")
         reader.check_columns()

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -234,11 +235,9 @@ def sheet_rows(file: Path, sheet: str | None = None) -> Iterator[tuple[int, Sequ
     """
     import pandas as pd
 
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError:
+    if find_spec("openpyxl") is None:
         remedy = 'Run pip install "emoprobe[excel]" (in a checkout: pip install -e ".[excel]"), or save it as CSV.'
-        raise InputError("reading .xlsx needs the package openpyxl", file=file, remedy=remedy) from None
+        raise InputError("reading .xlsx needs the package openpyxl", file=file, remedy=remedy)
     try:
         sheets = pd.read_excel(
             file, sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl", index_col=None

@@ -46,5 +46,5 @@ def test_means_are_of_two_dimensions(root: Path):
     assert first.means == {"arousal": 1.833333333, "valence": 3.0}
     target = soft_label(first, label_set("arousal5"), SoftLabelPolicy())
     assert target.distribution.tolist() == pytest.approx([1 / 6, 5 / 6, 0, 0, 0], abs=1e-6)
-    with pytest.raises(InputError, match=r"no votes for any label of the set"):
+    with pytest.raises(InputError, match=r"no rating of its dominance"):
         soft_label(first, label_set("dominance5"), SoftLabelPolicy())

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from console import TWO, alone
 from copies.labels import label_set
 
 from emoprobe.data.corpora import CORPORA
@@ -111,6 +112,21 @@ def test_a_probe_beats_its_floor(tiny_whisper_path, corpus, tmp_path):
         assert probe[name] < floor[name]
     curves = pd.read_csv(folder / "learning_curves.csv")
     assert curves["ccc"].notna().all()
+
+
+def test_the_concordance_of_a_batch_is_one_of_all_processes(tiny_whisper_path, corpus, tmp_path):
+    """Batches of seven, which two processes cannot halve: the same curve as of one."""
+    rows = [f"{each.audio},{each.speaker},{each.ratings[0].values['valence']}" for each in corpus.utterances]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,speaker,valence", *rows]) + "\n")
+    asked = ["dataset=manifest", f"dataset.path={tmp_path / 'clips.csv'}", "dataset.scales={valence: [-1,1]}", *QUIET]
+    asked += [f"dataset.root={corpus.utterances[0].audio.parent}", "loss=ccc", "head.layers=[-1]", "fit.batch_size=7"]
+    asked += [f"model.path={tiny_whisper_path}", "fit.max_epochs=3"]
+    curves = []
+    for name, more in (("one", []), ("two", TWO)):
+        done = alone("train", *asked, *more, f"hydra.run.dir={tmp_path / name}")
+        assert done.status == 0, done.err[-3000:]
+        curves.append(pd.read_csv(tmp_path / name / "learning_curves.csv").dropna(axis=1))
+    pd.testing.assert_frame_equal(*curves, atol=1e-5)
 
 
 def test_classes_are_no_points_of_a_scale():

@@ -106,7 +106,33 @@ def _arrow(stream: bool) -> Copy:
     )
 
 
+def _ratings() -> Copy:
+    """One row per rating, the sound of a clip in each of its rows."""
+    file = "train-00000-of-00001.parquet"
+
+    def write(root: Path) -> None:
+        made = table(["s1_a", "s1_a", "s2_a", "s3_b", "s1_a"], [0, 3, 1, 2, -1], rater=["r1", "r2", "r1", None, "r3"])
+        root.mkdir(parents=True, exist_ok=True)
+        pq.write_table(made.append_column("valence", pa.array([1.0, 2.0, 5.0, 4.0, 3.0])), root / file)
+
+    return Copy(
+        "huggingface",
+        write,
+        said="s1_a | s1 | train | anger sad\ns2_a | s2 | train | happy\ns3_b | s3 | train | neutral",
+        variant="ratings",
+        label_files=(file,),
+        needed=(file,),
+        examples=200,
+        encoding=None,
+        sound_beside=False,
+        place="dataset.path",
+        options={"scales": {"valence": [1, 5]}},
+        overrides=("dataset.scales={valence: [1,5]}", "dataset.fold=1"),
+    )
+
+
 COPIES = (
+    _ratings(),
     Copy(
         "huggingface",
         write,

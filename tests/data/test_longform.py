@@ -164,15 +164,24 @@ def test_one_clip_with_two_paths_and_two_clips_with_one(read, table, refused):
 
 
 def test_more_ratings_than_raters(read, table, refused):
-    path = table([{"path": "a.wav", "rater": f"r{i}", "label": "sad", "num_raters": 2} for i in range(3)])
-    refused(
-        lambda: read(path),
-        "there are 3 ratings of 'a', and 2 raters",
-        file=path,
-        row=2,
-        field="num_raters",
-        remedy=SKIP,
-    )
+    rows = [
+        {"path": f"{clip}.wav", "rater": f"r{i}", "label": "sad", "num_raters": 2} for clip in "ab" for i in range(3)
+    ]
+    path = table(rows[:-1])
+    what = "there are 3 ratings of 'a', and 2 raters"
+    refused(lambda: read(path), what, file=path, row=2, field="num_raters", remedy=SKIP)
+    corpus = read(path, on_error="skip")
+    assert [(u.id, len(u.ratings)) for u in corpus.utterances] == [("b", 2)]
+    assert [(row.id, row.reason) for row in corpus.skipped] == [("a", "bad_votes")]
+
+
+def test_numbers_of_raters_that_contradict_each_other(read, table, refused):
+    rows = [
+        {"path": "a.wav", "rater": f"r{i}", "label": "sad", "num_raters": n} for i, n in enumerate(("5", "5.0", "6"))
+    ]
+    path = table(rows)
+    what = "the num_raters of 'a' is '6' here and '5' in row 2"
+    refused(lambda: read(path), what, file=path, row=4, field="num_raters", remedy=SKIP, reason="bad_fact")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -214,7 +215,7 @@ class LongForm:
             clip = clip if name is None else replace(clip, id=name)
             clip_id = clip.id
             if clip_id in self.clips:
-                clip = self._agreed(reader, self.clips[clip_id], clip)
+                clip = self._agreed(reader, self.clips[clip_id], clip, fields)
         self.ratings.add(row, fields, clip_id)
         new = clip_id not in self.clips
         if clip is not None:
@@ -228,7 +229,7 @@ class LongForm:
             self._compare(self._first[clip_id], fields)
         return new
 
-    def _agreed(self, reader: RowReader, clip: Utterance, other: Utterance) -> Utterance:
+    def _agreed(self, reader: RowReader, clip: Utterance, other: Utterance, fields: Row) -> Utterance:
         """The clip with what another of its rows knows."""
         told = {}
         for fact in _FACTS:
@@ -236,23 +237,18 @@ class LongForm:
             if now is not None and before is None:
                 told[fact] = now
             elif now is not None and _plain(now) != _plain(before):
-                column = getattr(reader, fact)
-                self._contradicts(reader, column, clip, other, before, now)
+                self._contradicts(getattr(reader, fact), clip, other, before, now)
         if clip.audio != other.audio:
-            self._contradicts(reader, reader.path, clip, other, str(clip.audio), str(other.audio))
+            self._contradicts(reader.path, clip, other, str(clip.audio), str(other.audio))
+        raters = self._first[clip.id].get(RATERS)
+        told_here = fields.get(RATERS)
+        if not (is_blank(raters) or is_blank(told_here)) and self._count(raters) != self._count(told_here):
+            self._contradicts(RATERS, clip, other, raters, told_here)
         return replace(clip, **told) if told else clip
 
-    def _contradicts(
-        self, reader: RowReader, column: str, clip: Utterance, other: Utterance, before: str, now: str
-    ) -> None:
-        raise RowError(
-            f"the {column} of {clip.id!r:.80} is {now!r:.80} here and {before!r:.80} in row {clip.row}",
-            file=reader.file,
-            row=other.row,
-            field=column,
-            reason="bad_fact",
-            remedy=SKIP_ROW,
-        )
+    def _contradicts(self, column: str, clip: Utterance, other: Utterance, before: object, now: object) -> None:
+        what = f"the {column} of {clip.id!r:.80} is {now!r:.80} here and {before!r:.80} in row {clip.row}"
+        raise self._wrong(other, other.row, column, what, "bad_fact")
 
     def _compare(self, first: dict[str, object], fields: Row) -> None:
         """Find columns that differ between the rows of a clip."""
@@ -267,8 +263,8 @@ class LongForm:
                     told.add(column)
                     self._varying.add(column)
 
-    def utterances(self) -> Iterator[Utterance]:
-        """The clips with their ratings.
+    def utterances(self, harvest: Harvest) -> Iterator[Utterance]:
+        """The clips with their ratings; those that have more ratings than raters are refused or listed.
 
         Raises:
             InputError: Two raters look alike, or a clip has more ratings than raters.
@@ -279,21 +275,19 @@ class LongForm:
             ratings = tuple(self.ratings.of.get(name, ()))
             raters = self._first[name].get(RATERS)
             if not is_blank(raters) and self._count(raters) < len({rating.rater for rating in ratings}):
-                raise RowError(
-                    f"there are {len(ratings)} ratings of {name!r:.80}, and {raters} raters",
-                    file=clip.file,
-                    row=clip.row,
-                    field=RATERS,
-                    reason="bad_votes",
-                    remedy=SKIP_ROW,
-                )
+                what = f"there are {len(ratings)} ratings of {name!r:.80}, and {raters} raters"
+                harvest.refuse(name, self._wrong(clip, clip.row, RATERS, what, "bad_votes"))
+                continue
             yield replace(clip, metadata=facts, ratings=ratings, scales=self.columns.scales)
 
     def _count(self, value: object) -> float:
         try:
             return self.ratings.number(value)
         except ValueError:
-            return float("inf")
+            return math.inf
+
+    def _wrong(self, clip: Utterance, row: int | None, field: str, what: str, reason: str) -> RowError:
+        return RowError(what, file=clip.file, row=row, field=field, reason=reason, remedy=SKIP_ROW)
 
 
 def add_table(

@@ -252,7 +252,7 @@ class _Gathered:
 
     def utterances(self) -> list[Utterance]:
         """All of them, with ids that tell them apart as far as they can be told."""
-        for utterance in self._long.utterances() if self._long is not None else ():
+        for utterance in self._long.utterances(self.harvest) if self._long is not None else ():
             self._all.append((utterance, self._inner.get(utterance.id)))
         return called_after_sound(self._all)
 

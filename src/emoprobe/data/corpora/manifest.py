@@ -207,7 +207,7 @@ def _read(harvest: Harvest, table: Table, reader: RowReader, options: RatingOpti
         except RowError as error:
             told = {} if isinstance(fields, RowError) else fields
             harvest.refuse(str(told.get(reader.id) or told.get(reader.path) or ""), error)
-    for utterance in long.utterances() if long is not None else ():
+    for utterance in long.utterances(harvest) if long is not None else ():
         with harvest.row(utterance.id):
             harvest.add(utterance, field=reader.id)
 

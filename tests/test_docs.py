@@ -193,6 +193,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             "compare": "p (Holm)",
             "judge": "strata.csv",
             "report": "index.html",
+            "raters": "Krippendorff's alpha",
         }
         shown |= {
             "doctor": "passed",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from checkout import PROJECT
+from copies.labels import label_set
 from scipy.special import logsumexp
 from scoring import config, write_corpus
 
@@ -23,8 +25,8 @@ from emoprobe.run.record import Record
 from emoprobe.settings import compose
 
 SETS = sorted(file.stem for file in (PROJECT / "conf" / "labels").glob("*.yaml"))
-VERBALIZERS = ["adjective", "noun", "label", "prompt", "capitalised", "label_capitalised", "noun_capitalised"]
-VERBALIZERS += ["[prompt,capitalised]", "[adjective,noun,adjective_capitalised]"]
+VERBALIZERS = [["adjective"], ["noun"], ["label"], ["prompt"], ["capitalised"], ["label_capitalised"]]
+VERBALIZERS += [["noun_capitalised"], ["prompt", "capitalised"], ["adjective", "noun", "adjective_capitalised"]]
 WORDS = {"happy": {"adjective": ["happy"], "noun": ["joy", "Glück"]}, "sad": {"adjective": ["sad"], "noun": ["sorrow"]}}
 
 
@@ -32,25 +34,45 @@ def settings(*overrides: str):
     return read_probe(compose([*overrides, "output_dir=out"]))
 
 
-@pytest.mark.parametrize("verbalizer", VERBALIZERS)
+@pytest.fixture(scope="module")
+def asked() -> dict[tuple[bool, str], dict]:
+    """Prompts by whether they ask for a number, and by who is asked."""
+    sets = {
+        (False, "whisper"): ("basic6", "prompt=whisper_all"),
+        (False, "instructed"): ("basic6", "prompt=instruction/all_formats"),
+        (True, "whisper"): ("valence5", "prompt=scale/all"),
+        (True, "instructed"): ("valence5", "prompt=instruction/scale_all"),
+    }
+    return {key: settings(f"labels={labels}", prompts).prompt for key, (labels, prompts) in sets.items()}
+
+
+@pytest.mark.parametrize("who", ["whisper", "instructed"])
 @pytest.mark.parametrize("labels", SETS)
-@pytest.mark.parametrize("prompts", ["prompt=whisper_all", "prompt=instruction/all_formats"])
-def test_every_label_set_has_words_for_every_prompt_of_every_verbalizer(labels, verbalizer, prompts):
-    plain = settings(f"labels={labels}", prompts)
-    found = settings(f"labels={labels}", prompts, f"labels.forms={verbalizer}")
-    assert found.labels.hash == plain.labels.hash  # what is judged is the same
-    names = verbalizer.strip("[]").split(",")
-    for before, prompt in zip(plain.prompts, found.prompts, strict=True):
-        suffix = "+" + "+".join(names)
-        assert prompt.name == "@".join([before.base + suffix, *before.name.split("@")[1:]])
-        assert (prompt.hash == before.hash) == (found.labels.kinds_of(before.forms) == before.forms)
-        words = found.labels.surface_forms(prompt.forms)
-        assert {label for label, _ in words} == set(found.labels.labels)
-        if names == ["capitalised"]:
-            capital = [(label, word[0].upper() + word[1:]) for label, word in plain.labels.surface_forms(before.forms)]
-            assert list(words) == capital
-        if names == ["label"]:
-            assert list(words) == [(label, label) for label in plain.labels.labels]
+def test_every_label_set_has_words_for_every_prompt_of_every_verbalizer(labels, who, asked):
+    plain = label_set(labels)
+    prompts = asked[plain.scale is not None, who]
+    for names in VERBALIZERS:
+        if plain.scale is not None:  # the kinds of a scale are numerals and words
+            names = [name.replace("adjective", "numeral").replace("noun", "word") for name in names]
+        found = replace(plain, forms=tuple(names))
+        assert found.hash == plain.hash  # what is judged is the same
+        for before, prompt in zip(make_prompts(prompts, plain), make_prompts(prompts, found), strict=True):
+            suffix = "+" + "+".join(names)
+            assert prompt.name == "@".join([before.base + suffix, *before.name.split("@")[1:]])
+            assert (prompt.hash == before.hash) == (found.kinds_of(before.forms) == before.forms)
+            words = found.surface_forms(prompt.forms)
+            assert {label for label, _ in words} == set(found.labels)
+            if names == ["capitalised"]:
+                capital = [(label, word[0].upper() + word[1:]) for label, word in plain.surface_forms(before.forms)]
+                assert list(words) == capital
+            if names == ["label"]:
+                assert list(words) == [(label, label) for label in plain.labels]
+
+
+@pytest.mark.parametrize("names", ["capitalised", "[prompt,capitalised]"])
+def test_a_verbalizer_is_chosen_on_the_command_line(names):
+    found = settings(f"labels.forms={names}")
+    assert found.labels == replace(settings().labels, forms=tuple(names.strip("[]").split(",")))
 
 
 def test_kinds_of_word_add_up_and_the_first_is_listed():

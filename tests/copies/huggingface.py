@@ -111,14 +111,22 @@ def _ratings() -> Copy:
     file = "train-00000-of-00001.parquet"
 
     def write(root: Path) -> None:
-        made = table(["s1_a", "s1_a", "s2_a", "s3_b", "s1_a"], [0, 3, 1, 2, -1], rater=["r1", "r2", "r1", None, "r3"])
+        keys = ["s1_a", "s1_a", "s2_a", "s3_b", "s1_a", "s2_b", "s1_b", "s3_a"]
+        made = table(keys, [0, 3, 1, 2, -1, 0, 1, 3], rater=["r1", "r2", "r1", None, "r3", "r2", "r2", "r1"])
         root.mkdir(parents=True, exist_ok=True)
-        pq.write_table(made.append_column("valence", pa.array([1.0, 2.0, 5.0, 4.0, 3.0])), root / file)
+        pq.write_table(made.append_column("valence", pa.array([1.0, 2.0, 5.0, 4.0, 3.0, None, 2.5, 1.0])), root / file)
 
     return Copy(
         "huggingface",
         write,
-        said="s1_a | s1 | train | anger sad\ns2_a | s2 | train | happy\ns3_b | s3 | train | neutral",
+        said="""
+            s1_a | s1 | train | anger sad
+            s2_a | s2 | train | happy
+            s3_b | s3 | train | neutral
+            s2_b | s2 | train | anger
+            s1_b | s1 | train | happy
+            s3_a | s3 | train | sad
+        """,
         variant="ratings",
         label_files=(file,),
         needed=(file,),

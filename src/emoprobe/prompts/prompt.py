@@ -347,9 +347,12 @@ def _on_scale(prompt: Prompt, labels: LabelSet) -> Prompt:
     if labels.scale is None:
         return prompt
     values = words_of_scale(labels, prompt.forms)
-    filled = {name: _PLACEHOLDER.sub(lambda at: values.get(at[1], at[0]), text) for name, text in prompt._texts.items()}
-    form = {"format": prompt.answer_format} if prompt.family == "instruction" else {}
-    return dataclasses.replace(prompt, dimension=labels.scale.dimension, **filled, **form)
+    filled: dict[str, Any] = {
+        name: _PLACEHOLDER.sub(lambda at: values.get(at[1], at[0]), text) for name, text in prompt._texts.items()
+    }
+    if prompt.family == "instruction":
+        filled["format"] = prompt.answer_format
+    return dataclasses.replace(prompt, dimension=labels.scale.dimension, **filled)
 
 
 def _in_orders(prompt: Prompt, size: int) -> list[Prompt]:

@@ -100,8 +100,13 @@ class SampledText(AnswerReadout):
     def read(cls, rows: pa.Table, labels: LabelSet, options: SampledTextOptions) -> list[Reading]:
         """One reading, the ``mean`` over draws."""
         words = known_words(labels)
-        how = {"min_parsed": options.min_parsed, "dimension": labels.dimension}
-        derive = partial(sampled_text, labels=labels.labels, words=words, **how)
+        derive = partial(
+            sampled_text,
+            labels=labels.labels,
+            words=words,
+            min_parsed=options.min_parsed,
+            dimension=labels.dimension,
+        )
         return [Reading(cls.plain, derive, texts=_joined, stated=True)]
 
 

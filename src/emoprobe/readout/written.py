@@ -100,8 +100,7 @@ def parse_rows(
     def parse(text: str, ended: bool, asked: str, reasoned: bool) -> ParsedAnswer:
         # After reasoning the cue of the answer was written for the model: it stands before the text, not in it.
         cue = "Answer: " if reasoned else ""
-        how = {"answer_format": form or asked, "finished": ended, "dimension": dimension}
-        return parse_answer(cue + text, labels, words, **how)
+        return parse_answer(cue + text, labels, words, answer_format=form or asked, finished=ended, dimension=dimension)
 
     rows = []
     for row, asked, reasoning, whole in zip(answers, *(table[name].to_pylist() for name in columns), strict=True):

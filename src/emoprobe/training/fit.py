@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -109,7 +109,7 @@ class ReaderModule(L.LightningModule):
         told = [self.output(batch), batch["target"], batch["votes"], batch["share"]]
         if self.loss.of_batch:
             if self.trainer.world_size > 1:
-                told = [self.all_gather(each, sync_grads=True).flatten(0, 1) for each in told]
+                told = [cast(Tensor, self.all_gather(each, sync_grads=True)).flatten(0, 1) for each in told]
                 told[-1] = told[-1] / self.trainer.world_size
             told = [each[told[-1] > 0] for each in told]  # without what fills up a process's part
         output, target, votes, share = told

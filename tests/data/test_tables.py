@@ -136,6 +136,11 @@ def test_encodings(write, encoding: str, name: str, packed: bool):
     assert [fields["path"] for fields in read(path, encoding=told)] == [f"{text}.wav"]
 
 
+def test_a_mark_goes_before_what_was_told(write):
+    path = write("path,x\n\u00e4.wav,1\n".encode("utf-8-sig"))
+    assert read(path, encoding="cp1252") == [{"path": "\u00e4.wav", "x": "1"}]
+
+
 def test_packed_whatever_its_name(write):
     assert read(write(gzip.compress(PLAIN.encode()), "t.csv.gz")) == TWO
     assert read(write(gzip.compress(PLAIN.encode()), "t.csv")) == TWO

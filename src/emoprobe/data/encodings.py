@@ -74,9 +74,9 @@ def encoding_of(head: bytes) -> str:
     >>> encoding_of("path,label".encode("utf-16-le")), encoding_of("größe".encode())
     ('utf-16-le', 'utf-8')
     """
-    for mark, name in _MARKS.items():
-        if head.startswith(mark):
-            return name
+    marked = _mark_of(head)
+    if marked:
+        return marked
     half = len(head) // 2
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if half and not even and odd > 0.5 * half:
@@ -86,19 +86,24 @@ def encoding_of(head: bytes) -> str:
     return "utf-8"
 
 
+def _mark_of(head: bytes) -> str | None:
+    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+
+
 def open_as_utf8(file: Path, encoding: str | None = None) -> BinaryIO:
     """The text of a file as UTF-8.
 
     Args:
         file: The file, packed by gzip or not.
-        encoding: Of its text; what its first bytes tell if None.
+        encoding: Of its text, where it has no mark; what its first bytes tell if None.
 
     Raises:
         InputError: There is no such encoding.
         OSError: The file cannot be read; of what comes later, when it is read.
         UnicodeDecodeError: When it is read: the text is not in this encoding.
     """
-    encoding = encoding or encoding_of(first_bytes(file))
+    head = first_bytes(file)
+    encoding = _mark_of(head) or encoding or encoding_of(head)
     try:
         found = codecs.lookup(encoding)
     except (LookupError, TypeError, ValueError):

@@ -238,6 +238,19 @@ def test_a_rater_beside_votes_is_a_fact(read, table, suffix: str):
     assert (clip.votes, clip.metadata, clip.ratings) == ({"sad": 2, "happy": 1}, {"rater": "team"}, ())
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_list_of_ratings_with_their_raters(read, table, suffix: str, refused):
+    given = [{"rater": "r1", "label": "sad", "valence": 2}, {"rater": "r2", "label": "happy", "valence": 4}]
+    path = table(
+        [{"path": "a.wav", "speaker": "s1", "ratings": given}, {"path": "b.wav", "ratings": given[:1]}], suffix
+    )
+    a, b = read(path, scales={"valence": [1, 5]}).utterances
+    assert a.ratings == (Rating("r1", ("sad",), values={"valence": 2}), Rating("r2", ("happy",), values={"valence": 4}))
+    assert (a.speaker, a.metadata, len(b.ratings)) == ("s1", {}, 1)
+    path = table([{"path": "a.wav", "ratings": [{"path": "b.wav", "rater": "r1", "label": "sad"}]}], suffix)
+    refused(lambda: read(path), "is not one rating", file=path, row=1, field="ratings", remedy=SKIP)
+
+
 # ---------------------------------------------------------------------------------------------------- two tables
 
 CLIPS = [{"path": f"wav/c{i}.wav", "utterance_id": f"u{i}", "speaker": f"s{i}", "label": "acted"} for i in range(3)]

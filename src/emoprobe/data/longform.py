@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -94,6 +94,30 @@ def named_dimensions(dimensions: Dimensions | None) -> dict[str, str] | None:
     if isinstance(dimensions, str):
         dimensions = [dimensions]
     return {str(dimension): str(dimension) for dimension in dimensions}
+
+
+def one_by_one(table: Table, options: RatingOptions) -> Iterator[tuple[int, Row | RowError]]:
+    """The rows of a table; one whose ``ratings`` are objects (``[{"rater": "r1", "label": "sad"}]``) as several.
+
+    The rows that it becomes are one rating each and repeat what it says of the clip.
+    """
+    for row, fields in table:
+        given = None if isinstance(fields, RowError) else fields.get("ratings")
+        first = given[0] if isinstance(given, list) and given else None
+        if isinstance(fields, RowError) or not isinstance(given, list) or options.rater not in _keys(first):
+            yield row, fields
+            continue
+        clip = {column: value for column, value in fields.items() if column != "ratings"}
+        for item in given:
+            if not isinstance(item, dict) or item.keys() & clip.keys():
+                what = f"{item!r:.80} is not one rating, with columns of its own"
+                yield row, RowError(what, file=table.file, row=row, field="ratings", remedy=SKIP_ROW)
+            else:
+                yield row, {**clip, **item}
+
+
+def _keys(value: object) -> Iterable[object]:
+    return value.keys() if isinstance(value, dict) else ()
 
 
 def is_long(fields: Row, options: RatingOptions, targets: Targets, row: int) -> bool:

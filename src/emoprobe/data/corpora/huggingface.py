@@ -18,7 +18,16 @@ from emoprobe.data.fields import is_blank, known
 from emoprobe.data.files import Harvest, RowError, SoundFolder
 from emoprobe.data.hub_files import place_of, sound_root, tables_of
 from emoprobe.data.identities import SoundFiles, called_after_sound, settle
-from emoprobe.data.longform import Dimensions, LongForm, RatingOptions, add_table, check_said, is_long, refuse_targets
+from emoprobe.data.longform import (
+    Dimensions,
+    LongForm,
+    RatingOptions,
+    add_table,
+    check_said,
+    is_long,
+    one_by_one,
+    refuse_targets,
+)
 from emoprobe.data.parquet import class_names, store_sound
 from emoprobe.data.rows import RowReader
 from emoprobe.data.tables import SKIP_ROW, Table
@@ -192,7 +201,7 @@ class _Gathered:
         """Take in one table."""
         reader = rows.reader
         decided = False
-        for row, read in rows.table:
+        for row, read in one_by_one(rows.table, self.options):
             with self.harvest.row("" if isinstance(read, RowError) else str(read.get(reader.id) or "")):
                 if isinstance(read, RowError):
                     raise read

@@ -11,7 +11,16 @@ from typing import Literal
 from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder
 from emoprobe.data.identities import SoundFiles, settle
-from emoprobe.data.longform import Dimensions, LongForm, RatingOptions, add_table, check_said, is_long, refuse_targets
+from emoprobe.data.longform import (
+    Dimensions,
+    LongForm,
+    RatingOptions,
+    add_table,
+    check_said,
+    is_long,
+    one_by_one,
+    refuse_targets,
+)
 from emoprobe.data.rows import RowReader
 from emoprobe.data.tables import Table, suffix_of
 from emoprobe.data.targets import Kind, Names, Targets, check_names, check_scales
@@ -182,7 +191,7 @@ def _read(harvest: Harvest, table: Table, reader: RowReader, options: RatingOpti
     files = SoundFiles()
     long: LongForm | None = None
     decided = False
-    for row, fields in table:
+    for row, fields in one_by_one(table, options):
         try:
             if isinstance(fields, RowError):
                 raise fields

@@ -65,7 +65,7 @@ BOTH = [
     ("model._target_=nowhere.at.all", "there is no package of 'nowhere.at.all' (field model._target_)"),
     ("logger.offline=soon", "'soon' is not true or false (field logger.offline)"),
     ("+callbacks.mine=3", "this is no callback of Lightning (field callbacks.mine). Give a _target_ that na"),
-    ("dataset=_common", "there is no dataset '_common' (field dataset). There are cremad, demo, "),
+    ("dataset=_common", "there is no dataset '_common' (field dataset). There are biic_podcast, cremad, demo, "),
     ("batchsize=3", "there is no option 'batchsize' (field batchsize). Did you mean batch_size?"),
     ("+batchsize=3", "there is no option 'batchsize' (field batchsize). Did you mean batch_size?"),
     (

@@ -366,9 +366,16 @@ def test_nothing_to_learn(refused):
     policy = SplitPolicy("leave_one_out")
     call = lambda: split_items(items, policy)  # noqa: E731
     refused(
-        call, "all 4 training clips have the same top label", file=None, field=PARTITION, remedy="another label set"
+        call, "all 4 training clips have the same soft label", file=None, field=PARTITION, remedy="another label set"
     )
     assert len(split_items(items, replace(policy, fold=2)).train) == 4
+
+
+def test_soft_labels_that_differ_below_the_same_top_are_something_to_learn():
+    shares = [np.array([0.9 - 0.1 * number, 0.1 + 0.1 * number]) for number in range(4)]
+    items = [clip(number, f"s{number}") for number in range(4)]
+    items = [replace(item, target=replace(item.target, distribution=p)) for item, p in zip(items, shares, strict=True)]
+    assert len(split_items(items, SplitPolicy("leave_one_out")).train) == 2
 
 
 def test_a_tie_between_labels_is_something_to_learn():

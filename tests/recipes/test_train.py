@@ -327,7 +327,7 @@ def test_one_label_alone_cannot_be_learned(tiny_whisper_path, manifest, tmp_path
     only = [line.rsplit(",", 6)[0] + ",9,0,0,0,0,0" for line in lines[1:]]
     other = manifest.with_name("one_label.csv")
     other.write_text("\n".join([lines[0], *only]) + "\n")
-    with pytest.raises(InputError, match="all 18 training clips have the same top label"):
+    with pytest.raises(InputError, match="all 18 training clips have the same soft label"):
         recipe.run(config(tiny_whisper_path, other, tmp_path))
 
 

@@ -10,7 +10,7 @@ from emoprobe.data.balance import balanced
 from emoprobe.data.ballots import counted_ratings
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item
-from emoprobe.data.splits import Split, SplitPolicy, check_tops
+from emoprobe.data.splits import Split, SplitPolicy, check_targets
 from emoprobe.data.votes import VoteError, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -86,7 +86,7 @@ def divide_raters(parts: Split, groups: Sequence[set[str]], labels: LabelSet, po
                 field=_FIELD,
                 remedy="Ask for fewer groups, or lower dataset.soft_label.min_raters.",
             )
-    check_tops(divided.train)
+    check_targets(divided.train)
     return divided
 
 

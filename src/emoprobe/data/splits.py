@@ -21,6 +21,7 @@ from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
+from emoprobe.metrics.functional.ties import top_labels
 from emoprobe.options import At, Natural, Several, Word, Words, options
 
 PartName: TypeAlias = Literal["train", "development", "test"]
@@ -358,22 +359,19 @@ def _check_parts(split: Split, policy: SplitPolicy, items: Sequence[Item], parts
                 f"share ({_PARTITION}.development) or another fact ({_PARTITION}.by)."
             )
         raise InputError(f"the {words[part]} part is empty", field=_PARTITION, remedy=remedy)
-    check_tops(split.train)
+    check_targets(split.train)
 
 
-def check_tops(train: Sequence[Item]) -> None:
+def check_targets(train: Sequence[Item]) -> None:
     """Refuse training clips from which nothing can be learned.
 
     Raises:
-        InputError: All have the same top label.
+        InputError: All have the same soft label, in which one label is on top.
     """
-    tops: set[int] = set()
-    for item in train:
-        distribution = item.target.distribution
-        tops |= set(np.flatnonzero(distribution == distribution.max()).tolist())
-    if len(tops) == 1:
+    shares = np.array([item.target.distribution for item in train])
+    if np.ptp(shares, axis=0).max() < 1e-9 and top_labels(shares[:1]).sum() == 1:
         raise InputError(
-            f"all {len(train)} training clips have the same top label, so there is nothing to learn",
+            f"all {len(train)} training clips have the same soft label, so there is nothing to learn",
             field=_PARTITION,
             remedy=f"Use more clips (dataset.limit), another label set or other parts ({_PARTITION}, dataset.fold).",
         )

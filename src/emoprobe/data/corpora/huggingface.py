@@ -19,7 +19,6 @@ from emoprobe.data.files import Harvest, RowError, SoundFolder
 from emoprobe.data.hub_files import place_of, sound_root, tables_of
 from emoprobe.data.identities import SoundFiles, called_after_sound, settle
 from emoprobe.data.longform import (
-    Dimensions,
     LongForm,
     RatingOptions,
     add_table,
@@ -73,7 +72,7 @@ def read_huggingface(
     weight_column: str | None = "weight",
     confidence_column: str | None = "confidence",
     time_column: str | None = "time",
-    dimensions: Dimensions | None = None,
+    dimensions: Mapping[str, str] | Sequence[str] | None = None,
     scales: Mapping[str, Sequence[float]] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,

@@ -12,7 +12,6 @@ from emoprobe.data.corpora import register
 from emoprobe.data.files import Harvest, RowError, SoundFolder
 from emoprobe.data.identities import SoundFiles, settle
 from emoprobe.data.longform import (
-    Dimensions,
     LongForm,
     RatingOptions,
     add_table,
@@ -68,7 +67,7 @@ def read_manifest(
     weight_column: str | None = "weight",
     confidence_column: str | None = "confidence",
     time_column: str | None = "time",
-    dimensions: Dimensions | None = None,
+    dimensions: Mapping[str, str] | Sequence[str] | None = None,
     scales: Mapping[str, Sequence[float]] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,

@@ -14,8 +14,8 @@ import time
 import torch
 from torch import Tensor
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.text import PromptText

@@ -24,8 +24,8 @@ import transformers
 from torch import Tensor
 
 from emoprobe.checks.tiny.encoders import KINDS, write
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.models.encoder import OPTIONS, Encoder
 from emoprobe.models.load_encoder import load_encoder
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import WORDS, read_demo
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_transcriber
 from emoprobe.models.transcribers.whisper import Whisper

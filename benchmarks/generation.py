@@ -24,8 +24,8 @@ import torch
 from prefix import PROMPTS, SHAPES, make_model, synchronise, timed
 from torch import Tensor
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.labels import LabelSet
 from emoprobe.models.answering import Question
 from emoprobe.models.audio_llm import AudioLLM

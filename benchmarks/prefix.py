@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.datamodule import SpeechDataModule, workers_beside
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.labels import LabelSet
 from emoprobe.models import audio_llm, weights

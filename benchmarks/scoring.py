@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import torch
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.labels import LabelSet
 from emoprobe.models.answering import Question
 from emoprobe.models.load import load_transcriber

@@ -110,8 +110,8 @@ def voices():
     """Three clips of synthetic speech of different lengths, 16 kHz."""
     import torch
 
-    from emoprobe.data.audio import read_audio
     from emoprobe.data.corpora.demo import read_demo
+    from emoprobe.data.sound.audio import read_audio
 
     utterances = read_demo().utterances
     waves = [torch.from_numpy(read_audio(utterances[i].audio).waveform) for i in (0, 17, 40)]

@@ -37,8 +37,8 @@ def small(real_cache):
 
 @pytest.fixture(scope="module")
 def waves():
-    from emoprobe.data.audio import read_audio
     from emoprobe.data.corpora.demo import read_demo
+    from emoprobe.data.sound.audio import read_audio
 
     return [torch.from_numpy(read_audio(utterance.audio).waveform) for utterance in read_demo().utterances[:2]]
 
@@ -192,8 +192,8 @@ def logit_readings(sfm, waves, prompt, names):
 
 def demo_waves(*ids):
     """Clips of the demo corpus by their ids."""
-    from emoprobe.data.audio import read_audio
     from emoprobe.data.corpora.demo import read_demo
+    from emoprobe.data.sound.audio import read_audio
 
     found = {utterance.id: utterance.audio for utterance in read_demo().utterances}
     return [torch.from_numpy(read_audio(found[name]).waveform) for name in ids]

@@ -25,7 +25,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger
 
 from emoprobe.data.corpora import register as register_corpus
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import CorpusCard, Rating, Total, Utterance
 from emoprobe.models.families import FAMILIES
 from emoprobe.models.families.chat import ChatFamily

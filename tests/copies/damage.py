@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from emoprobe.data.files import MAX_LINE
+from emoprobe.data.reading.files import MAX_LINE
 
 KINDS = ("truncate", "flip", "insert", "cut", "shuffle", "remove", "cell", "duplicate", "drop", "swap", "blank", "junk")
 KINDS += ("long", "random")

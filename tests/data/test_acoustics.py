@@ -15,10 +15,10 @@ import scipy.signal
 import scipy.stats
 import soundfile
 
-from emoprobe.data.acoustics import acoustic_facts, fit_thresholds
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.acoustics import acoustic_facts, fit_thresholds
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.acoustics import NOT_MEASURABLE, Acoustics, Terciles, describe, measure
@@ -360,7 +360,7 @@ def test_every_file_is_read_once(corpus: list[Utterance], monkeypatch: pytest.Mo
         read.append((path, args, options))
         return read_audio(path, *args, **options)
 
-    monkeypatch.setattr("emoprobe.data.acoustics.read_audio", count)
+    monkeypatch.setattr("emoprobe.data.sound.acoustics.read_audio", count)
     acoustic_facts(corpus, progress=False)
     assert [path for path, _, _ in read] == [utterance.audio for utterance in corpus]
     assert {args[0] for _, args, _ in read} == {16_000}
@@ -417,6 +417,6 @@ def test_without_praat(corpus: list[Utterance], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_importing_the_module_does_not_import_praat():
-    code = "import sys, emoprobe.data.acoustics; print('parselmouth' in sys.modules)"
+    code = "import sys, emoprobe.data.sound.acoustics; print('parselmouth' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

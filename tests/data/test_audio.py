@@ -15,10 +15,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data.audio import AudioClip, clip_of_array, duration_seconds, read_audio
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.faults import level_dbfs
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import AudioClip, clip_of_array, duration_seconds, read_audio
+from emoprobe.data.sound.faults import level_dbfs
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.errors import InputError
 
 RATE = 16_000

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.datamodule import Batch, SpeechDataModule
-from emoprobe.data.limits import AudioError, AudioLimits
-from emoprobe.data.survey import find_faults
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
+from emoprobe.data.sound.survey import find_faults
 from emoprobe.data.utterance import Utterance
 
 RATE = 16_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emoprobe.data.facts import gather_facts
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 

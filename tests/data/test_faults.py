@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe.data.audio import clip_of_array, read_audio
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.faults import FAULTS
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import clip_of_array, read_audio
+from emoprobe.data.sound.faults import FAULTS
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.errors import InputError
 
 RATE = 16_000

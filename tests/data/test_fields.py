@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 
-from emoprobe.data.fields import identity, is_blank, known, words
+from emoprobe.data.reading.fields import identity, is_blank, known, words
 
 NOTHING = [None, float("nan"), "", " \t", "nan", "NaN", "NAN", "None", "none", "NULL", "null", "NA", "na", "n/a", "N/A"]
 NOTHING += ["#N/A", "<NA>", "NaT", "-", "--", "?", r"\N", "Unknown", " nan "]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data import files
-from emoprobe.data.files import (
+from emoprobe.data.reading import files
+from emoprobe.data.reading.files import (
     MAX_LINE,
     Harvest,
     RowError,

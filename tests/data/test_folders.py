@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emoprobe.data.corpora.manifest import read_manifest
-from emoprobe.data.files import RowError, SoundFolder
-from emoprobe.data.folders import here
+from emoprobe.data.reading.files import RowError, SoundFolder
+from emoprobe.data.reading.folders import here
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from emoprobe.data.audio import AudioClip, duration_seconds, read_audio
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import AudioClip, duration_seconds, read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 
 RATE = 16_000
 SKIP = "dataset.on_error=skip"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emoprobe.data.files import RowError
-from emoprobe.data.identities import SoundFiles, settle
+from emoprobe.data.reading.files import RowError
+from emoprobe.data.reading.identities import SoundFiles, settle
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 

@@ -11,10 +11,10 @@ import pytest
 import scipy.signal
 import soundfile
 
-from emoprobe.data import mpeg
-from emoprobe.data.audio import duration_seconds, read_audio
 from emoprobe.data.corpora import demo
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound import mpeg
+from emoprobe.data.sound.audio import duration_seconds, read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 
 MODES = ("CONSTANT", "AVERAGE", "VARIABLE")
 ID3V1 = b"TAG" + bytes(125)

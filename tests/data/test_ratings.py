@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emoprobe.data.files import Harvest, table_rows
-from emoprobe.data.ratings import RatingColumns, Ratings, join, words_of
+from emoprobe.data.reading.files import Harvest, table_rows
+from emoprobe.data.reading.ratings import RatingColumns, Ratings, join, words_of
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 
 CARD = CorpusCard("toy", "Toy", True, "none", "none", "none", "three")

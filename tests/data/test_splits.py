@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.fields import known
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item, prepare
+from emoprobe.data.reading.fields import known
 from emoprobe.data.splits import PARTS, Split, SplitPolicy, speaker_overlap, split_all, split_items
 from emoprobe.data.utterance import Utterance
 from emoprobe.data.votes import Target

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data.files import MAX_LINE, RowError
-from emoprobe.data.tables import Table, separator_of
+from emoprobe.data.reading.files import MAX_LINE, RowError
+from emoprobe.data.reading.tables import Table, separator_of
 from emoprobe.errors import InputError
 
 HEAD = ["path", "votes_sad", "votes_happy"]

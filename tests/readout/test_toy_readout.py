@@ -14,7 +14,7 @@ import torch
 from outside import emoprobe_commands, install, without, write_config
 from scoring import write_corpus
 
-from emoprobe.data.audio import read_audio
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.readout.scoring.plan import make_plan

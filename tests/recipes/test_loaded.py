@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from emoprobe.data import datamodule, survey
+from emoprobe.data import datamodule
+from emoprobe.data.sound import survey
 from emoprobe.models import load
 from emoprobe.recipes import loaded
 from emoprobe.recipes import train as recipe

@@ -14,7 +14,7 @@ import soundfile
 
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.limits import AudioError
+from emoprobe.data.sound.limits import AudioError
 from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes.settings import read_probe

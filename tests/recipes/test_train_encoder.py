@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from emoprobe.checks.tiny.encoders import KINDS, available, write
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.load_encoder import load_encoder

@@ -21,8 +21,8 @@ import pytest
 import soundfile
 import torch
 
-from emoprobe.data.audio import read_audio
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.text import PromptText
@@ -539,7 +539,7 @@ EXTRACT = """
 import sys, time
 from pathlib import Path
 import torch
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.load import load_transcriber
 from emoprobe.training.feature_spec import FeatureSpec

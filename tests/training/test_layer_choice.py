@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts

@@ -13,9 +13,9 @@ import torch
 
 from emoprobe.beliefs.distributions import pool_forms
 from emoprobe.data.corpora.demo import read_demo
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.prompts.prompt import make_prompts
@@ -98,7 +98,7 @@ def test_a_tuned_model_keeps_its_zero_shot_interface(sfm):
 
 
 def _waves(method, ids):
-    from emoprobe.data.audio import read_audio
+    from emoprobe.data.sound.audio import read_audio
 
     return [read_audio(method.utterances[name].audio, method.sfm.sampling_rate).waveform for name in ids]
 

@@ -12,7 +12,7 @@ import torch
 from copies.labels import label_set
 from fitting import fit, loss_of, make_head
 
-from emoprobe.data.audio import AudioLimits
+from emoprobe.data.sound.audio import AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.metrics.functional import metrics_of
 from emoprobe.prompts.prompt import make_prompts

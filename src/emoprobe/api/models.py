@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from emoprobe.beliefs.calibrations.base import Calibration
-    from emoprobe.data.audio import AudioClip
+    from emoprobe.data.sound.audio import AudioClip
     from emoprobe.models.base import SpeechFoundationModel
 
 
@@ -149,7 +149,7 @@ def load_model(name: str = "whisper_base", **options: Any) -> Model:
 
 
 def _clip(sound: str | Path | np.ndarray, rate: int | None, wanted: int, limits: Any) -> AudioClip:
-    from emoprobe.data.audio import clip_of_array, read_audio
+    from emoprobe.data.sound.audio import clip_of_array, read_audio
 
     if isinstance(sound, str | Path):
         return read_audio(Path(sound).expanduser().absolute(), wanted, limits)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from emoprobe.checks.adapters import examine_adapters
 from emoprobe.checks.hearing import examine_encoder, examine_states
 from emoprobe.checks.verdict import Verdict, gap
-from emoprobe.data.audio import read_audio
 from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.text import PromptText

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from emoprobe.data.audio import AudioClip, duration_seconds, read_audio
-from emoprobe.data.limits import AudioError, AudioLimits
-from emoprobe.data.survey import remember
+from emoprobe.data.sound.audio import AudioClip, duration_seconds, read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
+from emoprobe.data.sound.survey import remember
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.system import stopping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 
@@ -39,7 +39,7 @@ def gather_facts(
         return {}, {}
     acoustics: Mapping[str, str] = {}
     if "acoustics" in needs:
-        from emoprobe.data.acoustics import acoustic_facts
+        from emoprobe.data.sound.acoustics import acoustic_facts
 
         acoustics = acoustic_facts(corpus, limits, progress=progress)
     facts: dict[str, Mapping[str, str]] = {}

@@ -16,9 +16,9 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import StringConstraints
 
 from emoprobe.data.balance import balanced, drawn
-from emoprobe.data.fields import identity, is_blank
-from emoprobe.data.identities import refuse_alike
 from emoprobe.data.prepare import Item
+from emoprobe.data.reading.fields import identity, is_blank
+from emoprobe.data.reading.identities import refuse_alike
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional.ties import top_labels

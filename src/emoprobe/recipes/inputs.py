@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from emoprobe.data.prepare import Prepared, prepare
-from emoprobe.data.survey import check_long, durations
+from emoprobe.data.sound.survey import check_long, durations
 from emoprobe.data.utterance import Corpus
 from emoprobe.errors import some
 from emoprobe.labels import LabelSet

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emoprobe.analysis.derive import analyse
 from emoprobe.data.facts import gather_facts
 from emoprobe.data.prepare import Item, Prepared
-from emoprobe.data.survey import find_faults
+from emoprobe.data.sound.survey import find_faults
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import cells_of, readouts_of

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.splits import SplitPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

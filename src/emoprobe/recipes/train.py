@@ -17,8 +17,8 @@ from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.rater_split import divide_raters, rater_groups
+from emoprobe.data.sound.survey import find_faults
 from emoprobe.data.splits import Split, split_all, split_items
-from emoprobe.data.survey import find_faults
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

@@ -386,8 +386,8 @@ def _data_uri(path: Path) -> str:
     else:
         import soundfile
 
-        from emoprobe.data.audio import read_audio
-        from emoprobe.data.limits import AudioLimits
+        from emoprobe.data.sound.audio import read_audio
+        from emoprobe.data.sound.limits import AudioLimits
 
         clip, buffer = read_audio(path, limits=AudioLimits(long_audio="window")), io.BytesIO()  # however long it is
         soundfile.write(buffer, clip.waveform, clip.sampling_rate, format="WAV", subtype="PCM_16")

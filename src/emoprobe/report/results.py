@@ -9,7 +9,7 @@ import numpy as np
 
 from emoprobe.analysis.derive import Analysis
 from emoprobe.beliefs.targets import Targets
-from emoprobe.data.faults import FAULTS
+from emoprobe.data.sound.faults import FAULTS
 from emoprobe.errors import some
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS, entropy, expected, headline_of, metrics_of, spread

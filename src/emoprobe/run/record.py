@@ -89,7 +89,8 @@ class Record:
         num_scored: Utterances scored; None of a run that goes on.
         speed: Clips, seconds, clips per second, and the largest peak memory in MiB.
         near_silent: Utterances that are hardly heard, and below which level.
-        sound: Kind of fault (`emoprobe.data.faults.FAULTS`) -> utterances that have it and are taken; None without any.
+        sound: Kind of fault (`emoprobe.data.sound.faults.FAULTS`) -> utterances that have it and are taken; None
+            without any.
         long_audio: Utterances longer than ``max_seconds``, and what was done with them (``choice``); None without any.
         head: Settings of the head that was trained.
         loss: Settings of its loss.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.prepare import Item
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel

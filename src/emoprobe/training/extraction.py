@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emoprobe.data.audio import AudioClip, duration_seconds
 from emoprobe.data.datamodule import Batch, SpeechDataModule
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.audio import AudioClip, duration_seconds
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.answering import answering

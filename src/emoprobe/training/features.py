@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from emoprobe.data.datamodule import workers_beside
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.models.base import SpeechFoundationModel

@@ -24,7 +24,7 @@ from copies.labels import label_set
 from omegaconf import DictConfig
 
 from emoprobe.data.corpora import CORPORA
-from emoprobe.data.files import MAX_LINE
+from emoprobe.data.reading.files import MAX_LINE
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
@@ -225,7 +225,7 @@ def test_published_totals_count_what_is_there(copy: Copy, whole: Path):
     ("imported", "heavy"),
     [
         ("from emoprobe.data.corpora import CORPORA; list(CORPORA)", ["soundfile"]),
-        ("from emoprobe.data import audio, prepare, votes", []),
+        ("import emoprobe.data.sound.audio, emoprobe.data.prepare, emoprobe.data.votes", []),
     ],
 )
 def test_reading_needs_no_heavy_library(imported: str, heavy: list[str]):

@@ -14,7 +14,7 @@ from copies.labels import label_set
 from copies.sound import sound_bytes
 
 from emoprobe.data.corpora.emonet_voice import CARD, TOTALS, read_emonet_voice
-from emoprobe.data.parquet import store_sound
+from emoprobe.data.reading.parquet import store_sound
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus

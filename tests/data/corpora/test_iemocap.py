@@ -14,8 +14,8 @@ from copies import iemocap as copy
 
 from emoprobe.data.ballots import count_votes
 from emoprobe.data.corpora.iemocap import CARD, CONSENSUS, TOTALS, WORDS, read_iemocap
-from emoprobe.data.files import MAX_LINE
 from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.reading.files import MAX_LINE
 from emoprobe.data.splits import SplitPolicy, split_items
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import soft_label

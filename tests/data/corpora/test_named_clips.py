@@ -13,8 +13,8 @@ from copies import named
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emoprobe.data import named_clips
 from emoprobe.data.corpora import CORPORA
+from emoprobe.data.reading import named_clips
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 

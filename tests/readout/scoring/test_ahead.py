@@ -11,7 +11,7 @@ import torch
 
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.datamodule import SpeechDataModule, workers_beside
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.answering import AnsweringModel

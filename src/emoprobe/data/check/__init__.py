@@ -12,9 +12,9 @@ import numpy as np
 from emoprobe.data.check.findings import Finding, Level
 from emoprobe.data.check.raters import find_agreement
 from emoprobe.data.check.sound import SumCheck, check_sounds
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Prepared
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Corpus, Total
 from emoprobe.data.votes import ambiguity
 from emoprobe.labels import LabelSet

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from emoprobe.data import mpeg
-from emoprobe.data.audio import read_audio
 from emoprobe.data.check.findings import Finding, Level
-from emoprobe.data.faults import FAULTS
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound import mpeg
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.faults import FAULTS
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Corpus, Utterance
 
 SumCheck = Callable[[Path, Mapping[str, str]], Sequence[str]]

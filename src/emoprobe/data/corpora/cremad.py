@@ -12,8 +12,17 @@ from typing import Literal
 
 from emoprobe.data.corpora import register
 from emoprobe.data.corpora.cremad_checksums import check_sound
-from emoprobe.data.fields import known
-from emoprobe.data.files import RESTORE, ROW_REMEDY, Harvest, RowError, SoundFolder, open_root, table_rows, whole
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import (
+    RESTORE,
+    ROW_REMEDY,
+    Harvest,
+    RowError,
+    SoundFolder,
+    open_root,
+    table_rows,
+    whole,
+)
 from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 from emoprobe.errors import InputError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, table_rows, whole
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root, table_rows, whole
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
 

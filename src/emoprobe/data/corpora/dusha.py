@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import known, words
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
+from emoprobe.data.reading.fields import known, words
+from emoprobe.data.reading.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 from emoprobe.errors import InputError
 

@@ -10,9 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.collection import clip_totals, corpus_folder, list_names
 from emoprobe.data.corpora import register
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, json_lines, open_root, parse_object, text_lines
+from emoprobe.data.reading.collection import clip_totals, corpus_folder, list_names
+from emoprobe.data.reading.files import (
+    RESTORE,
+    Harvest,
+    RowError,
+    SoundFolder,
+    json_lines,
+    open_root,
+    parse_object,
+    text_lines,
+)
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 

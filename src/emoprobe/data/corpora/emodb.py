@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows
+from emoprobe.data.reading.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 

@@ -12,9 +12,9 @@ from typing import Literal
 from urllib.parse import unquote
 
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import known
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
-from emoprobe.data.parquet import parquet_rows, store_sound
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root
+from emoprobe.data.reading.parquet import parquet_rows, store_sound
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Total, Utterance
 
 SCORES = ("absent", "weak", "strong")

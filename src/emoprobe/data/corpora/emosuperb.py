@@ -9,11 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.collection import clip_totals, corpus_folder, list_names
 from emoprobe.data.corpora import register
 from emoprobe.data.corpora.emosuperb_ratings import read_own, words_of
-from emoprobe.data.fields import known
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, parse_object, table_rows, text_lines
+from emoprobe.data.reading.collection import clip_totals, corpus_folder, list_names
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import (
+    RESTORE,
+    Harvest,
+    RowError,
+    SoundFolder,
+    open_root,
+    parse_object,
+    table_rows,
+    text_lines,
+)
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 

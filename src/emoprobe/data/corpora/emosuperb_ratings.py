@@ -13,8 +13,8 @@ from emoprobe.data.corpora.biic_podcast import read_biic_podcast
 from emoprobe.data.corpora.iemocap import read_iemocap
 from emoprobe.data.corpora.msp_improv import read_msp_improv
 from emoprobe.data.corpora.msp_podcast import read_msp_podcast
-from emoprobe.data.files import RowError
 from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.reading.files import RowError
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 

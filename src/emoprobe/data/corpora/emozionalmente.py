@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from emoprobe.data.collection import list_names
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import emotion_word, known, words
-from emoprobe.data.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows, whole
-from emoprobe.data.ratings import RatingColumns, Ratings, join
+from emoprobe.data.reading.collection import list_names
+from emoprobe.data.reading.fields import emotion_word, known, words
+from emoprobe.data.reading.files import RESTORE, Harvest, RowError, SoundFolder, open_root, table_rows, whole
+from emoprobe.data.reading.ratings import RatingColumns, Ratings, join
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 

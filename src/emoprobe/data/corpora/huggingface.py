@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import is_blank, known
-from emoprobe.data.files import Harvest, RowError, SoundFolder
-from emoprobe.data.hub_files import place_of, sound_root, tables_of
-from emoprobe.data.identities import SoundFiles, called_after_sound, settle
-from emoprobe.data.longform import (
+from emoprobe.data.reading.fields import is_blank, known
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder
+from emoprobe.data.reading.hub_files import place_of, sound_root, tables_of
+from emoprobe.data.reading.identities import SoundFiles, called_after_sound, settle
+from emoprobe.data.reading.longform import (
     LongForm,
     RatingOptions,
     add_table,
@@ -27,10 +27,10 @@ from emoprobe.data.longform import (
     one_by_one,
     refuse_targets,
 )
-from emoprobe.data.parquet import class_names, store_sound
-from emoprobe.data.rows import RowReader
-from emoprobe.data.tables import SKIP_ROW, Table
-from emoprobe.data.targets import LABEL_COLUMNS, Kind, Names, Row, Targets, check_names, check_scales
+from emoprobe.data.reading.parquet import class_names, store_sound
+from emoprobe.data.reading.rows import RowReader
+from emoprobe.data.reading.tables import SKIP_ROW, Table
+from emoprobe.data.reading.targets import LABEL_COLUMNS, Kind, Names, Row, Targets, check_names, check_scales
 from emoprobe.data.utterance import Corpus, CorpusCard, Utterance
 from emoprobe.errors import InputError
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from emoprobe.data.blocks import Line, blocks_of
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
+from emoprobe.data.reading.blocks import Line, blocks_of
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 from emoprobe.errors import InputError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, RowError, SoundFolder
-from emoprobe.data.identities import SoundFiles, settle
-from emoprobe.data.longform import (
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder
+from emoprobe.data.reading.identities import SoundFiles, settle
+from emoprobe.data.reading.longform import (
     LongForm,
     RatingOptions,
     add_table,
@@ -20,9 +20,9 @@ from emoprobe.data.longform import (
     one_by_one,
     refuse_targets,
 )
-from emoprobe.data.rows import RowReader
-from emoprobe.data.tables import Table, suffix_of
-from emoprobe.data.targets import Kind, Names, Targets, check_names, check_scales
+from emoprobe.data.reading.rows import RowReader
+from emoprobe.data.reading.tables import Table, suffix_of
+from emoprobe.data.reading.targets import Kind, Names, Targets, check_names, check_scales
 from emoprobe.data.utterance import Corpus, CorpusCard
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -85,9 +85,9 @@ def read_manifest(
     columns without another meaning become metadata. A column ``num_raters`` says how many raters there were; votes or
     shares that so many cannot have given are refused. Rows without any vote are read, and left to the soft-label
     policy. Where there is a rater's column and no such target but a label or a dimension, every row is one rating
-    (`emoprobe.data.longform`); or the ratings stand in a table of their own. What is no id, no words and no number of
-    votes is told by `emoprobe.data.fields`; ids that look alike and files that are there twice are refused
-    (`emoprobe.data.identities`).
+    (`emoprobe.data.reading.longform`); or the ratings stand in a table of their own. What is no id, no words and no
+    number of votes is told by `emoprobe.data.reading.fields`; ids that look alike and files that are there twice are
+    refused (`emoprobe.data.reading.identities`).
 
     Args:
         path: The manifest; its suffix (.csv, .tsv, .jsonl, with or without .gz; .xlsx, .parquet) tells the format.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import known, words
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, table_rows
-from emoprobe.data.named_clips import NO_VOTES
+from emoprobe.data.reading.fields import known, words
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root, table_rows
+from emoprobe.data.reading.named_clips import NO_VOTES
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 

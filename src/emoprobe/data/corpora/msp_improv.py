@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from emoprobe.data.blocks import Line, blocks_of
-from emoprobe.data.collection import list_names
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import known
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root, text_lines
+from emoprobe.data.reading.blocks import Line, blocks_of
+from emoprobe.data.reading.collection import list_names
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import NOTHING, Corpus, CorpusCard, Numbers, Rating, Total, Utterance
 
 # What raters chose, in lower case -> our word. The first four and other are the main choices; all may be secondary.

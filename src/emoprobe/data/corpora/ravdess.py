@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, open_root
-from emoprobe.data.named_clips import NO_VOTES, NamedClip, parts_of, read_named_clips
+from emoprobe.data.reading.files import Harvest, open_root
+from emoprobe.data.reading.named_clips import NO_VOTES, NamedClip, parts_of, read_named_clips
 from emoprobe.data.utterance import Corpus, CorpusCard, Total
 from emoprobe.errors import InputError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.fields import words
-from emoprobe.data.files import RESTORE, Harvest, open_root, parse_object, text_lines
-from emoprobe.data.named_clips import NO_VOTES, NamedClip, parts_of, read_named_clips, totals_of
+from emoprobe.data.reading.fields import words
+from emoprobe.data.reading.files import RESTORE, Harvest, open_root, parse_object, text_lines
+from emoprobe.data.reading.named_clips import NO_VOTES, NamedClip, parts_of, read_named_clips, totals_of
 from emoprobe.data.utterance import Corpus, CorpusCard
 from emoprobe.errors import InputError
 

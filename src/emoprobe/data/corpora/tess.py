@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from emoprobe.data.corpora import register
-from emoprobe.data.files import Harvest, open_root
-from emoprobe.data.named_clips import NO_VOTES, NamedClip, check_folders, parts_of, read_named_clips, totals_of
+from emoprobe.data.reading.files import Harvest, open_root
+from emoprobe.data.reading.named_clips import NO_VOTES, NamedClip, check_folders, parts_of, read_named_clips, totals_of
 from emoprobe.data.utterance import Corpus, CorpusCard
 
 EMOTIONS = {

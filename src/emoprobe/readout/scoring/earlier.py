@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emoprobe.data.audio import read_audio
-from emoprobe.data.limits import AudioError, AudioLimits
-from emoprobe.data.survey import remember
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
+from emoprobe.data.sound.survey import remember
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import READOUTS, cells_of

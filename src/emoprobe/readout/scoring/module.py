@@ -12,8 +12,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from emoprobe.data.audio import AudioClip
 from emoprobe.data.datamodule import Batch
+from emoprobe.data.sound.audio import AudioClip
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import EmoprobeError
 from emoprobe.models.answering import AudioContext, answering

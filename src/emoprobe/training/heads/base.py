@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.errors import InputError
 from emoprobe.options import Count, Distinct, Name, Several, Words, options
 from emoprobe.registry import Registry, make_part

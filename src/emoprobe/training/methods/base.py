@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emoprobe.data.audio import duration_seconds
-from emoprobe.data.limits import AudioLimits
 from emoprobe.data.prepare import Item
+from emoprobe.data.sound.audio import duration_seconds
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

@@ -17,9 +17,9 @@ import torch
 from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
-from emoprobe.data.audio import read_audio
 from emoprobe.data.datamodule import check_length
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

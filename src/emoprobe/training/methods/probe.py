@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emoprobe.data.limits import AudioLimits
+from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

@@ -17,7 +17,7 @@ from emoprobe.data.corpora.msp_podcast.release import (
     known_name,
     read_header,
 )
-from emoprobe.data.files import RESTORE, RowError, table_rows, text_lines
+from emoprobe.data.reading.files import RESTORE, RowError, table_rows, text_lines
 from emoprobe.errors import InputError
 
 COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")

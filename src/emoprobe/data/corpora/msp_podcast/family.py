@@ -11,7 +11,7 @@ from emoprobe.data.corpora.msp_podcast.card import NO_AGREEMENT, SCALES
 from emoprobe.data.corpora.msp_podcast.facts import read_consensus, read_partition
 from emoprobe.data.corpora.msp_podcast.ratings import read_blocks, read_csv, read_json
 from emoprobe.data.corpora.msp_podcast.release import SKIP_CLIP, Clip, Family, Release
-from emoprobe.data.files import AUDIO_SUFFIXES, RESTORE, Harvest, RowError, SoundFolder, open_root, text_lines
+from emoprobe.data.reading.files import AUDIO_SUFFIXES, RESTORE, Harvest, RowError, SoundFolder, open_root, text_lines
 from emoprobe.data.utterance import Corpus, CorpusCard, Total, Utterance
 from emoprobe.errors import InputError
 

@@ -21,8 +21,8 @@ from emoprobe.data.corpora.msp_podcast.release import (
     numbers,
     read_header,
 )
-from emoprobe.data.fields import known
-from emoprobe.data.files import RESTORE, RowError, table_rows, text_lines
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import RESTORE, RowError, table_rows, text_lines
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from emoprobe.data.corpora.msp_podcast.card import CONSENSUS, DIMENSIONS, SCALE
-from emoprobe.data.fields import known
-from emoprobe.data.files import RESTORE, Harvest, RowError, text_lines
+from emoprobe.data.reading.fields import known
+from emoprobe.data.reading.files import RESTORE, Harvest, RowError, text_lines
 from emoprobe.data.utterance import NOTHING, CorpusCard, Numbers, Rating
 
 _NUMBER = re.compile(r"\d(?:\.\d{1,20})?", re.ASCII)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emoprobe.data.files import open_root
+from emoprobe.data.reading.files import open_root
 from emoprobe.data.utterance import CorpusCard, Total
 from emoprobe.errors import InputError
 

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from emoprobe.data.encodings import OPTION, encoding_of, first_bytes, open_as_utf8
-from emoprobe.data.fields import NumberReader, is_blank
-from emoprobe.data.files import RowError, json_lines, text_lines
-from emoprobe.data.parquet import arrow_rows, parquet_rows
+from emoprobe.data.reading.encodings import OPTION, encoding_of, first_bytes, open_as_utf8
+from emoprobe.data.reading.fields import NumberReader, is_blank
+from emoprobe.data.reading.files import RowError, json_lines, text_lines
+from emoprobe.data.reading.parquet import arrow_rows, parquet_rows
 from emoprobe.errors import InputError
 
 TEXT, SHEET, TYPED = (".csv", ".tsv", ".jsonl"), ".xlsx", (".parquet", ".arrow")

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from emoprobe.data.fields import NumberReader, emotion_word, identity, is_blank, words
-from emoprobe.data.files import ROW_REMEDY, Harvest, RowError
-from emoprobe.data.identities import refuse_alike_names, whole_numbers
+from emoprobe.data.reading.fields import NumberReader, emotion_word, identity, is_blank, words
+from emoprobe.data.reading.files import ROW_REMEDY, Harvest, RowError
+from emoprobe.data.reading.identities import refuse_alike_names, whole_numbers
 from emoprobe.data.utterance import NOTHING, Numbers, Rating, Utterance
 
 SEPARATORS = "|;,"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Lt
 from pydantic import AllowInfNan
 
-from emoprobe.data.faults import FAULTS
+from emoprobe.data.sound.faults import FAULTS
 from emoprobe.errors import InputError
 from emoprobe.options import AS_WRITTEN, Distinct, NotNegative, OneOf, Positive, Words, options
 

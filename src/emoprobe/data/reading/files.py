@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from emoprobe.data.folders import Folders
+from emoprobe.data.reading.folders import Folders
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.errors import InputError
 

@@ -12,7 +12,7 @@ def blocks_of(lines: Iterable[Line], begins: Callable[[str], object]) -> Iterato
     """What lies between blank lines, or begins with a line that begins an entry.
 
     Args:
-        lines: `emoprobe.data.files.text_lines`, as far as they count.
+        lines: `emoprobe.data.reading.files.text_lines`, as far as they count.
         begins: Whether a line is the first of an entry.
     """
     block: list[Line] = []

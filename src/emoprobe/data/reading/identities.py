@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emoprobe.data.files import RowError
+from emoprobe.data.reading.files import RowError
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 

@@ -10,8 +10,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from emoprobe.data.audio import read_audio
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import read_audio
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.models.acoustics import Acoustics, Terciles, Thresholds, describe, measure, praat, semitones
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emoprobe.data.files import AUDIO_SUFFIXES, RESTORE
+from emoprobe.data.reading.files import AUDIO_SUFFIXES, RESTORE
 from emoprobe.errors import InputError
 from emoprobe.system.cache import cache_folder
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from emoprobe.data.fields import identity, is_blank, text_of, words
-from emoprobe.data.files import SoundFolder
-from emoprobe.data.folders import here
-from emoprobe.data.tables import SKIP_ROW
-from emoprobe.data.targets import RATERS, Row, Targets
+from emoprobe.data.reading.fields import identity, is_blank, text_of, words
+from emoprobe.data.reading.files import SoundFolder
+from emoprobe.data.reading.folders import here
+from emoprobe.data.reading.tables import SKIP_ROW
+from emoprobe.data.reading.targets import RATERS, Row, Targets
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

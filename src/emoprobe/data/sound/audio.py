@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from emoprobe.data import headers, mpeg
-from emoprobe.data.faults import FAULTS, STEPS, find_faults, is_few_steps, level_dbfs
-from emoprobe.data.limits import LEAVE_OUT, AudioError, AudioLimits
+from emoprobe.data.sound import headers, mpeg
+from emoprobe.data.sound.faults import FAULTS, STEPS, find_faults, is_few_steps, level_dbfs
+from emoprobe.data.sound.limits import LEAVE_OUT, AudioError, AudioLimits
 
 # Speech cannot be 40 dB over full scale; such samples are integers that were written as floats without scaling.
 MAX_PEAK = 100.0
@@ -106,8 +106,8 @@ def _duration(path: Path, _size: int, _changed: int) -> float:
 def read_audio(path: str | Path, sampling_rate: int = 16_000, limits: AudioLimits | None = None) -> AudioClip:
     """Read WAV, FLAC, MP3, Ogg, AIFF, AU, CAF, W64, SPHERE or HTK, averaged over channels and resampled by soxr.
 
-    A header must fit its file: see `emoprobe.data.headers` for what is compared. MP3 is decoded whole, whatever its
-    header says or leaves out: see `emoprobe.data.mpeg`. A clip to be truncated is decoded up to the cut only.
+    A header must fit its file: see `emoprobe.data.sound.headers` for what is compared. MP3 is decoded whole, whatever
+    its header says or leaves out: see `emoprobe.data.sound.mpeg`. A clip to be truncated is decoded up to the cut only.
 
     Args:
         path: The sound file.

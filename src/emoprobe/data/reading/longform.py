@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from emoprobe.data.fields import is_blank
-from emoprobe.data.files import Harvest, RowError
-from emoprobe.data.ratings import RatingColumns, Ratings, join
-from emoprobe.data.rows import RowReader
-from emoprobe.data.tables import SKIP_ROW, Table
-from emoprobe.data.targets import LABEL_COLUMNS, RATERS, Row, Scales, Targets
+from emoprobe.data.reading.fields import is_blank
+from emoprobe.data.reading.files import Harvest, RowError
+from emoprobe.data.reading.ratings import RatingColumns, Ratings, join
+from emoprobe.data.reading.rows import RowReader
+from emoprobe.data.reading.tables import SKIP_ROW, Table
+from emoprobe.data.reading.targets import LABEL_COLUMNS, RATERS, Row, Scales, Targets
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError
 

@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
-from emoprobe.data.fields import emotion_word, is_blank, known, text_of
-from emoprobe.data.files import RowError
-from emoprobe.data.ratings import UNSURE, words_of
-from emoprobe.data.tables import LEAVE_OUT, SKIP_ROW, Table
+from emoprobe.data.reading.fields import emotion_word, is_blank, known, text_of
+from emoprobe.data.reading.files import RowError
+from emoprobe.data.reading.ratings import UNSURE, words_of
+from emoprobe.data.reading.tables import LEAVE_OUT, SKIP_ROW, Table
 from emoprobe.data.utterance import Numbers, Rating
 from emoprobe.errors import InputError
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from emoprobe.data.audio import AudioClip, duration_seconds, read_audio
-from emoprobe.data.faults import FAULTS
-from emoprobe.data.limits import AudioError, AudioLimits
+from emoprobe.data.sound.audio import AudioClip, duration_seconds, read_audio
+from emoprobe.data.sound.faults import FAULTS
+from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.utterance import Utterance
 from emoprobe.errors import InputError, some
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from emoprobe.data.files import Harvest, RowError, SoundFolder, open_root
+from emoprobe.data.reading.files import Harvest, RowError, SoundFolder, open_root
 from emoprobe.data.utterance import Corpus, Total, Utterance
 from emoprobe.errors import InputError
 
@@ -44,7 +44,7 @@ def read_named_clips(harvest: Harvest, root: Path, example: str, clip_of: ClipOf
 
     Args:
         harvest: Gathers them.
-        root: Top folder, as `emoprobe.data.files.open_root` gives it.
+        root: Top folder, as `emoprobe.data.reading.files.open_root` gives it.
         example: Relative path of a clip that every copy has, for errors.
         clip_of: What a file's path below the root says; None for a file that is passed over, a ValueError that goes on
             from its name for one that is named wrongly.

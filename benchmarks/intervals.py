@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-from emoprobe.metrics.functional import METRICS, evaluate
+from emoprobe.metrics.functional import evaluate, metrics_of
 from emoprobe.metrics.intervals import bootstrap_intervals
 from emoprobe.metrics.resampling import WeightedMetrics, draw_clusters
 
@@ -55,13 +55,12 @@ def main() -> None:
     naive = (time.perf_counter() - start) / len(drawn) * options.resamples
 
     values = WeightedMetrics(pred, target, votes, clusters=clusters)(drawn)
-    pairs = [(values[name], np.array([row[name] for row in expected])) for name in METRICS]
+    pairs = [(values[name], np.array([row[name] for row in expected])) for name in metrics_of()]
     kept = [(found[np.isfinite(wanted)], wanted[np.isfinite(wanted)]) for found, wanted in pairs]
     gap = max(np.abs(found - wanted).max(initial=0) for found, wanted in kept)
 
-    print(
-        f"{size:,} utterances, {clusters.max() + 1:,} clusters, {options.resamples:,} resamples, {len(METRICS)} metrics"
-    )
+    sizes = f"{size:,} utterances, {clusters.max() + 1:,} clusters, {options.resamples:,} resamples"
+    print(f"{sizes}, {len(pairs)} metrics")
     print(f"(a) bootstrap_intervals       {ours:9.2f} s   {memory:.0f} MiB more memory")
     print(f"(b) evaluate on resampled data{naive:9.2f} s   {naive / ours:.0f} times (from {len(drawn)} resamples)")
     print(f"largest difference of the values on the same resamples: {gap:.1e}")

@@ -12,7 +12,7 @@ import pytest
 from console import Done, alone
 
 import emoprobe
-from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.run.scores import read_scores
 
 HOUSE = Path(emoprobe.__file__).parent
@@ -111,7 +111,7 @@ def test_a_fit_is_watched_by_the_stock_callbacks_and_every_callback_sees_every_v
     assert set(plain["hooks"]) >= {"EarlyStopping", "ModelCheckpoint", "Watcher"}
     assert len(plain["epochs"]) == 4
     for epoch in plain["epochs"]:
-        assert set(epoch) >= {"train/loss", "dev/loss", *(f"dev/{name}" for name in METRICS)}
+        assert set(epoch) >= {"train/loss", "dev/loss", *(f"dev/{name}" for name in metrics_of())}
 
 
 @pytest.mark.parametrize("plus", ["", "+", "++"])

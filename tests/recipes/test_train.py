@@ -18,7 +18,7 @@ from fitting import make_head
 from emoprobe.cli.analyse import main as analyse_main
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.labels import LabelSet
-from emoprobe.metrics.functional import METRICS
+from emoprobe.metrics.functional import metrics_of
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.settings import read_train
 from emoprobe.run.scores import read_scores
@@ -340,7 +340,7 @@ def test_every_value_reaches_the_tracker(tiny_whisper_path, manifest, tmp_path):
     run = recipe.run(config(tiny_whisper_path, manifest, tmp_path, "logger=csv", "fit.max_epochs=4"))
     table, curves = logged(run), pd.read_csv(run / "learning_curves.csv")
     assert len(curves) == 4
-    for name in ("loss", *METRICS):
+    for name in ("loss", *metrics_of()):
         kept = table[f"dev/{name}"].replace(np.inf, np.nan).dropna()
         np.testing.assert_array_equal(kept, curves["dev_loss" if name == "loss" else name].dropna())
     np.testing.assert_array_equal(table["train/loss"].dropna(), curves["train_loss"])

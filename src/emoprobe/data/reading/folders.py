@@ -92,12 +92,16 @@ class Folders:
         if folder not in self._places:
             place = folder
             if folder.startswith(root) and not os.path.isdir(folder):
-                place = root
-                for name in folder[len(root) :].split(os.sep):
+                place, rest = root, folder[len(root) :].split(os.sep)
+                for at, name in enumerate(rest):
                     below = os.path.join(place, name)
                     if not os.path.isdir(below):
-                        name = self._list(place).names.get(unicodedata.normalize("NFC", name).lower(), name)
-                    place = os.path.join(place, name)
+                        other = self._list(place).names.get(unicodedata.normalize("NFC", name).lower())
+                        if other is None:  # nothing is below what is not there
+                            place = os.path.join(place, *rest[at:])
+                            break
+                        below = os.path.join(place, other)
+                    place = below
             self._places[folder] = place
         return self._places[folder]
 

@@ -403,3 +403,31 @@ def test_means_and_spreads_of_a_scale_are_shown(tmp_path: Path, capsys):
     assert cells[-3:-1] == ["3.00", "1.63"]
     assert main(["show", "dataset=demo", "-n", "1"]) == 0
     assert "spread" not in capsys.readouterr().out
+
+
+def test_agreement_of_counts_is_that_of_the_ratings_behind_them(toy, six: LabelSet):
+    votes = {"a": {"sad": 2, "fear": 1}, "b": {"happy": 3}, "c": {"sad": 1, "happy": 1}}
+    counted = toy({name: (None, given, {}) for name, given in votes.items()})
+    single = replace(
+        counted,
+        utterances=tuple(
+            replace(
+                each,
+                votes={},
+                num_raters=None,
+                ratings=tuple(
+                    Rating(f"r{i}", (word,))
+                    for i, word in enumerate(word for word, many in each.votes.items() for _ in range(int(many)))
+                ),
+            )
+            for each in counted.utterances
+        ),
+    )
+    (told_by_counts,), (told_by_ratings,) = (
+        told(look(each, six, sound=False), "agreement") for each in (counted, single)
+    )
+    assert told_by_counts == told_by_ratings
+    # By hand: 4 of 8 ratings' worth of disagreement where (8^2 - 3^2 - 1 - 4^2) / 7 is expected.
+    assert f"a chance of 0.500; Krippendorff's alpha {1 - 4 / (38 / 7):.3f}" in told_by_counts[1]
+    shares = replace(counted, utterances=tuple(replace(each, num_raters=None) for each in counted.utterances))
+    assert told(look(shares, six, sound=False), "agreement") == []

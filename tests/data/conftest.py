@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from emoprobe.errors import InputError
@@ -47,3 +51,41 @@ def refused() -> Callable[..., InputError]:
         return error
 
     return check
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., Path]:
+    """Writes rows as CSV, TSV, JSONL or Parquet."""
+
+    def to(rows: list[dict], suffix: str = "csv", name: str = "table") -> Path:
+        path = tmp_path / f"{name}.{suffix}"
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        elif suffix == "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        else:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if suffix == "tsv" else ",")
+                writer.writeheader()
+                writer.writerows(rows)
+        return path
+
+    return to
+
+
+@pytest.fixture
+def workbook() -> Callable[..., Path]:
+    """Writes a spreadsheet with rows by sheet."""
+    openpyxl = pytest.importorskip("openpyxl")
+
+    def to(path: Path, **sheets: list[list]) -> Path:
+        made = openpyxl.Workbook()
+        made.remove(made.active)
+        for name, rows in sheets.items():
+            sheet = made.create_sheet(name)
+            for row in rows:
+                sheet.append(row)
+        made.save(path)
+        return path
+
+    return to

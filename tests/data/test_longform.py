@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import emoprobe
@@ -48,24 +44,6 @@ def read(request) -> Callable[..., Corpus]:
 @pytest.fixture(params=["csv", "tsv", "jsonl", "parquet"])
 def suffix(request) -> str:
     return request.param
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Callable[..., Path]:
-    def to(rows: list[dict], suffix: str = "csv", name: str = "table") -> Path:
-        path = tmp_path / f"{name}.{suffix}"
-        if suffix == "parquet":
-            pq.write_table(pa.Table.from_pylist(rows), path)
-        elif suffix == "jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        else:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if suffix == "tsv" else ",")
-                writer.writeheader()
-                writer.writerows(rows)
-        return path
-
-    return to
 
 
 def said(corpus: Corpus) -> dict[str, list[tuple[str, tuple[str, ...]]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -42,24 +41,6 @@ def read(request) -> Callable[..., Corpus]:
 @pytest.fixture(params=FORMATS)
 def suffix(request) -> str:
     return request.param
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Callable[..., Path]:
-    def to(rows: list[dict], suffix: str = "csv") -> Path:
-        path = tmp_path / f"table.{suffix}"
-        if suffix == "parquet":
-            pq.write_table(pa.Table.from_pylist(rows), path)
-        elif suffix == "jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        else:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if suffix == "tsv" else ",")
-                writer.writeheader()
-                writer.writerows(rows)
-        return path
-
-    return to
 
 
 def rows(column: str, values: list, **more) -> list[dict]:

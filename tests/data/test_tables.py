@@ -194,19 +194,7 @@ def test_text_that_is_called_a_spreadsheet(write, refused):
 # -------------------------------------------------------------------------------------------------------- spreadsheets
 
 
-def book(path: Path, **sheets: list[list]) -> Path:
-    openpyxl = pytest.importorskip("openpyxl")
-    made = openpyxl.Workbook()
-    made.remove(made.active)
-    for name, rows in sheets.items():
-        sheet = made.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    made.save(path)
-    return path
-
-
-def test_a_spreadsheet(tmp_path: Path):
+def test_a_spreadsheet(tmp_path: Path, workbook):
     rows = [
         [],
         ["path ", "votes_sad", "speaker", None],
@@ -214,7 +202,7 @@ def test_a_spreadsheet(tmp_path: Path):
         [None] * 4,
         ["b.wav", 2.5, "x", None],
     ]
-    path = book(tmp_path / "t.xlsx", Notes=[], Votes=rows)
+    path = workbook(tmp_path / "t.xlsx", Notes=[], Votes=rows)
     expected = [
         (3, {"path": "a.wav", "votes_sad": 1, "speaker": 127}),
         (5, {"path": "b.wav", "votes_sad": 2.5, "speaker": "x"}),
@@ -224,8 +212,8 @@ def test_a_spreadsheet(tmp_path: Path):
     assert type(dict(list(Table(path)))[3]["speaker"]) is int
 
 
-def test_which_sheet(tmp_path: Path, refused):
-    path = book(tmp_path / "t.xlsx", One=[["a"], [1]], Two=[["b"], [2]])
+def test_which_sheet(tmp_path: Path, refused, workbook):
+    path = workbook(tmp_path / "t.xlsx", One=[["a"], [1]], Two=[["b"], [2]])
     refused(
         lambda: read(path),
         "2 sheets hold something",
@@ -239,16 +227,16 @@ def test_which_sheet(tmp_path: Path, refused):
     assert read(path, sheet="Two") == [{"b": 2}]
 
 
-def test_cells_that_lost_what_they_were(tmp_path: Path):
+def test_cells_that_lost_what_they_were(tmp_path: Path, workbook):
     day = datetime(2024, 1, 3)
-    path = book(tmp_path / "t.xlsx", S=[["id", "day", "error", "no"], [12345678901234567, day, "#N/A", None]])
+    path = workbook(tmp_path / "t.xlsx", S=[["id", "day", "error", "no"], [12345678901234567, day, "#N/A", None]])
     (fields,) = read(path)
     assert fields["id"] == "1.23456789012346e+16"
     assert fields["day"] == day
 
 
-def test_a_spreadsheet_without_its_package(tmp_path: Path, refused, monkeypatch):
-    path = book(tmp_path / "t.xlsx", S=[["a"], [1]])
+def test_a_spreadsheet_without_its_package(tmp_path: Path, refused, monkeypatch, workbook):
+    path = workbook(tmp_path / "t.xlsx", S=[["a"], [1]])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     refused(lambda: read(path), "needs the package openpyxl", file=path, remedy='pip install "emoprobe[excel]"')
 

@@ -34,6 +34,7 @@ from emoprobe.metrics.functional import evaluate, metrics_of
 from emoprobe.metrics.functional.arrays import Values
 from emoprobe.metrics.functional.checks import Array, check_pair, check_votes
 from emoprobe.metrics.functional.table import SIZES
+from emoprobe.metrics.raters import single_votes, sum_by
 from emoprobe.metrics.resampling import metric_values
 from emoprobe.metrics.truths import Truths, check_repeats
 
@@ -85,10 +86,7 @@ def ratings_of(votes: Array) -> Ratings:
     """
     counts = check_votes(votes).cpu().numpy()
     whole = (np.abs(counts - np.round(counts)) < 1e-9).all(axis=1)
-    number = np.where(whole[:, None], np.round(counts), 0).astype(np.int64).ravel()
-    labels = counts.shape[1]
-    cell = np.repeat(np.arange(counts.size), number)
-    return Ratings(clip=cell // labels, votes=np.eye(labels)[cell % labels])
+    return Ratings(*single_votes(np.where(whole[:, None], counts, 0)))
 
 
 def half_against_half(
@@ -116,7 +114,7 @@ def half_against_half(
 
     def split() -> dict[str, float]:
         shuffled = votes[np.lexsort((rng.random(len(clip)), clip))]
-        first, second = (_sum_by(clip, shuffled * part[:, None]) for part in (place < half, place // half == 1))
+        first, second = (sum_by(clip, shuffled * part[:, None]) for part in (place < half, place // half == 1))
         return evaluate(_shares(first), _shares(second), second, metrics=metrics)
 
     return _average(split, repeats)
@@ -138,7 +136,7 @@ def leave_one_out(ratings: Ratings, *, metrics: Sequence[str] | None = None) -> 
     clip, votes, sizes = _rated(ratings)
     if not len(clip):
         return dict.fromkeys(metrics or metrics_of(), math.nan)
-    rest = np.maximum(_sum_by(clip, votes)[clip] - votes, 0)
+    rest = np.maximum(sum_by(clip, votes)[clip] - votes, 0)
     values = metric_values(_shares(votes), _shares(rest), rest, (1 / sizes[clip])[None], metrics=metrics)
     return {name: float(found[0]) for name, found in values.items()}
 
@@ -271,12 +269,6 @@ def _rated(ratings: Ratings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     clip, votes = (np.cumsum(sizes > 1) - 1)[clip[kept]], ratings.votes[given][kept]
     order = np.argsort(clip, kind="stable")
     return clip[order], votes[order], sizes[sizes > 1]
-
-
-def _sum_by(clip: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    total = np.zeros((clip.max() + 1, votes.shape[1]))
-    np.add.at(total, clip, votes)
-    return total
 
 
 def _shares(votes: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def krippendorff_alpha(clip: np.ndarray, votes: np.ndarray, points: Sequence[flo
     clip, votes, sizes = _compared(clip, votes)
     if not len(clip):
         return math.nan
-    total = _sum_by(clip, votes)
+    total = sum_by(clip, votes)
     own = np.einsum("ra,rb->ab", votes / (sizes[clip] - 1)[:, None], votes)
     together = np.einsum("ca,cb->ab", total / (sizes - 1)[:, None], total) - own
     count = together.sum(axis=1)
@@ -111,7 +111,7 @@ def agreement(
     kept, compared, sizes = _compared(clip, votes)
     observed = math.nan
     if len(kept):
-        same = (compared * (_sum_by(kept, compared)[kept] - compared)).sum(axis=1) / (sizes[kept] - 1)
+        same = (compared * (sum_by(kept, compared)[kept] - compared)).sum(axis=1) / (sizes[kept] - 1)
         observed = float(same.mean())
     return Agreement(len(set(rater)), len(clip), len(kept), observed, krippendorff_alpha(clip, votes, points))
 
@@ -122,7 +122,7 @@ def rater_statistics(
     """Every rater beside the others, those with most ratings first; see `agreement` for the arguments."""
     names, who = np.unique(np.asarray(rater, dtype=str), return_inverse=True)
     _, at, sizes = np.unique(clip, return_inverse=True, return_counts=True)
-    total = _sum_by(at, votes)
+    total = sum_by(at, votes)
     size = sizes[at]
     rest = total[at] - votes
     several = size > 1
@@ -162,7 +162,23 @@ def _compared(clip: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return (np.cumsum(sizes > 1) - 1)[at[kept]], votes[kept], sizes[sizes > 1]
 
 
-def _sum_by(clip: np.ndarray, votes: np.ndarray) -> np.ndarray:
+def sum_by(clip: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """Votes of every clip, ``[clips, labels]``; clips are numbered from 0."""
     total = np.zeros((clip.max(initial=-1) + 1, votes.shape[1]))
     np.add.at(total, clip, votes)
     return total
+
+
+def single_votes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The single votes behind whole counts: the clip of each, ``[votes]``, and its one-hot ``[votes, labels]``.
+
+    Args:
+        counts: ``[clips, labels]``, whole but for rounding.
+
+    >>> clip, votes = single_votes(np.array([[1, 0], [1, 2]]))
+    >>> clip.tolist(), votes[:, 1].tolist()
+    ([0, 1, 1, 1], [0.0, 0.0, 1.0, 1.0])
+    """
+    labels = counts.shape[1]
+    cell = np.repeat(np.arange(counts.size), np.round(counts).astype(np.int64).ravel())
+    return cell // labels, np.eye(labels)[cell % labels]

@@ -531,19 +531,7 @@ def test_unknown_format(write, refused):
     refused(lambda: read_manifest(path), "format '.ods'", file=path, field="dataset.path", remedy=".csv, .tsv")
 
 
-def workbook(path: Path, **sheets: list[list]) -> Path:
-    openpyxl = pytest.importorskip("openpyxl")
-    made = openpyxl.Workbook()
-    made.remove(made.active)
-    for name, rows in sheets.items():
-        sheet = made.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    made.save(path)
-    return path
-
-
-def test_a_spreadsheet(tmp_path: Path):
+def test_a_spreadsheet(tmp_path: Path, workbook):
     rows = [
         ["path", "speaker", "p_sad", "p_happy", "age"],
         ["a.wav", 127.0, 0.25, 0.75, 31],
@@ -555,7 +543,7 @@ def test_a_spreadsheet(tmp_path: Path):
     assert (b.speaker, b.votes, b.metadata, b.row) == ("s2", {"sad": 0.5, "happy": 0.5}, {}, 4)
 
 
-def test_clips_and_ratings_in_one_spreadsheet(tmp_path: Path):
+def test_clips_and_ratings_in_one_spreadsheet(tmp_path: Path, workbook):
     clips = [["path", "speaker"], ["a.wav", 1], ["b.wav", 2]]
     ratings = [
         ["path", "rater", "label", "valence"],
@@ -585,7 +573,9 @@ def test_clips_and_ratings_in_one_spreadsheet(tmp_path: Path):
         ("votes_sad", None, "'' is not a number"),
     ],
 )
-def test_cells_of_a_spreadsheet_that_are_not_what_was_written(tmp_path: Path, refused, column: str, value, what: str):
+def test_cells_of_a_spreadsheet_that_are_not_what_was_written(
+    tmp_path: Path, refused, column: str, value, what: str, workbook
+):
     head, row = ["path", "utterance_id", "speaker", "votes_sad"], ["a.wav", "u1", "s1", 2]
     row[head.index(column)] = value
     path = workbook(tmp_path / "m.xlsx", Clips=[head, row])

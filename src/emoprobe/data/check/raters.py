@@ -13,7 +13,7 @@ from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item
 from emoprobe.data.votes import rater_votes
 from emoprobe.labels import LabelSet
-from emoprobe.metrics.raters import agreement
+from emoprobe.metrics.raters import agreement, single_votes
 
 
 class RatingTable(NamedTuple):
@@ -51,9 +51,8 @@ def anonymous_ratings(items: Sequence[Item]) -> RatingTable | None:
     votes = np.stack([item.target.votes for item in items])
     if any(item.target.num_raters is None for item in items) or np.abs(votes - votes.round()).max() > 1e-9:
         return None
-    labels = votes.shape[1]
-    cell = np.repeat(np.arange(votes.size), votes.round().astype(int).ravel())
-    return RatingTable(cell // labels, list(map(str, range(len(cell)))), np.eye(labels)[cell % labels])
+    clip, single = single_votes(votes)
+    return RatingTable(clip, list(map(str, range(len(clip)))), single)
 
 
 def find_agreement(items: Sequence[Item], labels: LabelSet, policy: SoftLabelPolicy) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from emoprobe.data.corpora.msp_podcast.release import (
     Release,
     add_facts,
     fields_of,
+    json_of,
     known_name,
     read_header,
 )
@@ -78,14 +78,7 @@ def _read_csv(file: Path, release: Release) -> None:
 
 def _read_json(file: Path, release: Release) -> None:
     """Clip -> facts, or clip -> a list of one object of facts."""
-    try:
-        clips = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_pairs)
-    except OSError as error:
-        what = f"the file cannot be read: {error.strerror or error}"
-        raise InputError(what, file=file, remedy=f"{RESTORE}.") from None
-    except (ValueError, RecursionError) as error:
-        row = getattr(error, "lineno", None)
-        raise InputError(f"this is not JSON: {error!s:.200}", file=file, row=row, remedy=f"{RESTORE}.") from None
+    clips = json_of(file, _pairs)
     if not isinstance(clips, list) or any(type(pair) is not tuple for pair in clips):
         raise InputError("this is not an object of clips", file=file, remedy=f"{RESTORE}.")
     for name, facts in clips:

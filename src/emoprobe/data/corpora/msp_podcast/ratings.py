@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from emoprobe.data.corpora.msp_podcast.release import (
     Release,
     add_facts,
     fields_of,
+    json_of,
     numbers,
     read_header,
 )
@@ -160,14 +160,7 @@ def _json_object(pairs: list[tuple[str, object]]) -> _Vote | _Object:
 
 def read_json(file: Path, release: Release) -> None:
     """``labels_detailed.json``: clip -> worker -> rating, or clip -> Workers -> ratings with a Name."""
-    try:
-        clips = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_json_object)
-    except OSError as error:
-        what = f"the file cannot be read: {error.strerror or error}"
-        raise InputError(what, file=file, remedy=f"{RESTORE}.") from None
-    except (ValueError, RecursionError) as error:
-        row = getattr(error, "lineno", None)
-        raise InputError(f"this is not JSON: {error!s:.200}", file=file, row=row, remedy=f"{RESTORE}.") from None
+    clips = json_of(file, _json_object)
     if not isinstance(clips, _Object):
         raise InputError("this is not an object of clips", file=file, remedy=f"{RESTORE}.")
     seen: set[str] = set()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from emoprobe.data.corpora.msp_podcast.card import CONSENSUS, DIMENSIONS, SCALE
 from emoprobe.data.reading.fields import known
 from emoprobe.data.reading.files import RESTORE, Harvest, RowError, text_lines
 from emoprobe.data.utterance import NOTHING, CorpusCard, Numbers, Rating
+from emoprobe.errors import InputError
 
 _NUMBER = re.compile(r"\d(?:\.\d{1,20})?", re.ASCII)
 SKIP_CLIP = f"{RESTORE}, or leave the clip out: dataset.on_error=skip."
@@ -165,3 +167,23 @@ def read_header(file: Path, encoding: str) -> list[str]:
         return [name.strip() for name in next(csv.reader([first]), [])]
     except csv.Error:
         return []
+
+
+def json_of(file: Path, hook: Callable[[list[tuple[str, object]]], object]) -> object:
+    """What a JSON file holds.
+
+    Args:
+        file: The file.
+        hook: Makes something of every object in it, out of its pairs.
+
+    Raises:
+        InputError: It cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=hook)
+    except OSError as error:
+        what = f"the file cannot be read: {error.strerror or error}"
+        raise InputError(what, file=file, remedy=f"{RESTORE}.") from None
+    except (ValueError, RecursionError) as error:
+        row = getattr(error, "lineno", None)
+        raise InputError(f"this is not JSON: {error!s:.200}", file=file, row=row, remedy=f"{RESTORE}.") from None

@@ -12,7 +12,8 @@ from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item, prepare
 from emoprobe.data.rater_split import divide_raters, rater_groups
-from emoprobe.data.splits import PARTS, SplitPolicy, split_items
+from emoprobe.data.split_policy import PARTS, SplitPolicy
+from emoprobe.data.splits import split_items
 from emoprobe.data.utterance import Corpus, CorpusCard, Rating, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

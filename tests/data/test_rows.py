@@ -16,7 +16,8 @@ from emoprobe.data.corpora.huggingface import read_huggingface
 from emoprobe.data.corpora.manifest import read_manifest
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import prepare
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import split_items
 from emoprobe.data.utterance import Corpus
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

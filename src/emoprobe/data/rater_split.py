@@ -10,7 +10,8 @@ from emoprobe.data.balance import balanced
 from emoprobe.data.ballots import counted_ratings
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.prepare import Item
-from emoprobe.data.splits import Split, SplitPolicy, check_targets
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import Split, check_targets
 from emoprobe.data.votes import VoteError, soft_label
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

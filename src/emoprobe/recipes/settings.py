@@ -17,7 +17,7 @@ from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.sound.limits import AudioLimits
-from emoprobe.data.splits import SplitPolicy
+from emoprobe.data.split_policy import SplitPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import metrics_of

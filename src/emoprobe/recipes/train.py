@@ -18,7 +18,7 @@ from emoprobe.beliefs.calibrations.none import Uncalibrated
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.rater_split import divide_raters, rater_groups
 from emoprobe.data.sound.survey import find_faults
-from emoprobe.data.splits import Split, split_all, split_items
+from emoprobe.data.splits import Split, count_folds, split_all, split_items
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
@@ -273,7 +273,7 @@ def make_splits(
         InputError: The partition cannot be made.
     """
     policy, fold = dataset.partition, dataset.fold
-    folds = range(policy.count(items)) if fold == "all" else [fold]
+    folds = range(count_folds(items, policy)) if fold == "all" else [fold]
     policies = [policy if policy.kind == "official" and fold == "all" else replace(policy, fold=i) for i in folds]
     many = members if policy.development == "rotate" else 1
     splits = [[split_items(items, policy, i) for i in range(many)] for policy in policies]

@@ -25,7 +25,8 @@ from omegaconf import DictConfig
 
 from emoprobe.data.corpora import CORPORA
 from emoprobe.data.reading.files import MAX_LINE
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import split_items
 from emoprobe.data.utterance import Corpus, Utterance
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus

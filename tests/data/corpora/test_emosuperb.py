@@ -15,7 +15,8 @@ from copies.sound import write_sound
 
 from emoprobe.data.corpora.emosuperb import CARD, read_emosuperb
 from emoprobe.data.prepare import Item
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import split_items
 from emoprobe.errors import InputError
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import read_dataset

@@ -16,7 +16,8 @@ from emoprobe.data.ballots import count_votes
 from emoprobe.data.corpora.iemocap import CARD, CONSENSUS, TOTALS, WORDS, read_iemocap
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.reading.files import MAX_LINE
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import count_folds, split_items
 from emoprobe.data.utterance import Corpus, Rating, Utterance
 from emoprobe.data.votes import soft_label
 from emoprobe.labels import LabelSet, Scale
@@ -430,7 +431,7 @@ def test_one_session_is_tested_and_one_develops(whole: Path, dataset: str):
     config = compose([f"dataset={dataset}", f"dataset.root={whole}", "labels=iemocap4"], "train")
     prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("iemocap4"))
     policy = SplitPolicy(**plain(config.dataset.partition))
-    assert policy.count(prepared.items) == 5
+    assert count_folds(prepared.items, policy) == 5
     split = split_items(prepared.items, policy)
     sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]
     assert sessions == [{"1"}, {"2"}]

@@ -13,7 +13,8 @@ from copies import msp_improv as copy
 from emoprobe.data.ballots import count_votes
 from emoprobe.data.corpora.msp_improv import CARD, CONSENSUS, TOTALS, WORDS, read_msp_improv
 from emoprobe.data.policy import SoftLabelPolicy
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import count_folds, split_items
 from emoprobe.data.utterance import Rating
 from emoprobe.data.votes import soft_label
 from emoprobe.labels import LabelSet, Scale
@@ -317,7 +318,7 @@ def test_one_session_is_tested_and_one_develops(whole: Path):
     config = compose(["dataset=msp_improv", f"dataset.root={whole}", "labels=basic4", "dataset.fold=5"], "train")
     prepared = prepare_run(read_dataset(config), read_corpus(read_dataset(config)), label_set("basic4"))
     policy = SplitPolicy(**plain(config.dataset.partition), fold=config.dataset.fold)
-    assert policy.count(prepared.items) == 6
+    assert count_folds(prepared.items, policy) == 6
     split = split_items(prepared.items, policy)
     sessions = [{item.utterance.metadata["session"] for item in part} for part in (split.test, split.development)]
     assert sessions == [{"6"}, {"1"}]

@@ -11,7 +11,8 @@ import pytest
 from copies import msp_podcast as copy
 
 from emoprobe.data.corpora.msp_podcast import CARD, read_msp_podcast
-from emoprobe.data.splits import SplitPolicy, split_items
+from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.splits import split_items
 from emoprobe.data.utterance import Rating
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet

@@ -10,6 +10,7 @@ import pytest
 from checkout import PROJECT
 from console import TWO, alone
 
+from emoprobe.run.job import LOG_FILE, read_job
 from emoprobe.run.scores import read_scores
 from emoprobe.system.processes import beginning
 
@@ -33,7 +34,9 @@ def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path, 
         sweep = tmp_path / f"sweep {name}"
         done = call("-m", *shared, *options, f"hydra.sweep.dir={sweep}")
         assert done.status == 0, done.out[-2000:] + done.err[-4000:]
-        assert done.out.count("JS ↓") == 2
+        assert [line.split()[0] for line in done.out.splitlines()] == ["[1/2]", "[2/2]", "Sweep"]
+        assert [(sweep / job / LOG_FILE).read_text().count("JS ↓") for job in "01"] == [1, 1]
+        assert [read_job(sweep / job).state for job in "01"] == ["done", "done"]
         assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
         tables[name] = [read_scores(sweep / job).to_pandas().set_index("utterance_id") for job in "01"]
     for one, two in zip(tables["one"], tables["two"], strict=True):

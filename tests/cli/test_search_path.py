@@ -14,7 +14,7 @@ from checkout import PROJECT
 import emoprobe
 from emoprobe.cli import main
 from emoprobe.errors import InputError
-from emoprobe.report.sweeps import expand
+from emoprobe.run.sweep import expand
 from emoprobe.settings import compose
 from emoprobe.system.search_path import search, with_folder
 

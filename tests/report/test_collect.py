@@ -13,7 +13,7 @@ from reporting.runs import LABELS, PLAIN, TEXT, make_human, make_probs, make_rec
 
 from emoprobe.errors import InputError
 from emoprobe.report.collect import collect
-from emoprobe.report.sweeps import expand
+from emoprobe.run.sweep import expand
 
 HUMAN = make_human(30)
 CELLS = {PLAIN: make_probs(30, seed=1), TEXT: make_probs(30, seed=2, failed=[3, 4])}

@@ -57,28 +57,43 @@ def _status_of(run: Callable[..., object], *arguments: object) -> int:
     with stopping.heard():
         try:
             status = run(*arguments)
-        except stopping.Stopped as stopped:
+        except (KeyboardInterrupt, SystemExit, stopping.Stopped) as error:
+            stopped = stopped_by(error)
+            if stopped is None:
+                raise
             return _stopped(stopped)
-        except EmoprobeError as error:
-            return _say(f"error: {error}", _status(error))
-        except (KeyboardInterrupt, SystemExit) as error:
-            # Lightning answers KeyboardInterrupt, and SIGTERM in its first moments, with SystemExit.
-            signum = stopping.requested()
-            if isinstance(error, SystemExit) and (not signum or error.code == 128 + signum):
-                raise  # no signal, or a job of this command has said it
-            return _stopped(stopping.Stopped(signum or SIGINT))
-        except OSError as error:
-            if error.errno not in FULL:
+        except Exception as error:
+            said = foreseen(error)
+            if said is None:
                 raise
-            where = f" (file {error.filename})" if error.filename else ""
-            return _say(f"error: {error.strerror}{where}. Make room, then run the same command again.", 1)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            ended = str(error).splitlines()[0].strip().rstrip(".")
-            remedy = "Perhaps memory ran out: run the same command again, with fewer num_workers."
-            return _say(f"error: {ended}. {remedy}", 1)
+            return say(*said)
     return status if isinstance(status, int) and not isinstance(status, bool) else 0
+
+
+def stopped_by(error: BaseException) -> stopping.Stopped | None:
+    """The signal that an exception answers; None for any other, and where a job of this command has said it."""
+    if isinstance(error, stopping.Stopped):
+        return error
+    # Lightning answers KeyboardInterrupt, and SIGTERM in its first moments, with SystemExit.
+    signum = stopping.requested()
+    if isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and signum and error.code != 128 + signum
+    ):
+        return stopping.Stopped(signum or SIGINT)
+    return None
+
+
+def foreseen(error: Exception) -> tuple[str, int] | None:
+    """The line that is said of an error, and the exit status; None for one that nobody has foreseen."""
+    if isinstance(error, EmoprobeError):
+        return f"error: {error}", _status(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" (file {error.filename})" if error.filename else ""
+        return f"error: {error.strerror}{where}. Make room, then run the same command again.", 1
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        ended = str(error).splitlines()[0].strip().rstrip(".")
+        return f"error: {ended}. Perhaps memory ran out: run the same command again, with fewer num_workers.", 1
+    return None
 
 
 def run_or_exit(run: Callable[..., object], *arguments: object) -> None:
@@ -114,10 +129,11 @@ def _status(error: EmoprobeError) -> int:
 def _stopped(stopped: stopping.Stopped) -> int:
     if not stopping.is_main():
         return 0  # the first process says it; a failed one would make Lightning kill it before it has
-    return _say(f"stopped: {stopped}", stopped.exit_status)
+    return say(f"stopped: {stopped}", stopped.exit_status)
 
 
-def _say(message: str, status: int) -> int:
+def say(message: str, status: int) -> int:
+    """Print a line on stderr; returns the status."""
     with suppress(OSError, ValueError):  # stderr may be closed
         print(scrub(message), file=sys.stderr, flush=True)
     return status

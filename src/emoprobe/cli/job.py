@@ -1,30 +1,31 @@
-"""One job of Hydra, alone or in a sweep: it shows no secret, and its processes are its own."""
+"""The commands of Hydra: one job alone, or a sweep of them."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from emoprobe.cli.entry import exit_status, run_or_exit
+from emoprobe.cli.entry import exit_status, prepare_streams, run_or_exit
+from emoprobe.cli.one_job import ending, has_secrets, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.cli.swept import run_swept
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.recipes.loaded import one_model
+from emoprobe.run.job import begin_job, held
 from emoprobe.settings import opened, refusal
 from emoprobe.system import masking
-from emoprobe.system.masking import mask_logs
-from emoprobe.system.processes import beginning, own_processes
+from emoprobe.system.masking import mask_logs, mask_tracebacks
 from emoprobe.system.search_path import search_outside, with_folder
+from emoprobe.system.stopping import is_main
 
 
 def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> int:
@@ -32,9 +33,7 @@ def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -
 
     Hydra's own refusals end in one line too: Hydra would print secrets in them.
     """
-    mask_logs()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
-    search_outside()
+    prepare_process()
     given = sys.argv
     sys.argv = [given[0], *opened(arguments)]  # where Hydra reads them
     try:
@@ -58,70 +57,52 @@ def _compose_and_run(verb: str, main: Callable[[], object], arguments: Sequence[
         ) from error
 
 
-def run_job(verb: str, run: Callable[[], object], config: DictConfig) -> None:
-    """Call a recipe as a job of a verb; see `emoprobe.cli.entry.run_or_exit` for how it ends."""
+def prepare_process() -> None:
+    """What a process needs before it composes a configuration or runs a job, which a launcher may do in another one."""
+    mask_logs()
+    mask_tracebacks()
+    prepare_streams()
+    search_outside()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+
+
+def run_job(verb: str, run: Callable[[], Path], config: DictConfig) -> float | None:
+    """Call a recipe as a job of a verb.
+
+    A job alone ends as `emoprobe.cli.entry.run_or_exit` says, one of a sweep as `emoprobe.cli.swept.run_swept`.
+
+    Returns:
+        What a sweeper optimises, see `value_of`.
+    """
+    prepare_process()
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_swept(verb, run, config)
+    value: list[float | None] = [None]
 
     def job() -> None:
-        with one_job(verb, config):
+        with one_job(verb, config) as folder:
             try:
-                run()
+                value[0] = _run_alone(verb, run, config, folder)
             except Exception as error:
-                if isinstance(error, EmoprobeError) or not _has_secrets():
+                if isinstance(error, EmoprobeError) or not has_secrets():
                     raise
                 sys.stderr.write(masking.scrub(traceback.format_exc()))  # Hydra would print the overrides with it
                 sys.exit(1)
 
     run_or_exit(job)
+    return value[0]
 
 
-@contextmanager
-def one_job(verb: str, config: DictConfig) -> Iterator[None]:
-    """What surrounds a job.
-
-    Raises:
-        InputError: The run folder's name would show a secret.
-    """
-    hydra: Any = HydraConfig.get()  # a configuration; its type says the schema
-    swept = hydra.mode == RunMode.MULTIRUN
-    _hide_secrets(config, hydra, swept)
-    own = sys.argv[1:]
-    if swept:
-        own = _own_arguments(hydra)
-        with read_write(hydra), open_dict(hydra):
-            hydra.run.dir = hydra.runtime.output_dir  # where Lightning tells the other processes to write
-    with own_processes([*beginning(verb), *own]):
-        yield
-
-
-def _own_arguments(hydra: DictConfig) -> list[str]:
-    """The command line of this job alone: Lightning repeats the present one for each further process."""
-    given = get_args_parser().parse_args(sys.argv[1:])
-    flags = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
-    own = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
-    kept = ("hydra.mode=", "hydra.run.", "hydra.sweep.", "hydra.launcher", "hydra/launcher", "hydra/sweeper")
-    own += [override for override in list(hydra.overrides.hydra) if not override.lstrip("+~").startswith(kept)]
-    own += list(hydra.overrides.task)
-    return [*own, "hydra.mode=RUN", f"hydra.job.num={hydra.job.num}", f"hydra.job.id={hydra.job.id}"]
-
-
-def _has_secrets() -> bool:
-    return any(masking.mask_override(override) != override for override in HydraConfig.get().overrides.task)
-
-
-def _hide_secrets(config: DictConfig, hydra: DictConfig, swept: bool) -> None:
-    """Mask secrets in what Hydra has written before the job began."""
-    masking.learn_config(config)
-    masking.learn_config(hydra.job.env_set)
-    output = Path(hydra.runtime.output_dir)
-    if hydra.output_subdir is not None:
-        masking.mask_files(output / hydra.output_subdir)
-    if swept:
-        masking.mask_files(Path(hydra.sweep.dir))
-    if masking.scrub(output.name) != output.name:
-        raise InputError(
-            "the run folder's name shows a secret",
-            file=masking.scrub(str(output)),
-            field="hydra.sweep.subdir",
-            remedy="Name it otherwise, or exclude the key with hydra.job.config.override_dirname.exclude_keys=[KEY]; "
-            "then delete this folder.",
-        )
+def _run_alone(verb: str, run: Callable[[], Path], config: DictConfig, folder: Path) -> float | None:
+    if not is_main():
+        run()
+        return None
+    with held(folder) as mine:
+        if not mine:  # the recipe says who holds the folder
+            run()
+            return None
+        job = begin_job(folder, verb, settings_of(config), overrides=overrides_of_job())
+        with ending(job):
+            value = value_of(run(), config)
+        job.end("done", value=value)
+        return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,11 +20,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="probe")
-def job(config: DictConfig) -> None:
+def job(config: DictConfig) -> float | None:
     """One run or one study, alone or of a sweep."""
     from emoprobe.recipes.settings import read_probe
 
-    def run() -> object:
+    def run() -> Path:
         settings = read_probe(config)
         if settings.study is None:
             from emoprobe.recipes import probe
@@ -33,4 +34,4 @@ def job(config: DictConfig) -> None:
 
         return text_against_tokens.run(settings, [*searched_by_job(), *HydraConfig.get().overrides.task])
 
-    run_job("probe", run, config)
+    return run_job("probe", run, config)

@@ -59,6 +59,12 @@ def one_model() -> Iterator[None]:
         _SHELF.reset(token)
 
 
+def keep_model() -> None:
+    """`one_model` for as long as the process lives, where it is none: in one that a launcher has begun for its jobs."""
+    if _SHELF.get() is None:
+        _SHELF.set([])
+
+
 @contextmanager
 def model_of(node: Mapping, given: SpeechFoundationModel | None = None) -> Iterator[SpeechFoundationModel]:
     """The model of a job: the given one, that of the job before if it is the same, or a newly loaded one.

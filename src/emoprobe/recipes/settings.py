@@ -176,6 +176,8 @@ class ProbeSettings:
             on a GPU, and none beside one on a CPU. Results do not depend on it.
         report: Whether the run ends in a page.
         resume: Folder of an earlier run whose finished cells are taken over.
+        retry: ``failed``: what failed before is tried again.
+        keep_going: Whether a sweep goes on after a job that failed.
         study: Several probes side by side instead of one.
         composed: The whole configuration as plain values, for records and trackers.
     """
@@ -198,6 +200,8 @@ class ProbeSettings:
     num_workers: Natural | None = None
     report: bool = False
     resume: Place | None = None
+    retry: Literal["failed"] | None = None
+    keep_going: bool = True
     study: Part[TextAgainstTokensSettings] | None = None
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
@@ -260,6 +264,8 @@ class TrainSettings:
     seed: Seed = 0
     refit: bool = False
     ckpt: Place | None = None
+    retry: Literal["failed"] | None = None
+    keep_going: bool = True
     batch_size: Count = 8
     eval_batch_size: Count = 64
     num_workers: Natural | None = None

@@ -162,6 +162,8 @@ def _print_masked(kind: type[BaseException], error: BaseException, trace: Traceb
 def mask_logs() -> None:
     """Mask what is logged from now on, for Hydra tells the overrides of every job of a sweep."""
     make = logging.getLogRecordFactory()
+    if make.__module__ == __name__:
+        return
 
     def masked_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)

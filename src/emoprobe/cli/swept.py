@@ -1,0 +1,142 @@
+"""A job of a sweep: one line says what became of it, its log holds the rest, and no other job fails with it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from emoprobe.cli.entry import foreseen, say
+from emoprobe.cli.one_job import ending, first_line, is_stop, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.errors import EmoprobeError
+from emoprobe.recipes.loaded import keep_model
+from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
+from emoprobe.run.sweep import BASIC_SWEEPER, SWEEP_FILE, Sweep, read_sweep
+from emoprobe.system import masking, stopping
+
+
+class JobError(EmoprobeError):
+    """A job failed, for a sweeper that counts failures itself."""
+
+
+def run_swept(verb: str, run: Callable[[], Path], config: DictConfig) -> float | None:
+    """Call a recipe as a job of a sweep; returns what a sweeper optimises.
+
+    What it prints goes to its log. A job that is done is not repeated, one that failed only with ``retry=failed``. One
+    that fails raises nothing under Hydra's own sweeper, which would end all others with it.
+
+    Raises:
+        JobError: It failed, under a sweeper that counts failures itself.
+        SystemExit: A signal asks the sweep to stop, or ``keep_going`` is false and it failed.
+    """
+    keep_model()
+    hydra: Any = HydraConfig.get()
+    place = Path(hydra.sweep.dir)
+    with one_job(verb, config) as folder:
+        shown = _Shown(_sweep(place.absolute()), hydra.job.num, folder)
+        state = _state_after(verb, run, config, shown)
+    if state is None or state.state == "done":
+        return None if state is None else state.value
+    if hydra.sweeper._target_ != BASIC_SWEEPER:
+        raise JobError(f"job {hydra.job.num} failed: {state.error}")
+    if not config.keep_going:
+        sys.exit(say("error: a job failed, and keep_going is false; the same command goes on with the others.", 1))
+    return None
+
+
+def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: _Shown) -> JobState | None:
+    """What became of a job; None of one that another process runs."""
+    folder, then = shown.folder, read_job(shown.folder)
+    with held(folder) as mine:
+        if not mine:
+            shown.say("running", "by another process")
+            return None
+        if then is not None and (then.state == "done" or (then.state == "failed" and config.retry != "failed")):
+            shown.say(
+                f"{then.state} before", "" if then.state == "done" else f"{then.error} (retry=failed tries again)"
+            )
+            return then
+        job = begin_job(folder, verb, settings_of(config), overrides=overrides_of_job(), number=shown.number)
+        try:
+            goes_on = f"The same command with hydra.sweep.dir={shown.sweep.folder} goes on."
+            with stopping.heard(goes_on), ending(job), _logged(folder / LOG_FILE):
+                value = value_of(run(), config)
+            job.end("done", value=value)
+            shown.say("done", seconds=job.state.seconds)
+        except BaseException as error:
+            shown.say(job.state.state, first_line(error), seconds=job.state.seconds)
+            if is_stop(error):
+                sys.exit(_stop(error))
+            if not isinstance(error, Exception | SystemExit):
+                raise
+        return job.state
+
+
+def _stop(error: BaseException) -> int:
+    if isinstance(error, stopping.Stopped):
+        return say(f"stopped: {error}", error.exit_status)
+    return 128 + stopping.requested()
+
+
+def _sweep(folder: Path) -> Sweep:
+    """The sweep of this command, which its sweeper has written before its first job."""
+    file = folder / SWEEP_FILE
+    return _sweep_of(folder, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@cache
+def _sweep_of(folder: Path, _changed: int) -> Sweep:
+    return read_sweep(folder)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How a job is shown.
+
+    Args:
+        sweep: Its sweep.
+        number: Its number.
+        folder: Its folder.
+    """
+
+    sweep: Sweep
+    number: int
+    folder: Path
+
+    def say(self, state: str, more: str = "", seconds: float | None = None) -> None:
+        """Print the line of the job."""
+        asked = self.sweep.asked
+        total = f"/{len(asked)}" if asked else ""
+        what = " ".join(self.sweep.varied(overrides_of_job()))
+        took = "" if seconds is None else f"{seconds:.1f} s  "
+        text = f"[{self.number + 1}{total}] {what}  {took}{state}{': ' if more else ''}{more}"
+        print(masking.scrub(text), flush=True)
+
+
+@contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """What is printed while the block runs goes to a log, and what ends it."""
+    with file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
+        log.write(f"-- {datetime.now().astimezone().isoformat(timespec='seconds')} {' '.join(overrides_of_job())}\n")
+        try:
+            with redirect_stdout(log):
+                yield
+        except BaseException as error:
+            log.write(_said_of(error) + "\n")
+            raise
+
+
+def _said_of(error: BaseException) -> str:
+    if is_stop(error):
+        return f"stopped: {error}"
+    said = foreseen(error) if isinstance(error, Exception) else None
+    return masking.scrub(traceback.format_exc() if said is None else said[0])

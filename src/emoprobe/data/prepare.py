@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.shard import Shard
 from emoprobe.data.utterance import Corpus, CorpusCard, Skipped, Utterance
 from emoprobe.data.votes import Target, VoteError, resolve, soft_label
 from emoprobe.errors import InputError
@@ -27,6 +30,32 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Division:
+    """What all parts of a run know of each other.
+
+    Args:
+        shard: Which part this is.
+        whole: All that is divided, in the corpus's order.
+    """
+
+    shard: Shard
+    whole: tuple[Item, ...]
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Utterance id -> its place in the whole."""
+        return {item.utterance.id: place for place, item in enumerate(self.whole)}
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """For the record of a part: which one it is, and size and SHA-256 of the whole's ids and votes."""
+        digest = hashlib.sha256()
+        for item in self.whole:
+            digest.update(json.dumps([item.utterance.id, item.target.votes.tolist()]).encode())
+        return {"part": str(self.shard), "utterances": len(self.whole), "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What a run works on.
 
@@ -35,11 +64,13 @@ class Prepared:
         others: Utterances of the training split where another split is evaluated; their votes may serve as a prior.
             Clips that the policy leaves out are missing here too, but are not listed.
         skipped: What was left out of the corpus and of the chosen split, and why.
+        division: Of what the items are a part; None where they are all.
     """
 
     items: tuple[Item, ...]
     others: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
+    division: Division | None = None
 
 
 def prepare(
@@ -50,6 +81,7 @@ def prepare(
     split: str | None = None,
     keep: Mapping[str, Fact | Sequence[Fact]] | None = None,
     limit: int | None = None,
+    shard: Shard | None = None,
     missing_audio: Literal["error", "skip", "ignore"] = "error",
     on_error: Literal["error", "skip"] = "error",
 ) -> Prepared:
@@ -64,6 +96,7 @@ def prepare(
             the consensus labels of a published protocol.
         limit: At most so many of the usable utterances, always the same ones: each speaker gets a share in proportion,
             but at least one (where the limit allows), evenly spaced over the speaker's utterances.
+        shard: The part of what is left, and of what is left out, that is wanted; it may be empty.
         missing_audio: ``error``, ``skip`` (list and go on) or ``ignore`` (votes are studied without sound).
         on_error: ``error`` or ``skip``: what to do about an utterance with unusable votes.
 
@@ -82,9 +115,12 @@ def prepare(
         items = _with_targets(_choose_split(corpus, kept, split), words, labels, policy, on_error, skipped)
     except VoteError as error:
         raise _advised(error, corpus.card, labels) from None
+    whole: Sequence[Item] = items
+    if shard is not None and limit is None:
+        items = _part_of(items, shard)  # a job of many looks for its own files only
     if missing_audio != "ignore":
         items = _with_audio(items, missing_audio, skipped)
-    if not items:
+    if not (items or (shard is not None and whole)):
         counts = Counter(row.reason for row in skipped)
         raise InputError(
             f"no utterance of {corpus.card.name} is left; left out: {dict(counts) or 'none, it has none'}",
@@ -92,10 +128,19 @@ def prepare(
             remedy=f"The first was left out because: {skipped[0].message}" if skipped else "Check the corpus folder.",
         )
     # A prior called that of the training split must not be drawn from any other.
-    whole = split is None or split.lower() in ("all", "train")
-    train = [] if whole else [u for u in kept if (u.split or "").lower() == "train"]
+    every = split is None or split.lower() in ("all", "train")
+    train = [] if every else [u for u in kept if (u.split or "").lower() == "train"]
     others = _with_targets(train, words, labels, policy, on_error, [])
-    return Prepared(tuple(_spread(items, limit)), tuple(others), tuple(skipped))
+    chosen = _spread(items, limit)
+    if shard is None:
+        return Prepared(tuple(chosen), tuple(others), tuple(skipped))
+    division = Division(shard, tuple(whole if limit is None else chosen))
+    left_out = tuple(row for row in skipped if shard.holds(row.id))
+    return Prepared(tuple(_part_of(chosen, shard)), tuple(others), left_out, division)
+
+
+def _part_of(items: Sequence[Item], shard: Shard) -> list[Item]:
+    return [item for item in items if shard.holds(item.utterance.id)]
 
 
 def _choose_facts(corpus: Corpus, keep: Mapping[str, Fact | Sequence[Fact]]) -> Sequence[Utterance]:

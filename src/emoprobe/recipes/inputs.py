@@ -40,6 +40,7 @@ def prepare_run(
         split=dataset.split,
         keep=dataset.keep,
         limit=dataset.limit,
+        shard=dataset.shard,
         missing_audio=missing_audio or dataset.missing_audio,
         on_error=dataset.on_error,
     )

@@ -107,6 +107,10 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         trainer.logger = lent(logger)
         scored, outcomes = _fill(job, trainer, probe, utterances, head)
         record = _finish(job, scored, outcomes)
+        if not scored:
+            print(f"Part {record.part} holds no clip to score; emoprobe merge takes it with the others.")
+            print(f"Results  {folder}")
+            return folder
         analysis = analyse(read_scores(folder), job.frame, labels, settings.derived)
         figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
         tracking.log_results(logger, settings.composed, analysis, figures)
@@ -188,10 +192,12 @@ def _load_head(settings: ProbeSettings, corpus: Corpus, prepared: Prepared) -> t
 
     bundle = load_bundle(settings.head.path)
     check_windows(head_options(bundle.facts["head"]), settings.dataset.audio)
+    division = prepared.division
     if settings.head.seen != "leave_out":
-        _, known = divide_seen(bundle.facts["seen"], corpus, prepared.items)
+        _, known = divide_seen(bundle.facts["seen"], corpus, division.whole if division else prepared.items)
         return Head(bundle, bool(known)), prepared
-    items, left_out = leave_out_seen(bundle.facts["seen"], corpus, prepared.items)
+    divide = divide_seen if division else leave_out_seen  # of a part nothing may be left
+    items, left_out = divide(bundle.facts["seen"], corpus, prepared.items)
     return Head(bundle, False), replace(prepared, items=tuple(items), skipped=(*prepared.skipped, *left_out))
 
 
@@ -267,7 +273,7 @@ def _finish(job: Job, scored: int, outcomes: Sequence[Outcome]) -> Record:
     """Write the record of a scored run.
 
     Raises:
-        InputError: No clip was scored.
+        InputError: No clip was scored; of a part this is none.
     """
     from emoprobe.readout.scoring.record import speed
 
@@ -277,7 +283,7 @@ def _finish(job: Job, scored: int, outcomes: Sequence[Outcome]) -> Record:
     sounding: dict[str, Any] = {"near_silent": near_silent, "sound": faults or None, "long_audio": job.lengths.record}
     record = replace(job.record(), num_scored=scored, speed=speed(outcomes), **sounding)
     record = finish_run(folder, record, job.skipped)
-    if not scored:
+    if not scored and record.shard is None:
         raise InputError(
             f"all of the {len(job.prepared.items)} clips were left out",
             file=write_skipped(job.skipped, folder),

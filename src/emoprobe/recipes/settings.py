@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
 from emoprobe.data.policy import SoftLabelPolicy
+from emoprobe.data.shard import Shard, read_shard
 from emoprobe.data.sound.limits import AudioLimits
 from emoprobe.data.split_policy import SplitPolicy
 from emoprobe.errors import InputError
@@ -117,6 +118,9 @@ Bundle = Annotated[
     BundleOptions | None,
     BeforeValidator(lambda given: bundle_options(given) if isinstance(given, Mapping) else given),
 ]
+Sharding = Annotated[
+    Shard | None, BeforeValidator(read_shard), Words("a part K/N of the corpus, such as 3/64, or null")
+]
 Fact = Annotated[str | int | float | bool, Words("a value")]
 Facts = Annotated[Fact | Several[Fact], Words("a value of that fact, or a list of some")]
 
@@ -131,6 +135,8 @@ class DatasetSettings:
         split: One split, or ``all``.
         keep: Fact -> values; only clips that have one take part.
         limit: At most so many clips.
+        shard: Part ``K/N`` of what would be evaluated, by clip ids, for one job of many; ``emoprobe merge`` makes one
+            run of all. Only a probe takes one.
         missing_audio: What becomes of clips without a sound file: ``error`` or ``skip``.
         on_error: What becomes of a bad row or clip, likewise.
         soft_label: From votes to soft labels.
@@ -144,6 +150,7 @@ class DatasetSettings:
     split: Annotated[Word | None, Words("the name of a split, or all")] = "all"
     keep: Mapping[Word, Facts] = field(default_factory=dict)
     limit: Count | None = None
+    shard: Sharding = None
     missing_audio: Literal["error", "skip"] = "error"
     on_error: Literal["error", "skip"] = "error"
     soft_label: Part[SoftLabelPolicy] = field(default_factory=SoftLabelPolicy)
@@ -289,6 +296,12 @@ class TrainSettings:
             )
         if self.head.asks or self.labels.scale is None:  # else the default prompt is one for emotions
             make_prompts(self.prompt, self.labels)
+        if self.dataset.shard is not None:
+            raise InputError(
+                f"training takes a corpus as a whole and divides it itself, not part {self.dataset.shard} of it",
+                field="dataset.shard",
+                remedy="Leave dataset.shard=null; the jobs of a training are its folds and seeds.",
+            )
         if self.dataset.split not in (None, "all"):
             raise InputError(
                 f"training takes a corpus as a whole and divides it itself, not the split {self.dataset.split!r}",

@@ -99,10 +99,11 @@ def _overrides(place: Path, roots: Sequence[Path]) -> list[str]:
 
 
 def make_groups(runs: Sequence[ReportedRun]) -> list[Group]:
-    """Put runs together that share label set, corpus, soft-label policy, split and evaluated utterances."""
+    """Put runs together that share label set, corpus, soft-label policy, split and evaluated utterances; parts of runs
+    stand by themselves."""
     kept: dict[tuple, list[ReportedRun]] = {}
     for run in runs:
-        kept.setdefault((*run.record.identity, run.summary.fingerprint), []).append(run)
+        kept.setdefault((*run.record.identity, run.summary.fingerprint, run.record.part), []).append(run)
     facts = [_facts(members) for members in kept.values()]
     varying = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
     names = _unique([_name(members[0], fact, varying) for members, fact in zip(kept.values(), facts, strict=True)])
@@ -121,6 +122,7 @@ def _facts(members: Sequence[ReportedRun]) -> dict[str, str]:
         "label set": f"{record.labels.name} ({record.label_set_hash})",
         "soft-label policy": f"{record.soft_label_policy.name} ({record.soft_label_policy.hash})",
         "split": record.identity.split,
+        "part": f"only {record.part}, not the whole run; emoprobe merge puts parts together" if record.part else "all",
         "evaluated utterances": f"{len(summary.utterances):,} (hash of ids and votes: {summary.fingerprint})",
     }
 
@@ -131,6 +133,8 @@ def _name(run: ReportedRun, fact: Mapping[str, str], varying: Sequence[str]) -> 
         parts.append(fact["split"])
     if "label set" in varying:
         parts.append(run.record.labels.name)
+    if run.record.part:
+        parts.append(f"part{run.record.part.replace('/', 'of')}")
     return "-".join(parts)
 
 

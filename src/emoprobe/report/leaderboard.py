@@ -282,6 +282,7 @@ def describe(group: Group) -> list[str]:
     """Corpus, size, label set, policy and split of a group; synthetic corpora say so."""
     record = group.runs[0].record
     mark = " (SYNTHETIC: says nothing about real emotion)" if record.corpus.synthetic else ""
+    mark += f" (PART {record.part} of a run)" if record.part else ""
     size = len(group.runs[0].summary.utterances)
     return [
         f"{record.corpus.title}{mark}: {size:,} utterances, split {record.split}",

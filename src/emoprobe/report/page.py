@@ -397,6 +397,9 @@ def _data_uri(path: Path) -> str:
 
 def default_title(groups: Sequence[Group]) -> str:
     """Corpora of the groups; synthetic ones say so."""
-    corpora = [group.runs[0].record.corpus for group in groups]
-    titles = [corpus.title + " (SYNTHETIC)" * corpus.synthetic for corpus in corpora]
+    records = [group.runs[0].record for group in groups]
+    titles = [
+        f"{each.corpus.title}{' (SYNTHETIC)' * each.corpus.synthetic}{f' (PART {each.part})' * bool(each.part)}"
+        for each in records
+    ]
     return "emoprobe: " + ", ".join(dict.fromkeys(titles))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -243,6 +244,9 @@ class RunFolder:
         if parts:
             return f"interrupted: {parts} finished batches, no metrics; the same command into the same folder goes on"
         if (self.folder / files.SCORES).exists():
+            with suppress(InputError):
+                if self.record.part and self.record.num_scored == 0:
+                    return f"part {self.record.part} of a run, without a clip; emoprobe merge takes it with the others"
             return f"scored but not analysed; emoprobe analyse {self.folder} does it"
         if (self.folder / files.TRAINING).exists():
             return "training was interrupted: no metrics; the same command with ckpt=last goes on"

@@ -84,6 +84,8 @@ class Record:
         model: The model.
         num_evaluated: Utterances to be evaluated.
         num_skipped: Reason -> utterances left out for it.
+        shard: Which part of a run it is (``part``, such as ``3/64``), and size (``utterances``) and ``sha256`` of the
+            whole; None of a whole run.
         seed: Of everything random.
         versions: Of everything a number may depend on.
         num_scored: Utterances scored; None of a run that goes on.
@@ -110,6 +112,7 @@ class Record:
     model: ModelFacts
     num_evaluated: int | None = None
     num_skipped: Mapping[str, int] = field(default_factory=dict)
+    shard: Mapping[str, Any] | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     num_scored: int | None = None
@@ -133,9 +136,15 @@ class Record:
 
     @property
     def title(self) -> str:
-        """The corpus for titles; a synthetic one says so."""
+        """The corpus for titles; a synthetic one says so, and so does a part."""
         title = self.corpus.title
-        return title if not self.corpus.synthetic or "synthetic" in title.lower() else f"{title} (SYNTHETIC)"
+        marked = title if not self.corpus.synthetic or "synthetic" in title.lower() else f"{title} (SYNTHETIC)"
+        return f"{marked} (PART {self.part})" if self.part else marked
+
+    @property
+    def part(self) -> str:
+        """Which part of a run it is, such as ``3/64``; empty of a whole one."""
+        return str(self.shard["part"]) if self.shard else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not known is left out."""
@@ -168,7 +177,7 @@ class Record:
         try:
             labels = value["labels"]
             known = {name: value[name] for name in _LATER if value.get(name) is not None}
-            for name in ("num_skipped", "versions"):
+            for name in ("num_skipped", "versions", "shard"):
                 dict(known.get(name, {}))
             return cls(
                 labels=_label_set(labels),
@@ -242,6 +251,7 @@ def make_record(
         model=model,
         num_evaluated=len(prepared.items),
         num_skipped=dict(Counter(row.reason for row in skipped)),
+        shard=None if prepared.division is None else prepared.division.facts,
         seed=seed,
         versions=versions(),
     )

@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PLACE = "place"
+"""Column of a part's utterances: their places in the whole."""
+
+
 def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPolicy) -> pd.DataFrame:
     """The human side as a data frame, one row per utterance.
 
     ``role`` is ``evaluated`` or ``training``; ``rater_votes`` is JSON, rater -> votes by label, or missing where nobody
     knows who said what. Of a label set with a scale, ``target_mean`` and ``target_spread`` are mean and standard
-    deviation of the soft label.
+    deviation of the soft label. Where a part of a run is prepared, ``place`` is the utterance's in the whole.
     """
     import pandas as pd
 
     rows = []
+    places = prepared.division.places if prepared.division is not None else {}
     for role, items in (("evaluated", prepared.items), ("training", prepared.others)):
         for item in items:
             utterance, target = item.utterance, item.target
@@ -52,10 +57,21 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
             if labels.points is not None:
                 row["target_mean"] = labels.points[0] + float(expected(target.distribution))
                 row["target_spread"] = float(spread(target.distribution))
+            if prepared.division is not None:
+                row[PLACE] = places.get(utterance.id)
             rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=None if rows else _columns(labels))
+    if PLACE in frame:
+        frame[PLACE] = frame[PLACE].astype("Int64")
     frame["num_raters"] = frame["num_raters"].astype("Float64")
     return frame
+
+
+def _columns(labels: LabelSet) -> list[str]:
+    """The columns of the human side of a part without a clip."""
+    own = ["utterance_id", "role", "audio", "speaker", "split", "transcript", "num_raters", "outside_votes"]
+    own += ["rater_votes", "metadata", *(f"{of}_{label}" for of in ("votes", "target") for label in labels.labels)]
+    return [*own, *(() if labels.points is None else ("target_mean", "target_spread")), PLACE]
 
 
 def _rater_votes(utterance: Utterance, labels: LabelSet, policy: SoftLabelPolicy) -> str | None:

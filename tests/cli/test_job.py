@@ -34,10 +34,13 @@ def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path, 
         sweep = tmp_path / f"sweep {name}"
         done = call("-m", *shared, *options, f"hydra.sweep.dir={sweep}")
         assert done.status == 0, done.out[-2000:] + done.err[-4000:]
-        assert [line.split()[0] for line in done.out.splitlines()] == ["[1/2]", "[2/2]", "Sweep"]
+        lines = done.out.splitlines()
+        assert [line.split()[:2] for line in lines[:2]] == [["[1/2]", "#0"], ["[2/2]", "#1"]]
+        assert [line.split()[0] for line in lines[-3:]] == ["Sweep", "Written", "Report"]
+        assert done.out.count("JS ↓") == 1
         assert [(sweep / job / LOG_FILE).read_text().count("JS ↓") for job in "01"] == [1, 1]
         assert [read_job(sweep / job).state for job in "01"] == ["done", "done"]
-        assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+        assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml", "report", "sweep.csv"]
         tables[name] = [read_scores(sweep / job).to_pandas().set_index("utterance_id") for job in "01"]
     for one, two in zip(tables["one"], tables["two"], strict=True):
         assert sorted(one.index) == sorted(two.index)

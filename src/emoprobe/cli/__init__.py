@@ -25,6 +25,7 @@ VERBS = {
         "judge": "what the means of a run hide, by stratum, prompt and channel",
         "compare": "paired tests between readouts of one or several runs",
         "fuse": "one distribution out of those of two runs",
+        "sweep": "what became of the jobs of a sweep, and their table",
         "report": "runs and sweeps as one offline page, with tables and figures for print",
     },
     "Corpora": {

@@ -4,29 +4,112 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from emoprobe.cli.entry import exit_status
-from emoprobe.run.sweep import read_sweep
+from emoprobe.run.job import LOG_FILE
+from emoprobe.run.sweep import Sweep, SweepJob, read_sweep
+
+if TYPE_CHECKING:
+    from emoprobe.report.sweep_table import Results
+
+REPORT = "report"
 
 
 class SweepEnd(Callback):
     """Called by Hydra when all jobs of a sweep have ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print what became of the jobs; the exit status is 1 if not all are done."""
-        status = exit_status(show_end, Path(config.hydra.sweep.dir).absolute())
+        """Print the result; the exit status is 1 if not all jobs are done."""
+        status = exit_status(end_sweep, Path(config.hydra.sweep.dir).absolute())
         if status:
             sys.exit(status)
 
 
-def show_end(folder: Path) -> int:
-    """Print what became of the jobs of a sweep; 1 if not all are done."""
-    jobs = read_sweep(folder).jobs()
-    counts = Counter(job.what for job in jobs)
-    print(f"Sweep    {', '.join(f'{number} {what}' for what, number in counts.items())}: {folder}")
-    return 0 if set(counts) <= {"done"} else 1
+def end_sweep(folder: Path) -> int:
+    """Print the table of a sweep, write ``sweep.csv`` and the report; 1 if not all jobs are done."""
+    from emoprobe.report.sweep_table import write_sweep
+
+    found = show_table(folder)
+    print(f"Written  {write_sweep(found)}", flush=True)
+    if found.results:
+        print(f"Report   {_report(found)}")
+    return status_of(found.jobs)
+
+
+def show_table(folder: Path) -> Results:
+    """Print the table of a sweep, and name the jobs that are not in it."""
+    from rich.console import Console
+
+    from emoprobe.report.sweep_table import read_results, sweep_tables
+
+    found = read_results(read_sweep(folder))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    for table in sweep_tables(found):
+        console.print()
+        console.print(table)
+    if found.sweep.reason:
+        print(f"note: {found.sweep.reason}")
+    for job in found.jobs:
+        if job.what != "done":
+            print(f"{job.what.capitalize():<9}{named(job, found.sweep)}")
+        elif job.folder is not None and job.folder in found.problems:
+            print(f"{'Left out':<9}{named(job, found.sweep)}: {found.problems[job.folder]}")
+    print(f"Sweep    {counted(found.jobs)}: {folder}")
+    for line in next_steps(found.jobs):
+        print(f"Next     {line}")
+    return found
+
+
+def named(job: SweepJob, sweep: Sweep) -> str:
+    """A job that is not done in a line: what it is, why it failed, where its log is."""
+    number = [] if job.number is None else [f"#{job.number}"]
+    text = " ".join([*number, *sweep.varied(job.overrides)])
+    if job.state is not None and job.state.error:
+        text += f": {job.state.error}"
+    if job.folder is not None and (job.folder / LOG_FILE).exists():
+        text += f"  {job.folder / LOG_FILE}"
+    return text
+
+
+def counted(jobs: Sequence[SweepJob]) -> str:
+    """How many jobs are in which state."""
+    return ", ".join(f"{number} {what}" for what, number in Counter(job.what for job in jobs).items()) or "no job"
+
+
+def next_steps(jobs: Sequence[SweepJob]) -> list[str]:
+    """What to do about jobs that are not done."""
+    states = {job.what for job in jobs}
+    lines = []
+    if states & {"missing", "interrupted"}:
+        lines.append("the same command with the same hydra.sweep.dir does what is missing or was interrupted")
+    if "failed" in states:
+        lines.append("the same command with retry=failed tries again what failed")
+    return lines
+
+
+def status_of(jobs: Sequence[SweepJob]) -> int:
+    """0 if all jobs are done, else 1."""
+    return 0 if jobs and all(job.what == "done" for job in jobs) else 1
+
+
+def _report(found: Results) -> Path:
+    """The report of a sweep; made unless it is newer than all jobs."""
+    from emoprobe.report.write import PAGE_FILE, write_report
+
+    output = found.sweep.folder / REPORT
+    page = output / PAGE_FILE
+    places = [result.job.folder / result.part for result in found.results if result.job.folder]
+    if page.exists() and all(place.stat().st_mtime < page.stat().st_mtime for place in places):
+        return page
+    with redirect_stdout(StringIO()):  # the table has said it
+        return write_report([found.sweep.folder], output, figures=False)

@@ -71,7 +71,9 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
             with stopping.heard(goes_on), ending(job), _logged(folder / LOG_FILE):
                 value = value_of(run(), config)
             job.end("done", value=value)
-            shown.say("done", seconds=job.state.seconds)
+            from emoprobe.report.sweep_table import main_metric
+
+            shown.say("done", seconds=job.state.seconds, value=main_metric(folder))
         except BaseException as error:
             shown.say(job.state.state, first_line(error), seconds=job.state.seconds)
             if is_stop(error):
@@ -98,6 +100,11 @@ def _sweep_of(folder: Path, _changed: int) -> Sweep:
     return read_sweep(folder)
 
 
+def shorten(text: str, most: int = 160) -> str:
+    """The beginning of a long line."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @dataclass(frozen=True)
 class _Shown:
     """How a job is shown.
@@ -112,14 +119,15 @@ class _Shown:
     number: int
     folder: Path
 
-    def say(self, state: str, more: str = "", seconds: float | None = None) -> None:
+    def say(self, state: str, more: str = "", seconds: float | None = None, value: str = "") -> None:
         """Print the line of the job."""
         asked = self.sweep.asked
-        total = f"/{len(asked)}" if asked else ""
+        count = f"[{self.number + 1}/{len(asked)}] " if asked else ""
         what = " ".join(self.sweep.varied(overrides_of_job()))
         took = "" if seconds is None else f"{seconds:.1f} s  "
-        text = f"[{self.number + 1}{total}] {what}  {took}{state}{': ' if more else ''}{more}"
-        print(masking.scrub(text), flush=True)
+        metric = f"{value}  " if value else ""
+        text = masking.scrub(f"{count}#{self.number} {what}  {took}{metric}{state}{': ' if more else ''}{more}")
+        print(shorten(text), flush=True)
 
 
 @contextmanager

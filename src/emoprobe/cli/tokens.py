@@ -68,7 +68,7 @@ def token_table(result: TokenAudit) -> Table:
     """One row per surface form."""
     from rich.table import Table
 
-    from emoprobe.report.tables import LAYOUT
+    from emoprobe.report.fitting import LAYOUT
 
     others = [other for other in SPACINGS if other != result.spacing]
     table = Table(**LAYOUT)

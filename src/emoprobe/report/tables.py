@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +19,7 @@ from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.models.text import TEXT_ONLY
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
+from emoprobe.report.fitting import Column, FittingTable
 from emoprobe.run.cell import EVALUATED_INPUTS, EVALUATED_VOTES, has_rank
 from emoprobe.run.metric_rows import metrics_frame
 from emoprobe.system import output
@@ -56,16 +55,6 @@ DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip
 ONLY_MEANS = "of {} clips only the raters' mean is known: JS, EMD and rho(H) compare with a number, not with raters"
 ONE_SPEAKER = "   no intervals: a single speaker"
 DEAF = f"   {TEXT_ONLY}: the model did not hear, but was told words about each clip"
-NARROW = 16
-"""Characters to which a name may be folded before the numbers go to a further table below."""
-
-# No rules between columns: they would take two characters of each.
-LAYOUT: dict[str, Any] = {
-    "box": box.HORIZONTALS,
-    "padding": (0, 1, 0, 0),
-    "show_edge": False,
-    "caption_justify": "left",
-}
 
 
 def format_value(value: float) -> str:
@@ -142,83 +131,6 @@ def _best(rows: Sequence[dict], metric: str) -> float | None:
     return max(values) if METRICS[metric].higher_is_better else min(values)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """Header and one cell per row; names are left-aligned and may fold, numbers stay whole.
-
-    An optional column is shown where everything else has room without folding.
-    """
-
-    header: str
-    cells: list[Text]
-    is_name: bool = False
-    is_optional: bool = False
-
-    @property
-    def width(self) -> int:
-        """Characters of the longest line."""
-        return max(Text(self.header).cell_len, *(cell.cell_len for cell in self.cells), 1)
-
-
-class _FittingTable(Table):
-    """A table that a narrow console prints as several, each with all names and some numbers: nothing is cut off."""
-
-    def __init__(self, columns: Sequence[_Column], num_readouts: int, caption: str | None) -> None:
-        super().__init__(**LAYOUT, caption=caption)
-        self._columns_given, self._num_readouts = columns, num_readouts
-        _fill(self, columns, [None] * len(columns), num_readouts)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names = [column for column in self._columns_given if column.is_name]
-        numbers = self._columns_given[len(names) :]
-        if _width_of(self._columns_given) + _gaps(self._columns_given) > options.max_width:
-            numbers = [column for column in numbers if not column.is_optional]
-        blocks = _blocks(names, numbers, options.max_width)
-        for i, block in enumerate(blocks):
-            last = i == len(blocks) - 1
-            table = Table(**LAYOUT, caption=self.caption if last else None)
-            cap = max(1, _highest_cap(names, options.max_width - _width_of(block) - _gaps(names, block)))
-            widths = [*(min(column.width, cap) for column in names), *(column.width for column in block)]
-            _fill(table, [*names, *block], widths, self._num_readouts)
-            yield from table.__rich_console__(console, options)
-            if not last:
-                yield ""
-
-
-def _fill(table: Table, columns: Sequence[_Column], widths: Sequence[int | None], num_readouts: int) -> None:
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(column.header, justify="left" if column.is_name else "right", overflow="fold", width=width)
-    for i, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-        table.add_row(*cells, end_section=i == num_readouts - 1)
-
-
-def _blocks(names: Sequence[_Column], numbers: Sequence[_Column], width: int) -> list[list[_Column]]:
-    """Number columns that fit side by side next to the names, in order; at least one in each block."""
-    blocks: list[list[_Column]] = [[]]
-    least = sum(min(column.width, NARROW) for column in names)
-    for column in numbers:
-        wider = [*blocks[-1], column]
-        if blocks[-1] and least + _width_of(wider) + _gaps(names, wider) > width:
-            blocks.append([])
-        blocks[-1].append(column)
-    return blocks
-
-
-def _width_of(columns: Sequence[_Column]) -> int:
-    return sum(column.width for column in columns)
-
-
-def _gaps(*groups: Sequence[_Column]) -> int:
-    """Characters between columns: one of padding after each and one where a rule would stand."""
-    return 2 * sum(map(len, groups)) - 1
-
-
-def _highest_cap(names: Sequence[_Column], room: int) -> int:
-    """The highest common limit that makes the names fit, so that only the longest fold; 0 if there is none."""
-    caps = range(max((column.width for column in names), default=0), 0, -1)
-    return next((cap for cap in caps if sum(min(column.width, cap) for column in names) <= room), 0)
-
-
 def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS) -> Table:
     """One line per cell, floors and reference below; the best readout per column is bold.
 
@@ -236,23 +148,23 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     ordered = readouts + [row for row in rows if row["kind"] != "readout"]
     named = [name_of(row) for row in ordered]
     columns = [
-        _Column(header, [Text(name[i]) for name in named], is_name=True)
+        Column(header, [Text(name[i]) for name in named], is_name=True)
         for i, header in enumerate(("prompt", "readout", "calibration"))
     ]
     if _names_models(rows):
-        columns.insert(0, _Column("model", [Text(row["model"]) for row in ordered], is_name=True))
-    columns.append(_Column("n", [Text(str(row["num_utterances"])) for row in ordered]))
-    columns.append(_Column("failed", [Text(str(row["num_failed"])) for row in ordered]))
-    columns.append(_Column("label mass", [Text(_format_mass(row["mean_label_mass"])) for row in ordered]))
+        columns.insert(0, Column("model", [Text(row["model"]) for row in ordered], is_name=True))
+    columns.append(Column("n", [Text(str(row["num_utterances"])) for row in ordered]))
+    columns.append(Column("failed", [Text(str(row["num_failed"])) for row in ordered]))
+    columns.append(Column("label mass", [Text(_format_mass(row["mean_label_mass"])) for row in ordered]))
     for metric in metrics:
         best = _best(rows, metric)
         header = f"{short_name(metric)} {_arrow(known[metric])}"
         styles = ["bold" if _is_best(row, metric, best) else "" for row in ordered]
         texts = [format_value(row["metrics"].get(metric, math.nan)) for row in ordered]
-        columns.append(_Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
+        columns.append(Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)]))
         if metric == metrics[0]:
             columns += _beside(ordered, metric)
-    return _FittingTable(columns, len(readouts), footnote(rows, _headline(metrics)))
+    return FittingTable(columns, [len(readouts) - 1], footnote(rows, _headline(metrics)))
 
 
 def _names_models(rows: Sequence[Mapping]) -> bool:
@@ -304,7 +216,7 @@ def _judged(row: Mapping) -> bool:
     return bool(row.get("intervals") or row.get("share_of_range"))
 
 
-def _beside(rows: Sequence[dict], metric: str) -> list[_Column]:
+def _beside(rows: Sequence[dict], metric: str) -> list[Column]:
     """What tells how much a value is worth, where it is known: its interval, its place in the range, its own floor."""
     columns = []
     if any(row.get("intervals") for row in rows):
@@ -315,16 +227,16 @@ def _beside(rows: Sequence[dict], metric: str) -> list[_Column]:
                 "" if metric not in row.get(key, {}) else format_value(row[key][metric]) + doubt_of(row, key)
                 for row in rows
             ]
-            columns.append(_Column(header, [Text(text) for text in texts]))
+            columns.append(Column(header, [Text(text) for text in texts]))
         if key == "share_of_range" and any(row.get("range_intervals") for row in rows):
             columns.append(replace(_ends_column("95 % of range", rows, "range_intervals", metric), is_optional=True))
     return columns
 
 
-def _ends_column(header: str, rows: Sequence[dict], key: str, metric: str) -> _Column:
+def _ends_column(header: str, rows: Sequence[dict], key: str, metric: str) -> Column:
     ends = [row.get(key, {}).get(metric) for row in rows]
     texts = ["" if pair is None else f"{format_value(pair[0])} {format_value(pair[1])}" for pair in ends]
-    return _Column(header, [Text(text) for text in texts])
+    return Column(header, [Text(text) for text in texts])
 
 
 def doubt_of(row: Mapping, key: str = "share_of_range") -> str:

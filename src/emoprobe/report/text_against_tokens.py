@@ -16,9 +16,10 @@ from emoprobe.metrics.significance import paired_tests
 from emoprobe.prompts.answers.result import STATED
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
+from emoprobe.report.fitting import LAYOUT
 from emoprobe.report.study import study_figure
 from emoprobe.report.style import save
-from emoprobe.report.tables import DOUBT, LAYOUT, doubt_of, escape_markdown, format_value, mark_of, split_layers
+from emoprobe.report.tables import DOUBT, doubt_of, escape_markdown, format_value, mark_of, split_layers
 from emoprobe.run.cell import Cell, in_words, read_choice
 from emoprobe.run.folder import RunFolder
 from emoprobe.run.predictions import CellPredictions

@@ -171,15 +171,20 @@ class RunFolder:
     @cached_property
     def rows(self) -> list[dict]:
         """Rows of the metric table, numbers as floats: NaN where undefined."""
+        rows = self.stated_rows
+        integrity.check_rows(rows, self.predictions, self.labels.labels, self.folder / files.PREDICTIONS)
+        return rows
+
+    @cached_property
+    def stated_rows(self) -> list[dict]:
+        """The same by their own seal alone: the predictions, which may be millions, are not read."""
         found = self._stated_results
         seal = found.get(sealing.SEAL)
         sealed = seal.get(sealing.ROWS) if isinstance(seal, Mapping) else None
         if sealed and sealed != sealing.seal_rows(found["rows"]):
             what = f"{files.METRICS} was edited: its rows are not those that the run wrote"
             raise InputError(what, file=self.folder, remedy=sealing.REMEDY)
-        rows = read_rows(found["rows"])
-        integrity.check_rows(rows, self.predictions, self.labels.labels, self.folder / files.PREDICTIONS)
-        return rows
+        return read_rows(found["rows"])
 
     @property
     def metrics(self) -> pd.DataFrame:

@@ -74,8 +74,8 @@ def named(job: SweepJob, sweep: Sweep) -> str:
     """A job that is not done in a line: what it is, why it failed, where its log is."""
     number = [] if job.number is None else [f"#{job.number}"]
     text = " ".join([*number, *sweep.varied(job.overrides)])
-    if job.state is not None and job.state.error:
-        text += f": {job.state.error}"
+    if job.why:
+        text += f": {job.why}"
     if job.folder is not None and (job.folder / LOG_FILE).exists():
         text += f"  {job.folder / LOG_FILE}"
     return text

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import foreseen, say
 from emoprobe.cli.one_job import ending, first_line, is_stop, one_job, overrides_of_job, settings_of, value_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
+from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
+from emoprobe.run.settings_diff import differences
 from emoprobe.run.sweep import BASIC_SWEEPER, SWEEP_FILE, Sweep, read_sweep
 from emoprobe.system import masking, stopping
+
+MOST = 8  # differences that are named
 
 
 class JobError(EmoprobeError):
@@ -54,24 +58,21 @@ def run_swept(verb: str, run: Callable[[], Path], config: DictConfig) -> float |
 
 
 def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: _Shown) -> JobState | None:
-    """What became of a job; None of one that another process runs."""
-    folder, then = shown.folder, read_job(shown.folder)
+    """What became of a job; None of one that another process runs, or whose folder is not its own."""
+    folder, settings, then = shown.folder, settings_of(config), read_job(shown.folder)
     with held(folder) as mine:
         if not mine:
             shown.say("running", "by another process")
             return None
-        if then is not None and (then.state == "done" or (then.state == "failed" and config.retry != "failed")):
-            shown.say(
-                f"{then.state} before", "" if then.state == "done" else f"{then.error} (retry=failed tries again)"
-            )
-            return then
-        job = begin_job(folder, verb, settings_of(config), overrides=overrides_of_job(), number=shown.number)
+        if then is not None and not _goes_on(then, settings, config):
+            return _kept(verb, then, settings, config, shown)
+        job = begin_job(folder, verb, settings, overrides=overrides_of_job(), number=shown.number)
         try:
             goes_on = f"The same command with hydra.sweep.dir={shown.sweep.folder} goes on."
             with stopping.heard(goes_on), ending(job), _logged(folder / LOG_FILE):
                 value = value_of(run(), config)
             job.end("done", value=value)
-            from emoprobe.report.sweep_table import main_metric
+            from emoprobe.report.sweep_table import main_metric  # pyarrow is not needed for a help
 
             shown.say("done", seconds=job.state.seconds, value=main_metric(folder))
         except BaseException as error:
@@ -81,6 +82,43 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
             if not isinstance(error, Exception | SystemExit):
                 raise
         return job.state
+
+
+def _goes_on(then: JobState, settings: Mapping[str, Any], config: DictConfig) -> bool:
+    """Whether a job that has begun before is carried out now: it was interrupted, or what failed is tried again."""
+    if then.state == "failed":
+        return config.retry == "failed"
+    return then.state != "done" and not differences(then.settings, settings)
+
+
+def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictConfig, shown: _Shown) -> JobState | None:
+    """A job that is not carried out, and why; None of one whose numbers would not be those of this command."""
+    if then.state == "failed":
+        shown.say("failed before", then.error)
+        return then
+    if other := differences(then.settings, settings):
+        _put_back(then, shown.folder)
+        shown.refuse(then, "this folder holds a job with other settings", other, "Choose another hydra.sweep.dir.")
+        return None
+    from emoprobe.recipes.unchanged import changes_in_words  # pyarrow is not needed for a help
+
+    asked = read_probe(config) if verb == "probe" else read_train(config)
+    if changed := changes_in_words(shown.folder, asked, then.began):
+        why = "it is done, and what it was made of has changed since"
+        shown.refuse(then, why, changed, f"Delete {shown.folder} to do it again, or choose another hydra.sweep.dir.")
+        return None
+    if then.refused:
+        replace(then, refused=()).write(shown.folder)
+    shown.say("done before")
+    return then
+
+
+def _put_back(then: JobState, folder: Path) -> None:
+    """Hydra has written this command's configuration beside the results of another one."""
+    place = folder / ".hydra"
+    if place.is_dir():
+        OmegaConf.save(OmegaConf.create({**then.settings, "output_dir": str(folder)}), place / "config.yaml")
+        OmegaConf.save(OmegaConf.create(list(then.overrides)), place / "overrides.yaml")
 
 
 def _stop(error: BaseException) -> int:
@@ -128,6 +166,15 @@ class _Shown:
         metric = f"{value}  " if value else ""
         text = masking.scrub(f"{count}#{self.number} {what}  {took}{metric}{state}{': ' if more else ''}{more}")
         print(shorten(text), flush=True)
+
+    def refuse(self, then: JobState, why: str, lines: Sequence[str], remedy: str) -> None:
+        """Print the line of a job whose results are left as they are, and the reasons, a line each."""
+        replace(then, refused=(why, *lines)).write(self.folder)
+        self.say("refused", why)
+        for line in lines[:MOST]:
+            print(masking.scrub(f"    {line}"))
+        more = f"    and {len(lines) - MOST} more. " if len(lines) > MOST else "    "
+        print(masking.scrub(more + remedy), flush=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
 from emoprobe.recipes.settings import read_probe, read_train
+from emoprobe.run.sweep import key_of
 from emoprobe.settings import compose
 from emoprobe.system.processes import beginning, own_processes
 from emoprobe.training.resume import has_begun
@@ -17,11 +18,6 @@ def names(override: str, groups: Sequence[str]) -> bool:
     """Whether an override belongs to one of these groups."""
     key = key_of(override)
     return any(key == group or key.startswith((f"{group}.", f"{group}@", f"{group}/")) for group in groups)
-
-
-def key_of(override: str) -> str:
-    """The option that an override gives."""
-    return override.lstrip("+~").partition("=")[0]
 
 
 def searched(overrides: Sequence[str]) -> list[str]:

@@ -110,7 +110,7 @@ def read_results(sweep: Sweep) -> Results:
     jobs, problems = sweep.jobs(), {}
     results: list[Result] = []
     for job in jobs:
-        if job.what != "done" or job.folder is None:
+        if job.what not in ("done", "refused") or job.folder is None:
             continue
         try:
             results += _results_of(job, job.folder)
@@ -278,7 +278,7 @@ def sweep_frame(found: Results) -> pd.DataFrame:
 
 def _with_job(frame: pd.DataFrame, job: SweepJob, found: Results, keys: Sequence[str]) -> pd.DataFrame:
     varied = varied_of(job, found.sweep)
-    error = (found.problems.get(job.folder) if job.folder else None) or (job.state.error if job.state else "")
+    error = (found.problems.get(job.folder) if job.folder else None) or job.why
     own = {"job": job.number, "state": job.what, "error": error}
     own |= {f"config.{key}": varied.get(key) for key in keys}
     return frame.assign(**own)[

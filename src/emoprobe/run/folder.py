@@ -96,7 +96,7 @@ class RunFolder:
         scores, file = read_scores(self.home), self.home / files.SCORES
         _, utterances = self._human
         score_integrity.check_scores(scores, file)
-        score_integrity.check_counts(scores, utterances, self._skipped if self.is_scored else None, file)
+        score_integrity.check_counts(scores, utterances, self.skipped if self.is_scored else None, file)
         stated = sealing.stated_of(self.record.files, files.SCORES)
         if stated is None and sealing.stated_of(self.record.files, files.UTTERANCES) is None:
             self._note("an earlier version made it" if self.is_scored else "it did not finish")
@@ -134,7 +134,8 @@ class RunFolder:
         return stored, frame
 
     @property
-    def _skipped(self) -> set[str]:
+    def skipped(self) -> set[str]:
+        """Ids of what was left out."""
         file = self.home / files.SKIPPED
         if not file.is_file():
             return set()

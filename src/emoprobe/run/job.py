@@ -36,6 +36,7 @@ class JobState:
         seconds: How long it took since; None while it runs.
         error: The first line of what made it fail.
         value: What an optimiser is told.
+        refused: Of a finished job, why the last command that came by did not take it for its own, a line each.
         process: The process that ran it.
         host: Where.
     """
@@ -49,8 +50,14 @@ class JobState:
     seconds: float | None = None
     error: str = ""
     value: float | None = None
+    refused: tuple[str, ...] = ()
     process: int
     host: str
+
+    @property
+    def began(self) -> float:
+        """When it last began, in seconds since 1970."""
+        return datetime.fromisoformat(self.started).timestamp()
 
     def write(self, folder: Path) -> None:
         """Write it into the job's folder.
@@ -86,7 +93,7 @@ def begin_job(
     folder: Path, verb: str, settings: Mapping[str, Any], *, overrides: tuple[str, ...] = (), number: int | None = None
 ) -> Job:
     """Write that a job runs; called within `held`."""
-    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    started = datetime.now().astimezone().isoformat()
     mine: dict[str, Any] = {"process": os.getpid(), "host": socket.gethostname(), "started": started}
     return Job(folder, JobState(verb=verb, settings=settings, overrides=overrides, number=number, **mine))
 
@@ -117,7 +124,8 @@ def read_job(folder: Path) -> JobState | None:
         state = JobState(**{each.name: found[each.name] for each in fields(JobState)})
         if state.state not in get_args(State) or not isinstance(state.settings, Mapping):
             return None
-        state = replace(state, overrides=tuple(map(str, state.overrides)))
+        _ = state.began
+        state = replace(state, overrides=tuple(map(str, state.overrides)), refused=tuple(map(str, state.refused)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return replace(state, state="interrupted") if state.state == "running" and not _is_held(folder) else state

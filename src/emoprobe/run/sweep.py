@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import JOB_FILE, JobState, read_job
+from emoprobe.run.settings_diff import is_neutral
 
 SWEEP_FILE = "multirun.yaml"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -36,8 +37,19 @@ class SweepJob:
 
     @property
     def what(self) -> str:
-        """``done``, ``running``, ``failed``, ``interrupted``, or ``missing``."""
-        return "missing" if self.state is None else self.state.state
+        """``done``, ``running``, ``failed``, ``interrupted``, or ``missing``; ``refused`` if it is done and the last
+        command did not take it for its own.
+        """
+        if self.state is None:
+            return "missing"
+        return "refused" if self.state.refused else self.state.state
+
+    @property
+    def why(self) -> str:
+        """Why it has no result, or none of this sweep."""
+        if self.state is None:
+            return ""
+        return self.state.error or "; ".join(self.state.refused)
 
 
 @dataclass(frozen=True)
@@ -58,21 +70,25 @@ class Sweep:
 
     def varied(self, overrides: Sequence[str]) -> list[str]:
         """Those overrides of a job that not all jobs have."""
-        return [override for override in overrides if override not in self.fixed]
+        if self.asked is None:
+            return [override for override in overrides if override not in self.fixed]
+        keys = {key_of(override) for job in self.asked for override in job if override not in self.fixed}
+        return [override for override in overrides if key_of(override) in keys]
 
     def jobs(self) -> list[SweepJob]:
         """All its jobs in order, those that have never begun among them."""
         found = [_job_in(place) for place in job_folders(self.folder)]
         if self.asked is None:
             return sorted(found, key=_place)
-        left, jobs = list(found), []
-        for number, overrides in enumerate(self.asked):
-            own = next((job for job in left if _is(job, number, overrides)), None)
-            if own is not None:
-                left.remove(own)
-            folder, state = (None, None) if own is None else (own.folder, own.state)
-            jobs.append(SweepJob(number, folder, overrides, state))
-        return jobs + sorted(left, key=_place)
+        own = [next((job for job in found if _same(job.overrides, overrides)), None) for overrides in self.asked]
+        left = [job for job in found if not any(job is one for one in own)]
+        for number, one in enumerate(own):
+            own[number] = one or next((job for job in left if job.number == number), None)
+        jobs = [
+            SweepJob(number, None, overrides, None) if one is None else replace(one, number=number)
+            for number, (one, overrides) in enumerate(zip(own, self.asked, strict=True))
+        ]
+        return jobs + sorted((job for job in left if not any(job is one for one in own)), key=_place)
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -98,6 +114,11 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, tuple(override for override in asked[0] if override in every), asked)
 
 
+def key_of(override: str) -> str:
+    """The option that an override gives."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def job_folders(sweep: Path) -> Iterator[Path]:
     """Folders of the jobs that have begun in a sweep's folder, whatever their names."""
     for where, below, files in os.walk(sweep):
@@ -110,12 +131,14 @@ def job_folders(sweep: Path) -> Iterator[Path]:
 
 def _job_in(folder: Path) -> SweepJob:
     state = read_job(folder)
-    overrides = tuple(read_overrides(folder)) or (state.overrides if state else ())
+    overrides = state.overrides if state is not None else tuple(read_overrides(folder))
     return SweepJob(state.number if state else None, folder, overrides, state)
 
 
-def _is(job: SweepJob, number: int, overrides: Sequence[str]) -> bool:
-    return job.number == number if job.number is not None else sorted(job.overrides) == sorted(overrides)
+def _same(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether overrides ask for the same job, neutral options aside."""
+    mine, theirs = ({each.lstrip("+~") for each in some if not is_neutral(key_of(each))} for some in (one, other))
+    return mine == theirs
 
 
 def _place(job: SweepJob) -> tuple:

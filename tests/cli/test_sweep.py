@@ -1,0 +1,166 @@
+"""Sweeps: one command is run, resume and retry; they end in a table whatever became of their jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scoring import write_corpus
+
+from emoprobe.models.load import load_transcriber
+from emoprobe.run.job import JOB_FILE, LOG_FILE, read_job
+from emoprobe.run.scores import read_scores
+
+ASKED = (
+    *("model.device=cpu", "logger=none", "readout=label_likelihood", "calibration=none", "null_inputs.kinds=[silence]"),
+    *("null_inputs.seconds=0.5", "analysis.figures=false", "analysis.resamples=20", "trainer.accelerator=cpu"),
+    *("trainer.enable_progress_bar=false", "prompt=bare_label", "dataset=manifest"),
+)
+
+
+@pytest.fixture
+def sweep(console, tiny_whisper_path, tmp_path):
+    """Call a sweep of probes into one folder."""
+    corpus = write_corpus(tmp_path / "corpus", count=4)
+
+    def call(*words, verb="probe", path=corpus):
+        model = ("model=whisper", f"model.path={tiny_whisper_path}")
+        done = console(
+            verb, "-m", *model, *ASKED, f"dataset.path={path}", f"hydra.sweep.dir={tmp_path / 'sweep'}", *words
+        )
+        assert "Traceback" not in done.err + done.out
+        return done
+
+    call.folder, call.corpus = tmp_path / "sweep", corpus
+    return call
+
+
+def lines_of(out: str, begin: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith(begin)]
+
+
+def states(folder: Path) -> list[str | None]:
+    return [getattr(read_job(folder / name), "state", None) for name in sorted(os.listdir(folder)) if name.isdecimal()]
+
+
+def spread(frame: pd.DataFrame, job: int) -> pd.DataFrame:
+    return frame[frame["job"] == job].reset_index(drop=True)
+
+
+def test_a_sweep_with_a_job_that_fails_ends_in_a_table_and_is_retried(sweep, console, monkeypatch, tmp_path):
+    loaded = []
+    monkeypatch.setattr(
+        "emoprobe.models.load.load_transcriber", lambda *a, **k: loaded.append(a) or load_transcriber(*a, **k)
+    )
+    seeds = f"dataset.path={tmp_path / 'gone.csv'},{sweep.corpus}"
+    done = sweep(seeds, "seed=0,1")
+    assert done.status == 1
+    assert [line.split()[:2] for line in lines_of(done.out, "[")] == [[f"[{i + 1}/4]", f"#{i}"] for i in range(4)]
+    assert [line.split()[-1] for line in lines_of(done.out, "[")[2:]] == ["done", "done"]
+    assert re.search(r"seed=1  \d+\.\d s  JS 0\.\d{3}  done", done.out)
+    failed = lines_of(done.out, "Failed")
+    assert [line.split()[1] for line in failed] == ["#0", "#1"]
+    assert all("gone.csv" in line and line.endswith(LOG_FILE) for line in failed)
+    assert "floor: uniform" in done.out
+    assert "ceiling: human" in done.out
+    assert "UAR ↑" in done.out
+    assert len(loaded) == 1  # jobs that share a model load it once, whatever failed before
+    assert states(sweep.folder) == ["failed", "failed", "done", "done"]
+    state = read_job(sweep.folder / "0")
+    assert (state.verb, state.number, state.process) == ("probe", 0, os.getpid())
+    assert "seed=0" in state.overrides
+    assert state.settings["seed"] == 0
+    assert "gone.csv" in (sweep.folder / "0" / LOG_FILE).read_text()
+    assert "JS ↓" in (sweep.folder / "2" / LOG_FILE).read_text()
+    assert "JS ↓" in done.out
+    assert done.out.count("\n") < 40
+
+    frame = pd.read_csv(sweep.folder / "sweep.csv")
+    assert list(frame.columns[:6]) == ["job", "state", "error", "folder", "config.dataset.path", "config.seed"]
+    assert list(spread(frame, 0)["state"]) == ["failed"]
+    assert "gone.csv" in spread(frame, 0)["error"][0]
+    for job in (2, 3):
+        own = pd.read_csv(sweep.folder / str(job) / "metrics.csv")
+        pd.testing.assert_frame_equal(spread(frame, job)[list(own.columns)], own, check_dtype=False)
+    assert (sweep.folder / "report" / "index.html").is_file()
+
+    again = sweep(seeds, "seed=0,1")
+    assert again.status == 1
+    assert len(loaded) == 1
+    assert [line.split()[-2:] for line in lines_of(again.out, "[")[2:]] == [["done", "before"]] * 2
+    assert all("failed before" in line for line in lines_of(again.out, "[")[:2])
+    assert "retry=failed" in lines_of(again.out, "Next")[0]
+
+    (tmp_path / "gone.csv").write_bytes(sweep.corpus.read_bytes())
+    for file in sweep.corpus.parent.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    done = sweep(seeds, "seed=0,1", "retry=failed")
+    assert done.status == 0, done.out + done.err
+    assert states(sweep.folder) == ["done"] * 4
+    status = console("sweep", "status", sweep.folder)
+    assert status.status == 0
+    assert [line.split()[0] for line in status.out.splitlines()] == ["done"] * 4 + ["Sweep"]
+
+
+def test_what_was_interrupted_goes_on_and_the_table_is_that_of_an_undisturbed_sweep(sweep, console):
+    done = sweep("seed=0,1,2")
+    assert done.status == 0
+    whole = pd.read_csv(sweep.folder / "sweep.csv")
+    killed = sweep.folder / "1"
+    state = json.loads((killed / JOB_FILE).read_text())
+    (killed / JOB_FILE).write_text(json.dumps(state | {"state": "running"}))  # as a SIGKILL leaves it
+    for name in ("metrics.json", "predictions.parquet"):
+        (killed / name).unlink()
+    for file in (sweep.folder / "2").iterdir():
+        if file.is_file():
+            file.unlink()
+    status = console("sweep", "status", sweep.folder)
+    assert status.status == 1
+    assert [line.split()[0] for line in status.out.splitlines()[:3]] == ["done", "interrupted", "missing"]
+    assert "1 done, 1 interrupted, 1 missing" in status.out
+    table = console("sweep", "table", sweep.folder)
+    assert table.status == 1
+    assert "Interrupted" in table.out
+    assert "Missing" in table.out
+
+    done = sweep("seed=0,1,2")
+    assert done.status == 0
+    assert [line.split()[-1] for line in lines_of(done.out, "[")] == ["before", "done", "done"]
+    pd.testing.assert_frame_equal(pd.read_csv(sweep.folder / "sweep.csv"), whole)
+
+
+def test_a_changed_sweep_is_refused_and_leaves_what_is_there(sweep, console):
+    sweep("seed=0,1")
+    before = read_scores(sweep.folder / "1")
+    done = sweep("seed=0,2", "num_workers=0", "keep_going=false")
+    assert done.status == 1
+    assert "done before" in lines_of(done.out, "[1/2]")[0]
+    assert "refused" in lines_of(done.out, "[2/2]")[0]
+    assert "    seed: 1 then, 2 now" in done.out.splitlines()
+    assert read_scores(sweep.folder / "1").equals(before)
+    assert "seed=1" in (sweep.folder / "1" / ".hydra" / "overrides.yaml").read_text()
+    assert console("sweep", "status", sweep.folder).status == 1
+    assert sweep("seed=0,1,2").status == 0  # and can be made longer
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: os.utime(next(file.parent.glob("*.wav")), (time.time() + 9,) * 2), "sound newer than the run"),
+        (lambda file: file.write_text("".join(file.read_text().splitlines(True)[:-1])), "no longer in the corpus"),
+    ],
+)
+def test_a_finished_job_whose_corpus_has_changed_is_no_result(sweep, change, said):
+    sweep("seed=0,1")
+    change(sweep.corpus)
+    done = sweep("seed=0,1")
+    assert done.status == 1
+    assert all("refused: it is done, and what it was made of has changed" in line for line in lines_of(done.out, "["))
+    assert said in done.out
+    assert "Delete" in done.out
+    assert len(lines_of(done.out, "Refused")) == 2

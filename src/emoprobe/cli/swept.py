@@ -19,7 +19,6 @@ from emoprobe.cli.entry import foreseen, say
 from emoprobe.cli.one_job import ending, first_line, is_stop, one_job, overrides_of_job, settings_of, value_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
-from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
 from emoprobe.run.settings_diff import differences
 from emoprobe.run.sweep import BASIC_SWEEPER, SWEEP_FILE, Sweep, read_sweep
@@ -100,7 +99,8 @@ def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictCo
         _put_back(then, shown.folder)
         shown.refuse(then, "this folder holds a job with other settings", other, "Choose another hydra.sweep.dir.")
         return None
-    from emoprobe.recipes.unchanged import changes_in_words  # pyarrow is not needed for a help
+    from emoprobe.recipes.settings import read_probe, read_train  # pandas and pyarrow are not needed for a help
+    from emoprobe.recipes.unchanged import changes_in_words
 
     asked = read_probe(config) if verb == "probe" else read_train(config)
     if changed := changes_in_words(shown.folder, asked, then.began):

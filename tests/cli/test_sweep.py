@@ -134,18 +134,41 @@ def test_what_was_interrupted_goes_on_and_the_table_is_that_of_an_undisturbed_sw
     pd.testing.assert_frame_equal(pd.read_csv(sweep.folder / "sweep.csv"), whole)
 
 
-def test_a_changed_sweep_is_refused_and_leaves_what_is_there(sweep, console):
+def test_a_changed_sweep_is_refused_before_its_first_job(sweep, console):
     sweep("seed=0,1")
-    before = read_scores(sweep.folder / "1")
-    done = sweep("seed=0,2", "num_workers=0", "keep_going=false")
+    command = (sweep.folder / "multirun.yaml").read_text()
+    done = sweep("seed=0,2", "batch_size=1")
+    assert done.status == 2
+    assert done.err.splitlines()[0] == "    #1 seed: 1 then, 2 now"
+    assert done.err.splitlines()[1].startswith("error: this folder holds another sweep")
+    assert (sweep.folder / "multirun.yaml").read_text() == command
+    assert console("sweep", "status", sweep.folder).status == 0
+    assert sweep("seed=0,1,2", "num_workers=0").status == 0  # it can be made longer
+
+
+def test_a_job_in_the_folder_of_another_one_is_refused_and_leaves_what_is_there(sweep, console):
+    named = "hydra.sweep.subdir=job_${hydra.job.num}"
+    sweep("seed=0,1", named)
+    place = sweep.folder / "job_1"
+    before = read_scores(place)
+    done = sweep("seed=0,2", named, "keep_going=false")
     assert done.status == 1
     assert "done before" in lines_of(done.out, "[1/2]")[0]
     assert "refused" in lines_of(done.out, "[2/2]")[0]
     assert "    seed: 1 then, 2 now" in done.out.splitlines()
-    assert read_scores(sweep.folder / "1").equals(before)
-    assert "seed=1" in (sweep.folder / "1" / ".hydra" / "overrides.yaml").read_text()
-    assert console("sweep", "status", sweep.folder).status == 1
-    assert sweep("seed=0,1,2").status == 0  # and can be made longer
+    assert read_scores(place).equals(before)
+    assert "seed=1" in (place / ".hydra" / "overrides.yaml").read_text()
+    status = console("sweep", "status", sweep.folder)
+    assert status.status == 1
+    assert "refused     #1 seed=1: this folder holds a job with other settings; seed: 1 then, 2 now" in status.out
+    assert sweep("seed=0,1", named).status == 0
+
+
+def test_no_job_begins_after_a_failed_one_if_so_asked(sweep, tmp_path):
+    done = sweep(f"dataset.path={tmp_path / 'gone.csv'},{sweep.corpus}", "keep_going=false")
+    assert done.status == 1
+    assert states(sweep.folder) == ["failed"]
+    assert "keep_going is false" in done.err
 
 
 @pytest.mark.parametrize(

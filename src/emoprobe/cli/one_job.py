@@ -49,6 +49,8 @@ def is_stop(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The first line of what is said of an exception, without secrets."""
+    if isinstance(error, stopping.Stopped):
+        return f"by {error.signal.name}"
     said = foreseen(error) if isinstance(error, Exception) else None
     text = said[0].removeprefix("error: ") if said else f"{type(error).__name__}: {error}"
     return masking.scrub(next((line for line in text.splitlines() if line.strip()), text))

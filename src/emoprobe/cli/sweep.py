@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import make_parser
 from emoprobe.cli.entry import command
-from emoprobe.cli.sweep_end import counted, named, next_steps, show_table, status_of
+from emoprobe.cli.sweep_ends import counted, named, next_steps, show_table, status_of
 from emoprobe.errors import InputError
 from emoprobe.run.sweep import SWEEP_FILE, SweepJob, read_sweep
 

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import foreseen, say
-from emoprobe.cli.one_job import ending, first_line, is_stop, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.cli.one_job import ending, is_stop, one_job, overrides_of_job, settings_of, value_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
@@ -75,7 +75,7 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
 
             shown.say("done", seconds=job.state.seconds, value=main_metric(folder))
         except BaseException as error:
-            shown.say(job.state.state, first_line(error), seconds=job.state.seconds)
+            shown.say(job.state.state, job.state.error, seconds=job.state.seconds)
             if is_stop(error):
                 sys.exit(_stop(error))
             if not isinstance(error, Exception | SystemExit):

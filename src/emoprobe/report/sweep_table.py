@@ -18,9 +18,20 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS, headline_of
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
+from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.report.fitting import Column, FittingTable
-from emoprobe.report.tables import doubt_of, format_value, name_of, short_name, split_layers
-from emoprobe.run.cell import has_rank, saw_its_votes
+from emoprobe.report.tables import (
+    DOUBT,
+    DOUBTFUL,
+    ELSEWHERE,
+    doubt_of,
+    format_value,
+    mark_of,
+    name_of,
+    short_name,
+    split_layers,
+)
+from emoprobe.run.cell import NO_PROMPT, has_rank, saw_its_votes
 from emoprobe.run.finding import find_runs
 from emoprobe.run.folder import RunFolder
 from emoprobe.run.metric_rows import metrics_frame
@@ -37,6 +48,13 @@ FOOTNOTE = (
     "votes; all are in {file}   95 %: interval of {metric}, speakers resampled   range: 0 at the prior floor, 1 at the "
     "human ceiling"
 )
+
+MARKED = {
+    "*": "   * fitted on the evaluated clips' inputs",
+    "†": ELSEWHERE,
+    "**": "   ** fitted on the evaluated clips' votes: no rank",
+    DOUBT: DOUBTFUL.format(SURE_VOTES),
+}
 
 
 @dataclass(frozen=True)
@@ -174,7 +192,8 @@ def _table(results: Sequence[Result], metric: str, found: Results, keys: Sequenc
         lines += [(None, row) for row in members[0].yardsticks]
         ends += [len(lines) - 1]
         best.add(id(_best_row(members, metric)))
-    return FittingTable(_columns(lines, best, metric, found, keys), ends, _footnote(metric))
+    rows = [row for _, row in lines if row is not None]
+    return FittingTable(_columns(lines, best, metric, found, keys), ends, _footnote(rows, metric))
 
 
 def _best_row(members: Sequence[Result], metric: str) -> Mapping | None:
@@ -188,8 +207,11 @@ def _yardsticks_as_text(result: Result) -> str:
     return json.dumps([result.labels.name, plain], sort_keys=True)
 
 
-def _footnote(metric: str) -> str:
-    return FOOTNOTE.format(file=CSV_FILE, metric=short_name(metric))
+def _footnote(rows: Sequence[Mapping], metric: str) -> str:
+    marks = {mark_of(row["fitted_on"]) for row in rows if row["kind"] == "readout"}
+    text = FOOTNOTE.format(file=CSV_FILE, metric=short_name(metric))
+    marks |= {doubt_of(row) for row in rows}
+    return text + "".join(said for mark, said in MARKED.items() if mark in marks)
 
 
 def _columns(
@@ -235,7 +257,8 @@ def _names(row: Mapping | None, keys: Sequence[str]) -> str:
     if row is None:
         return "none that may be ranked"
     prompt, readout, calibration = name_of(row)
-    return " ".join(part for part in ("" if "prompt" in keys else prompt, readout, calibration) if part)
+    names = ("" if "prompt" in keys else prompt, readout, "" if calibration == "none" else calibration)
+    return " ".join(name for name in names if name not in ("", NO_PROMPT))
 
 
 def _header(metric: str) -> str:

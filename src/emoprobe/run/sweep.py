@@ -80,7 +80,7 @@ class Sweep:
         found = [_job_in(place) for place in job_folders(self.folder)]
         if self.asked is None:
             return sorted(found, key=_place)
-        own = [next((job for job in found if _same(job.overrides, overrides)), None) for overrides in self.asked]
+        own = [next((job for job in found if same_job(job.overrides, overrides)), None) for overrides in self.asked]
         left = [job for job in found if not any(job is one for one in own)]
         for number, one in enumerate(own):
             own[number] = one or next((job for job in left if job.number == number), None)
@@ -93,11 +93,20 @@ class Sweep:
 
 def read_sweep(folder: Path) -> Sweep:
     """A sweep by its folder; of what no sweep has written, nothing is asked for."""
+    command = load_yaml(folder / SWEEP_FILE)
+    return sweep_of(folder, command.get("hydra") if isinstance(command, dict) else None)
+
+
+def sweep_of(folder: Path, hydra: Any) -> Sweep:
+    """A sweep by its command.
+
+    Args:
+        folder: Its folder.
+        hydra: Hydra's own configuration of it, plain values.
+    """
     from emoprobe.system.search_path import places_told
 
-    command = load_yaml(folder / SWEEP_FILE)
     try:
-        hydra = command["hydra"]
         overrides = [str(item) for item in hydra["overrides"]["task"]]
         params = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
         sweeper, searched = hydra["sweeper"]["_target_"], places_told(hydra["runtime"]["config_sources"])
@@ -135,7 +144,7 @@ def _job_in(folder: Path) -> SweepJob:
     return SweepJob(state.number if state else None, folder, overrides, state)
 
 
-def _same(one: Sequence[str], other: Sequence[str]) -> bool:
+def same_job(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether overrides ask for the same job, neutral options aside."""
     mine, theirs = ({each.lstrip("+~") for each in some if not is_neutral(key_of(each))} for some in (one, other))
     return mine == theirs

@@ -1,4 +1,4 @@
-"""What a sweep ends in, however many commands and processes it took."""
+"""What a sweep begins and ends with, however many commands and processes it takes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,73 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import exit_status
-from emoprobe.run.job import LOG_FILE
-from emoprobe.run.sweep import Sweep, SweepJob, read_sweep
+from emoprobe.cli.one_job import settings_of
+from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.run.job import LOG_FILE, JobState
+from emoprobe.run.settings_diff import differences
+from emoprobe.run.sweep import Sweep, SweepJob, read_sweep, same_job, sweep_of
+from emoprobe.settings import compose
 
 if TYPE_CHECKING:
     from emoprobe.report.sweep_table import Results
 
-REPORT = "report"
+REPORT, MOST = "report", 20
 
 
-class SweepEnd(Callback):
-    """Called by Hydra when all jobs of a sweep have ended."""
+class SweepEnds(Callback):
+    """Called by Hydra before the first job of a sweep and after the last."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a sweep in the folder of another one, before Hydra writes anything there."""
+        status = exit_status(check_begun, config)
+        if status:
+            sys.exit(status)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the result; the exit status is 1 if not all jobs are done."""
         status = exit_status(end_sweep, Path(config.hydra.sweep.dir).absolute())
         if status:
             sys.exit(status)
+
+
+def check_begun(config: DictConfig) -> None:
+    """Whether jobs that have begun are those that a sweep asks for; where a job has no number for its name, it is
+    looked at when its turn comes.
+
+    Raises:
+        InputError: A folder holds a job of other settings.
+    """
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    folder = Path(config.hydra.sweep.dir).absolute()
+    sweep = sweep_of(folder, hydra)
+    if hydra["sweep"]["subdir"] != "${hydra.job.num}" or sweep.asked is None or not folder.is_dir():
+        return
+    told = []
+    for job in sweep.jobs():
+        if job.number is None or job.number >= len(sweep.asked) or job.state is None or job.state.state == "failed":
+            continue
+        if not same_job(job.overrides, sweep.asked[job.number]):
+            told += [f"    #{job.number} {line}" for line in _differing(job.state, sweep.asked[job.number])]
+    if told:
+        print(*told[:MOST], *(["    ..."] if len(told) > MOST else []), sep="\n", file=sys.stderr)
+        raise InputError(
+            "this folder holds another sweep",
+            file=folder,
+            field="hydra.sweep.dir",
+            remedy="Choose another folder. With hydra.sweep.subdir='${hydra.job.override_dirname}' from the first "
+            "command on, a sweep can grow in every direction.",
+        )
+
+
+def _differing(state: JobState, overrides: Sequence[str]) -> list[str]:
+    try:
+        now = settings_of(compose([*overrides, "output_dir=."], state.verb))
+    except EmoprobeError:
+        now = {}
+    return differences(state.settings, now) if now else []  # else only Hydra can compose it, with the job's number
 
 
 def end_sweep(folder: Path) -> int:

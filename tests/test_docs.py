@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import soundfile
 from checkout import PROJECT
 from classes import write_classifier
+from reporting.runs import write_sweep
 
 import emoprobe
 from emoprobe.api.choices import configuration
@@ -23,6 +25,7 @@ from emoprobe.cli import VERBS
 from emoprobe.prompts.answers.result import FAILED
 from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.settings import read_probe, read_train
+from emoprobe.run.job import begin_job, held
 from emoprobe.settings import compose
 
 PAGES = {
@@ -95,6 +98,10 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         "analysis.figures=false",
     ]
     probing.run(read_probe(compose([*shared, "dataset.limit=16", f"output_dir={root / 'run'}"])))
+    done = write_sweep(root / "sweep", ["seed=0"], {"0": ["seed=0"]}) / "0"
+    shutil.copytree(root / "run", done, dirs_exist_ok=True)
+    with held(done):
+        begin_job(done, "probe", {"seed": 0}, overrides=("seed=0",), number=0).end("done")
     copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
     recipe.run(read_train(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train")))
@@ -116,6 +123,7 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
             write_classifier(root / "classifier", ["angry", "disgust", "fear", "happy", "neutral", "sad", "calm"])
         ),
         "RUN_DIR": str(root / "run"),
+        "SWEEP_DIR": str(root / "sweep"),
         "OTHER_RUN": str(root / "lora"),
         "IEMOCAP_DIR": str(root / "iemocap"),
         "HEAD_DIR": str(root / "lora" / "head_fold0"),
@@ -198,6 +206,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
         shown |= {
             "doctor": "passed",
             "tokens": "Prefix of",
+            "sweep": "1 done",
             "export": "wrote",
             "experiment=text_against_tokens": "index.html",
         }

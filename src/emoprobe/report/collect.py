@@ -13,6 +13,7 @@ from emoprobe.report.summaries import summarise
 from emoprobe.report.sweeps import missing_jobs, read_overrides
 from emoprobe.run.finding import find_runs
 from emoprobe.run.folder import RunFolder
+from emoprobe.run.job import reason_of
 
 
 def collect(folders: Sequence[str | Path]) -> Collection:
@@ -45,7 +46,8 @@ def collect(folders: Sequence[str | Path]) -> Collection:
                     Problem(folder, "a later analysis of the run above it; name this folder itself to report it")
                 )
         elif run.unfinished is not None:
-            found.missing.append(Problem(folder, run.unfinished, _overrides(folder, roots)))
+            reason = reason_of(folder) or run.unfinished
+            found.missing.append(Problem(folder, reason, _overrides(folder, roots)))
         else:
             try:
                 read.append(_read(run, base, roots))

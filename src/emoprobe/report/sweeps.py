@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emoprobe.report.found import Collection, Problem
+from emoprobe.run.job import reason_of
 from emoprobe.run.sweep import SWEEP_FILE, load_yaml, read_overrides, read_sweep
 
 
@@ -36,7 +37,8 @@ def missing_jobs(roots: Sequence[Path], finished: Sequence[Path], found: Collect
                 if part not in known and not any(place.is_relative_to(part) for place in known):
                     missing[(part,)] = Problem(part, "a part of the study that was not begun")
             if not parts and not any(place.is_relative_to(folder) for place in known):
-                missing[(folder,)] = Problem(folder, "a job without any result", read_overrides(folder))
+                reason = reason_of(folder) or "a job without any result"
+                missing[(folder,)] = Problem(folder, reason, read_overrides(folder))
     return list(missing.values())
 
 

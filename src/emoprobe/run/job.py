@@ -131,6 +131,14 @@ def read_job(folder: Path) -> JobState | None:
     return replace(state, state="interrupted") if state.state == "running" and not _is_held(folder) else state
 
 
+def reason_of(folder: Path) -> str:
+    """Why the job of a folder has no result, if it has said so: it failed, or runs."""
+    job = read_job(folder)
+    if job is None or job.state not in ("failed", "running"):
+        return ""
+    return f"failed: {job.error}" if job.state == "failed" else f"running since {job.started[:19]}"
+
+
 def _is_held(folder: Path) -> bool:
     if not (folder / LOCK_FILE).exists():
         return False

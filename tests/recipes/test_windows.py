@@ -139,10 +139,10 @@ def test_neither_batch_nor_resume_changes_anything(tiny_whisper_path, manifest, 
     np.testing.assert_array_equal(shares(again)[SHARES], shares(windowed)[SHARES])
     same = Path(shutil.copytree(windowed, tmp_path / "same"))
     run(tiny_whisper_path, manifest, same, WINDOW)
-    assert json.loads((same / "run.json").read_text())["speed"]["clips"] == 0
+    assert (same / "run.json").read_bytes() == (windowed / "run.json").read_bytes()
     np.testing.assert_array_equal(shares(same)[SHARES], shares(windowed)[SHARES])
     # Other windows are other sound.
-    with pytest.raises(InputError, match="scores of other sound, for example of long"):
+    with pytest.raises(InputError, match=r"another configuration .*\n  dataset\.audio\.max_seconds: 2\.0 -> 1\.5$"):
         run(tiny_whisper_path, manifest, same, [*WINDOW, "dataset.audio.max_seconds=1.5"])
     shorter = [*WINDOW, "dataset.audio.max_seconds=1.5", f"resume={windowed}"]
     other = run(tiny_whisper_path, manifest, tmp_path / "other", shorter)

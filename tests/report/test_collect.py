@@ -13,6 +13,7 @@ from reporting.runs import LABELS, PLAIN, TEXT, make_human, make_probs, make_rec
 
 from emoprobe.errors import InputError
 from emoprobe.report.collect import collect
+from emoprobe.run.settings import Told
 from emoprobe.run.sweep import expand
 
 HUMAN = make_human(30)
@@ -307,7 +308,7 @@ def test_parts_of_a_study_that_were_not_begun_are_named(tmp_path):
     ("files", "reason"),
     [
         (["scores.parquet", "run.json"], "scored but not analysed"),
-        (["training.json"], "training was interrupted"),
+        (["settings.json"], "training was interrupted"),
         (["run.json"], "begun: no scores"),
     ],
 )
@@ -316,5 +317,7 @@ def test_every_way_of_being_unfinished_has_its_words(tmp_path, files, reason):
     (tmp_path / "other").mkdir()
     for name in files:
         (tmp_path / "other" / name).write_text("{}")
+    if "settings.json" in files:
+        Told(verb="train", settings={}, inputs={}).write(tmp_path / "other")
     (problem,) = collect([tmp_path]).missing
     assert re.match(reason, problem.reason)

@@ -28,6 +28,7 @@ from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
 from emoprobe.report.page import choose_clips, embed_json, link, render
 from emoprobe.report.summaries import FAILED, LEVELS
+from emoprobe.run.settings import Told
 
 SIZE = 40
 HUMAN = make_human(SIZE)
@@ -346,7 +347,7 @@ def test_the_command_says_what_it_read_and_ends_with_a_status(tmp_path, capsys):
     write_run(tmp_path / "runs/a", HUMAN, CELLS)
     write_run(tmp_path / "runs/b", HUMAN, CELLS, record=make_record(split="all"))
     (tmp_path / "runs/c").mkdir()
-    (tmp_path / "runs/c/training.json").write_text("{}")
+    Told(verb="train", settings={}, inputs={}).write(tmp_path / "runs/c")
     target, data = build(tmp_path)
     printed = capsys.readouterr().out
     assert "Group    made-test: 1 run, 2 readouts" in printed

@@ -182,10 +182,11 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tiny_whisper_path, tmp_pa
         with pytest.raises(_StopError):
             train(tiny_whisper_path, place, *options)
         monkeypatch.setattr(ReaderModule, "on_validation_epoch_end", validated)
-        with pytest.raises(InputError, match="holds another training run"):
-            train(tiny_whisper_path, place, *options)
-        there = stop_after != 6  # in its own folder, or in a new one beside it
-        resumed = train(tiny_whisper_path, place if there else tmp_path / "resumed", *options, "ckpt=last")
+        with pytest.raises(InputError, match=r"holds another training run .*\n  seed: 0 -> 1$"):
+            train(tiny_whisper_path, place, *options, "seed=1")
+        there = stop_after != 6  # in its own folder, or in a new one
+        elsewhere = [] if there else [f"resume={place}"]
+        resumed = train(tiny_whisper_path, place if there else tmp_path / "resumed", *options, *elsewhere)
         (ids, first), (names, second) = log_probs(whole, head), log_probs(resumed, head)
         assert ids == names
         np.testing.assert_array_equal(first, second)
@@ -195,9 +196,8 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tiny_whisper_path, tmp_pa
 
 
 def test_nothing_to_go_on_from(tiny_whisper_path, tmp_path):
-    for ckpt in ("last", str(tmp_path)):
-        with pytest.raises(InputError, match="no training run with the same settings"):
-            train(tiny_whisper_path, tmp_path / "a" / "b" / "new", f"ckpt={ckpt}")
+    with pytest.raises(InputError, match="this folder holds no training run"):
+        train(tiny_whisper_path, tmp_path / "a" / "b" / "new", f"resume={tmp_path}")
 
 
 # Two processes.

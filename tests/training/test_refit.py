@@ -176,7 +176,7 @@ def test_an_interrupted_refit_ends_with_the_same_numbers(refitted, tiny_whisper_
             validated(self)
 
         monkeypatch.setattr(ReaderModule, "on_validation_epoch_end", count)
-        resumed = train(tiny_whisper_path, place, "refit=true", "ckpt=last")
+        resumed = train(tiny_whisper_path, place, "refit=true")
         assert calls <= of_folds + 16 - stop_after + 1
         for head in ("head_fold0", "head_fold2", "head_all"):
             assert weights(resumed / head) == weights(refitted / head)
@@ -192,7 +192,7 @@ def test_a_finished_run_of_folds_can_be_refitted(refitted, tiny_whisper_path, tm
     monkeypatch.setattr(
         ReaderModule, "on_validation_epoch_end", lambda self: (fitted.append(self.seed), validated(self))
     )
-    assert train(tiny_whisper_path, run, "refit=true", "ckpt=last") == run
+    assert train(tiny_whisper_path, run, "refit=true") == run
     assert sorted(set(fitted)) == [0, 1, 2, 3]
     assert len(fitted) == 16  # nothing of the folds
     pd.testing.assert_frame_equal(read_scores(run).to_pandas()[before.columns], before)
@@ -217,7 +217,7 @@ def test_where_not_all_clips_would_train_is_refused(tiny_whisper_path, tmp_path,
     with pytest.raises(InputError, match=message) as caught:
         train(tiny_whisper_path, tmp_path / "run", "refit=true", *overrides)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "training.json").exists()
+    assert not (tmp_path / "run" / "settings.json").exists()
 
 
 def test_two_processes_give_the_head_of_one_and_the_end_names_it(tiny_whisper_path, tmp_path, console):

@@ -177,12 +177,12 @@ def test_a_resumed_run_takes_no_head_or_checkpoint_of_another_fold(settings, tmp
     monkeypatch.undo()
 
     def again():
-        train(settings, manifest, tmp_path / "run", *options, "ckpt=last")
+        train(settings, manifest, tmp_path / "run", *options)
 
     heads = [tmp_path / "run" / f"head_fold{i}" for i in range(3)]
     shutil.move(heads[0], tmp_path / "kept")
     shutil.copytree(heads[1], heads[0])
-    with pytest.raises(InputError, match=r"its partition is another.*Leave ckpt out"):
+    with pytest.raises(InputError, match=r"its partition is another.*into another folder"):
         again()
     shutil.rmtree(heads[0])
     places = [tmp_path / "run" / "checkpoints" / f"fold{i}_member0" / "last.ckpt" for i in range(2)]

@@ -73,12 +73,13 @@ def test_a_stopped_training_says_so_and_goes_on_to_the_same_numbers(
     assert process.returncode == 128 + signum
     said = [line for line in err.splitlines() if "distributed" not in line and line.strip("- ")]
     assert said == [
-        f"stopped: by {name}; what was finished is kept. Repeat the command with ckpt=last to go on from there."
+        f"stopped: by {name}; what was finished is kept. Repeat the command with "
+        f"hydra.run.dir={tmp_path / 'run'} to go on from there."
     ]
     assert not (tmp_path / "run" / "scores.parquet").exists()
 
     # with one process, whatever it was before
-    done = console(*command(tiny_whisper_path, tmp_path / "run", "ckpt=last"))
+    done = console(*command(tiny_whisper_path, tmp_path / "run"))
     assert done.status == 0, done.out + done.err
     tables = [read_scores(run).to_pandas().set_index("utterance_id") for run in (whole, tmp_path / "run")]
     assert sorted(tables[0].index) == sorted(tables[1].index)

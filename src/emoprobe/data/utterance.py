@@ -80,6 +80,10 @@ class Utterance:
     row: int | None = None
 
 
+FAILURES = frozenset({"missing_audio", "bad_audio"})
+"""Reasons for which an utterance was left out that may be gone when it is tried again."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """An utterance that was left out, and why: a row of ``skipped.csv``.
@@ -99,6 +103,11 @@ class Skipped:
     message: str
     file: str = ""
     row: int | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it may go well next time; otherwise the settings, or what is known of it, leave it out."""
+        return self.reason in FAILURES
 
 
 @dataclass(frozen=True)

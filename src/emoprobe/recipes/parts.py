@@ -11,7 +11,6 @@ from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.sweep import key_of
 from emoprobe.settings import compose
 from emoprobe.system.processes import beginning, own_processes
-from emoprobe.training.resume import has_begun
 
 
 def names(override: str, groups: Sequence[str]) -> bool:
@@ -36,8 +35,6 @@ def run_part(name: str, overrides: Sequence[str], folder: Path, kind: str) -> Pa
     """
     print(f"-- {name}")
     own = [*overrides, f"output_dir={folder}", "logger=none", "analysis.figures=false"]
-    if has_begun(folder):
-        own.append(f"ckpt={folder}")
     config = compose(own, kind)
     with own_processes([*beginning(kind), *own]):
         return probing.run(read_probe(config)) if kind == "probe" else recipe.run(read_train(config))

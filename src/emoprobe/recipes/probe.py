@@ -5,6 +5,7 @@ With several processes (trainer.devices=2) each runs this recipe as far as the s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from emoprobe.data.sound.survey import find_faults
 from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.readout.base import cells_of, readouts_of
+from emoprobe.recipes.again import GO_ON, Again, look
 from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import ProbeSettings
@@ -25,15 +27,19 @@ from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.completeness import check_complete
-from emoprobe.run.record import ModelFacts, Record, make_record
+from emoprobe.run.folder import RunFolder
+from emoprobe.run.record import ModelFacts, PolicyFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
-from emoprobe.run.writing import begin_run, finish_run, utterances_frame, write_skipped
+from emoprobe.run.settings import differences
+from emoprobe.run.writing import begin_run, finish_run, read_skipped, utterances_frame, write_skipped
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
+from emoprobe.system.stopping import is_main
 from emoprobe.training.arguments import NOT_IN_SCORING, PRECISION
 
 if TYPE_CHECKING:
     import lightning as L
+    import pandas as pd
 
     from emoprobe.models.base import SpeechFoundationModel
     from emoprobe.readout.scoring.module import ZeroShotProbe
@@ -50,14 +56,17 @@ def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, co
         sfm: A model that is loaded already, instead of the settings' own.
         corpus: A corpus that is read already, likewise.
     """
-    with stopping.heard("Run the same command into the same folder to go on."):
+    with stopping.heard(GO_ON.format(folder=settings.output_dir)):
         return _run(settings, sfm, corpus)
 
 
 def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     corpus = read_corpus(dataset) if corpus is None else corpus
-    prepared = prepare_run(dataset, corpus, labels)
+    again = look("probe", settings, prepare_run(dataset, corpus, labels))
+    if again.record is not None:
+        return _from_scores(settings, again, again.record, corpus) if is_main() else folder
+    prepared = again.prepared
     lengths = read_lengths(dataset, prepared, settings.model, sfm)
 
     # Heavy imports come after everything cheap has been checked.
@@ -102,25 +111,66 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         for plan in plans.samples:
             for short, long in plan.prefix_conflicts():
                 print(f"note: in {plan.prompt.name}, {short!r} begins {long!r}; their end tokens tell them apart")
-        job = Job(settings, corpus, prepared, lengths, sfm, [*prepared.skipped, *unknown.values()])
+        again.say_failed()
+        there = {utterance.id for utterance in utterances}
+        failed = [row for row in again.failed if row.id in there]
+        job = Job(settings, corpus, prepared, lengths, sfm, [*prepared.skipped, *unknown.values(), *failed])
         logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
-        scored, outcomes = _fill(job, trainer, probe, utterances, head)
+        scored, outcomes = _fill(job, trainer, probe, again, head)
         record = _finish(job, scored, outcomes)
-        if not scored:
-            print(f"Part {record.part} holds no clip to score; emoprobe merge takes it with the others.")
-            print(f"Results  {folder}")
+        return _derive(settings, again, record, job.frame, job.skipped, logger)
+
+
+def _from_scores(settings: ProbeSettings, again: Again, record: Record, corpus: Corpus) -> Path:
+    """What is left to be done of a run whose scores are there already, without its model."""
+    folder, dataset = settings.output_dir, settings.dataset
+    with claimed(folder, "probe"):
+        if again.finished:
+            again.say_finished(folder)
             return folder
-        analysis = analyse(read_scores(folder), job.frame, labels, settings.derived)
-        figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
-        tracking.log_results(logger, settings.composed, analysis, figures)
-        if settings.report:
-            _judge(folder, logger)
+        print("Scored before with the same settings: analysed anew, without the model.")
+        again.say_failed()
+        scored = set(RunFolder(folder).stored_ids)
+        frame = utterances_frame(again.prepared, settings.labels, dataset.soft_label)
+        frame = frame[frame["utterance_id"].isin(scored)].reset_index(drop=True)
+        known = {row.id for row in again.prepared.skipped}
+        skipped = [*again.prepared.skipped, *(row for row in read_skipped(folder) if row.id not in known)]
+        policy = PolicyFacts(dataset.soft_label.name, dataset.soft_label.hash)
+        counts = dict(Counter(row.reason for row in skipped))
+        record = replace(record, corpus=corpus.card, soft_label_policy=policy, num_skipped=counts)
+        with tracking.open_logger(settings.logger) as logger:
+            again.begin(folder)
+            record = finish_run(folder, record, skipped, frame)
+            return _derive(settings, again, record, frame, skipped, logger)
+
+
+def _derive(
+    settings: ProbeSettings,
+    again: Again,
+    record: Record,
+    frame: pd.DataFrame,
+    skipped: Sequence[Skipped],
+    logger: Any,
+) -> Path:
+    """Analyse, write and print the results of a scored run."""
+    folder = settings.output_dir
+    if not record.num_scored:
+        print(f"Part {record.part} holds no clip to score; emoprobe merge takes it with the others.")
+        print(f"Results  {folder}")
+        again.end(folder, skipped)
+        return folder
+    analysis = analyse(read_scores(folder), frame, settings.labels, settings.derived)
+    figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
+    tracking.log_results(logger, settings.composed, analysis, figures)
+    if settings.report:
+        _judge(folder, logger)
     print_results(analysis, record, folder, figures)
     if settings.report:
         from emoprobe.report.write import write_report
 
         write_report([folder], folder / "report", audio="embed", clips=40)
+    again.end(folder, skipped)
     return folder
 
 
@@ -202,9 +252,11 @@ def _load_head(settings: ProbeSettings, corpus: Corpus, prepared: Prepared) -> t
 
 
 def _fill(
-    job: Job, trainer: L.Trainer, probe: ZeroShotProbe, utterances: Sequence[Utterance], head: Head | None
+    job: Job, trainer: L.Trainer, probe: ZeroShotProbe, again: Again, head: Head | None
 ) -> tuple[int, list[Outcome]]:
     """Fill the score table: what an earlier run has, null inputs, clips, the trained head.
+
+    Whether the folder is that of another run is found out before anything in it is changed.
 
     Returns:
         How many clips were scored, and what each process says of itself.
@@ -213,22 +265,28 @@ def _fill(
     from emoprobe.readout.scoring.record import scored_nulls
 
     settings, folder = job.settings, job.settings.output_dir
-    earlier = Earlier(settings.resume, folder, probe, settings.dataset.audio)
-    with stopping.graceful(), ScoreWriter(folder) as writer:
+    then = {} if again.then is None else again.then.settings
+    differs = differences(then.get("dataset", {}), again.told.plain["dataset"], "dataset") if then else []
+    earlier = Earlier(settings.resume, folder, probe, settings.dataset.audio, differs)
+    with stopping.graceful():
+        left = earlier.left([item.utterance for item in job.kept])
+        nulls = earlier.missing_nulls(job.nulls) if settings.readout else []
+        again.begin(folder)
         begin_run(folder, job.record(), job.frame, job.skipped)
-        left = earlier.take_over(utterances, writer)
-        if settings.readout:
+        earlier.reopen()
+        with ScoreWriter(folder) as writer:
+            earlier.write(writer)
             progress = settings.trainer["enable_progress_bar"]
-            for rows in scored_nulls(probe, earlier.missing_nulls(job.nulls), progress=progress):
+            for rows in scored_nulls(probe, nulls, progress=progress):
                 writer.write(rows)
                 stopping.check()
-        if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
-            _score(settings, trainer, probe, left)
-        outcomes = list(read_outcomes(folder).values())
-        job.skipped += [row for outcome in outcomes for row in outcome.skipped]
-        if head is not None:
-            writer.write(_read_head(job, head))
-        return job.check_complete(), outcomes
+            if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
+                _score(settings, trainer, probe, left)
+            outcomes = list(read_outcomes(folder).values())
+            job.skipped += [row for outcome in outcomes for row in outcome.skipped]
+            if head is not None:
+                writer.write(_read_head(job, head))
+            return job.check_complete(), outcomes
 
 
 def _score(settings: ProbeSettings, trainer: L.Trainer, probe: ZeroShotProbe, left: Sequence[Utterance]) -> None:

@@ -251,7 +251,6 @@ class TrainSettings:
         fit: How it is fitted.
         eval_batch_size: Clips evaluated at once; results do not depend on it.
         refit: Whether all clips are trained on too, after the folds: members that each leave another fold out.
-        ckpt: ``last``, or the folder of an interrupted run to go on from.
         study: Several trainings side by side instead of one.
     """
 
@@ -270,7 +269,7 @@ class TrainSettings:
     analysis: Part[JudgeSettings] = field(default_factory=JudgeSettings)
     seed: Seed = 0
     refit: bool = False
-    ckpt: Place | None = None
+    resume: Place | None = None
     retry: Literal["failed"] | None = None
     keep_going: bool = True
     batch_size: Count = 8

@@ -32,7 +32,7 @@ from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.training.arguments import ONLY_FITTING
 
-OWN = ("experiment", "study", "hydra", "ckpt", "logger", "seed", "output_dir", "analysis.figures")
+OWN = ("experiment", "study", "hydra", "logger", "seed", "output_dir", "analysis.figures")
 ONLY_TRAINING = (
     *("head", "fit", "loss", "refit", "eval_batch_size", "callbacks", "trainer.precision"),
     *(f"trainer.{name}" for name in ONLY_FITTING),

@@ -5,6 +5,7 @@ With several processes (trainer.strategy=ddp) each runs this recipe; the first a
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,7 @@ from emoprobe.data.utterance import Corpus, Skipped, Utterance
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import metrics_of
+from emoprobe.recipes.again import GO_ON, Again, look
 from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.settings import DatasetSettings, TrainSettings
@@ -31,15 +33,16 @@ from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run import files
 from emoprobe.run.completeness import check_complete
+from emoprobe.run.folder import RunFolder
 from emoprobe.run.record import ModelFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_scores
-from emoprobe.run.writing import finish_run, utterances_frame
+from emoprobe.run.writing import finish_run, read_skipped, utterances_frame, write_skipped
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
 from emoprobe.system.stopping import is_main
 from emoprobe.training.heads.base import check_windows
-from emoprobe.training.resume import CHECKPOINTS, claim
+from emoprobe.training.resume import CHECKPOINTS, check_folder, places_of, reopen
 from emoprobe.training.seen import SEEN, left_out
 
 if TYPE_CHECKING:
@@ -47,8 +50,6 @@ if TYPE_CHECKING:
 
     from emoprobe.models.base import SpeechFoundationModel
     from emoprobe.training.methods.base import Method
-
-GO_ON = "Repeat the command with ckpt=last to go on from there."
 
 
 def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, corpus: Corpus | None = None) -> Path:
@@ -59,7 +60,10 @@ def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, co
         sfm: A model that is loaded already, instead of the settings' own.
         corpus: A corpus that is read already, likewise.
     """
-    with claimed_by_main(settings.output_dir, "train"):
+    with (
+        stopping.heard(GO_ON.format(folder=settings.output_dir)),
+        claimed_by_main(settings.output_dir, "train"),
+    ):
         return _run(settings, sfm, corpus)
 
 
@@ -67,10 +71,15 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     dataset, labels = settings.dataset, settings.labels
     _check_monitor(settings.fit.monitor, labels)
     corpus = read_corpus(dataset) if corpus is None else corpus
-    prepared = prepare_run(dataset, corpus, labels)
+    again = look("train", settings, prepare_run(dataset, corpus, labels))
+    check_folder(settings.output_dir, again.then)
+    prepared = again.prepared
     folds = make_splits(prepared.items, dataset, labels, settings.head.members)
     refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
 
+    heads = [settings.output_dir / f"head_{split.name}" / files.FACTS for split in _firsts(folds, refit)]
+    if is_main() and again.record is not None and all(head.is_file() for head in heads):
+        return _from_scores(settings, again, again.record, heads)
     check_windows(settings.head, dataset.audio)
     lengths = read_lengths(dataset, prepared, settings.model, sfm)
 
@@ -83,7 +92,7 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     L.seed_everything(settings.seed, verbose=False)
     with model_of(settings.model, sfm) as loaded:
         lengths.check(loaded.name, loaded.max_seconds)
-        return _train(settings, loaded, corpus, prepared, folds, refit, lengths)
+        return _train(settings, loaded, corpus, again, folds, refit, lengths)
 
 
 def _check_monitor(monitor: str, labels: LabelSet) -> None:
@@ -100,7 +109,7 @@ def _train(
     settings: TrainSettings,
     sfm: SpeechFoundationModel,
     corpus: Corpus,
-    prepared: Prepared,
+    again: Again,
     folds: Sequence[Sequence[Split]],
     refit: Sequence[Split],
     lengths: Lengths,
@@ -110,16 +119,19 @@ def _train(
 
     folder, dataset, labels = settings.output_dir, settings.dataset, settings.labels
     method = make_method(sfm, settings.composed["head"], labels, settings.prompts, settings.loss, settings.answers)
-    resume = claim(folder, settings.composed)
-    division = _divide(settings, method, prepared, folds, refit)
+    places = places_of(folder, settings.resume, settings.composed)
+    division = _divide(settings, method, again, folds, refit)
+    if is_main():
+        again.say_failed()
+        _begin(folder, again, division)
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
     model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
 
     with tracking.open_logger(settings.logger if is_main() else {}) as logger:
         begin = partial(tracking.begin_fit, logger)
         how = (method, settings.fit, settings.loss, corpus.card)
-        job = FoldTraining(settings.composed, *how, folder, resume, logger, begin)
-        with stopping.graceful(GO_ON):
+        job = FoldTraining(settings.composed, *how, folder, places, logger, begin)
+        with stopping.graceful():
             results = job.train(division.folds, division.refit)
         if not is_main():
             return folder
@@ -128,16 +140,61 @@ def _train(
         record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
         record = replace(record, long_audio=lengths.record)
         record = finish_run(folder, record, division.shown.skipped, frame)
-        analysis, figures = _write_analysis(settings, record, frame, job.curves)
-        tracking.log_results(logger, settings.composed, analysis, figures)
-        tracking.log_bundles(logger, files.bundles(folder))
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        return _derive(settings, again, record, frame, job.curves, logger)
+
+
+def _begin(folder: Path, again: Again, division: Division) -> None:
+    """Write what is known before the first fit."""
+    lost = {row.id for row in (*again.prepared.skipped, *division.lost) if row.failed}
+    anew = bool(again.tried) and lost != {row.id for row in again.tried}
+    if anew:
+        print("Clips that had failed can be read now: all heads are trained anew.")
+    again.begin(folder)
+    reopen(folder, anew=anew)
+    write_skipped(division.shown.skipped, folder)
+
+
+def _from_scores(settings: TrainSettings, again: Again, record: Record, heads: Sequence[Path]) -> Path:
+    """What is left to be done of a training whose scores are there already, without its model."""
+    folder = settings.output_dir
+    if again.finished:
+        again.say_finished(folder)
+        return folder
+    print("Trained and scored before with the same settings: analysed anew, without the model.")
+    again.say_failed()
+    facts = [json.loads(head.read_text(encoding="utf-8")) for head in heads]
+    curves = [{"fold": one["partition"]["fold"], **row} for one in facts for row in one["curves"]]
+    with tracking.open_logger(settings.logger) as logger:
+        again.begin(folder)
+        return _derive(settings, again, record, RunFolder(folder).utterances, curves, logger)
+
+
+def _derive(
+    settings: TrainSettings,
+    again: Again,
+    record: Record,
+    frame: pd.DataFrame,
+    curves: Sequence[Mapping],
+    logger: Any,
+) -> Path:
+    """Analyse, write and print the results of a scored training."""
+    folder = settings.output_dir
+    analysis, figures = _write_analysis(settings, record, frame, curves)
+    tracking.log_results(logger, settings.composed, analysis, figures)
+    tracking.log_bundles(logger, files.bundles(folder))
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")
     print("  head_fold*/          what was trained; emoprobe probe head=bundle head.path=FOLDER reads it elsewhere")
     if settings.refit:
         print("  head_all/            the same on all clips; what the folds measured is an estimate for it")
+    again.end(folder, read_skipped(folder))
     return folder
+
+
+def _firsts(folds: Sequence[Sequence[Split]], refit: Sequence[Split]) -> list[Split]:
+    """Each fold as its first member sees it, then all clips."""
+    return [*(members[0] for members in folds), *refit[:1]]
 
 
 @dataclass(frozen=True)
@@ -184,14 +241,17 @@ class Division:
 def _divide(
     settings: TrainSettings,
     method: Method,
-    prepared: Prepared,
+    again: Again,
     folds: Sequence[Sequence[Split]],
     refit: Sequence[Split],
 ) -> Division:
     """Do what is done once per clip, and leave out of the folds what cannot be used there."""
-    with stopping.graceful(GO_ON):
-        lost = method.prepare(
-            [item.utterance for item in prepared.items],
+    prepared, failed = again.prepared, {row.id: row for row in again.failed}
+    utterances = [item.utterance for item in prepared.items]
+    lost = [failed[utterance.id] for utterance in utterances if utterance.id in failed]
+    with stopping.graceful():
+        lost += method.prepare(
+            [utterance for utterance in utterances if utterance.id not in failed],
             settings.dataset.audio,
             batch_size=settings.batch_size,
             num_workers=settings.num_workers,

@@ -21,10 +21,12 @@ PREDICTIONS = "predictions.parquet"
 """One distribution per utterance and cell, beside its target."""
 METRICS = "metrics.json"
 """Metric rows with their definitions and the record."""
-TRAINING = "training.json"
-"""Settings of a training run, from its first moment on."""
+SETTINGS = "settings.json"
+"""What the run was told, from its first moment on: `emoprobe.run.settings.Told`."""
 BUNDLE = re.compile(r"head_(fold\d+|all)")
 """Name of a folder of what was trained."""
+FACTS = "head.json"
+"""What such a folder says of itself."""
 CONTENTS = {
     SCORES: "raw scores; analyse again with emoprobe analyse {folder}",
     PREDICTIONS: "one distribution per utterance, prompt and readout, beside its target",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emoprobe.run import files
 from emoprobe.run.folder import RunFolder
 
-SIGNS = (files.RECORD, files.METRICS, files.PREDICTIONS, files.SCORES, files.TRAINING)
+SIGNS = (files.RECORD, files.METRICS, files.PREDICTIONS, files.SCORES, files.SETTINGS)
 NEVER_RUNS = ("figures", files.PARTS, "checkpoints", "wandb", "csv", "lightning_logs", "__pycache__")
 
 

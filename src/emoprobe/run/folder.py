@@ -23,6 +23,7 @@ from emoprobe.run.metric_rows import metrics_frame, read_rows
 from emoprobe.run.predictions import CellPredictions, read_cells
 from emoprobe.run.record import Record, read_record
 from emoprobe.run.scores import count_parts, read_scores
+from emoprobe.run.settings import read_told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,11 @@ class RunFolder:
         if stated:
             sealing.check_seal(self.home / files.UTTERANCES, stated, stored)
         return frame
+
+    @property
+    def stored_ids(self) -> list[str]:
+        """Ids of the utterances in the human side, whoever wrote it."""
+        return _read_parquet(self.home / files.UTTERANCES)["utterance_id"].to_pylist()
 
     @cached_property
     def _human(self) -> tuple[pa.Table, pd.DataFrame]:
@@ -254,9 +260,11 @@ class RunFolder:
                 if self.record.part and self.record.num_scored == 0:
                     return f"part {self.record.part} of a run, without a clip; emoprobe merge takes it with the others"
             return f"scored but not analysed; emoprobe analyse {self.folder} does it"
-        if (self.folder / files.TRAINING).exists():
-            return "training was interrupted: no metrics; the same command with ckpt=last goes on"
-        return "begun: no scores, no metrics" if (self.folder / files.RECORD).exists() else None
+        told = read_told(self.folder)
+        if told is not None and told.verb == "train":
+            return "training was interrupted: no metrics; the same command into the same folder goes on"
+        begun = told is not None or (self.folder / files.RECORD).exists()
+        return "begun: no scores, no metrics" if begun else None
 
     def release(self) -> None:
         """Let go of the large tables; they are read, and checked, again when they are asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import expected, spread
 from emoprobe.run import files, sealing
 from emoprobe.run.record import Record
+from emoprobe.run.scores import read_outcomes
 from emoprobe.system.output import json_safe, write_json, write_parquet, write_rows
 
 if TYPE_CHECKING:
@@ -93,6 +95,17 @@ def write_skipped(skipped: Sequence[Skipped], folder: Path) -> Path:
     rows = [[row.id, row.reason, row.message, row.file, row.row] for row in skipped]
     write_rows(["utterance_id", "reason", "message", "file", "row"], rows, folder / files.SKIPPED)
     return folder / files.SKIPPED
+
+
+def read_skipped(folder: Path) -> list[Skipped]:
+    """What was left out of the run of a folder so far, also by processes that have been stopped since."""
+    file, found = folder / files.SKIPPED, []
+    if file.is_file():
+        with file.open(newline="", encoding="utf-8") as handle:
+            for row in csv.DictReader(handle):
+                number = int(row["row"]) if row["row"] else None
+                found.append(Skipped(row["utterance_id"], row["reason"], row["message"], row["file"], number))
+    return [*found, *(row for outcome in read_outcomes(folder).values() for row in outcome.skipped)]
 
 
 def begin_run(folder: Path, record: Record, utterances: pd.DataFrame, skipped: Sequence[Skipped]) -> None:

@@ -22,6 +22,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import make_prompts
+from emoprobe.run import files
 from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
 from emoprobe.training.feature_spec import sample_of_weights
@@ -30,7 +31,7 @@ from emoprobe.training.losses.base import make_loss
 from emoprobe.training.methods.base import Method, make_method
 
 VERSION = 3
-WEIGHTS_NAME, FACTS_NAME = "head.safetensors", "head.json"
+WEIGHTS_NAME, FACTS_NAME = "head.safetensors", files.FACTS
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class Bundle:
                 raise InputError(
                     f"this head was not trained as this run would train it: its {name} is another",
                     file=self.folder,
-                    field="ckpt",
-                    remedy="Leave ckpt out to train anew.",
+                    remedy="The clips, their votes or the model have changed since: train into another folder, "
+                    "hydra.run.dir=DIR.",
                 )
         return self
 

@@ -19,15 +19,17 @@ from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
 from emoprobe.metrics.functional import METRICS, metrics_of
 from emoprobe.run.record import versions
+from emoprobe.run.settings import asked
 from emoprobe.system.stopping import is_main
 from emoprobe.training.batches import Clips
-from emoprobe.training.bundle import load_bundle, save_bundle
+from emoprobe.training.bundle import FACTS_NAME, load_bundle, save_bundle
 from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import fit_reader
+from emoprobe.training.going_on import LAST
 from emoprobe.training.losses.base import Loss
 from emoprobe.training.methods.base import Method
 from emoprobe.training.options import FitOptions
-from emoprobe.training.resume import CHECKPOINTS, identity_of
+from emoprobe.training.resume import CHECKPOINTS
 from emoprobe.training.seen import seen_facts
 from emoprobe.training.store import digest_of
 from emoprobe.training.tracker import lent
@@ -45,7 +47,7 @@ class FoldTraining:
         loss: What they minimise.
         card: The corpus.
         folder: The run folder.
-        resume: Folder of the interrupted run, or None.
+        places: Run folders whose finished work is taken over, the run's own first.
         logger: The tracker, or None.
         begin_fit: Told the name of each of several fits, before its values are.
     """
@@ -56,7 +58,7 @@ class FoldTraining:
     loss: Loss
     card: CorpusCard
     folder: Path
-    resume: Path | None
+    places: Sequence[Path]
     logger: Logger | None
     begin_fit: Callable[[str], None] = lambda name: None
 
@@ -95,15 +97,21 @@ class FoldTraining:
         """Fit the members and write them; returns the bundle's folder."""
         split = splits[0]
         name = f"head_{split.name}"
-        if self.resume is not None and (self.resume / name / "head.json").is_file():
-            bundle = load_bundle(self.resume / name).must_be(self._expected(split))
+        earlier = self._earlier(Path(name), FACTS_NAME)
+        if earlier is not None:
+            bundle = load_bundle(earlier).must_be(self._expected(split))
             weights, curves = list(bundle.weights), bundle.facts["curves"]
         else:
             weights, curves = self._members(splits)
         if is_main():
             self.curves += [{"fold": split.fold, **row} for row in curves]
-            save_bundle(self.folder / name, weights, self._facts(split, curves))
+            if earlier != self.folder / name:
+                save_bundle(self.folder / name, weights, self._facts(split, curves))
         return self.folder / name
+
+    def _earlier(self, place: Path, file: str) -> Path | None:
+        """Where an earlier run has left this file of a place; None where none has."""
+        return next((folder / place for folder in self.places if (folder / place / file).is_file()), None)
 
     def _members(self, splits: Sequence[Split]) -> tuple[list, list[dict]]:
         method = self.method
@@ -113,15 +121,16 @@ class FoldTraining:
             train, development = method.clips(split.train), method.clips(split.development)
             fitted = self.loss.fit(train.target, train.votes)
             place = Path(CHECKPOINTS) / f"{split.name}_member{member}"
-            earlier = None if self.resume is None else self.resume / place
-            if earlier is not None and (earlier / "head.json").is_file():
+            earlier = self._earlier(place, FACTS_NAME)
+            if earlier is not None:
                 bundle = load_bundle(earlier).must_be(self._expected(split, member))
                 weights, curve = bundle.weights[0], bundle.facts["curves"]
             else:
-                weights, curve = self._fit(fitted, (train, development), place, earlier, member, split)
+                begun = self._earlier(place, LAST)
+                weights, curve = self._fit(fitted, (train, development), place, begun, member, split)
             members.append(weights)
             curves += curve
-            if is_main() and method.members > 1:
+            if is_main() and method.members > 1 and earlier != self.folder / place:
                 save_bundle(self.folder / place, [weights], self._facts(split, curve, member))
         return members, curves
 
@@ -207,7 +216,7 @@ class FoldTraining:
             "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},
             "seen": seen_facts(self.card, known, self.method.sounds),
             "clips": self._clips(split),
-            "settings": digest_of(identity_of(self.settings)),
+            "settings": digest_of(asked("train", self.settings)),
         }
         return json.loads(json.dumps(facts | ({} if member is None else {"member": member})))
 

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from emoprobe.data.datamodule import data_of
 from emoprobe.errors import InputError
 from emoprobe.system import stopping
+from emoprobe.system.output import whole
 
 LAST = "last.ckpt"
 
@@ -128,8 +129,10 @@ def take_over(earlier: Path | None, folder: Path, identity: str) -> Path | None:
     _check(earlier / LAST, identity)
     if stopping.is_main() and earlier.resolve() != folder.resolve():
         folder.mkdir(parents=True, exist_ok=True)
-        for file in earlier.glob("*.ckpt"):
-            shutil.copy(file, folder)
+        # Its name is looked for: it comes when the others are there.
+        for file in sorted(earlier.glob("*.ckpt"), key=lambda file: file.name == LAST):
+            with whole(folder / file.name) as temporary:
+                shutil.copy(file, temporary)
     return earlier / LAST
 
 
@@ -140,6 +143,4 @@ def _check(file: Path, identity: str) -> None:
     except Exception as error:  # a damaged archive raises many kinds
         what = f"this checkpoint is damaged: {type(error).__name__}"
     if what is not None:
-        raise InputError(
-            what, file=file, field="ckpt", remedy="Delete it and repeat the command: this fit then begins anew."
-        )
+        raise InputError(what, file=file, remedy="Delete it and repeat the command: this fit then begins anew.")

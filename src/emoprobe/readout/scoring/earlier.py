@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,13 +15,13 @@ from emoprobe.data.sound.audio import read_audio
 from emoprobe.data.sound.limits import AudioError, AudioLimits
 from emoprobe.data.sound.survey import remember
 from emoprobe.data.utterance import Utterance
-from emoprobe.errors import InputError
 from emoprobe.readout.base import READOUTS, cells_of
 from emoprobe.readout.scoring.module import ZeroShotProbe
 from emoprobe.readout.scoring.nulls import NullInput
 from emoprobe.run.cell import NO_PROMPT
 from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import CLIP, WINDOWS, ScoreWriter, has_scores, reopen
+from emoprobe.run.settings import Difference, other_settings
 
 
 class Earlier:
@@ -34,17 +36,27 @@ class Earlier:
         folder: This run's output folder.
         probe: What this run asks.
         limits: Which clips this run takes.
+        differs: In what the settings differ from those of the run in the output folder, a line each.
 
     Raises:
         InputError: The output folder holds scores that this run would not have made.
     """
 
-    def __init__(self, resume: str | Path | None, folder: Path, probe: ZeroShotProbe, limits: AudioLimits) -> None:
+    def __init__(
+        self,
+        resume: str | Path | None,
+        folder: Path,
+        probe: ZeroShotProbe,
+        limits: AudioLimits,
+        differs: Sequence[object] = (),
+    ) -> None:
         self.same_folder = has_scores(folder)
         source = folder if self.same_folder else resume
         self.probe, self.limits = probe, limits
-        self.folder = folder
+        self.folder, self.differs = folder, differs
         self.rows: list[dict] = []
+        self.taken: list[dict] = []
+        self._kept: pa.Table | None = None
         if source is None:
             return
         run = open_folder(source)
@@ -68,22 +80,22 @@ class Earlier:
         self.tokens = {"": ""} | {plan.prompt.hash: plan.question_hash for plan in probe.plans.samples}
         self.rows = [row for row in table.to_pylist() if _asked(row) in self.wanted and _is_whole(row)]
         if self.same_folder and len(self.rows) != whole:
-            raise InputError(
-                "this output folder holds scores of another configuration",
-                file=folder,
-                field="hydra.run.dir",
-                remedy="Choose another output folder.",
-            )
+            found = [_difference(zero_shot[name].to_pylist(), name, value) for name, value in constants.items()]
+            raise other_settings("scores of another configuration", folder, [*differs, *chain(*found)])
         if self.same_folder and (run.is_scored or whole < len(run.table)):
-            reopen(folder, zero_shot)  # the rows of trained heads are made anew
+            self._kept = zero_shot  # the rows of trained heads are made anew
 
-    def take_over(self, utterances: Sequence[Utterance], writer: ScoreWriter) -> list[Utterance]:
-        """Write the usable rows of other runs and return the utterances still to be scored."""
+    def left(self, utterances: Sequence[Utterance]) -> list[Utterance]:
+        """The utterances still to be scored.
+
+        Raises:
+            InputError: The output folder holds scores of others, or of other sound.
+        """
         by_utterance: dict[str, list[dict]] = {}
         for row in self.rows:
             if row["input"] == CLIP:
                 by_utterance.setdefault(row["utterance_id"], []).append(row)
-        left, taken = [], []
+        left, taken = [], self.taken
         for utterance in utterances:
             rows = by_utterance.pop(utterance.id, [])
             complete = rows and Counter(map(_asked, rows)) == dict.fromkeys(self.wanted, rows[0].get(WINDOWS) or 1)
@@ -95,19 +107,22 @@ class Earlier:
                 left.append(utterance)
                 if rows and self.same_folder:
                     by_utterance[utterance.id] = rows
-        if self.same_folder:
-            if by_utterance:
-                raise InputError(
-                    f"this output folder holds scores of other sound, for example of {next(iter(by_utterance))}",
-                    file=self.folder,
-                    field="hydra.run.dir",
-                    remedy="Choose another output folder.",
-                )
-        elif taken:
-            writer.write(taken)
+        if self.same_folder and by_utterance:
+            what = f"scores of other sound, for example of {next(iter(by_utterance))}"
+            raise other_settings(what, self.folder, self.differs)
         if taken:
             print(f"taken over from an earlier run: {len(utterances) - len(left)} of {len(utterances)} utterances")
         return left
+
+    def reopen(self) -> None:
+        """Make of a finished run in the output folder one that goes on."""
+        if self._kept is not None:
+            reopen(self.folder, self._kept)
+
+    def write(self, writer: ScoreWriter) -> None:
+        """Write what another folder's run has of those that are not left."""
+        if self.taken and not self.same_folder:
+            writer.write(self.taken)
 
     def _same_question(self, utterance: Utterance, rows: Sequence[dict]) -> bool:
         """Whether the tokens asked then are those asked now: chat templates and facts of utterances may change."""
@@ -131,17 +146,24 @@ class Earlier:
         held = {(row["input"], row["draw"]): row["audio_sha256"] for row in self.rows if row["input"] != CLIP}
         asked = {(null.kind, null.draw): null.sha256 for null in nulls}
         if any(asked.get(key) != value for key, value in held.items()):
-            raise InputError(
-                "this output folder holds other null inputs",
-                file=self.folder,
-                field="null_inputs",
-                remedy="Choose another output folder.",
-            )
+            raise other_settings("other null inputs", self.folder, self.differs)
         return [null for null in nulls if (null.kind, null.draw) not in held]
 
 
 def _asked(row: dict) -> tuple[str, str, str]:
     return row["prompt_hash"], row["readout"], row["readout_options"]
+
+
+def _difference(then: Sequence[str], name: str, now: str) -> Iterator[Difference]:
+    """What the rows of a table say of their model, the libraries or the labels, if it is not what holds now."""
+    for value in dict.fromkeys(then):
+        if value == now:
+            continue
+        if name != "library_versions":
+            yield Difference(name, value, now)
+            continue
+        versions, own = json.loads(value), json.loads(now)
+        yield from (Difference(each, versions.get(each), own[each]) for each in own if versions.get(each) != own[each])
 
 
 def _is_whole(row: dict) -> bool:

@@ -23,8 +23,8 @@ def send(signum: int) -> None:
 def test_a_signal_waits_for_the_next_check_and_the_old_handlers_come_back(signum):
     before = [signal.getsignal(each) for each in stopping.SIGNALS]
     steps = []
-    message = rf"by {signal.Signals(signum).name}; .* Add ckpt=last\."
-    with pytest.raises(Stopped, match=message) as caught, stopping.graceful("Add ckpt=last."):
+    message = rf"by {signal.Signals(signum).name}; .* Do it again\."
+    with pytest.raises(Stopped, match=message) as caught, stopping.graceful("Do it again."):
         stopping.check()
         send(signum)
         steps.append("the batch is finished")

@@ -102,6 +102,9 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
     shutil.copytree(root / "run", done, dirs_exist_ok=True)
     with held(done):
         begin_job(done, "probe", {"seed": 0}, overrides=("seed=0",), number=0).end("done")
+    for number in (1, 2):
+        part = [f"dataset.shard={number}/2", "dataset.limit=8", f"output_dir={root / 'shards' / str(number)}"]
+        probing.run(read_probe(compose([*shared, "readout=label_likelihood", *part])))
     copies.iemocap.write(root / "iemocap")
     lora = ["head=lora", "fit.max_epochs=1", "dataset.limit=20"]
     recipe.run(read_train(compose([*shared, *lora, f"output_dir={root / 'lora'}"], "train")))
@@ -124,6 +127,7 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         ),
         "RUN_DIR": str(root / "run"),
         "SWEEP_DIR": str(root / "sweep"),
+        "SHARDS_DIR": str(root / "shards"),
         "OTHER_RUN": str(root / "lora"),
         "IEMOCAP_DIR": str(root / "iemocap"),
         "HEAD_DIR": str(root / "lora" / "head_fold0"),

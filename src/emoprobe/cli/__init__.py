@@ -13,6 +13,7 @@ from emoprobe.cli.entry import exit_status
 VERBS = {
     "Read out": {
         "probe": "what a model believes, zero-shot or with a trained head, about every clip of a corpus",
+        "merge": "one run out of the parts of dataset.shard=1/N, 2/N, ...",
         "tokens": "what exactly is scored of every label after every prompt",
         "doctor": "whether a model hears, and every shortcut is exact",
     },

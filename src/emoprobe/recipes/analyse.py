@@ -25,7 +25,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
 
     run = open_folder(folder)
     scores, utterances, record = run.table, run.utterances, run.record
-    options = read_analysis(_as_it_ran(run, overrides))
+    options = read_analysis(as_it_ran(run, overrides))
     try:
         analysis = analyse(scores, utterances, run.labels, options)
     except InputError as error:
@@ -41,7 +41,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     return target
 
 
-def _as_it_ran(run: RunFolder, overrides: Sequence[str]) -> DictConfig:
+def as_it_ran(run: RunFolder, overrides: Sequence[str]) -> DictConfig:
     """The configuration of the run itself where its folder has it, with the overrides on top."""
     from omegaconf import OmegaConf, open_dict
 

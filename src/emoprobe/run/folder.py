@@ -268,7 +268,7 @@ class RunFolder:
 
     def release(self) -> None:
         """Let go of the large tables; they are read, and checked, again when they are asked for."""
-        for name in ("table", "predictions", "_human"):
+        for name in ("table", "predictions", "utterances", "_human"):
             self.__dict__.pop(name, None)
 
     def _note(self, why: str) -> None:

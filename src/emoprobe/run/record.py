@@ -99,6 +99,7 @@ class Record:
         fit: Settings of its training.
         partition: How the corpus was divided.
         num_left_out_of_partition: Utterances that no part of it uses.
+        merged: The parts that it was made of: part, folder, checksum of its scores, seconds and device of each.
         fusion: Sources, options and weights of a fusion.
         files: Checksums of a finished run's score table and utterances, see `emoprobe.run.sealing`.
         more: What another version of emoprobe wrote beside these.
@@ -125,6 +126,7 @@ class Record:
     fit: Mapping[str, Any] | None = None
     partition: Mapping[str, Any] | None = None
     num_left_out_of_partition: int | None = None
+    merged: Sequence[Mapping[str, Any]] | None = None
     fusion: Mapping[str, Any] | None = None
     files: Any = None
     more: Mapping[str, Any] = field(default_factory=dict)

@@ -221,11 +221,8 @@ class ScoreWriter:
 
     def close(self) -> Path:
         """Join the parts into one file and return its path; memory stays that of one part."""
-        target, parts = self.folder / files.SCORES, _part_files(self.folder)
-        columns = _schema_of(name for part in parts for name in pq.read_schema(part).names)
-        with whole(target) as temporary, pq.ParquetWriter(temporary, columns) as writer:
-            for part in parts:
-                writer.write_table(pq.read_table(part, schema=columns))
+        parts = _part_files(self.folder)
+        target = write_scores(self.folder, column_names(parts), map(pq.read_table, parts))
         shutil.rmtree(self.parts)
         return target
 
@@ -246,6 +243,34 @@ class ScoreWriter:
         # After an error the parts stay as they are: `read_scores` reads them, and nothing computed is lost.
         if kind is None:
             self.close()
+
+
+def column_names(tables: Iterable[Path]) -> list[str]:
+    """All columns of some score tables, in the order of their first mention."""
+    found: dict[str, None] = {}
+    for file in tables:
+        try:
+            found |= dict.fromkeys(pq.read_schema(file).names)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from error
+    return list(found)
+
+
+def write_scores(folder: Path, names: Iterable[str], tables: Iterable[pa.Table]) -> Path:
+    """Write a score table piece by piece, memory staying that of one piece; returns the file.
+
+    Args:
+        folder: Run folder.
+        names: Columns that the table is to have beside those of all.
+        tables: The pieces; what a piece lacks is empty in it.
+    """
+    target = folder / files.SCORES
+    columns = _schema_of(names)
+    with whole(target) as temporary, pq.ParquetWriter(temporary, columns) as writer:
+        for table in tables:
+            pieces = [columns.empty_table(), table]
+            writer.write_table(pa.concat_tables(pieces, promote_options="default").select(columns.names).cast(columns))
+    return target
 
 
 def read_outcomes(folder: Path) -> dict[int, Outcome]:
@@ -326,6 +351,9 @@ def _read(file: Path) -> pa.Table:
         columns = [known.field(name) if name in known.names else table.schema.field(name) for name in kept]
         return table.select(kept).cast(pa.schema(columns, metadata=known.metadata))
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"this is not a readable Parquet file: {error}", file=file, remedy="Run the probe again."
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    what = f"this is not a readable Parquet file: {' '.join(str(error).split())}"
+    return InputError(what, file=file, remedy="Run the probe again.")

@@ -34,6 +34,7 @@ READABLE = (3, 4, 5)
 """Versions that are read. A column that came later than its table says since when in its field's metadata; what is
 made of it is then refused, and nothing else."""
 SINCE = b"since"
+ROWS_OF_A_GROUP, BYTES_OF_A_GROUP = 8192, 16 * 2**20
 CLIP = "clip"
 NULLS = ("silence", "noise", "no_audio")
 """What a row heard, its ``input``: an utterance, or a content-free input of one of these kinds."""
@@ -267,10 +268,24 @@ def write_scores(folder: Path, names: Iterable[str], tables: Iterable[pa.Table])
     target = folder / files.SCORES
     columns = _schema_of(names)
     with whole(target) as temporary, pq.ParquetWriter(temporary, columns) as writer:
-        for table in tables:
-            pieces = [columns.empty_table(), table]
+        for group in _row_groups(tables):
+            pieces = [columns.empty_table(), *group]
             writer.write_table(pa.concat_tables(pieces, promote_options="default").select(columns.names).cast(columns))
     return target
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+    """Tables together until they are worth a row group: what a file says of each group fills memory and time, too."""
+    group: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        group.append(table)
+        rows, size = rows + table.num_rows, size + table.nbytes
+        if rows >= ROWS_OF_A_GROUP or size >= BYTES_OF_A_GROUP:
+            yield group
+            group, rows, size = [], 0, 0
+    if group:
+        yield group
 
 
 def read_outcomes(folder: Path) -> dict[int, Outcome]:

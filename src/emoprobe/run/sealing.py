@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,11 @@ def seal(folder: Path) -> dict:
     found = {}
     for name in (files.SCORES, files.UTTERANCES):
         if (folder / name).is_file():
-            table = pq.read_table(folder / name)
-            found[name] = fingerprint(table)
-            if name == files.SCORES:
-                found[name]["cells"] = _cells(table)
+            with pq.ParquetFile(folder / name) as file:
+                columns = file.schema_arrow.names
+                found[name] = _fingerprint(file.metadata.num_rows, columns, lambda one: file.read([one])[one])
+                if name == files.SCORES:
+                    found[name]["cells"] = _cells(file.read(["input", "utterance_id", *ASKED]))
     return found
 
 
@@ -60,9 +61,14 @@ def seal_rows(rows: Sequence[Mapping]) -> str:
 
 def fingerprint(table: pa.Table) -> dict:
     """Rows and checksums of a table's content: neither chunks, nor encodings, nor the order of columns count."""
-    columns = {name: _digest(table[name]) for name in sorted(set(table.column_names) - {INDEX})}
-    whole = hashlib.sha256(json.dumps([table.num_rows, columns], sort_keys=True).encode()).hexdigest()
-    return {"rows": table.num_rows, "sha256": whole, "columns": columns}
+    return _fingerprint(table.num_rows, table.column_names, lambda name: table[name])
+
+
+def _fingerprint(rows: int, names: Sequence[str], column: Callable[[str], pa.ChunkedArray]) -> dict:
+    """The same of columns that are read one at a time, which is all that must fit into memory."""
+    columns = {name: _digest(column(name)) for name in sorted(set(names) - {INDEX})}
+    whole = hashlib.sha256(json.dumps([rows, columns], sort_keys=True).encode()).hexdigest()
+    return {"rows": rows, "sha256": whole, "columns": columns}
 
 
 def _digest(column: pa.ChunkedArray) -> str:

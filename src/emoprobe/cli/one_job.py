@@ -42,6 +42,11 @@ def ending(job: Job) -> Iterator[None]:
         raise
 
 
+def go_on(sweep: Path) -> str:
+    """How a sweep that was stopped goes on."""
+    return f"The same command with hydra.sweep.dir={sweep} goes on."
+
+
 def is_stop(error: BaseException) -> bool:
     """Whether an exception is the answer to a signal."""
     return stopped_by(error) is not None or (isinstance(error, SystemExit) and bool(stopping.requested()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import exit_status
-from emoprobe.cli.one_job import settings_of
+from emoprobe.cli.one_job import go_on, settings_of
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import LOG_FILE, JobState
 from emoprobe.run.settings_diff import differences
 from emoprobe.run.sweep import Sweep, SweepJob, read_sweep, same_job, sweep_of
 from emoprobe.settings import compose
+from emoprobe.system import stopping
 
 if TYPE_CHECKING:
     from emoprobe.report.sweep_table import Results
@@ -35,6 +37,7 @@ class SweepEnds(Callback):
         status = exit_status(check_begun, config)
         if status:
             sys.exit(status)
+        stopping.suggest(go_on(Path(config.hydra.sweep.dir).absolute()))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the result; the exit status is 1 if not all jobs are done."""
@@ -48,8 +51,14 @@ def check_begun(config: DictConfig) -> None:
     looked at when its turn comes.
 
     Raises:
-        InputError: A folder holds a job of other settings.
+        InputError: A folder holds a job of other settings, or several processes were started for the sweep.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "a sweep was started in several processes, which would not agree on what is left to be done",
+            field="hydra.mode",
+            remedy="Start one; its jobs start theirs with trainer.devices=N.",
+        )
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
     folder = Path(config.hydra.sweep.dir).absolute()
     sweep = sweep_of(folder, hydra)

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import foreseen, say
-from emoprobe.cli.one_job import ending, is_stop, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.cli.one_job import ending, go_on, is_stop, one_job, overrides_of_job, settings_of, value_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
@@ -67,8 +67,7 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
             return _kept(verb, then, settings, config, shown)
         job = begin_job(folder, verb, settings, overrides=overrides_of_job(), number=shown.number)
         try:
-            goes_on = f"The same command with hydra.sweep.dir={shown.sweep.folder} goes on."
-            with stopping.heard(goes_on), ending(job), _logged(folder / LOG_FILE):
+            with stopping.heard(go_on(shown.sweep.folder)), ending(job), _logged(folder / LOG_FILE):
                 value = value_of(run(), config)
             job.end("done", value=value)
             from emoprobe.report.sweep_table import main_metric  # pyarrow is not needed for a help

@@ -115,6 +115,11 @@ def graceful(remedy: str = "") -> Iterator[None]:
             _State.waits = before
 
 
+def suggest(remedy: str) -> None:
+    """Say how to go on later for all that follows within the outermost `heard`, unless something is said already."""
+    _State.remedy = _State.remedy or remedy
+
+
 def requested() -> int:
     """The signal that asks this process to stop; 0 for none."""
     return _State.signum

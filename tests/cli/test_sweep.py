@@ -139,7 +139,7 @@ def test_a_changed_sweep_is_refused_before_its_first_job(sweep, console):
     command = (sweep.folder / "multirun.yaml").read_text()
     done = sweep("seed=0,2", "batch_size=1")
     assert done.status == 2
-    assert done.err.splitlines()[0] == "    #1 seed: 1 then, 2 now"
+    assert done.err.splitlines()[0] == "    #1 seed: 1 -> 2"
     assert done.err.splitlines()[1].startswith("error: this folder holds another sweep")
     assert (sweep.folder / "multirun.yaml").read_text() == command
     assert console("sweep", "status", sweep.folder).status == 0
@@ -155,12 +155,12 @@ def test_a_job_in_the_folder_of_another_one_is_refused_and_leaves_what_is_there(
     assert done.status == 1
     assert "done before" in lines_of(done.out, "[1/2]")[0]
     assert "refused" in lines_of(done.out, "[2/2]")[0]
-    assert "    seed: 1 then, 2 now" in done.out.splitlines()
+    assert "    seed: 1 -> 2" in done.out.splitlines()
     assert read_scores(place).equals(before)
     assert "seed=1" in (place / ".hydra" / "overrides.yaml").read_text()
     status = console("sweep", "status", sweep.folder)
     assert status.status == 1
-    assert "refused     #1 seed=1: this folder holds a job with other settings; seed: 1 then, 2 now" in status.out
+    assert "refused     #1 seed=1: this folder holds a job with other settings; seed: 1 -> 2" in status.out
     assert sweep("seed=0,1", named).status == 0
 
 

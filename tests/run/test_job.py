@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from emoprobe.run.job import JOB_FILE, begin_job, held, read_job, reason_of
-from emoprobe.run.settings_diff import differences
 
 HOLD = """
 import sys
@@ -58,16 +57,3 @@ def test_how_a_job_ends_is_read_as_it_was_written(tmp_path):
 def test_what_cannot_be_read_is_no_job(tmp_path, text):
     (tmp_path / JOB_FILE).write_text(text)
     assert read_job(tmp_path) is None
-
-
-def test_settings_that_differ_are_named_and_neutral_ones_are_not():
-    then = {"seed": 0, "model": {"path": "a", "device": "cpu"}, "batch_size": 8, "head": None, "words": [1, 2], "x": {}}
-    assert differences(then, {**then, "batch_size": 1, "model": {"path": "a", "device": "cuda"}}) == []
-    assert differences(then, {**then, "words": (1, 2), "new": None}) == []
-    now = {**then, "seed": 1, "model": {"path": "b"}, "head": {"path": "c"}, "words": [1]}
-    assert differences(then, now) == [
-        "seed: 0 then, 1 now",
-        "model.path: 'a' then, 'b' now",
-        "words: [1, 2] then, [1] now",
-        "head.path: null then, 'c' now",
-    ]

@@ -18,7 +18,7 @@ from emoprobe.cli.entry import exit_status
 from emoprobe.cli.one_job import go_on, settings_of
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import LOG_FILE, JobState
-from emoprobe.run.settings_diff import differences
+from emoprobe.run.settings import Difference, differences, of_job
 from emoprobe.run.sweep import Sweep, SweepJob, read_sweep, same_job, sweep_of
 from emoprobe.settings import compose
 from emoprobe.system import stopping
@@ -81,12 +81,14 @@ def check_begun(config: DictConfig) -> None:
         )
 
 
-def _differing(state: JobState, overrides: Sequence[str]) -> list[str]:
+def _differing(state: JobState, overrides: Sequence[str]) -> list[Difference]:
     try:
         now = settings_of(compose([*overrides, "output_dir=."], state.verb))
     except EmoprobeError:
         now = {}
-    return differences(state.settings, now) if now else []  # else only Hydra can compose it, with the job's number
+    return (
+        differences(of_job(state.verb, state.settings), of_job(state.verb, now)) if now else []
+    )  # else only Hydra can compose it, with the job's number
 
 
 def end_sweep(folder: Path) -> int:

@@ -20,7 +20,7 @@ from emoprobe.cli.one_job import ending, go_on, is_stop, one_job, overrides_of_j
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
-from emoprobe.run.settings_diff import differences
+from emoprobe.run.settings import Difference, derived, differences, of_job
 from emoprobe.run.sweep import BASIC_SWEEPER, SWEEP_FILE, Sweep, read_sweep
 from emoprobe.system import masking, stopping
 
@@ -63,7 +63,7 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
         if not mine:
             shown.say("running", "by another process")
             return None
-        if then is not None and not _goes_on(then, settings, config):
+        if then is not None and not _goes_on(then, settings, config, folder):
             return _kept(verb, then, settings, config, shown)
         job = begin_job(folder, verb, settings, overrides=overrides_of_job(), number=shown.number)
         try:
@@ -82,11 +82,25 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
         return job.state
 
 
-def _goes_on(then: JobState, settings: Mapping[str, Any], config: DictConfig) -> bool:
-    """Whether a job that has begun before is carried out now: it was interrupted, or what failed is tried again."""
+def _goes_on(then: JobState, settings: Mapping[str, Any], config: DictConfig, folder: Path) -> bool:
+    """Whether a job that has begun before is carried out now.
+
+    It was interrupted, something in it failed and is tried again, or what is derived from its scores is another.
+    """
     if then.state == "failed":
         return config.retry == "failed"
-    return then.state != "done" and not differences(then.settings, settings)
+    if _differing(then, settings):
+        return False
+    if then.state == "done" and derived(then.verb, then.settings) == derived(then.verb, settings):
+        from emoprobe.recipes.again import failures  # pandas and pyarrow are not needed for a help
+        from emoprobe.run.finding import find_runs
+
+        return config.retry == "failed" and any(failures(run.folder) for run in find_runs(folder)[0])
+    return True
+
+
+def _differing(then: JobState, settings: Mapping[str, Any]) -> list[Difference]:
+    return differences(of_job(then.verb, then.settings), of_job(then.verb, settings))
 
 
 def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictConfig, shown: _Shown) -> JobState | None:
@@ -94,7 +108,7 @@ def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictCo
     if then.state == "failed":
         shown.say("failed before", then.error)
         return then
-    if other := differences(then.settings, settings):
+    if other := _differing(then, settings):
         _put_back(then, shown.folder)
         shown.refuse(then, "this folder holds a job with other settings", other, "Choose another hydra.sweep.dir.")
         return None
@@ -166,9 +180,9 @@ class _Shown:
         text = masking.scrub(f"{count}#{self.number} {what}  {took}{metric}{state}{': ' if more else ''}{more}")
         print(shorten(text), flush=True)
 
-    def refuse(self, then: JobState, why: str, lines: Sequence[str], remedy: str) -> None:
+    def refuse(self, then: JobState, why: str, lines: Sequence[object], remedy: str) -> None:
         """Print the line of a job whose results are left as they are, and the reasons, a line each."""
-        replace(then, refused=(why, *lines)).write(self.folder)
+        replace(then, refused=(why, *map(str, lines))).write(self.folder)
         self.say("refused", why)
         for line in lines[:MOST]:
             print(masking.scrub(f"    {line}"))

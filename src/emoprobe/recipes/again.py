@@ -109,7 +109,7 @@ def look(verb: str, settings: ProbeSettings | TrainSettings, prepared: Prepared)
     folder = settings.output_dir
     then = read_told(folder)
     _refuse_others(verb, settings, then)
-    before = [] if then is None else _failures(folder)
+    before = [] if then is None else failures(folder)
     failed = [row for row in before if settings.retry is None and _may_stay_out(row, settings)]
     prepared = _without_missing(prepared, failed)
     sizes = {item.utterance.id: _size_of(item.utterance.audio) for item in prepared.items}
@@ -143,7 +143,8 @@ def _refuse_others(verb: str, settings: ProbeSettings | TrainSettings, then: Tol
         raise other_settings(what, folder, found)
 
 
-def _failures(folder: Path) -> list[Skipped]:
+def failures(folder: Path) -> list[Skipped]:
+    """Clips that the run of a folder left out because they failed."""
     return list({row.id: row for row in read_skipped(folder) if row.failed}.values())
 
 

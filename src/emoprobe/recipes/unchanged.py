@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emoprobe.data.prepare import Item
 from emoprobe.errors import InputError, some
+from emoprobe.recipes.again import look
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.settings import ProbeSettings, TrainSettings
 from emoprobe.recipes.train import make_splits
@@ -19,6 +20,8 @@ from emoprobe.run.writing import utterances_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OF_INPUTS = {"clips": "its sound files", "votes": "its votes", "files": "the files of its model or head"}
 
 
 def changes_since(folder: Path, settings: ProbeSettings | TrainSettings, when: float) -> list[str]:
@@ -43,7 +46,19 @@ def changes_since(folder: Path, settings: ProbeSettings | TrainSettings, when: f
     run = next((run for run in runs if run.folder == folder), None)
     if run is not None:  # parts of a study check what they take over themselves
         lines += _corpus(run, settings, when)
+    if run is not None and not lines:
+        lines += _inputs(settings)
     return lines
+
+
+def _inputs(settings: ProbeSettings | TrainSettings) -> list[str]:
+    """What the digests of the run tell beside, such as files that were replaced by older ones."""
+    dataset = settings.dataset
+    verb = "train" if isinstance(settings, TrainSettings) else "probe"
+    again = look(verb, settings, prepare_run(dataset, read_corpus(dataset), settings.labels))
+    then = {} if again.then is None else again.then.inputs
+    other = [what for name, what in OF_INPUTS.items() if then.get(name) != again.told.inputs[name]]
+    return [f"{what} are not those that it found" for what in other]
 
 
 def _versions(runs: Sequence[RunFolder]) -> list[str]:

@@ -208,7 +208,7 @@ def _yardsticks_as_text(result: Result) -> str:
 
 
 def _footnote(rows: Sequence[Mapping], metric: str) -> str:
-    marks = {mark_of(row["fitted_on"]) for row in rows if row["kind"] == "readout"}
+    marks = {mark_of(row["fitted_on"]) for row in rows if row["kind"] in ("readout", "floor")}
     text = FOOTNOTE.format(file=CSV_FILE, metric=short_name(metric))
     marks |= {doubt_of(row) for row in rows}
     return text + "".join(said for mark, said in MARKED.items() if mark in marks)

@@ -74,6 +74,12 @@ def asked(verb: str, settings: Mapping) -> dict:
     return json.loads(json.dumps(masked(found), default=str))
 
 
+def of_job(verb: str, settings: Mapping) -> dict:
+    """All settings that a job of a sweep is known by, likewise: those of its scores, and which clips it scores."""
+    more = {name: settings.get(name) for name in ("dataset", "study")}
+    return asked(verb, settings) | json.loads(json.dumps(masked(more), default=str))
+
+
 def derived(verb: str, settings: Mapping) -> dict:
     """All settings that only what is derived from the scores depends on, likewise."""
     names = ("analysis",) if verb == "train" else ("analysis", "calibration", "report")

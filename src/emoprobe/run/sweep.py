@@ -13,9 +13,10 @@ import yaml
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import JOB_FILE, JobState, read_job
-from emoprobe.run.settings_diff import is_neutral
 
 SWEEP_FILE = "multirun.yaml"
+BESIDE = ("logger", "num_workers", "batch_size", "eval_batch_size", "retry", "keep_going", "resume", "report", "cache")
+"""Options by which no job is told from another."""
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
@@ -145,8 +146,10 @@ def _job_in(folder: Path) -> SweepJob:
 
 
 def same_job(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether overrides ask for the same job, neutral options aside."""
-    mine, theirs = ({each.lstrip("+~") for each in some if not is_neutral(key_of(each))} for some in (one, other))
+    """Whether overrides ask for the same job, whatever they say of `BESIDE`."""
+    mine, theirs = (
+        {each.lstrip("+~") for each in some if key_of(each).partition(".")[0] not in BESIDE} for some in (one, other)
+    )
     return mine == theirs
 
 

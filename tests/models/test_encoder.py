@@ -370,7 +370,7 @@ def test_missing_and_unexpected_weights_of_the_encoder_are_named(folder, tmp_pat
 
 
 def test_a_missing_vector_of_masks_is_no_reason_to_refuse(folder, tmp_path, clips, encoder):
-    from emoprobe.training.feature_spec import sample_of_weights
+    from emoprobe.models.identity import sample_of_weights
 
     path = copied(folder("wavlm"), tmp_path / "model")
     change_weights(path, lambda values: values.pop("masked_spec_embed"))

@@ -15,6 +15,7 @@ VERBS = {
         "probe": "what a model believes, zero-shot or with a trained head, about every clip of a corpus",
         "merge": "one run out of the parts of dataset.shard=1/N, 2/N, ...",
         "tokens": "what exactly is scored of every label after every prompt",
+        "cache": "what a score cache holds, whether it is whole, and room in it",
         "doctor": "whether a model hears, and every shortcut is exact",
     },
     "Train": {

@@ -96,6 +96,11 @@ class SpeechFoundationModel(ABC):
     max_seconds: float
 
     @property
+    def parts(self) -> Sequence[SpeechFoundationModel]:
+        """Other models that it is made of; mostly none."""
+        return ()
+
+    @property
     @abstractmethod
     def min_samples(self) -> int:
         """Shortest clip that the model hears, samples at ``sampling_rate``."""

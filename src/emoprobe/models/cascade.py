@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from emoprobe.errors import InputError
 from emoprobe.models.acoustics import MEASURES, Thresholds, describe, measure
 from emoprobe.models.answering import AudioContext
-from emoprobe.models.base import WINDOW, Network, Prepared
+from emoprobe.models.base import WINDOW, Network, Prepared, SpeechFoundationModel
 from emoprobe.models.chat_llm import ChatLLM
 from emoprobe.models.encoder_decoder import EncoderDecoder
 from emoprobe.models.families.turns import ANY, Turns
@@ -234,6 +234,12 @@ class Cascade(ChatLLM):
         family = copy.copy(self.family)
         family.model = model
         return Cascade(model, family, name=self.name, revision=self.revision)
+
+    @property
+    def parts(self) -> Sequence[SpeechFoundationModel]:
+        """The transcriber, if it has one."""
+        transcriber = self.family.describer.transcriber
+        return () if transcriber is None else (transcriber,)
 
     @property
     def min_samples(self) -> int:

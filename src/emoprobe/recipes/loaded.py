@@ -143,7 +143,7 @@ def _key(node: Mapping) -> str:
 
 def _state(model: Network) -> str:
     """All that a job could have changed in a model, as one text: its modules and their modes, settings, tensors."""
-    from emoprobe.training.feature_spec import config_of, sample_of_weights
+    from emoprobe.models.identity import config_of, sample_of_weights
 
     modules = [
         (name, type(module).__qualname__, module.training, getattr(module, "gradient_checkpointing", None))

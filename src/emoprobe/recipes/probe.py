@@ -97,7 +97,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
         plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(sfm, plans, readouts)
+        probe = ZeroShotProbe(sfm, plans, readouts, settings.cache.scores)
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if settings.readout:
@@ -185,6 +185,7 @@ class Job:
         lengths: How long the clips are.
         sfm: The model.
         skipped: What was left out so far.
+        cached: Rows that came out of the score cache.
     """
 
     settings: ProbeSettings
@@ -193,6 +194,7 @@ class Job:
     lengths: Lengths
     sfm: SpeechFoundationModel
     skipped: list[Skipped]
+    cached: int = 0
 
     def __post_init__(self) -> None:
         settings, sfm = self.settings, self.sfm
@@ -280,9 +282,13 @@ def _fill(
             for rows in scored_nulls(probe, nulls, progress=progress):
                 writer.write(rows)
                 stopping.check()
+            probe.flush()
             if settings.readout and (left or trainer.world_size > 1):  # the others wait to be told what is left
                 _score(settings, trainer, probe, left)
             outcomes = list(read_outcomes(folder).values())
+            job.cached = max(probe.known.cells, sum(outcome.cached_cells for outcome in outcomes))
+            if job.cached:
+                print(f"from the score cache: {job.cached} rows")
             job.skipped += [row for outcome in outcomes for row in outcome.skipped]
             if head is not None:
                 writer.write(_read_head(job, head))
@@ -339,6 +345,7 @@ def _finish(job: Job, scored: int, outcomes: Sequence[Outcome]) -> Record:
     heard = [item.utterance for item in job.kept]
     near_silent, faults = find_faults(heard, job.sfm.sampling_rate, job.settings.dataset.audio)
     sounding: dict[str, Any] = {"near_silent": near_silent, "sound": faults or None, "long_audio": job.lengths.record}
+    sounding["cached_rows"] = job.cached or None
     record = replace(job.record(), num_scored=scored, speed=speed(outcomes), **sounding)
     record = finish_run(folder, record, job.skipped)
     if not scored and record.shard is None:

@@ -44,6 +44,7 @@ from emoprobe.prompts.prompt import Prompt, make_prompts
 from emoprobe.readout.base import Readout, asks, make_reading_options, make_readouts
 from emoprobe.readout.scoring.nulls import NullInputs
 from emoprobe.recipes.plans import StudySettings, TextAgainstTokensSettings
+from emoprobe.run.score_cache import CacheOptions
 from emoprobe.settings import Composition, composition, of_another_verb, read_part
 from emoprobe.training.answers import AnswersOptions
 from emoprobe.training.arguments import check_callbacks, check_fitting, check_scoring, check_scoring_callbacks
@@ -183,6 +184,7 @@ class ProbeSettings:
             on a GPU, and none beside one on a CPU. Results do not depend on it.
         report: Whether the run ends in a page.
         resume: Folder of an earlier run whose finished cells are taken over.
+        cache: What is kept between runs.
         retry: ``failed``: what failed before is tried again.
         keep_going: Whether a sweep goes on after a job that failed.
         study: Several probes side by side instead of one.
@@ -207,6 +209,7 @@ class ProbeSettings:
     num_workers: Natural | None = None
     report: bool = False
     resume: Place | None = None
+    cache: Part[CacheOptions] = field(default_factory=CacheOptions)
     retry: Literal["failed"] | None = None
     keep_going: bool = True
     study: Part[TextAgainstTokensSettings] | None = None

@@ -90,6 +90,7 @@ class Record:
         versions: Of everything a number may depend on.
         num_scored: Utterances scored; None of a run that goes on.
         speed: Clips, seconds, clips per second, and the largest peak memory in MiB.
+        cached_rows: Rows of the score table that came out of a score cache; None without any.
         near_silent: Utterances that are hardly heard, and below which level.
         sound: Kind of fault (`emoprobe.data.sound.faults.FAULTS`) -> utterances that have it and are taken; None
             without any.
@@ -118,6 +119,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict)
     num_scored: int | None = None
     speed: Mapping[str, float] | None = None
+    cached_rows: int | None = None
     near_silent: Mapping[str, Any] | None = None
     sound: Mapping[str, Sequence[str]] | None = None
     long_audio: Mapping[str, Any] | None = None

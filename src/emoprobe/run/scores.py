@@ -177,6 +177,8 @@ class Outcome:
     Args:
         skipped: Clips whose sound was refused.
         clips: Clips scored.
+        cached_cells: Rows that came out of the score cache, those of null inputs included.
+        cached_clips: Clips all of whose rows did.
         seconds: Since it began.
         peak_memory_mib: Of the process.
         finished: Whether it has scored all that it was given.
@@ -185,6 +187,8 @@ class Outcome:
 
     skipped: list[Skipped] = field(default_factory=list)
     clips: int = 0
+    cached_cells: int = 0
+    cached_clips: int = 0
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
     finished: bool = False

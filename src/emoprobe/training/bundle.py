@@ -21,11 +21,11 @@ from torch import Tensor
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.models.identity import sample_of_weights
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.run import files
 from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
-from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import predict
 from emoprobe.training.losses.base import make_loss
 from emoprobe.training.methods.base import Method, make_method

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from emoprobe.errors import InputError
 from emoprobe.models.answering import Question
 from emoprobe.models.base import SpeechFoundationModel
+from emoprobe.models.identity import config_of, sample_of_weights
 from emoprobe.training.store import digest_of
 
 FORMAT = 2  # of the files; part of the key
@@ -25,7 +23,6 @@ STATISTICS = {
 }
 STATE = "state"  # the one kind of a decoder's features: its state at the answer position
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
-SAMPLED_ELEMENTS = 64  # of each tensor of the weights, for the key
 
 
 @dataclass(frozen=True)
@@ -120,29 +117,3 @@ class FeatureSpec:
             "libraries": {name: version(name) for name in LIBRARIES},
         }
         return facts | {"normalised": True} if self.normalised else facts
-
-
-def sample_of_weights(model: torch.nn.Module) -> str:
-    """Hash of name, shape, dtype, sum of bits and a few elements of every tensor; the same on every device."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if not isinstance(tensor, Tensor):
-            continue
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if not tensor.is_meta and tensor.numel():
-            flat = tensor.detach().flatten()
-            some = flat[:: max(1, len(flat) // SAMPLED_ELEMENTS)]
-            digest.update(some.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-            # Whole numbers add up to the same in any order: one changed element anywhere changes the sum.
-            bits = flat.contiguous().view(torch.uint8)
-            whole = len(bits) // 8 * 8
-            words = (bits[:whole] if bits.storage_offset() % 8 == 0 else bits[:whole].clone()).view(torch.int64)
-            digest.update(f"{int(words.sum())} {bits[whole:].tolist()}".encode())
-    return digest.hexdigest()[:16]
-
-
-def config_of(model: torch.nn.Module) -> str:
-    """Hash of a model's configuration: what its weights do not show, such as the number of heads."""
-    config = getattr(model, "config", None)
-    facts = {} if config is None else config.to_dict()
-    return digest_of(json.loads(json.dumps({k: v for k, v in facts.items() if k != "_name_or_path"}, default=str)))

@@ -18,12 +18,12 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from emoprobe.data.splits import Split
 from emoprobe.data.utterance import CorpusCard
 from emoprobe.metrics.functional import METRICS, metrics_of
+from emoprobe.models.identity import sample_of_weights
 from emoprobe.run.record import versions
 from emoprobe.run.settings import asked
 from emoprobe.system.stopping import is_main
 from emoprobe.training.batches import Clips
 from emoprobe.training.bundle import FACTS_NAME, load_bundle, save_bundle
-from emoprobe.training.feature_spec import sample_of_weights
 from emoprobe.training.fit import fit_reader
 from emoprobe.training.going_on import LAST
 from emoprobe.training.losses.base import Loss

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 import lightning as L
 import torch
@@ -19,13 +21,33 @@ from emoprobe.errors import EmoprobeError
 from emoprobe.models.answering import AudioContext, answering
 from emoprobe.models.base import SpeechFoundationModel, ahead
 from emoprobe.readout.base import AnswerReadout, PromptReadout, Readout, SoundReadout
+from emoprobe.readout.scoring.cached import cell_keys, heard_sha256, named_again, open_cache
 from emoprobe.readout.scoring.hearing import check_hearing, check_reading, class_effects, sound_effects
 from emoprobe.readout.scoring.nulls import NullInput
-from emoprobe.readout.scoring.plan import Plans
+from emoprobe.readout.scoring.plan import Plans, PromptPlan
 from emoprobe.readout.scoring.read import read, read_sounds
+from emoprobe.run.score_cache import ScoreCache
 from emoprobe.run.scores import CLIP, WINDOW, WINDOWS
 
 LIBRARIES = ("emoprobe", "torch", "transformers")
+Piece: TypeAlias = tuple[Utterance, AudioClip, Any]
+"""A clip or one of its windows, whose it is, and what was prepared of it ahead."""
+Cell: TypeAlias = tuple[int | None, Readout]
+"""Number of a prompt, those of all clips first, and what is read of it; None where nothing is asked."""
+CellName: TypeAlias = tuple[int | None, str]
+
+
+@dataclass
+class Known:
+    """What came out of the score cache.
+
+    Args:
+        cells: Rows.
+        clips: Clips all of whose rows did, told by their first windows.
+    """
+
+    cells: int = 0
+    clips: int = 0
 
 
 def library_versions() -> str:
@@ -42,14 +64,25 @@ class ZeroShotProbe(L.LightningModule):
         sfm: The model.
         plans: Tokenised prompts.
         readouts: What is read, each as of this model (`emoprobe.readout.base.Readout.of`).
+        cache: Folder of a score cache: what it holds is not asked again, and what is asked is kept there; None for
+            none.
+
+    Attributes:
+        known: Cells that came out of the cache so far, and clips all of whose cells did.
     """
 
-    def __init__(self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout]) -> None:
+    def __init__(
+        self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout], cache: Path | None = None
+    ) -> None:
         super().__init__()
         self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
         self.asking = [readout for readout in self.readouts if isinstance(readout, PromptReadout)]
         self.listening = [readout for readout in self.readouts if isinstance(readout, SoundReadout)]
         self.versions = library_versions()
+        self.cells: list[Cell] = [(i, readout) for i in range(len(plans.prompts)) for readout in self.asking]
+        self.cells += [(None, readout) for readout in self.listening]
+        self.cache = None if cache is None else open_cache(cache, sfm, self.versions)
+        self.known = Known()
         self.most_clips = sys.maxsize
         self.heard = False
 
@@ -58,9 +91,6 @@ class ZeroShotProbe(L.LightningModule):
         prepared = batch.prepared or [None] * len(batch.clips)
         at_once = len({utterance.id for utterance in batch.utterances})  # windows of long clips are many
         left = list(zip(batch.utterances, batch.clips, prepared, strict=True))
-        if left and not self.heard:
-            self._check_on(torch.from_numpy(batch.clips[0].waveform))
-            self.heard = True
         rows: list[dict] = []
         while left:
             part = left[: min(self.most_clips, at_once)]
@@ -99,12 +129,10 @@ class ZeroShotProbe(L.LightningModule):
         if self.listening:
             check_hearing(self.sfm, class_effects(self.sfm, waveform))
 
-    def _rows(self, part: Sequence[tuple[Utterance, AudioClip, Any]]) -> list[dict]:
-        waveforms = [torch.from_numpy(clip.waveform) for _, clip, _ in part]
-        asked = self._asked(part, waveforms) if self.asking else [[] for _ in part]
-        unasked = read_sounds(self.sfm, waveforms, self.listening, self.plans.labels.hash)
+    def _rows(self, part: Sequence[Piece]) -> list[dict]:
+        found = self._computed(part, self.cells) if self.cache is None else self._through(self.cache, part)
         rows = []
-        for (utterance, clip, _), own, others in zip(part, asked, unasked, strict=True):
+        for (utterance, clip, _), own in zip(part, found, strict=True):
             heard = {
                 "utterance_id": utterance.id,
                 "input": CLIP,
@@ -115,21 +143,84 @@ class ZeroShotProbe(L.LightningModule):
                 "library_versions": self.versions,
                 **({WINDOW: clip.window, WINDOWS: clip.windows} if clip.windows > 1 else {}),
             }
-            rows += [heard | row for row in [*own, *others]]
+            rows += [heard | own[cell] for cell in map(_name_of, self.cells)]
         return rows
 
-    def _asked(self, part: Sequence[tuple[Utterance, AudioClip, Any]], waveforms: Sequence[Tensor]) -> list[list[dict]]:
-        """Per clip its answers to all prompts."""
+    def _through(self, cache: ScoreCache, part: Sequence[Piece]) -> list[dict[CellName, dict]]:
+        """Per clip its cells: out of the cache, or else asked and kept in it."""
+        keys: list[dict[CellName, str]] = []
+        plans: list[dict[int, PromptPlan]] = []
+        for utterance, clip, _ in part:
+            plans.append(dict(enumerate([*self.plans.shared, *self.plans.of(utterance.id)])))
+            asked = [(None if i is None else plans[-1][i], readout) for i, readout in self.cells]
+            heard = heard_sha256(torch.from_numpy(clip.waveform))
+            own = cell_keys(heard, _sound_of(clip), asked, self.plans.labels.hash)
+            keys.append(dict(zip(map(_name_of, self.cells), own, strict=True)))
+        held = cache.get([key for own in keys for key in own.values()])
+        found: list[dict[CellName, dict]] = []
+        missing: dict[tuple[int, ...], list[int]] = {}
+        for number, named in enumerate(keys):
+            asked_of = {name: None if name[0] is None else plans[number][name[0]] for name in named}
+            kept = {name: held[key] for name, key in named.items() if key in held}
+            found.append({name: row | named_again(self.sfm, asked_of[name]) for name, row in kept.items()})
+            self.known.cells += len(kept)
+            self.known.clips += len(kept) == len(named) and not part[number][1].window
+            left = tuple(i for i, cell in enumerate(self.cells) if _name_of(cell) not in found[-1])
+            missing.setdefault(left, []).append(number)
+        for left, numbers in missing.items():
+            if not left:
+                continue
+            computed = self._computed([part[number] for number in numbers], [self.cells[i] for i in left])
+            for number, rows in zip(numbers, computed, strict=True):
+                found[number] |= rows
+                cache.put({keys[number][name]: row for name, row in rows.items()})
+        return found
+
+    def _computed(self, part: Sequence[Piece], cells: Sequence[Cell]) -> list[dict[CellName, dict]]:
+        """Per clip what the model says to some cells."""
+        waveforms = [torch.from_numpy(clip.waveform) for _, clip, _ in part]
+        if not self.heard:
+            self._check_on(waveforms[0])
+            self.heard = True
+        found: list[dict[CellName, dict]] = [{} for _ in part]
+        listening = [readout for i, readout in cells if i is None]
+        unasked = read_sounds(self.sfm, waveforms, cast("list[SoundReadout]", listening), self.plans.labels.hash)
+        for own, rows in zip(found, unasked, strict=True):
+            own |= {(None, row["readout"]): row for row in rows}
+        asked = [(i, cast("PromptReadout", readout)) for i, readout in cells if i is not None]
+        if asked:
+            self._ask(part, waveforms, asked, found)
+        return found
+
+    def _ask(
+        self,
+        part: Sequence[Piece],
+        waveforms: Sequence[Tensor],
+        cells: Sequence[tuple[int, PromptReadout]],
+        found: Sequence[dict[CellName, dict]],
+    ) -> None:
+        """Add the answers of each clip to some prompts."""
         sfm = answering(self.sfm)
         context = sfm.encode(waveforms, **ahead([prepared for _, _, prepared in part]))
-        sounds = [f"{clip.sha256}-{clip.window}" if clip.windows > 1 else clip.sha256 for _, clip, _ in part]
-        rows = read(sfm, context, self.plans.shared, self.asking, sounds)
-        for i, (utterance, _, _) in enumerate(part):
-            if self.plans.own:
-                one = sfm.select(context, i)
-                rows[i] += read(sfm, one, self.plans.of(utterance.id), self.asking, sounds[i : i + 1])[0]
-            rows[i] = [_told(context, i) | row for row in rows[i]]
-        return rows
+        sounds = [_sound_of(clip) for _, clip, _ in part]
+        shared = len(self.plans.shared)
+        for numbers, readouts in alike(cells):
+            ours = [i for i in numbers if i < shared]
+            rows = read(sfm, context, [self.plans.shared[i] for i in ours], readouts, sounds)
+            for clip, (utterance, _, _) in enumerate(part):
+                told = _told(context, clip)
+                theirs = [i for i in numbers if i >= shared]
+                if theirs:
+                    of_clip = self.plans.of(utterance.id)
+                    one, plans = sfm.select(context, clip), [of_clip[i - shared] for i in theirs]
+                    rows[clip] += read(sfm, one, plans, readouts, sounds[clip : clip + 1])[0]
+                names = [(i, readout.name) for i in (*ours, *theirs) for readout in readouts]
+                found[clip].update((name, told | row) for name, row in zip(names, rows[clip], strict=True))
+
+    def flush(self) -> None:
+        """Write what waits to be kept in the score cache."""
+        if self.cache is not None:
+            self.cache.flush()
 
     @property
     def most_tokens(self) -> int:
@@ -146,24 +237,64 @@ class ZeroShotProbe(L.LightningModule):
         """Rows of the score table for content-free inputs, of what is asked."""
         rows: list[dict] = []
         for null in inputs if self.asking else ():
-            sfm = answering(self.sfm)
-            if null.waveform is None:
-                context, seconds = sfm.encode_without_audio(), 0.0
-            else:
-                context, seconds = sfm.encode([null.waveform]), len(null.waveform) / sfm.sampling_rate
             heard = {
                 "utterance_id": "",
                 "input": null.kind,
                 "draw": null.draw,
                 "audio_sha256": null.sha256,
-                "duration_seconds": seconds,
+                "duration_seconds": 0.0 if null.waveform is None else len(null.waveform) / self.sfm.sampling_rate,
                 "truncated": False,
                 "library_versions": self.versions,
-                **_told(context, 0),
             }
-            read_rows = read(sfm, context, self.plans.samples, self.asking, [null.sha256])[0]
-            rows += [heard | row for row in read_rows]
+            rows += [heard | row for row in self._of_null(null)]
         return rows
+
+    def _of_null(self, null: NullInput) -> list[dict]:
+        """Its cells in their order: out of the cache, or else asked and kept in it."""
+        plans = self.plans.samples
+        cells = [(i, readout) for i in range(len(plans)) for readout in self.asking]
+        asked = [(plans[i], readout) for i, readout in cells]
+        keys = cell_keys(heard_sha256(null.waveform), null.sha256, asked, self.plans.labels.hash)
+        named = dict(zip(map(_name_of, cells), keys, strict=True))
+        held = {} if self.cache is None else self.cache.get(keys)
+        found = {
+            _name_of(cell): held[key] | named_again(self.sfm, plans[cell[0]])
+            for cell, key in zip(cells, keys, strict=True)
+            if key in held
+        }
+        self.known.cells += len(found)
+        left = [cell for cell in cells if _name_of(cell) not in found]
+        if left:
+            sfm = answering(self.sfm)
+            context = sfm.encode_without_audio() if null.waveform is None else sfm.encode([null.waveform])
+            told = _told(context, 0)
+            for numbers, readouts in alike(left):
+                rows = read(sfm, context, [plans[i] for i in numbers], readouts, [null.sha256])[0]
+                names = [(i, readout.name) for i in numbers for readout in readouts]
+                found |= {name: told | row for name, row in zip(names, rows, strict=True)}
+            if self.cache is not None:
+                self.cache.put({named[_name_of(cell)]: found[_name_of(cell)] for cell in left})
+        return [found[_name_of(cell)] for cell in cells]
+
+
+def alike(cells: Sequence[tuple[int, PromptReadout]]) -> list[tuple[list[int], list[PromptReadout]]]:
+    """Prompts, by number, that the same readouts ask, with these."""
+    asked: dict[int, list[PromptReadout]] = {}
+    for i, readout in cells:
+        asked.setdefault(i, []).append(readout)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, readouts in asked.items():
+        groups.setdefault(tuple(readout.name for readout in readouts), []).append(i)
+    return [(numbers, asked[numbers[0]]) for numbers in groups.values()]
+
+
+def _name_of(cell: Cell) -> CellName:
+    return cell[0], cell[1].name
+
+
+def _sound_of(clip: AudioClip) -> str:
+    """A name of a sound, for the seeds of draws."""
+    return f"{clip.sha256}-{clip.window}" if clip.windows > 1 else clip.sha256
 
 
 def _told(context: AudioContext, clip: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class BatchRecorder(L.Callback):
         self.writer.write(outputs)
         self.outcome.skipped += batch.skipped
         self.outcome.clips += batch.num_clips
+        if isinstance(pl_module, ZeroShotProbe):
+            self.outcome.cached_cells, self.outcome.cached_clips = astuple(pl_module.known)
         self._tell()
         self._watched.close()
         if self._bar is not None:
@@ -98,6 +101,8 @@ class BatchRecorder(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """The end of the work, also of a process that there was no clip for: Lightning skips its prediction."""
+        if isinstance(pl_module, ZeroShotProbe):
+            pl_module.flush()
         self.outcome.finished = True
         self._tell()
         if self._bar is not None:
@@ -106,6 +111,8 @@ class BatchRecorder(L.Callback):
             self._wait(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(pl_module, ZeroShotProbe):
+            pl_module.flush()
         self._watched.close()
         if self._bar is not None:
             self._bar.close()
@@ -157,8 +164,10 @@ def scored_nulls(probe: ZeroShotProbe, nulls: Sequence[NullInput], *, progress: 
 
 
 def speed(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Clips of all processes, seconds of the slowest, clips per second, and the largest peak memory in MiB."""
-    clips = sum(outcome.clips for outcome in outcomes)
+    """Clips of all processes that a model was asked about, seconds of the slowest, clips per second, and the largest
+    peak memory in MiB.
+    """
+    clips = sum(outcome.clips - outcome.cached_clips for outcome in outcomes)
     seconds = max((outcome.seconds for outcome in outcomes), default=0.0)
     peak = max((outcome.peak_memory_mib for outcome in outcomes), default=0.0)
     return {

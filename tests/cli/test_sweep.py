@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -187,3 +189,29 @@ def test_a_finished_job_whose_corpus_has_changed_is_no_result(sweep, change, sai
     assert said in done.out
     assert "Delete" in done.out
     assert len(lines_of(done.out, "Refused")) == 2
+
+
+def test_a_signal_stops_a_sweep_and_the_same_command_goes_on(sweep, tiny_whisper_path, console):
+    asked = [word for word in ASKED if not word.startswith(("readout", "prompt", "dataset"))]
+    asked += ["model=whisper", f"model.path={tiny_whisper_path}", f"hydra.sweep.dir={sweep.folder}"]
+    asked += ["prompt=whisper_all", "dataset.limit=1,64"]
+    command = [sys.executable, "-m", "emoprobe", "probe", "-m", *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(1200):
+            if (sweep.folder / "1" / "utterances.parquet").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        status = console("sweep", "status", sweep.folder)
+        assert [line.split()[0] for line in status.out.splitlines()[:2]] == ["done", "running"]
+        assert f"process {process.pid} on " in status.out
+        process.terminate()
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert [line.split()[-1] for line in lines_of(out, "[")] == ["done", "SIGTERM"]
+    assert err.splitlines()[-1] == (
+        f"stopped: by SIGTERM; what was finished is kept. The same command with hydra.sweep.dir={sweep.folder} goes on."
+    )
+    assert states(sweep.folder) == ["done", "interrupted"]
+    done = console("probe", "-m", *asked)
+    assert done.status == 0, done.err
+    assert [line.split()[-1] for line in lines_of(done.out, "[")] == ["before", "done"]

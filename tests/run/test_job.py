@@ -31,7 +31,7 @@ def test_a_job_runs_while_its_process_holds_it_and_was_interrupted_when_it_is_go
         assert process.stdout.readline() == "held\n"
         assert read_job(tmp_path).state == "running"
         assert read_job(tmp_path).process == process.pid
-        assert reason_of(tmp_path).startswith("running since 2")
+        assert reason_of(tmp_path).startswith(f"running: process {process.pid} on ")
         with held(tmp_path) as mine:
             assert not mine
         process.kill()

@@ -61,7 +61,8 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
     folder, settings, then = shown.folder, settings_of(config), read_job(shown.folder)
     with held(folder) as mine:
         if not mine:
-            shown.say("running", "by another process")
+            other = read_job(folder)
+            shown.say("running", other.where if other else "by another process")
             return None
         if then is not None and not _goes_on(then, settings, config, folder):
             return _kept(verb, then, settings, config, shown)

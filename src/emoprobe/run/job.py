@@ -59,6 +59,11 @@ class JobState:
         """When it last began, in seconds since 1970."""
         return datetime.fromisoformat(self.started).timestamp()
 
+    @property
+    def where(self) -> str:
+        """Who runs it, and since when."""
+        return f"process {self.process} on {self.host}, since {self.started[:19]}"
+
     def write(self, folder: Path) -> None:
         """Write it into the job's folder.
 
@@ -136,7 +141,7 @@ def reason_of(folder: Path) -> str:
     job = read_job(folder)
     if job is None or job.state not in ("failed", "running"):
         return ""
-    return f"failed: {job.error}" if job.state == "failed" else f"running since {job.started[:19]}"
+    return f"failed: {job.error}" if job.state == "failed" else f"running: {job.where}"
 
 
 def _is_held(folder: Path) -> bool:

@@ -50,6 +50,8 @@ class SweepJob:
         """Why it has no result, or none of this sweep."""
         if self.state is None:
             return ""
+        if self.state.state == "running":
+            return self.state.where
         return self.state.error or "; ".join(self.state.refused)
 
 

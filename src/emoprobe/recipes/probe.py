@@ -292,7 +292,9 @@ def _fill(
             job.skipped += [row for outcome in outcomes for row in outcome.skipped]
             if head is not None:
                 writer.write(_read_head(job, head))
-            return job.check_complete(), outcomes
+            scored = job.check_complete()
+            write_skipped(job.skipped, folder)  # what the processes have said of it goes with the parts
+    return scored, outcomes
 
 
 def _score(settings: ProbeSettings, trainer: L.Trainer, probe: ZeroShotProbe, left: Sequence[Utterance]) -> None:

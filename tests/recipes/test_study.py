@@ -89,11 +89,12 @@ def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatc
     (folder / "lora" / "seed1" / "scores.parquet").unlink()  # as if it had been interrupted there
     again = console(*command)
     assert again.status == 0, again.out[-2000:] + again.err[-4000:]
-    assert again.out.count("going on from") == 8
+    assert again.out.count("Finished before with the same settings") == 8  # of nine parts
     pd.testing.assert_frame_equal(pd.read_csv(folder / "comparison.csv").set_index("name"), frame)
     other = console(*command, "fit.learning_rate=0.5")
     assert other.status == 2
-    assert "no training run with the same settings" in other.err
+    assert "this output folder holds another training run" in other.err
+    assert other.err.splitlines()[1:] == ["  fit.learning_rate: 0.001 -> 0.5"]
 
 
 def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):

@@ -181,7 +181,7 @@ def test_an_interrupted_study_goes_on_to_the_same_table(command, finished, conso
     shutil.rmtree(other / "report")
     done = console(*command, "logger=none", f"hydra.run.dir={other}")
     assert done.status == 0, done.out[-2000:] + done.err[-4000:]
-    assert done.out.count("taken over from an earlier run: 24 of 24 utterances") == 1
+    assert done.out.count("Finished before with the same settings") == 1
     pd.testing.assert_frame_equal(pd.read_csv(other / "text_against_tokens.csv"), before)
     changed = ["labels=basic4", "dataset.soft_label.outside=drop"]
     refused = console(*command, "logger=none", f"hydra.run.dir={other}", *changed)

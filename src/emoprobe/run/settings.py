@@ -82,7 +82,7 @@ def of_job(verb: str, settings: Mapping) -> dict:
 
 def derived(verb: str, settings: Mapping) -> dict:
     """All settings that only what is derived from the scores depends on, likewise."""
-    names = ("analysis",) if verb == "train" else ("analysis", "calibration", "report")
+    names = ("analysis", "refit") if verb == "train" else ("analysis", "calibration", "report")
     return json.loads(json.dumps(masked({name: settings.get(name) for name in names}), default=str))
 
 

@@ -9,14 +9,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pandas as pd
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
 from scoring import write_corpus
 
+from emoprobe.cli.swept import JobError
 from emoprobe.models.load import load_transcriber
 from emoprobe.run.job import JOB_FILE, LOG_FILE, read_job
 from emoprobe.run.scores import read_scores
+from emoprobe.run.sweep import expand
 
 ASKED = (
     *("model.device=cpu", "logger=none", "readout=label_likelihood", "calibration=none", "null_inputs.kinds=[silence]"),
@@ -40,6 +47,28 @@ def sweep(console, tiny_whisper_path, tmp_path):
 
     call.folder, call.corpus = tmp_path / "sweep", corpus
     return call
+
+
+class Counting(Sweeper):
+    """A sweeper that counts failures itself, as optimisers do."""
+
+    told: ClassVar[list] = []
+
+    def __init__(self, **_):
+        self.config = self.launcher = None
+
+    def setup(self, **given):
+        self.config, self.launcher = given["config"], Plugins.instance().instantiate_launcher(**given)
+
+    def sweep(self, arguments):
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        for job in self.launcher.launch(expand(arguments), initial_job_idx=0):
+            try:
+                self.told.append(job.return_value)
+            except Exception as error:
+                self.told.append(error)
 
 
 def lines_of(out: str, begin: str) -> list[str]:
@@ -215,3 +244,23 @@ def test_a_signal_stops_a_sweep_and_the_same_command_goes_on(sweep, tiny_whisper
     done = console("probe", "-m", *asked)
     assert done.status == 0, done.err
     assert [line.split()[-1] for line in lines_of(done.out, "[")] == ["before", "done"]
+
+
+def test_a_sweeper_that_counts_failures_is_told_of_them_and_what_a_finished_job_is_worth(sweep, monkeypatch, tmp_path):
+    monkeypatch.setattr("emoprobe.cli.swept.value_of", lambda folder, config: 0.25)
+    monkeypatch.setattr(Plugins, "is_in_toplevel_plugins_module", staticmethod(lambda name: True))
+    monkeypatch.setattr(Counting, "__module__", "counting")
+    monkeypatch.setitem(sys.modules, "counting", SimpleNamespace(Counting=Counting))
+    Plugins.instance().register(Counting)
+    asked = ["hydra.sweeper._target_=counting.Counting", "keep_going=false"]
+    asked.append(f"dataset.path={tmp_path / 'gone.csv'},{sweep.corpus}")
+    for _ in range(2):
+        Counting.told.clear()
+        done = sweep(*asked)
+        failed, value = Counting.told
+        assert isinstance(failed, JobError)
+        assert "job 0 has no result" in str(failed)
+        assert "gone.csv" in str(failed)
+        assert value == 0.25
+        assert done.status == 1
+    assert lines_of(done.out, "#1") == [f"#1 dataset.path={sweep.corpus}  done before"]

@@ -38,7 +38,7 @@ def run_swept(verb: str, run: Callable[[], Path], config: DictConfig) -> float |
     that fails raises nothing under Hydra's own sweeper, which would end all others with it.
 
     Raises:
-        JobError: It failed, under a sweeper that counts failures itself.
+        JobError: It failed, or was refused, under a sweeper that counts failures itself.
         SystemExit: A signal asks the sweep to stop, or ``keep_going`` is false and it failed.
     """
     keep_model()
@@ -47,10 +47,12 @@ def run_swept(verb: str, run: Callable[[], Path], config: DictConfig) -> float |
     with one_job(verb, config) as folder:
         shown = _Shown(_sweep(place.absolute()), hydra.job.num, folder)
         state = _state_after(verb, run, config, shown)
-    if state is None or state.state == "done":
-        return None if state is None else state.value
+    if state is not None and state.state == "done":
+        return state.value
     if hydra.sweeper._target_ != BASIC_SWEEPER:
-        raise JobError(f"job {hydra.job.num} failed: {state.error}")
+        raise JobError(f"job {hydra.job.num} has no result: {state.error if state else 'its line says why'}")
+    if state is None:
+        return None
     if not config.keep_going:
         sys.exit(say("error: a job failed, and keep_going is false; the same command goes on with the others.", 1))
     return None

@@ -73,8 +73,9 @@ class Sweep:
 
     def varied(self, overrides: Sequence[str]) -> list[str]:
         """Those overrides of a job that not all jobs have."""
-        if self.asked is None:
-            return [override for override in overrides if override not in self.fixed]
+        if self.asked is None:  # an optimiser writes values in its own way
+            fixed = {key_of(override) for override in self.fixed}
+            return [override for override in overrides if key_of(override) not in fixed]
         keys = {key_of(override) for job in self.asked for override in job if override not in self.fixed}
         return [override for override in overrides if key_of(override) in keys]
 
@@ -116,7 +117,8 @@ def sweep_of(folder: Path, hydra: Any) -> Sweep:
     except (KeyError, TypeError, AttributeError):
         return Sweep(folder, (), None, f"{SWEEP_FILE} cannot be read, so jobs that were never begun are not known")
     if sweeper != BASIC_SWEEPER:
-        return Sweep(folder, tuple(overrides), None)
+        last = {key_of(override): override for override in overrides}
+        return Sweep(folder, tuple(override for override in last.values() if not _is_swept(override)), None)
     try:
         asked = tuple(tuple(job) for job in expand([*params, *overrides], searched))
     except EmoprobeError as error:
@@ -129,6 +131,17 @@ def sweep_of(folder: Path, hydra: Any) -> Sweep:
 def key_of(override: str) -> str:
     """The option that an override gives."""
     return override.lstrip("+~").partition("=")[0]
+
+
+def _is_swept(override: str) -> bool:
+    """Whether a sweeper chooses the value of an option: ``seed=0,1``, ``fit.l2=interval(0,1)``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def job_folders(sweep: Path) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from emoprobe.run.folder import open_folder
 from emoprobe.run.scores import read_scores
 from emoprobe.run.settings import asked, differences
 from emoprobe.settings import compose
+from emoprobe.system.claim import claimed
 
 
 class PowerCutError(BaseException):
@@ -154,7 +155,7 @@ def test_a_training_killed_at_any_write_goes_on(tiny_whisper_path, trained, tmp_
     def run(folder):
         return train(tiny_whisper_path, folder)
 
-    assert cut_at_writes(run, trained, tmp_path, step=7) > 20
+    assert cut_at_writes(run, trained, tmp_path, step=11) > 20
     assert cut_again_and_again(run, tmp_path / "often") > 2
     same_results(trained, tmp_path / "often")
 
@@ -331,3 +332,21 @@ def test_the_python_api_goes_on_too(tiny_whisper_path, corpus, tmp_path, capsys)
     again = emoprobe.probe("whisper", **asked)
     assert capsys.readouterr().out.startswith("Finished before")
     pd.testing.assert_frame_equal(again.metrics, first)
+
+
+@pytest.mark.parametrize("verb", ["probe", "train", "analyse", "judge", "report", "fuse"])
+def test_a_second_process_is_told_who_holds_the_folder(verb, tiny_whisper_path, corpus, probed, tmp_path, console):
+    asked = ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none", "dataset.limit=24"]
+    arguments = {
+        "probe": [*asked, f"hydra.run.dir={tmp_path}"],
+        "train": [*asked, f"hydra.run.dir={tmp_path}"],
+        "analyse": [probed, "analysis.figures=false", "-o", tmp_path],
+        "judge": [probed, "-o", tmp_path],
+        "report": [probed, "-o", tmp_path],
+        "fuse": [probed, probed, "--folds", "2", "-o", tmp_path],
+    }[verb]
+    with claimed(tmp_path, "probe"):
+        done = console(verb, *map(str, arguments))
+    assert done.status == 2
+    (line,) = done.err.splitlines()
+    assert f"another process is at work in this folder: probe, process {os.getpid()} on " in line

@@ -31,7 +31,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
     except InputError as error:
         raise error.of_file(run.home / files.SCORES) from error.__cause__
     target = output or folder / "analysis"
-    with claimed(target, "analyse"):
+    with claimed(target, "analyse", "--output"):
         figures = write_results(target, analysis, record, figures=options.figures)
     if not run.is_scored:
         evaluated = int((utterances["role"] == "evaluated").sum())

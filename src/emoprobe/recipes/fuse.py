@@ -21,6 +21,7 @@ from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.options import OneOf, ShareBelowOne, valid
 from emoprobe.run.cell import KEYS, Cell, read_choice, telling
+from emoprobe.system.claim import LOCK_FILE, claimed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,8 +174,8 @@ def fuse_runs(
 
     valid(Annotated[str, OneOf(POOLS)], pool, "pool")
     valid(ShareBelowOne, floor, "floor")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError("the folder is not empty", file=output, field="--output", remedy="Give a new folder.")
+    if not (output / LOCK_FILE).exists():
+        _check_empty(output)
     a, b = (read_source(*given) for given in ((run_a, cells[0], "--cell-a"), (run_b, cells[1], "--cell-b")))
     ids = check_alike(a, b)
     labels, human = a.run.labels, a.run.utterances
@@ -193,12 +194,18 @@ def fuse_runs(
     details["weights_of_first"] = [
         {"part": p.name, "weight": w, "num_fitted": n, "num_applied": int(p.apply.sum())} for p, n, w in parts
     ]
-    output.mkdir(parents=True, exist_ok=True)
-    record = finish_run(output, _record(a, b, details, num_evaluated=len(ids), num_alone=len(alone)), alone, kept)
-    drawn = write_results(output, analysis, record, figures=figures)
+    with claimed(output, "fuse", "--output"):
+        _check_empty(output)
+        record = finish_run(output, _record(a, b, details, num_evaluated=len(ids), num_alone=len(alone)), alone, kept)
+        drawn = write_results(output, analysis, record, figures=figures)
     print_results(analysis, record, output, drawn)
     print(weights_in_words([w for _, _, w in parts], a, whose.fitted_on))
     return output
+
+
+def _check_empty(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(not each.name.startswith(".") for each in output.iterdir())):
+        raise InputError("the folder is not empty", file=output, field="--output", remedy="Give a new folder.")
 
 
 def _only_in_one(a: Source, b: Source, ids: Sequence[str]) -> list[Skipped]:

@@ -15,6 +15,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import clip_metric_of, evaluate, metrics_of
 from emoprobe.run.cell import cells_of
 from emoprobe.run.predictions import read_cells
+from emoprobe.system.claim import claimed
 from emoprobe.system.output import write_csv
 
 if TYPE_CHECKING:
@@ -80,18 +81,18 @@ def judge(
         what = f"the corpus does not tell {unknown[0]!r}"
         raise InputError(what, field="--facts", remedy=f"It tells {', '.join(known) or 'no facts'}.")
     folder = output or run / "judgement"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
-        if len(frame):
-            write_csv(frame, folder / f"{name}.csv")
-            print(f"  {name + '.csv':<26} {len(frame):,} rows")
-    if figures:
-        from emoprobe.report.judgement_figures import save_judgement_figures
+    with claimed(folder, "judge", "--output"):
+        for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
+            if len(frame):
+                write_csv(frame, folder / f"{name}.csv")
+                print(f"  {name + '.csv':<26} {len(frame):,} rows")
+        if figures:
+            from emoprobe.report.judgement_figures import save_judgement_figures
 
-        drawn = save_judgement_figures(
-            predictions, utterances, labels, folder / "figures", opened.record.title, facts=chosen
-        )
-        print(f"  figures/                   {len(drawn)} files")
+            drawn = save_judgement_figures(
+                predictions, utterances, labels, folder / "figures", opened.record.title, facts=chosen
+            )
+            print(f"  figures/                   {len(drawn)} files")
     print(f"Written: {folder}")
     return folder
 

@@ -59,7 +59,7 @@ def merge(folders: Sequence[Path], output: Path) -> Path:
     parts = find_parts(folders, output)
     check_alike(parts)
     _check_output(output, parts)
-    with stopping.heard("Run the same command again to go on."), claimed(output, "merge"):
+    with stopping.heard("Run the same command again to go on."), claimed(output, "merge", "--output"):
         utterances = _utterances(parts)
         whole = Sum(parts, utterances.loc[utterances["role"] == "evaluated", "utterance_id"].tolist())
         record = whole.record

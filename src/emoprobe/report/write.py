@@ -10,6 +10,7 @@ from emoprobe.metrics.functional import headline_of
 from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
 from emoprobe.report.page import PageOptions, build_page, default_title
+from emoprobe.system.claim import claimed
 from emoprobe.system.output import write_text
 
 PAGE_FILE = "index.html"
@@ -70,17 +71,17 @@ def write_report(
     for note in notes:
         print(f"Note     {note}")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        file = output / PAGE_FILE
-        write_text(page, file)
-        leaderboard.write_csv(found.groups, output / f"{LEADERBOARD}.csv")
-        for suffix, write in (("md", leaderboard.markdown), ("tex", leaderboard.latex)):
-            text = write(found.groups, metric, intervals=intervals)
-            write_text(text, output / f"{LEADERBOARD}.{suffix}")
-        drawn = []
-        if figures:
-            for group in found.groups:
-                drawn += leaderboard.save_figures(group, metric or headline_of(group.labels), output / FIGURES)
+        with claimed(output, "report", "--output"):
+            file = output / PAGE_FILE
+            write_text(page, file)
+            leaderboard.write_csv(found.groups, output / f"{LEADERBOARD}.csv")
+            for suffix, write in (("md", leaderboard.markdown), ("tex", leaderboard.latex)):
+                text = write(found.groups, metric, intervals=intervals)
+                write_text(text, output / f"{LEADERBOARD}.{suffix}")
+            drawn = []
+            if figures:
+                for group in found.groups:
+                    drawn += leaderboard.save_figures(group, metric or headline_of(group.labels), output / FIGURES)
     except OSError as error:
         raise InputError(
             f"the report cannot be written: {error.strerror or error}", file=output, remedy="Choose another -o."

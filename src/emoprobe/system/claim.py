@@ -19,12 +19,13 @@ LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
 
 @contextmanager
-def claimed(folder: Path, purpose: str) -> Iterator[None]:
+def claimed(folder: Path, purpose: str, option: str = "hydra.run.dir") -> Iterator[None]:
     """Hold a run folder while the block runs; the system lets go of it when the process ends, however it ends.
 
     Args:
         folder: The run folder; made if it is not there.
         purpose: What is done with it, for whoever finds it held: ``probe``, ``train``, ``judge``.
+        option: What chooses the folder on the command line.
 
     Raises:
         InputError: Another process holds the folder, or it cannot be written.
@@ -37,14 +38,15 @@ def claimed(folder: Path, purpose: str) -> Iterator[None]:
         raise InputError(
             f"another process is at work in this folder: {_holder(folder)}",
             file=folder,
-            field="hydra.run.dir",
+            field=option,
             remedy="Wait until it has ended, or choose another folder.",
         ) from error
     except OSError as error:
         raise InputError(
             f"the output folder cannot be written: {error.strerror or error}",
             file=folder,
-            remedy="Choose another with hydra.run.dir=FOLDER.",
+            field=option,
+            remedy="Choose another folder.",
         ) from error
     mine = {
         "purpose": purpose,

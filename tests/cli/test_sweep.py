@@ -264,3 +264,21 @@ def test_a_sweeper_that_counts_failures_is_told_of_them_and_what_a_finished_job_
         assert value == 0.25
         assert done.status == 1
     assert lines_of(done.out, "#1") == [f"#1 dataset.path={sweep.corpus}  done before"]
+
+
+def test_a_sweep_of_trainings_goes_on_too(console, tiny_whisper_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
+    asked = ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none", "dataset.limit=24"]
+    asked += ["head.layers=[-1]", "fit.max_epochs=2", "analysis.figures=false", "analysis.resamples=10", "seed=0,1"]
+    asked += ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    done = console("train", "-m", *asked)
+    assert done.status == 0, done.err
+    whole = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    killed = tmp_path / "sweep" / "1"
+    (killed / JOB_FILE).write_text((killed / JOB_FILE).read_text().replace('"done"', '"running"'))
+    (killed / "metrics.json").unlink()
+    again = console("train", "-m", *asked, "num_workers=0")
+    assert again.status == 0, again.err
+    assert [line.split()[-1] for line in lines_of(again.out, "[")] == ["before", "done"]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "sweep" / "sweep.csv"), whole)
+    assert console("train", "-m", *asked, "fit.learning_rate=0.1").status == 2

@@ -71,8 +71,7 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
         job = begin_job(folder, verb, settings, overrides=overrides_of_job(), number=shown.number)
         try:
             with stopping.heard(go_on(shown.sweep.folder)), ending(job), _logged(folder / LOG_FILE):
-                value = value_of(run(), config)
-            job.end("done", value=value)
+                job.end("done", value=value_of(run(), config))
             from emoprobe.report.sweep_table import main_metric  # pyarrow is not needed for a help
 
             shown.say("done", seconds=job.state.seconds, value=main_metric(folder))
@@ -115,11 +114,9 @@ def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictCo
         _put_back(then, shown.folder)
         shown.refuse(then, "this folder holds a job with other settings", other, "Choose another hydra.sweep.dir.")
         return None
-    from emoprobe.recipes.settings import read_probe, read_train  # pandas and pyarrow are not needed for a help
-    from emoprobe.recipes.unchanged import changes_in_words
+    from emoprobe.recipes.unchanged import changes_since  # pandas and pyarrow are not needed for a help
 
-    asked = read_probe(config) if verb == "probe" else read_train(config)
-    if changed := changes_in_words(shown.folder, asked, then.began):
+    if changed := changes_since(shown.folder, verb, config, then.began):
         why = "it is done, and what it was made of has changed since"
         shown.refuse(then, why, changed, f"Delete {shown.folder} to do it again, or choose another hydra.sweep.dir.")
         return None

@@ -11,7 +11,7 @@ from emoprobe.data.prepare import Item
 from emoprobe.errors import InputError, some
 from emoprobe.recipes.again import look
 from emoprobe.recipes.inputs import prepare_run, read_corpus
-from emoprobe.recipes.settings import ProbeSettings, TrainSettings
+from emoprobe.recipes.settings import ProbeSettings, TrainSettings, read_probe, read_train
 from emoprobe.recipes.train import make_splits
 from emoprobe.run.finding import find_runs
 from emoprobe.run.folder import RunFolder
@@ -20,11 +20,12 @@ from emoprobe.run.writing import utterances_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+    from omegaconf import DictConfig
 
 OF_INPUTS = {"clips": "its sound files", "votes": "its votes", "files": "the files of its model or head"}
 
 
-def changes_since(folder: Path, settings: ProbeSettings | TrainSettings, when: float) -> list[str]:
+def changes_since(folder: Path, verb: str, config: DictConfig, when: float) -> list[str]:
     """What has changed of all that the numbers of a finished job depend on beside its settings, a line each.
 
     Library versions; utterances, votes and soft labels as they are read now; files of sound, of weights and of a head
@@ -32,23 +33,23 @@ def changes_since(folder: Path, settings: ProbeSettings | TrainSettings, when: f
 
     Args:
         folder: The job's folder, of a run or of a study.
-        settings: Of the job.
+        verb: ``probe`` or ``train``.
+        config: The configuration of the job.
         when: When it began, seconds since 1970.
-
-    Raises:
-        InputError: The corpus cannot be read any more.
     """
     runs = [run for run in find_runs(folder)[0] if run.has_results and not run.is_later_analysis]
     if not runs:
         return ["its results are gone"]
-    lines = _versions(runs)
-    lines += [f"newer than the run: {file}" for file in _newer(settings, when)]
-    run = next((run for run in runs if run.folder == folder), None)
-    if run is not None:  # parts of a study check what they take over themselves
-        lines += _corpus(run, settings, when)
-    if run is not None and not lines:
-        lines += _inputs(settings)
-    return lines
+    try:
+        settings = read_probe(config) if verb == "probe" else read_train(config)
+        lines = _versions(runs)
+        lines += [f"newer than the run: {file}" for file in _newer(settings, when)]
+        run = next((run for run in runs if run.folder == folder), None)
+        if run is not None:  # parts of a study check what they take over themselves
+            lines += _corpus(run, settings, when) or _inputs(settings)
+        return lines
+    except InputError as error:  # what it was made of cannot be read any more
+        return [str(error)]
 
 
 def _inputs(settings: ProbeSettings | TrainSettings) -> list[str]:
@@ -133,11 +134,3 @@ def _sound(files: Mapping[str, Path], when: float) -> dict[str, list[str]]:
         except OSError:
             found["gone"].append(name)
     return found
-
-
-def changes_in_words(folder: Path, settings: ProbeSettings | TrainSettings, when: float) -> list[str]:
-    """`changes_since`; a corpus that cannot be read is a change too."""
-    try:
-        return changes_since(folder, settings, when)
-    except InputError as error:
-        return [str(error)]

@@ -282,3 +282,9 @@ def test_a_sweep_of_trainings_goes_on_too(console, tiny_whisper_path, tmp_path, 
     assert [line.split()[-1] for line in lines_of(again.out, "[")] == ["before", "done"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "sweep" / "sweep.csv"), whole)
     assert console("train", "-m", *asked, "fit.learning_rate=0.1").status == 2
+
+
+def test_where_there_is_no_sweep_it_is_said(console, tmp_path):
+    done = console("sweep", "status", tmp_path)
+    assert done.status == 2
+    assert done.err.startswith(f"error: no sweep was found (file {tmp_path})")

@@ -241,7 +241,7 @@ def _columns(
     columns.append(numbers("failed", lambda row: str(row["num_failed"])))
     columns.append(numbers(_header(metric), lambda row: _value(row["metrics"], metric), bold=True))
     columns.append(numbers("95 %", lambda row: _ends(row, metric)))
-    columns.append(numbers("range", lambda row: _value(row["share_of_range"], metric, "") + doubt_of(row)))
+    columns.append(numbers("range", lambda row: _share(row, metric)))
     second = "uar" if metric not in FIRST_OF_SCALES or metric == "js_divergence" else FIRST_OF_SCALES[2]
     columns.append(numbers(_header(second), lambda row: _value(row["metrics"], second)))
     return columns
@@ -267,6 +267,11 @@ def _header(metric: str) -> str:
 
 def _value(values: Mapping[str, float], metric: str, without: str = "-") -> str:
     return format_value(values[metric]) if metric in values else without
+
+
+def _share(row: Mapping, metric: str) -> str:
+    text = _value(row["share_of_range"], metric, "")
+    return text and text + doubt_of(row)
 
 
 def _ends(row: Mapping, metric: str) -> str:

@@ -79,6 +79,16 @@ equal greedy answers: # of #, and # of # that end""",
 (b) evaluate on resampled data # s # times (from # resamples)
 largest difference of the values on the same resamples: #""",
     ),
+    "memory": (
+        "--clips 8 16 --parts 2 --checkpoint WHISPER",
+        """\
+# parts; peak of # and # clips
+scoring # # MiB, # bytes per further clip; ms per clip: # #
+of it, in batches # # MiB, # bytes per further clip; ms per clip: # #
+taking over # # MiB, # bytes per further clip; ms per clip: # #
+merging # # MiB, # bytes per further clip; ms per clip: # #
+analysing # # MiB, # bytes per further clip; ms per clip: # #""",
+    ),
     "prefix": (
         "--shape tiny --clips 2 --batch-size 1 --prompts 1 --checkpoint WHISPER",
         """\

@@ -26,7 +26,7 @@ from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
 from emoprobe.run.cell import NO_PROMPT
-from emoprobe.run.completeness import check_complete
+from emoprobe.run.completeness import KEYS, check_complete
 from emoprobe.run.folder import RunFolder
 from emoprobe.run.record import ModelFacts, PolicyFacts, Record, make_record
 from emoprobe.run.scores import ScoreWriter, read_outcomes, read_scores
@@ -219,7 +219,7 @@ class Job:
         settings = self.settings
         cells = cells_of(settings.prompts, settings.readout)
         return check_complete(
-            read_scores(settings.output_dir),
+            read_scores(settings.output_dir, KEYS),
             [item.utterance.id for item in self.prepared.items],
             {row.id for row in self.skipped},
             [(prompt.name if prompt else NO_PROMPT, readout.name) for prompt, readout in cells],

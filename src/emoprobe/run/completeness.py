@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+KEYS = ("prompt", "readout", "input", "draw", "utterance_id")
+"""Columns of a score table that say what is in it."""
+
+
 class IncompleteRunError(EmoprobeError):
     """Some of what was to be evaluated was neither scored nor skipped."""
 
@@ -26,7 +30,7 @@ def check_complete(
     """Check that every cell of a score table holds every utterance that was not skipped, and every null input.
 
     Args:
-        scores: The score table.
+        scores: The score table, of which `KEYS` are enough.
         evaluated: Ids of the utterances that the run was to evaluate.
         skipped: Ids of those that are listed as skipped; others may be among them.
         cells: ``(prompt, readout)`` of everything that was asked.
@@ -41,13 +45,15 @@ def check_complete(
     expected = set(evaluated) - set(skipped)
     wanted_nulls = set(nulls)
     found: dict[tuple[str, str], tuple[set, set]] = {(prompt, readout): (set(), set()) for prompt, readout in cells}
-    columns = (scores[name].to_pylist() for name in ("prompt", "readout", "input", "draw", "utterance_id"))
-    for prompt, readout, heard, draw, utterance in zip(*columns, strict=True):
-        clips, silent = found.setdefault((prompt, readout), (set(), set()))
-        if heard == CLIP:
-            clips.add(utterance)
-        else:
-            silent.add((heard, draw))
+    own = {name: name for name in evaluated}  # a cell need not hold another copy of every name
+    for batch in scores.select(KEYS).to_batches(max_chunksize=4096):
+        columns = (batch[name].to_pylist() for name in KEYS)
+        for prompt, readout, heard, draw, utterance in zip(*columns, strict=True):
+            clips, silent = found.setdefault((prompt, readout), (set(), set()))
+            if heard == CLIP:
+                clips.add(own.get(utterance, utterance))
+            else:
+                silent.add((heard, draw))
     for (prompt, readout), (clips, silent) in found.items():
         where = f"readout {readout}" + (f", prompt {prompt}" if prompt.strip("-") else "")
         missing = [name for name in evaluated if name in expected and name not in clips]

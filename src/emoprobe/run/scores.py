@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -330,15 +330,20 @@ def discard_parts(folder: Path) -> None:
     shutil.rmtree(folder / files.PARTS, ignore_errors=True)
 
 
-def read_scores(folder: str | Path) -> pa.Table:
+def read_scores(folder: str | Path, only: Collection[str] = ()) -> pa.Table:
     """The score table of a finished run, or of all finished batches of one that died.
+
+    Args:
+        folder: Run folder.
+        only: Columns that are needed beside `KEY`; all by default.
 
     Raises:
         InputError: There is no score table, it is damaged, or it has another schema version.
     """
     folder = Path(folder)
     joined = folder / files.SCORES
-    tables = [_read(file) for file in ([joined] if joined.exists() else _part_files(folder))]
+    wanted = {*KEY, WINDOW, *only} if only else set()
+    tables = [_read(file, wanted) for file in ([joined] if joined.exists() else _part_files(folder))]
     if not tables:
         raise InputError(
             "there is no score table here", file=folder, remedy=f"Give the folder of a run that holds {files.SCORES}."
@@ -351,12 +356,12 @@ def read_scores(folder: str | Path) -> pa.Table:
     return table
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, wanted: Collection[str] = ()) -> pa.Table:
     try:
-        table = pq.read_table(file)
-        version = (table.schema.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
+        stored = pq.read_schema(file)
+        version = (stored.metadata or {}).get(b"emoprobe_schema_version", b"none").decode()
         # Other programs drop the version and choose other types (large lists, float64) for the same columns.
-        kept = [name for name in table.column_names if name != INDEX]
+        kept = [name for name in stored.names if name != INDEX]
         own = [_names(number) for number in READABLE if version in (str(number), "none")]
         if not any(kept[: len(names)] == names for names in own):
             raise InputError(
@@ -367,8 +372,9 @@ def _read(file: Path) -> pa.Table:
             )
         # What stores a column further on may not be installed: it is kept as it is.
         known = _schema_of(kept)
-        columns = [known.field(name) if name in known.names else table.schema.field(name) for name in kept]
-        return table.select(kept).cast(pa.schema(columns, metadata=known.metadata))
+        read = [name for name in kept if not wanted or name in wanted]
+        columns = [known.field(name) if name in known.names else stored.field(name) for name in read]
+        return pq.read_table(file, columns=read).select(read).cast(pa.schema(columns, metadata=known.metadata))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
 

@@ -23,7 +23,9 @@ def requirements() -> list[Requirement]:
     extras = project["optional-dependencies"]
     tested = [Requirement(x) for x in (*project["dependencies"], *extras["dev"], *extras["whisper-base"])]
     tested += [
-        Requirement(x) for part in ("audio-llm", "acoustics", "excel", "smollm2", "tensorboard") for x in extras[part]
+        Requirement(x)
+        for part in ("audio-llm", "acoustics", "excel", "smollm2", "tensorboard", "joblib", "submitit", "optuna")
+        for x in extras[part]
     ]
     return [requirement for requirement in tested if requirement.name != project["name"]]
 

@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from emoprobe.cli.entry import exit_status
 from emoprobe.cli.one_job import go_on, settings_of
+from emoprobe.cli.plugins import check_plugins
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import LOG_FILE, JobState
 from emoprobe.run.settings import Difference, differences, of_job
-from emoprobe.run.sweep import Sweep, SweepJob, read_sweep, same_job, sweep_of
+from emoprobe.run.sweep import BASIC_SWEEPER, SWEEP_FILE, Sweep, SweepJob, read_sweep, same_job, sweep_of
 from emoprobe.settings import compose
 from emoprobe.system import stopping
+from emoprobe.system.masking import mask_files
 
 if TYPE_CHECKING:
     from emoprobe.report.sweep_table import Results
@@ -33,10 +35,15 @@ class SweepEnds(Callback):
     """Called by Hydra before the first job of a sweep and after the last."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a sweep in the folder of another one, before Hydra writes anything there."""
-        status = exit_status(check_begun, config)
+        """Refuse a sweep that lacks a plugin, or in the folder of another one, before Hydra writes anything there."""
+        status = exit_status(check_plugins, config) or exit_status(check_begun, config)
         if status:
             sys.exit(status)
+        if config.hydra.sweeper._target_ != BASIC_SWEEPER:  # which does it itself
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / SWEEP_FILE)
+            mask_files(folder)
         stopping.suggest(go_on(Path(config.hydra.sweep.dir).absolute()))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -93,7 +93,8 @@ def _goes_on(then: JobState, settings: Mapping[str, Any], config: DictConfig, fo
         return config.retry == "failed"
     if _differing(then, settings):
         return False
-    if then.state == "done" and derived(then.verb, then.settings) == derived(then.verb, settings):
+    told = settings.get("optimize") in (None, then.settings.get("optimize"))  # what a sweeper is told needs no model
+    if then.state == "done" and told and derived(then.verb, then.settings) == derived(then.verb, settings):
         from emoprobe.recipes.again import failures  # pandas and pyarrow are not needed for a help
         from emoprobe.run.finding import find_runs
 

@@ -22,6 +22,7 @@ from emoprobe.readout.base import cells_of, readouts_of
 from emoprobe.recipes.again import GO_ON, Again, look
 from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
+from emoprobe.recipes.optimized import development_of, tell_of_probe
 from emoprobe.recipes.settings import ProbeSettings
 from emoprobe.report import tracking
 from emoprobe.report.results import print_results, write_results
@@ -64,6 +65,8 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     corpus = read_corpus(dataset) if corpus is None else corpus
     again = look("probe", settings, prepare_run(dataset, corpus, labels))
+    if settings.optimize is not None:
+        development_of(again.prepared.items, dataset)  # before anything heavy, whether there are any
     if again.record is not None:
         return _from_scores(settings, again, again.record, corpus) if is_main() else folder
     prepared = again.prepared
@@ -128,6 +131,7 @@ def _from_scores(settings: ProbeSettings, again: Again, record: Record, corpus: 
     with claimed(folder, "probe"):
         if again.finished:
             again.say_finished(folder)
+            tell_of_probe(settings, again.prepared.items, RunFolder(folder).utterances)
             return folder
         print("Scored before with the same settings: analysed anew, without the model.")
         again.say_failed()
@@ -163,6 +167,7 @@ def _derive(
     analysis = analyse(read_scores(folder), frame, settings.labels, settings.derived)
     figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
     tracking.log_results(logger, settings.composed, analysis, figures)
+    tell_of_probe(settings, again.prepared.items, frame, logger)
     if settings.report:
         _judge(folder, logger)
     print_results(analysis, record, folder, figures)

@@ -18,7 +18,7 @@ from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.shard import Shard, read_shard
 from emoprobe.data.sound.limits import AudioLimits
-from emoprobe.data.split_policy import SplitPolicy
+from emoprobe.data.split_policy import SPLITS, SplitPolicy
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import metrics_of
@@ -187,6 +187,7 @@ class ProbeSettings:
         cache: What is kept between runs.
         retry: ``failed``: what failed before is tried again.
         keep_going: Whether a sweep goes on after a job that failed.
+        optimize: Metric of the development clips that a sweeper is told; None for nothing.
         study: Several probes side by side instead of one.
         composed: The whole configuration as plain values, for records and trackers.
     """
@@ -212,12 +213,14 @@ class ProbeSettings:
     cache: Part[CacheOptions] = field(default_factory=CacheOptions)
     retry: Literal["failed"] | None = None
     keep_going: bool = True
+    optimize: Word | None = None
     study: Part[TextAgainstTokensSettings] | None = None
     composed: Annotated[Mapped, At("composed")] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.readout and self.head is None:
             make_readouts({})
+        check_optimized(self)
         if asks(self.readout):
             check_answers(self.model)
             make_prompts(self.prompt, self.labels)
@@ -275,6 +278,7 @@ class TrainSettings:
     resume: Place | None = None
     retry: Literal["failed"] | None = None
     keep_going: bool = True
+    optimize: Word | None = None
     batch_size: Count = 8
     eval_batch_size: Count = 64
     num_workers: Natural | None = None
@@ -296,6 +300,7 @@ class TrainSettings:
                 field="fit.monitor",
                 remedy=f"Use one of {', '.join(known)}.",
             )
+        check_optimized(self)
         if self.head.asks or self.labels.scale is None:  # else the default prompt is one for emotions
             make_prompts(self.prompt, self.labels)
         if self.dataset.shard is not None:
@@ -315,6 +320,37 @@ class TrainSettings:
     def prompts(self) -> list[Prompt]:
         """The prompts in all their orders; none where the head asks nothing."""
         return make_prompts(self.prompt, self.labels) if self.head.asks else []
+
+
+def check_optimized(settings: ProbeSettings | TrainSettings) -> None:
+    """Refuse a value to be optimised that a run does not have, or that clips to be tested would have a part in.
+
+    Raises:
+        InputError: It is no metric of the labels, or there is no development part.
+    """
+    if settings.optimize is None:
+        return
+    trains = isinstance(settings, TrainSettings)
+    known = (*(("loss",) if trains else ()), *metrics_of(settings.labels))
+    if settings.optimize not in known:
+        raise InputError(
+            f"{settings.optimize!r} is no metric of the labels of {settings.labels.name}",
+            field="optimize",
+            remedy=f"Use one of {', '.join(known)}.",
+        )
+    if settings.study is not None:
+        what, remedy = "a study lays several runs side by side, and none is the one", "Optimise one run of it."
+    elif settings.dataset.shard is not None:
+        what, remedy = "a part of a corpus says nothing of the whole", "Leave dataset.shard=null."
+    elif trains:
+        return
+    elif settings.dataset.split in SPLITS["test"]:
+        what, remedy = "clips to be tested are not chosen by", "Use dataset.split=all, or the development split."
+    elif settings.dataset.fold == "all":
+        what, remedy = "with all folds, every clip is developed on and tested", "Give one, such as dataset.fold=0."
+    else:
+        return
+    raise InputError(f"{what}: nothing to optimise", field="optimize", remedy=remedy)
 
 
 def read_probe(config: DictConfig) -> ProbeSettings:

@@ -27,6 +27,7 @@ from emoprobe.metrics.functional import metrics_of
 from emoprobe.recipes.again import GO_ON, Again, look
 from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
+from emoprobe.recipes.optimized import tell_of_training
 from emoprobe.recipes.settings import DatasetSettings, TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
@@ -159,6 +160,7 @@ def _from_scores(settings: TrainSettings, again: Again, record: Record, heads: S
     folder = settings.output_dir
     if again.finished:
         again.say_finished(folder)
+        tell_of_training(settings)
         return folder
     print("Trained and scored before with the same settings: analysed anew, without the model.")
     again.say_failed()
@@ -182,6 +184,7 @@ def _derive(
     analysis, figures = _write_analysis(settings, record, frame, curves)
     tracking.log_results(logger, settings.composed, analysis, figures)
     tracking.log_bundles(logger, files.bundles(folder))
+    tell_of_training(settings, logger)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print_results(analysis, record, folder, figures)
     print("  learning_curves.csv  training loss and development metrics of every epoch")

@@ -23,6 +23,8 @@ METRICS = "metrics.json"
 """Metric rows with their definitions and the record."""
 SETTINGS = "settings.json"
 """What the run was told, from its first moment on: `emoprobe.run.settings.Told`."""
+OPTIMIZED = "optimized.json"
+"""What an optimiser is told of it, and on how many clips."""
 BUNDLE = re.compile(r"head_(fold\d+|all)")
 """Name of a folder of what was trained."""
 FACTS = "head.json"

@@ -10,6 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -34,8 +35,18 @@ class OutsideConfs(SearchPathPlugin):
 
 
 def search_outside() -> None:
-    """Let every composition of this process find what installed packages bring."""
-    Plugins.instance().register(OutsideConfs)
+    """Let every composition of this process find what installed packages bring.
+
+    Hydra's launchers and sweepers store defaults under the names of emoprobe's presets for them; Hydra would take them
+    for schemas of these, and refuse.
+    """
+    Plugins.instance().register(OutsideConfs)  # the first use of plugins imports them all
+    hydra = conf_folder() / "hydra"
+    for file in hydra.rglob("*.yaml"):
+        node: Any = ConfigStore.instance().repo.get("hydra", {})
+        for part in file.relative_to(hydra).parent.parts:
+            node = node.get(part, {})
+        node.pop(file.name, None)
 
 
 def with_folder(overrides: Sequence[str], folder: Path) -> list[str]:

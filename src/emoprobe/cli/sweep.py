@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     worst = 0
     for folder in parsed.folders:
         for sweep in sweeps_in(folder):
-            jobs = show_table(sweep).jobs if parsed.command == "table" else show_status(sweep)
+            jobs = show_results(sweep) if parsed.command == "table" else show_status(sweep)
             worst = max(worst, status_of(jobs))
     return worst
 
@@ -56,6 +56,15 @@ def sweeps_in(folder: Path) -> Iterator[Path]:
             yield Path(where).absolute()
     if not found:
         raise InputError("no sweep was found", file=folder, remedy="Give the hydra.sweep.dir of a sweep.")
+
+
+def show_results(folder: Path) -> Sequence[SweepJob]:
+    """Print the table of what is done."""
+    from emoprobe.report.sweep_table import read_results  # pandas and pyarrow are not needed for a help
+
+    found = read_results(read_sweep(folder))
+    show_table(found)
+    return found.jobs
 
 
 def show_status(folder: Path) -> list[SweepJob]:

@@ -100,22 +100,23 @@ def _differing(state: JobState, overrides: Sequence[str]) -> list[Difference]:
 
 def end_sweep(folder: Path) -> int:
     """Print the table of a sweep, write ``sweep.csv`` and the report; 1 if not all jobs are done."""
-    from emoprobe.report.sweep_table import write_sweep
+    from emoprobe.report.sweep_table import read_results, write_sweep
 
-    found = show_table(folder)
-    print(f"Written  {write_sweep(found)}", flush=True)
+    found = read_results(read_sweep(folder))
+    written = write_sweep(found)  # whoever reads stdout may have gone
+    show_table(found)
+    print(f"Written  {written}", flush=True)
     if found.results:
         print(f"Report   {_report(found)}")
     return status_of(found.jobs)
 
 
-def show_table(folder: Path) -> Results:
+def show_table(found: Results) -> None:
     """Print the table of a sweep, and name the jobs that are not in it."""
     from rich.console import Console
 
-    from emoprobe.report.sweep_table import read_results, sweep_tables
+    from emoprobe.report.sweep_table import sweep_tables
 
-    found = read_results(read_sweep(folder))
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
@@ -129,10 +130,9 @@ def show_table(folder: Path) -> Results:
             print(f"{job.what.capitalize():<9}{named(job, found.sweep)}")
         elif job.folder is not None and job.folder in found.problems:
             print(f"{'Left out':<9}{named(job, found.sweep)}: {found.problems[job.folder]}")
-    print(f"Sweep    {counted(found.jobs)}: {folder}")
+    print(f"Sweep    {counted(found.jobs)}: {found.sweep.folder}")
     for line in next_steps(found.jobs):
         print(f"Next     {line}")
-    return found
 
 
 def named(job: SweepJob, sweep: Sweep) -> str:

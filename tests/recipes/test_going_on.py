@@ -350,3 +350,32 @@ def test_a_second_process_is_told_who_holds_the_folder(verb, tiny_whisper_path, 
     assert done.status == 2
     (line,) = done.err.splitlines()
     assert f"another process is at work in this folder: probe, process {os.getpid()} on " in line
+
+
+@pytest.mark.parametrize("verb", ["probe", "train"])
+def test_a_refused_command_leaves_the_folder_as_it_was(verb, tiny_whisper_path, corpus, tmp_path, console):
+    asked = {
+        "probe": ["dataset=manifest", f"dataset.path={corpus}", "prompt=bare_label", "readout=label_likelihood"],
+        "train": ["dataset.limit=24", "head.layers=[-1]", "fit.max_epochs=1"],
+    }[verb]
+    asked += ["model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu", "logger=none"]
+    asked += ["analysis.resamples=5", "analysis.figures=false", f"hydra.run.dir={tmp_path}"]
+    assert console(verb, *asked).status == 0
+    before = files_of(tmp_path)
+    done = console(verb, *asked, "seed=1", "analysis.resamples=6")
+    assert done.status == 2
+    assert done.err.splitlines()[1:] == ["  seed: 0 -> 1"]
+    after = files_of(tmp_path)
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert changed <= {".hydra/config.yaml", ".hydra/hydra.yaml"}  # resolved now; Hydra's own
+    assert open_folder(tmp_path).config.analysis.resamples == 5
+
+
+def test_a_folder_that_cannot_be_is_one_line(tmp_path, console):
+    (tmp_path / "file").write_text("")
+    done = console("probe", "logger=none", f"hydra.run.dir={tmp_path / 'file' / 'run'}")
+    assert done.status == 2
+    assert done.err == (
+        f"error: the output folder cannot be written: Not a directory (file {tmp_path / 'file' / 'run'}, field "
+        "hydra.run.dir). Choose another folder, hydra.sweep.dir of a sweep.\n"
+    )

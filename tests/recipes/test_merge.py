@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from emoprobe.report.write import write_report
 from emoprobe.run.folder import RunFolder, open_folder
 from emoprobe.run.scores import read_scores
 from emoprobe.run.sealing import fingerprint, seal
+from emoprobe.run.settings import read_told
 from emoprobe.settings import compose
 
 KEY = ["input", "draw", "utterance_id", "prompt", "readout"]
@@ -242,10 +244,10 @@ def in_json(**values) -> Callable[[Path], None]:
 
 def in_config(place: str, value: object) -> Callable[[Path], None]:
     def change(root: Path) -> None:
-        file = root / "part3" / ".hydra" / "config.yaml"
-        values = OmegaConf.load(file)
+        told = read_told(root / "part3")
+        values = OmegaConf.create(dict(told.settings))
         OmegaConf.update(values, place, value, merge=False, force_add=True)
-        OmegaConf.save(values, file)
+        replace(told, settings=OmegaConf.to_container(values)).write(root / "part3")
 
     return change
 

@@ -195,7 +195,8 @@ def test_processes_that_lightning_starts_and_a_signal(tiny_whisper_path, corpus,
     status, out = finish(two)
     assert status == 143, out
     assert out.splitlines()[-1] == (
-        "stopped: by SIGTERM; what was finished is kept. Run the same command into the same folder to go on."
+        "stopped: by SIGTERM; what was finished is kept. "
+        f"Repeat the command with hydra.run.dir={tmp_path} to go on from there."
     )
     again = start(tiny_whisper_path, corpus, tmp_path, "trainer.devices=2", "trainer.strategy=ddp", "batch_size=2")
     status, out = finish(again)

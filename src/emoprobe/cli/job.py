@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, prepare_streams, run_or_exit
-from emoprobe.cli.one_job import ending, has_secrets, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.cli.one_job import ending, has_secrets, one_job, overrides_of_job, put_back, settings_of, value_of
 from emoprobe.cli.swept import run_swept
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.recipes.loaded import one_model
-from emoprobe.run.job import begin_job, held
+from emoprobe.run.job import begin_job, held, read_job
+from emoprobe.run.settings import differences, of_job
 from emoprobe.settings import opened, refusal
 from emoprobe.system import masking
 from emoprobe.system.masking import mask_logs, mask_tracebacks
@@ -54,6 +55,18 @@ def _compose_and_run(verb: str, main: Callable[[], object], arguments: Sequence[
         folder = given.config_dir
         raise refusal(
             error, given.overrides if folder is None else with_folder(given.overrides, Path(folder)), verb
+        ) from error
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or run_job.__code__ in {
+            frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)
+        }:
+            raise
+        what = f"the output folder cannot be written: {error.strerror or error}"
+        raise InputError(
+            what,
+            file=error.filename,
+            field="hydra.run.dir",
+            remedy="Choose another folder, hydra.sweep.dir of a sweep.",
         ) from error
 
 
@@ -101,8 +114,15 @@ def _run_alone(verb: str, run: Callable[[], Path], config: DictConfig, folder: P
         if not mine:  # the recipe says who holds the folder
             run()
             return None
-        job = begin_job(folder, verb, settings_of(config), overrides=overrides_of_job())
-        with ending(job):
-            value = value_of(run(), config)
+        then, settings = read_job(folder), settings_of(config)
+        job = begin_job(folder, verb, settings, overrides=overrides_of_job())
+        try:
+            with ending(job):
+                value = value_of(run(), config)
+        except InputError:
+            if then is not None and differences(of_job(then.verb, then.settings), of_job(verb, settings)):
+                then.write(folder)  # the folder is that of another command, and was left as it is
+                put_back(then, folder)
+            raise
         job.end("done", value=value)
         return value

@@ -11,11 +11,11 @@ from typing import Any
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from emoprobe.cli.entry import foreseen, stopped_by
 from emoprobe.errors import EmoprobeError, InputError
-from emoprobe.run.job import Job
+from emoprobe.run.job import Job, JobState
 from emoprobe.settings import plain
 from emoprobe.system import masking, stopping
 from emoprobe.system.processes import beginning, own_processes
@@ -105,6 +105,14 @@ def _own_arguments(hydra: DictConfig) -> list[str]:
     own += [override for override in list(hydra.overrides.hydra) if not override.lstrip("+~").startswith(kept)]
     own += list(hydra.overrides.task)
     return [*own, "hydra.mode=RUN", f"hydra.job.num={hydra.job.num}", f"hydra.job.id={hydra.job.id}"]
+
+
+def put_back(then: JobState, folder: Path) -> None:
+    """Hydra has written this command's configuration beside the results of another one."""
+    place = folder / ".hydra"
+    if place.is_dir():
+        OmegaConf.save(OmegaConf.create({**then.settings, "output_dir": str(folder)}), place / "config.yaml")
+        OmegaConf.save(OmegaConf.create(list(then.overrides)), place / "overrides.yaml")
 
 
 def has_secrets() -> bool:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from emoprobe.cli.entry import foreseen, say
-from emoprobe.cli.one_job import ending, go_on, is_stop, one_job, overrides_of_job, settings_of, value_of
+from emoprobe.cli.one_job import ending, go_on, is_stop, one_job, overrides_of_job, put_back, settings_of, value_of
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
@@ -112,7 +112,7 @@ def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictCo
         shown.say("failed before", then.error)
         return then
     if other := _differing(then, settings):
-        _put_back(then, shown.folder)
+        put_back(then, shown.folder)
         shown.refuse(then, "this folder holds a job with other settings", other, "Choose another hydra.sweep.dir.")
         return None
     from emoprobe.recipes.unchanged import changes_since  # pandas and pyarrow are not needed for a help
@@ -125,14 +125,6 @@ def _kept(verb: str, then: JobState, settings: Mapping[str, Any], config: DictCo
         replace(then, refused=()).write(shown.folder)
     shown.say("done before")
     return then
-
-
-def _put_back(then: JobState, folder: Path) -> None:
-    """Hydra has written this command's configuration beside the results of another one."""
-    place = folder / ".hydra"
-    if place.is_dir():
-        OmegaConf.save(OmegaConf.create({**then.settings, "output_dir": str(folder)}), place / "config.yaml")
-        OmegaConf.save(OmegaConf.create(list(then.overrides)), place / "overrides.yaml")
 
 
 def _stop(error: BaseException) -> int:

@@ -78,9 +78,15 @@ class RunFolder:
 
     @cached_property
     def config(self) -> DictConfig | None:
-        """The configuration it was run with, interpolations left as they are; None where the folder has none."""
+        """The configuration it was run with, resolved where the run itself has written it; None where nothing tells.
+
+        What Hydra writes is that of the last command in the folder, refused ones among them.
+        """
         from omegaconf import OmegaConf
 
+        told = read_told(self.home)
+        if told is not None:
+            return OmegaConf.create(dict(told.settings))
         file = self.home / ".hydra" / "config.yaml"
         return cast("DictConfig", OmegaConf.load(file)) if file.is_file() else None
 

@@ -17,6 +17,17 @@ def names(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
+BEGIN = """
+import sys, time
+from pathlib import Path
+from emoprobe.system.output import whole
+with whole(Path(sys.argv[1])) as temporary:
+    temporary.write_text('half of')
+    print('begun', flush=True)
+    time.sleep(60)
+"""
+
+
 def test_what_is_written_is_what_is_read(tmp_path):
     output.write_json({"a": [1.0, float("nan"), float("-inf")], "ä": None}, tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": [1, None, "-inf"], "ä": None}
@@ -94,3 +105,17 @@ def test_a_full_disk_is_one_line_and_leaves_no_cut_file(tmp_path, name):
     assert (tmp_path / name).read_text() == "old"
     files = [file.name for file in tmp_path.rglob("*") if file.is_file()]
     assert files == [name]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path):
+    begun = subprocess.Popen(
+        [sys.executable, "-c", BEGIN, str(tmp_path / "table.csv")], stdout=subprocess.PIPE, text=True
+    )
+    assert begun.stdout.readline() == "begun\n"
+    begun.kill()
+    begun.wait()
+    begun.stdout.close()
+    (tmp_path / ".lock").write_text("")
+    assert len(list(tmp_path.iterdir())) == 2
+    output.remove_leftovers(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]

@@ -27,6 +27,7 @@ from emoprobe.run.record import Record
 from emoprobe.run.scores import read_scores
 from emoprobe.run.settings import Told, differences, other_settings, read_told
 from emoprobe.run.writing import read_skipped, utterances_frame
+from emoprobe.system.output import remove_leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,7 @@ class Again:
 
     def begin(self, folder: Path) -> None:
         """Write that a run begins, or goes on; called before anything else is written."""
+        remove_leftovers(folder)
         self.told.write(folder)
 
     def end(self, folder: Path, skipped: Collection[Skipped]) -> None:

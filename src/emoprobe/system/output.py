@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REMEDY = "Make room or give write access, then run the same command again: what was computed before is kept."
+
+_BEGUN = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 
 
 @contextmanager
@@ -40,6 +43,14 @@ def whole(file: Path, remedy: str = REMEDY) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `whole` had begun to write into a folder when its process was killed; nobody else may write there."""
+    for file in folder.glob(".*"):
+        if _BEGUN.fullmatch(file.name):
+            with suppress(OSError):
+                file.unlink()
 
 
 def write_text(text: str, file: Path) -> None:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emoprobe.cli.entry import exit_status, prepare_streams, run_or_exit
 from emoprobe.cli.one_job import ending, has_secrets, one_job, overrides_of_job, put_back, settings_of, value_of
+from emoprobe.cli.plugins import lost
 from emoprobe.cli.swept import run_swept
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.recipes.loaded import one_model
@@ -46,7 +47,12 @@ def run_hydra(verb: str, main: Callable[[], object], arguments: Sequence[str]) -
 
 def _compose_and_run(verb: str, main: Callable[[], object], arguments: Sequence[str]) -> None:
     try:
-        main()
+        try:
+            main()
+        except Exception as error:
+            if (said := lost(error)) is None:
+                raise
+            raise said from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         composing = not isinstance(error, ValueError) or str(error).startswith("Config group override")
         if isinstance(error, InputError) or not composing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,7 +41,7 @@ def ending(job: Job) -> Iterator[None]:
         yield
     except BaseException as error:
         with suppress(EmoprobeError):  # a full disk must not hide what is wrong
-            job.end("interrupted" if is_stop(error) else "failed", error=first_line(error))
+            job.end("interrupted" if is_stop(error) or is_cut_off(error) else "failed", error=first_line(error))
         raise
 
 
@@ -54,10 +55,18 @@ def is_stop(error: BaseException) -> bool:
     return stopped_by(error) is not None or (isinstance(error, SystemExit) and bool(stopping.requested()))
 
 
+def is_cut_off(error: BaseException) -> bool:
+    """Whether submitit ends the process: its time is up or it is preempted, and Slurm may begin the job again."""
+    exits = isinstance(error, SystemExit) and "SUBMITIT_EXECUTOR" in os.environ and not stopping.requested()
+    return exits or type(error).__name__ == "UncompletedJobError"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what is said of an exception, without secrets."""
     if isinstance(error, stopping.Stopped):
         return f"by {error.signal.name}"
+    if is_cut_off(error):
+        return "by submitit: it was preempted, or its time was up"
     said = foreseen(error) if isinstance(error, Exception) else None
     text = said[0].removeprefix("error: ") if said else f"{type(error).__name__}: {error}"
     return masking.scrub(next((line for line in text.splitlines() if line.strip()), text))
@@ -98,7 +107,7 @@ def one_job(verb: str, config: DictConfig) -> Iterator[Path]:
 
 def _own_arguments(hydra: DictConfig) -> list[str]:
     """The command line of this job alone: Lightning repeats the present one for each further process."""
-    given = get_args_parser().parse_args(sys.argv[1:])
+    given, _ = get_args_parser().parse_known_args(sys.argv[1:])  # a launcher's process may have a line of its own
     flags = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
     own = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
     kept = ("hydra.mode=", "hydra.run.", "hydra.sweep.", "hydra.launcher", "hydra/launcher", "hydra/sweeper")

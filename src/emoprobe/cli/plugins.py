@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.metrics.functional import METRICS
 
 PLUGINS = "hydra_plugins"
@@ -19,6 +19,8 @@ EXTRAS = {
     "hydra_ray_launcher": "ray",
 }
 """Package of Hydra's -> the extra that installs it."""
+LOST = ("UncompletedJobError", "TerminatedWorkerError")
+"""What submitit and joblib raise of a process that was killed."""
 MINIMISED = {
     "direction": "minimize",
     "optim.maximize": False,
@@ -43,6 +45,16 @@ def check_plugins(config: DictConfig) -> None:
     said = {place: value for place in MINIMISED if (value := _at(sweeper, place)) is not None}
     for place, value in said.items():
         _check_direction(f"hydra.sweeper.{place}", getattr(value, "name", value), MINIMISED[place], config.optimize)
+
+
+def lost(error: BaseException) -> EmoprobeError | None:
+    """What is said of a launcher's worker that has ended without a word; None of any other exception."""
+    if type(error).__name__ not in LOST:
+        return None
+    return EmoprobeError(
+        "a process of a job was killed, perhaps for its memory or time. What is finished is kept, other jobs may still "
+        "run (emoprobe sweep status DIR); the same command with the same hydra.sweep.dir goes on."
+    )
 
 
 def _check_installed(part: str, target: str) -> None:

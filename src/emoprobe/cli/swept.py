@@ -16,7 +16,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emoprobe.cli.entry import foreseen, say
-from emoprobe.cli.one_job import ending, go_on, is_stop, one_job, overrides_of_job, put_back, settings_of, value_of
+from emoprobe.cli.one_job import (
+    ending,
+    first_line,
+    go_on,
+    is_cut_off,
+    is_stop,
+    one_job,
+    overrides_of_job,
+    put_back,
+    settings_of,
+    value_of,
+)
 from emoprobe.errors import EmoprobeError
 from emoprobe.recipes.loaded import keep_model
 from emoprobe.run.job import LOG_FILE, JobState, begin_job, held, read_job
@@ -79,7 +90,7 @@ def _state_after(verb: str, run: Callable[[], Path], config: DictConfig, shown: 
             shown.say(job.state.state, job.state.error, seconds=job.state.seconds)
             if is_stop(error):
                 sys.exit(_stop(error))
-            if not isinstance(error, Exception | SystemExit):
+            if not isinstance(error, Exception | SystemExit) or (isinstance(error, SystemExit) and is_cut_off(error)):
                 raise
         return job.state
 
@@ -197,7 +208,7 @@ def _logged(file: Path) -> Iterator[None]:
 
 
 def _said_of(error: BaseException) -> str:
-    if is_stop(error):
-        return f"stopped: {error}"
+    if is_stop(error) or is_cut_off(error):
+        return f"stopped: {first_line(error)}"
     said = foreseen(error) if isinstance(error, Exception) else None
     return masking.scrub(traceback.format_exc() if said is None else said[0])

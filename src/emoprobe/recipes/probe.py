@@ -35,6 +35,7 @@ from emoprobe.run.settings import differences
 from emoprobe.run.writing import begin_run, finish_run, read_skipped, utterances_frame, write_skipped
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed
+from emoprobe.system.slurm import check_tasks
 from emoprobe.system.stopping import is_main
 from emoprobe.training.arguments import NOT_IN_SCORING, PRECISION
 
@@ -63,6 +64,7 @@ def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, co
 
 def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
+    check_tasks(settings.trainer.get("devices"), settings.trainer.get("num_nodes"))
     corpus = read_corpus(dataset) if corpus is None else corpus
     again = look("probe", settings, prepare_run(dataset, corpus, labels))
     if settings.optimize is not None:

@@ -41,6 +41,7 @@ from emoprobe.run.writing import finish_run, read_skipped, utterances_frame, wri
 from emoprobe.system import stopping
 from emoprobe.system.claim import claimed_by_main
 from emoprobe.system.output import write_csv
+from emoprobe.system.slurm import check_tasks
 from emoprobe.system.stopping import is_main
 from emoprobe.training.heads.base import check_windows
 from emoprobe.training.resume import CHECKPOINTS, check_folder, places_of, reopen
@@ -71,6 +72,7 @@ def run(settings: TrainSettings, *, sfm: SpeechFoundationModel | None = None, co
 def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     dataset, labels = settings.dataset, settings.labels
     _check_monitor(settings.fit.monitor, labels)
+    check_tasks(settings.trainer.get("devices"), settings.trainer.get("num_nodes"))
     corpus = read_corpus(dataset) if corpus is None else corpus
     again = look("train", settings, prepare_run(dataset, corpus, labels))
     check_folder(settings.output_dir, again.then)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from emoprobe.errors import EmoprobeError
+from emoprobe.system.slurm import is_first
 
 # SIGUSR1 is what Slurm is usually told to send before the time is up (--signal=USR1@120).
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
@@ -146,5 +147,5 @@ def shield(_worker: int) -> None:
 
 
 def is_main() -> bool:
-    """Whether this is the only or the first process; Lightning numbers those that it starts."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    """Whether this is the only or the first process; Lightning numbers those that it starts, Slurm its tasks."""
+    return is_first() and os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

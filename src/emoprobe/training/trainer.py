@@ -14,12 +14,14 @@ from contextlib import contextmanager
 import lightning as L
 from hydra.utils import instantiate
 from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
 from emoprobe.settings import call, make
+from emoprobe.system import slurm
 from emoprobe.training.arguments import OURS, NoPlace, check_names
 
 
@@ -38,6 +40,8 @@ def make_trainer(options: Mapping, own: Mapping, refused: NoPlace) -> L.Trainer:
     given = {name: value for name, value in options.items() if name not in OURS}
     made = call(lambda: instantiate(given, _convert_="all"), "trainer")
     plugins = listed(made.get("plugins"))
+    if slurm.is_alone(made.get("devices", "auto")) and not any(isinstance(one, ClusterEnvironment) for one in plugins):
+        plugins.append(LightningEnvironment())
     writes = any(isinstance(plugin, CheckpointIO) for plugin in plugins)  # Lightning takes one
     plugins += [each for each in own.get("plugins", ()) if not (writes and isinstance(each, CheckpointIO))]
     with lightning_refusals(TypeError, ValueError, RuntimeError):

@@ -79,6 +79,14 @@ equal greedy answers: # of #, and # of # that end""",
 (b) evaluate on resampled data # s # times (from # resamples)
 largest difference of the values on the same resamples: #""",
     ),
+    "launchers": (
+        "--cells 2 --at-once 2 --limit 4 --checkpoint WHISPER",
+        """\
+# cells of # clips, a thread per process, # cores
+(a) one after the other # s
+(b) joblib, # at once # s # times as fast
+equal score tables: # of #""",
+    ),
     "memory": (
         "--clips 8 16 --parts 2 --checkpoint WHISPER",
         """\

@@ -19,8 +19,8 @@ EXTRAS = {
     "hydra_ray_launcher": "ray",
 }
 """Package of Hydra's -> the extra that installs it."""
-LOST = ("UncompletedJobError", "TerminatedWorkerError")
-"""What submitit and joblib raise of a process that was killed."""
+LOST = ("UncompletedJobError", "TerminatedWorkerError", "WorkerCrashedError")
+"""What submitit, joblib and Ray raise of a process that was killed."""
 MINIMISED = {
     "direction": "minimize",
     "optim.maximize": False,

@@ -105,3 +105,27 @@ def test_a_plugin_that_is_not_installed_is_said_in_one_line(preset, extra, conso
     assert f'pip install "emoprobe[{extra}]"' in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_the_preset_of_slurm_asks_for_what_it_says(asked, console, tmp_path, monkeypatch):
+    command = ("train", *asked, "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu")
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = console(*command, f"hydra.sweep.dir={tmp_path / 'none'}")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith("error: there is no srun here, so no Slurm")
+    for name, text in (
+        ("srun", "exit 0"),
+        ("sbatch", f'cp "$1" {tmp_path}/script; echo no such partition >&2; exit 3'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
+    done = console(*command, f"hydra.sweep.dir={tmp_path / 'refused'}")
+    assert (done.status, done.err.splitlines()[-1]) == (
+        1,
+        "error: the jobs could not be submitted: no such partition",
+    )
+    assert "Traceback" not in done.err
+    script = (tmp_path / "script").read_text()
+    for line in ("array=0-1%2", "signal=USR2@120", "time=240", "partition=gpu", "gpus-per-node=1", "cpus-per-task=4"):
+        assert f"#SBATCH --{line}\n" in script

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from shutil import which
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +42,9 @@ def check_plugins(config: DictConfig) -> None:
     hydra = config.hydra
     for part in ("launcher", "sweeper"):
         _check_installed(part, str(hydra[part].get("_target_")))
+    if str(hydra.launcher._target_).endswith(".SlurmLauncher") and which("srun") is None:
+        remedy = "Give the command on a machine of the cluster, or use hydra/launcher=submitit_local."
+        raise InputError("there is no srun here, so no Slurm", field="hydra/launcher", remedy=remedy)
     sweeper: Any = OmegaConf.to_container(hydra.sweeper, resolve=False)
     said = {place: value for place in MINIMISED if (value := _at(sweeper, place)) is not None}
     for place, value in said.items():
@@ -48,7 +52,10 @@ def check_plugins(config: DictConfig) -> None:
 
 
 def lost(error: BaseException) -> EmoprobeError | None:
-    """What is said of a launcher's worker that has ended without a word; None of any other exception."""
+    """What is said of jobs that Slurm refuses, and of a process that has ended without a word; None of all else."""
+    if type(error).__name__ == "FailedJobError":  # of submitit; what a job itself raises, Hydra keeps
+        said = " ".join(str(error).split())
+        return EmoprobeError(f"the jobs could not be submitted: {said}")
     if type(error).__name__ not in LOST:
         return None
     return EmoprobeError(

@@ -18,12 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from emoprobe.errors import InputError
-from emoprobe.options import Words, shown, unknown, valid
+from emoprobe.options import Count, Natural, Positive, Words, shown, unknown, valid
 
 TARGET = "_target_"
 HYDRA = ("_args_", "_convert_", "_partial_", "_recursive_")
 """What else Hydra takes beside the arguments."""
-KNOWN = vars(typing) | vars(collections.abc) | {"Path": Path, "_PATH": str | Path, "Words": Words}
+KNOWN = (
+    vars(typing)
+    | vars(collections.abc)
+    | {
+        **{"Path": Path, "_PATH": str | Path, "Words": Words},
+        **{"Count": Count, "Natural": Natural, "Positive": Positive},
+    }
+)
 """Names that an annotation may be made of; others are not looked into."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoprobe.checks.adapters import examine_adapters
@@ -13,7 +14,7 @@ from emoprobe.checks.hearing import examine_encoder, examine_states
 from emoprobe.checks.verdict import Verdict, gap
 from emoprobe.data.corpora.demo import read_demo
 from emoprobe.data.sound.audio import read_audio
-from emoprobe.errors import InputError
+from emoprobe.errors import InputError, WeightsError
 from emoprobe.labels import LabelSet
 from emoprobe.models.text import PromptText
 from emoprobe.prompts.prompt import make_prompts
@@ -58,6 +59,32 @@ def examine(
         verdicts = _examine_answers(sfm, waveforms, questions, tolerance, other_dtype)
         verdicts += examine_states(sfm, waveforms)
     return [*verdicts, examine_adapters(sfm, waveforms, questions, tolerance)]
+
+
+def examine_served(
+    sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question], reference: AnsweringModel | None
+) -> list[Verdict]:
+    """Every check of a model that is with a server, of which only answers come.
+
+    Args:
+        sfm: The model.
+        waveforms: As of `examine`.
+        questions: Likewise.
+        reference: The same model in transformers; None where its weights are not here.
+    """
+    tolerance = TOLERANCE.get(reference.dtype if reference else sfm.dtype, TOLERANCE["bfloat16"])
+    against = Verdict("the server against transformers", None, note="not compared: the weights are not here")
+    if reference is not None:
+        difference = gap(_scores(sfm, waveforms, questions), _scores(reference, waveforms, questions))
+        against = Verdict(
+            "the server against transformers", difference, tolerance, note=f"nats, {reference.dtype} here"
+        )
+    return [
+        against,
+        Verdict("batch of 1 against all clips", _batch(sfm, waveforms, questions), tolerance),
+        Verdict("order of clips, questions and labels", _order(sfm, waveforms, questions), tolerance),
+        *_hearing(sfm, waveforms, questions),
+    ]
 
 
 def _examine_answers(
@@ -120,9 +147,7 @@ def _full(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[
 def _order(sfm: AnsweringModel, waveforms: Sequence[Tensor], questions: Sequence[Question]) -> float:
     import torch
 
-    from emoprobe.models.answering import Question
-
-    turned = [Question(question.prefix, question.continuations[::-1]) for question in reversed(questions)]
+    turned = [replace(question, continuations=question.continuations[::-1]) for question in reversed(questions)]
     scores = sfm.score(sfm.encode(waveforms[::-1]), turned)
     back = torch.cat([values for question in reversed(scores) for values in reversed(question)], dim=-1)
     return gap(back.flip(0), _scores(sfm, waveforms, questions))
@@ -256,11 +281,21 @@ class Patient:
         sfm: The model.
         waveforms: Clips of the bundled corpus, of different length, ``[samples]`` at the model's rate.
         questions: What it is asked, one per prompt; nothing if it only hears.
+        reference: The same model in transformers, of one that is with a server, if its weights are here.
     """
 
     sfm: SpeechFoundationModel
     waveforms: list[Tensor]
     questions: list[Question]
+    reference: AnsweringModel | None = None
+
+    def examine(self) -> list[Verdict]:
+        """Every check."""
+        from emoprobe.models.answering import AnsweringModel
+
+        if isinstance(self.sfm, AnsweringModel) and self.sfm.served:
+            return examine_served(self.sfm, self.waveforms, self.questions, self.reference)
+        return examine(self.sfm, self.waveforms, self.questions)
 
 
 def admit(overrides: Sequence[str]) -> Patient:
@@ -285,7 +320,22 @@ def admit(overrides: Sequence[str]) -> Patient:
         completion = "whisper_all" if sfm.takes_context else "completion_all"
         config = compose([*overrides, f"prompt={INSTRUCTED if sfm.instructed else completion}"])
         prompts = make_prompts(read_values(config, "prompt"), labels)
-    return Patient(sfm, clips, [plan.question for plan in Plans(sfm, prompts, labels).samples])
+    questions = [plan.question for plan in Plans(sfm, prompts, labels).samples]
+    return Patient(sfm, clips, questions, _reference(model) if sfm.served else None)
+
+
+def _reference(node: Mapping) -> AnsweringModel | None:
+    """What a served model is in transformers; None where its weights are not here."""
+    from emoprobe.models.load import load_audio_llm
+    from emoprobe.models.server import Server
+
+    serves = Server(node["url"], model=node.get("served"), api_key=node.get("api_key")).serves
+    name = str(node.get("path") or node.get("name") or serves)
+    folder = node.get("path") or (serves if node.get("name") is None and Path(serves).is_dir() else None)
+    try:
+        return load_audio_llm(name, path=folder, revision=node.get("revision"))
+    except (WeightsError, InputError):
+        return None
 
 
 def bundled_clips(sfm: SpeechFoundationModel) -> list[Tensor]:

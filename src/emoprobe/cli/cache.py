@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emoprobe.cli.arguments import make_parser
 from emoprobe.cli.entry import command
 from emoprobe.errors import InputError
-from emoprobe.run.record import versions
-from emoprobe.run.score_cache import Kept, kept_in, prune, unused_since, verify
+
+if TYPE_CHECKING:
+    from emoprobe.run.score_cache import Kept
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         show(parsed.folder)
         return 0
     if parsed.command == "verify":
+        from emoprobe.run.score_cache import verify
+
         good, damaged = verify(parsed.folder)
         print(f"{good} files are whole, {len(damaged)} were damaged and set aside: {parsed.folder}")
         return 1 if damaged else 0
@@ -56,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def show(folder: Path) -> None:
     """Print what a cache holds."""
+    from emoprobe.run.score_cache import kept_in
+
     total = files = size = 0
     for kept in kept_in(folder):
         cells = sum(kept.cells.values())
@@ -85,6 +91,9 @@ def tidy(asked: argparse.Namespace) -> None:
         )
     if asked.unused_days is not None and not asked.unused_days >= 0:
         raise InputError("it is no number of days", field="--unused-days", remedy="Give 0 or more.")
+    from emoprobe.run.record import versions
+    from emoprobe.run.score_cache import kept_in, prune, unused_since
+
     number = size = 0
     present = versions()
     for kept in kept_in(asked.folder, count=False):

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from emoprobe.checks.doctor import admit, examine
+from emoprobe.checks.doctor import admit
 from emoprobe.checks.verdict import Verdict
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     seconds = ", ".join(f"{len(waveform) / sfm.sampling_rate:.1f} s" for waveform in patient.waveforms)
     asked = f"{len(patient.questions)} prompts" if sfm.answers else "hears and does not answer"
     print(f"{sfm.name} ({sfm.revision}, {sfm.dtype}), {asked}, clips of {seconds}")
-    verdicts = examine(sfm, patient.waveforms, patient.questions)
+    verdicts = patient.examine()
     print_verdicts(verdicts)
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 

@@ -80,7 +80,7 @@ class Utterance:
     row: int | None = None
 
 
-FAILURES = frozenset({"missing_audio", "bad_audio"})
+FAILURES = frozenset({"missing_audio", "bad_audio", "unanswered"})
 """Reasons for which an utterance was left out that may be gone when it is tried again."""
 
 

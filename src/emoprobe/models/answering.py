@@ -14,9 +14,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network, Prepared, SpeechFoundationModel
 from emoprobe.models.text import PromptText, unasked
+
+
+class UnansweredError(EmoprobeError):
+    """A clip about which nothing was answered; others may be."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,16 @@ class AnsweringModel(SpeechFoundationModel):
         pads: Whether clips of unequal length are padded for the decoder (`encode` then takes ``padding``).
         instructed: Whether the model follows instructions.
         takes_context: Whether a prompt may bring the transcript of preceding speech.
+        served: Whether a server computes, of which only answers come: log-probabilities and text.
+        engine: What computes, where it is not this process: name and version.
     """
 
     answers = True
     pads: ClassVar[bool] = False
     instructed: ClassVar[bool] = False
     takes_context: ClassVar[bool] = False
+    served: ClassVar[bool] = False
+    engine: str = ""
 
     @abstractmethod
     def control_tokens(self) -> Mapping[str, int]:

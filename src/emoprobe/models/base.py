@@ -96,6 +96,11 @@ class SpeechFoundationModel(ABC):
     max_seconds: float
 
     @property
+    def device(self) -> str:
+        """Where it computes, for the record."""
+        return str(self.model.device)
+
+    @property
     def parts(self) -> Sequence[SpeechFoundationModel]:
         """Other models that it is made of; mostly none."""
         return ()

@@ -144,7 +144,7 @@ def load_audio_llm(
         family = family_class(config.model_type)
         options["attn_implementation"] = {"": attention} | dict.fromkeys(family.eager_parts, "eager")
         family.prepare(config)
-        model = _load(_model_class(family, config), resolved.path, name, family.left_out, config=config, **options)
+        model = _load(model_class(family, config), resolved.path, name, family.left_out, config=config, **options)
         model = family.complete(model, resolved.path)
         processor = family.load_processor(resolved.path)
     if device_map is None and quantization is None:
@@ -258,7 +258,7 @@ def _chat_options(
     return options
 
 
-def _model_class(family: type[ChatFamily], config: Any) -> type:
+def model_class(family: type[ChatFamily], config: Any) -> type:
     """The family's class, or for the common form the one that transformers' own tables name."""
     if family.model_class:
         return getattr(transformers, family.model_class)

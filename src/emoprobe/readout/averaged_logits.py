@@ -73,6 +73,7 @@ class AveragedLogits(AnswerReadout):
     name = "averaged_logits"
     columns = (KEPT, LOGITS, NORMALIZERS, *ANSWER, FORCED, FORCED_NORMALIZERS, SPELLED, SPELLED_LOGITS, ENDS)
     place = 3
+    needs = "raw logits"
     analysis = AveragedLogitsOptions
 
     def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:

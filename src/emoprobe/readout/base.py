@@ -121,13 +121,25 @@ class Readout(Stored):
 
 @options("readout")
 class PromptReadout(Readout):
-    """One way to ask a model prompts, of each clip and of null inputs."""
+    """One way to ask a model prompts, of each clip and of null inputs.
+
+    Attributes:
+        needs: What it reads beside log-probabilities and text; empty for nothing.
+    """
+
+    needs: ClassVar[str] = ""
 
     def of(self, sfm: SpeechFoundationModel, labels: LabelSet) -> Readout:
-        """Itself, of a model that answers."""
+        """Itself, of a model that answers and gives what is needed."""
         from emoprobe.models.answering import answering
 
-        answering(sfm)
+        if answering(sfm).served and self.needs:
+            raise InputError(
+                f"{self.name} needs {self.needs}, which {sfm.name} does not give: it is with a server",
+                field=f"readout.{self.name}",
+                remedy="Use readout=[label_likelihood,generated_text,sampled_text,constrained_text], or load the model "
+                "itself.",
+            )
         return self
 
     @abstractmethod

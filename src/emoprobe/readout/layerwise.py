@@ -38,6 +38,7 @@ class Layerwise(PromptReadout):
     channel = "layers"
     columns = (LAYERS,)
     place = 2
+    needs = "the states of every layer"
 
     def ask(self, asking: Asking) -> list[list[dict[str, Any]]]:
         """Sums over each form's tokens, layers x forms."""

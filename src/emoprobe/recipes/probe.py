@@ -102,7 +102,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
         plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(sfm, plans, readouts, settings.cache.scores)
+        probe = ZeroShotProbe(sfm, plans, readouts, settings.cache.scores, dataset.on_error)
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if settings.readout:
@@ -205,7 +205,7 @@ class Job:
 
     def __post_init__(self) -> None:
         settings, sfm = self.settings, self.sfm
-        self.model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
+        self.model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, sfm.device, sfm.hears)
         self.nulls = settings.null_inputs.make(sfm.sampling_rate, settings.seed)
         self.frame = utterances_frame(self.prepared, settings.labels, settings.dataset.soft_label)
 

@@ -128,7 +128,7 @@ def _train(
         again.say_failed()
         _begin(folder, again, division)
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
-    model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, str(sfm.model.device), sfm.hears)
+    model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, sfm.device, sfm.hears)
 
     with tracking.open_logger(settings.logger if is_main() else {}) as logger:
         begin = partial(tracking.begin_fit, logger)

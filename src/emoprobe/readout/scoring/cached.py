@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from emoprobe.errors import InputError
+from emoprobe.models.answering import AnsweringModel
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.models.identity import config_of, sample_of_weights
 from emoprobe.readout.base import AnswerReadout, Readout
@@ -57,8 +59,14 @@ def open_cache(root: Path, sfm: SpeechFoundationModel, library_versions: str) ->
     """The cells of a model in a cache.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: It cannot be written, or nobody knows what the model's weights are.
     """
+    if isinstance(sfm, AnsweringModel) and sfm.served:
+        raise InputError(
+            f"nobody here knows the weights of {sfm.name}, and scores are kept by them",
+            field="cache.scores",
+            remedy="Use cache.scores=null with a served model; resume=RUN takes over what a run has.",
+        )
     called = {"model": sfm.name, "revision": sfm.revision, "dtype": sfm.dtype, "libraries": library_versions}
     return ScoreCache(root, facts_of(sfm, library_versions), called)
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from emoprobe.data.datamodule import Batch
 from emoprobe.data.sound.audio import AudioClip
-from emoprobe.data.utterance import Utterance
+from emoprobe.data.utterance import Skipped, Utterance
 from emoprobe.errors import EmoprobeError
-from emoprobe.models.answering import AudioContext, answering
+from emoprobe.models.answering import AudioContext, UnansweredError, answering
 from emoprobe.models.base import SpeechFoundationModel, ahead
 from emoprobe.readout.base import AnswerReadout, PromptReadout, Readout, SoundReadout
 from emoprobe.readout.scoring.cached import cell_keys, heard_sha256, named_again, open_cache
@@ -50,9 +50,10 @@ class Known:
     clips: int = 0
 
 
-def library_versions() -> str:
-    """Versions of the libraries a score depends on, as JSON."""
-    return json.dumps({name: version(name) for name in LIBRARIES}, sort_keys=True)
+def library_versions(engine: str = "") -> str:
+    """Versions of all that a score depends on, as JSON: libraries, and what computes where it is not this process."""
+    found = {name: version(name) for name in LIBRARIES} | ({"engine": engine} if engine else {})
+    return json.dumps(found, sort_keys=True)
 
 
 class ZeroShotProbe(L.LightningModule):
@@ -66,23 +67,32 @@ class ZeroShotProbe(L.LightningModule):
         readouts: What is read, each as of this model (`emoprobe.readout.base.Readout.of`).
         cache: Folder of a score cache: what it holds is not asked again, and what is asked is kept there; None for
             none.
+        on_error: ``skip`` to leave out clips about which nothing was answered, ``error`` to end the run at one.
 
     Attributes:
         known: Cells that came out of the cache so far, and clips all of whose cells did.
+        unanswered: Clips that were left out so far.
     """
 
     def __init__(
-        self, sfm: SpeechFoundationModel, plans: Plans, readouts: Sequence[Readout], cache: Path | None = None
+        self,
+        sfm: SpeechFoundationModel,
+        plans: Plans,
+        readouts: Sequence[Readout],
+        cache: Path | None = None,
+        on_error: str = "error",
     ) -> None:
         super().__init__()
         self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
         self.asking = [readout for readout in self.readouts if isinstance(readout, PromptReadout)]
         self.listening = [readout for readout in self.readouts if isinstance(readout, SoundReadout)]
-        self.versions = library_versions()
+        self.versions = library_versions(getattr(sfm, "engine", ""))
         self.cells: list[Cell] = [(i, readout) for i in range(len(plans.prompts)) for readout in self.asking]
         self.cells += [(None, readout) for readout in self.listening]
         self.cache = None if cache is None else open_cache(cache, sfm, self.versions)
         self.known = Known()
+        self.on_error = on_error
+        self.unanswered: list[Skipped] = []
         self.most_clips = sys.maxsize
         self.heard = False
 
@@ -95,14 +105,15 @@ class ZeroShotProbe(L.LightningModule):
         while left:
             part = left[: min(self.most_clips, at_once)]
             try:
-                rows += self._rows(part)
+                rows += self._answered(part)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 self._shrink(len(part), error)
                 continue
             left = left[len(part) :]
-        return rows
+        lost = {row.id for row in self.unanswered}
+        return [row for row in rows if row["utterance_id"] not in lost]  # one window of a clip may be lost
 
     def _shrink(self, size: int, error: BaseException) -> None:
         if size == 1:
@@ -128,6 +139,20 @@ class ZeroShotProbe(L.LightningModule):
             check_reading(sfm, waveform, question)
         if self.listening:
             check_hearing(self.sfm, class_effects(self.sfm, waveform))
+
+    def _answered(self, part: Sequence[Piece]) -> list[dict]:
+        """Rows of some clips; none of those about which nothing is answered, if they may be left out."""
+        try:
+            return self._rows(part)
+        except UnansweredError as error:
+            if self.on_error != "skip":
+                raise
+            if len(part) == 1:
+                clip = part[0][0]
+                if clip.id not in {row.id for row in self.unanswered}:
+                    self.unanswered.append(Skipped(clip.id, "unanswered", str(error), str(clip.audio)))
+                return []
+        return [row for piece in part for row in self._answered([piece])]
 
     def _rows(self, part: Sequence[Piece]) -> list[dict]:
         found = self._computed(part, self.cells) if self.cache is None else self._through(self.cache, part)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from emoprobe.models.answering import AnsweringModel, AudioContext, Generation, Question
+from emoprobe.models.answering import AnsweringModel, AudioContext, Generation
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.prompts.prompt import Prompt
 from emoprobe.readout.base import AnswerReadout, PromptReadout, SoundReadout
@@ -151,7 +151,9 @@ def _after(sfm: AnsweringModel, plan: PromptPlan, thoughts: Sequence[Generation]
             place = generation.text.index(cue)
             tokens = next(tokens[:n] for n in range(len(tokens), -1, -1) if len(sfm.decode(tokens[:n])) <= place)
         prefix = (*plan.free.prefix, *tokens, *plan.question.prefix[len(plan.free.prefix) :])
-        after = replace(plan, question=replace(plan.question, prefix=prefix), free=Question(prefix))
+        added = len(prefix) - len(plan.free.prefix)
+        question = replace(plan.question, prefix=prefix, added=added)
+        after = replace(plan, question=question, free=replace(question, continuations=()))
         written = {"reasoning": sfm.decode(tokens), "reasoning_finished": came_to_cue or generation.finished}
         results.append((written, after))
     return results

@@ -90,6 +90,10 @@ class BatchRecorder(L.Callback):
         self.outcome.skipped += batch.skipped
         self.outcome.clips += batch.num_clips
         if isinstance(pl_module, ZeroShotProbe):
+            ids = {utterance.id for utterance in batch.utterances}
+            lost = [row for row in pl_module.unanswered if row.id in ids]
+            self.outcome.skipped += lost
+            self.outcome.clips -= len(lost)
             self.outcome.cached_cells, self.outcome.cached_clips = astuple(pl_module.known)
         self._tell()
         self._watched.close()

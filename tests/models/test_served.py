@@ -135,7 +135,7 @@ def test_answers_are_greedy_or_drawn_by_their_seeds(server, url, waveforms):
 
 
 def test_a_dictionary_is_filled_in_as_the_model_itself_does(url, waveforms, tiny_llm):
-    composed = read_probe(compose(["model=vllm", "prompt=instruction/probability_dict", "labels=presence3"]))
+    composed = read_probe(compose(["prompt=instruction/probability_dict", "labels=presence3", "output_dir=o"]))
     filled = []
     for sfm in (load_served(url), tiny_llm("qwen2_audio")):
         (plan,) = Plans(sfm, composed.prompts, composed.labels).shared

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import make_parser
 from emoprobe.cli.entry import command
-from emoprobe.recipes.merge import merge
 
 
 @command
@@ -23,5 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="+", type=Path, metavar="PART", help="folder of a part, or one that holds some")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the result")
     parsed = parser.parse_args(arguments)
+
+    from emoprobe.recipes.merge import merge
+
     merge(parsed.parts, parsed.output)
     return 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
+from emoprobe.recipes.analyse import as_it_ran
 from emoprobe.run import files, sealing
 from emoprobe.run.cell import in_words
 from emoprobe.run.folder import RunFolder
@@ -52,7 +53,6 @@ def merge(folders: Sequence[Path], output: Path) -> Path:
             folder holds something else.
     """
     from emoprobe.analysis.derive import analyse
-    from emoprobe.recipes.analyse import as_it_ran
     from emoprobe.recipes.settings import read_analysis
     from emoprobe.report.results import print_results, write_results
 

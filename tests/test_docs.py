@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import soundfile
 from checkout import PROJECT
 from classes import write_classifier
 from reporting.runs import write_sweep
+from serving import TinyServer, serving
 
 import emoprobe
 from emoprobe.api.choices import configuration
@@ -26,6 +28,7 @@ from emoprobe.prompts.answers.result import FAILED
 from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.job import begin_job, held
+from emoprobe.run.score_cache import ScoreCache, digest_of
 from emoprobe.settings import compose
 
 PAGES = {
@@ -60,7 +63,13 @@ MAKE_TARGETS = sorted(
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> dict[str, str]:
+def server_url(tiny_path) -> Iterator[str]:
+    with serving(TinyServer(tiny_path("qwen2_audio"))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path, server_url) -> dict[str, str]:
     """What the placeholders of the pages stand for."""
     from emoprobe.recipes import probe as probing
     from emoprobe.recipes import train as recipe
@@ -102,6 +111,9 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
     shutil.copytree(root / "run", done, dirs_exist_ok=True)
     with held(done):
         begin_job(done, "probe", {"seed": 0}, overrides=("seed=0",), number=0).end("done")
+    cache = ScoreCache(root / "scores", {}, {"model": "tiny"})
+    cache.put({digest_of({}): {"prompt_hash": "p", "readout": "label_likelihood"}})
+    cache.flush()
     for number in (1, 2):
         part = [f"dataset.shard={number}/2", "dataset.limit=8", f"output_dir={root / 'shards' / str(number)}"]
         probing.run(read_probe(compose([*shared, "readout=label_likelihood", *part])))
@@ -127,6 +139,8 @@ def places(tmp_path_factory, tiny_whisper_path, tiny_path, tiny_chat_path) -> di
         ),
         "RUN_DIR": str(root / "run"),
         "SWEEP_DIR": str(root / "sweep"),
+        "CACHE_DIR": str(root / "scores"),
+        "SERVER_URL": server_url,
         "SHARDS_DIR": str(root / "shards"),
         "OTHER_RUN": str(root / "lora"),
         "IEMOCAP_DIR": str(root / "iemocap"),
@@ -178,7 +192,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
                 f'study.parts.emoprobe_small=["model=qwen2_audio","model.path={places["LLM_DIR"]}","{asked}"]',
                 f'study.parts.whisper_base=["model=whisper","model.path={tiny_whisper_path}","prompt=speaker_feeling"]',
             ]
-        elif not any(word.startswith("model.path=") for word in words):
+        elif "model=vllm" not in words and not any(word.startswith("model.path=") for word in words):
             words.append(f"model.path={tiny_whisper_path}")
     if words[0] in ("analyse", "floors"):
         words.append("analysis.resamples=50")
@@ -211,6 +225,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             "doctor": "passed",
             "tokens": "Prefix of",
             "sweep": "1 done",
+            "cache": " files",
             "export": "wrote",
             "experiment=text_against_tokens": "index.html",
         }

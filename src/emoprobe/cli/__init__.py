@@ -29,13 +29,14 @@ VERBS = {
         "fuse": "one distribution out of those of two runs",
         "sweep": "what became of the jobs of a sweep, and their table",
         "report": "runs and sweeps as one offline page, with tables and figures for print",
+        "export-results": "a run's results with intervals, as the hub and leaderboards read them",
     },
     "Corpora": {
         "data": "cards, the check of a copy, what its raters said",
         "floors": "floors and human ceiling of a corpus, from its votes alone",
     },
 }
-"""Every verb with what it gives, by task; `emoprobe.cli` holds a module of its name."""
+"""Every verb with what it gives, by task; `emoprobe.cli` holds a module of its name, with ``_`` for ``-``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = f" Did you mean {near[0]}?" if near else ""
         print(f"error: emoprobe has no command {verb!r}.{meant} emoprobe --help lists them.", file=sys.stderr)
         return 2
-    return import_module(f"emoprobe.cli.{verb}").main(rest)
+    return import_module(f"emoprobe.cli.{verb.replace('-', '_')}").main(rest)
 
 
 def overview() -> str:
@@ -62,5 +63,5 @@ def overview() -> str:
         "Read what a speech foundation model believes about an emotion, and compare it with the votes of raters.",
     ]
     for task, verbs in VERBS.items():
-        lines += ["", f"{task}:", *(f"  {verb:<9}{gives}" for verb, gives in verbs.items())]
+        lines += ["", f"{task}:", *(f"  {verb:<15} {gives}" for verb, gives in verbs.items())]
     return "\n".join([*lines, "", "emoprobe COMMAND --help tells more; emoprobe --version tells the version."])

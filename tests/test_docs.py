@@ -227,6 +227,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             "sweep": "1 done",
             "cache": " files",
             "export": "wrote",
+            "export-results": "Written:",
             "experiment=text_against_tokens": "index.html",
         }
         shown = next((text for word, text in shown.items() if word in words), "JS")

@@ -144,3 +144,12 @@ def test_the_same_search_again_repeats_no_trial(tiny_whisper_path, tmp_path, con
     assert again.status == 0, again.out + again.err
     assert again.out.count("done before") == 2
     assert len(list(tmp_path.glob("*/job.json"))) == 3
+
+
+def test_a_search_in_which_all_fails_ends_in_one_line(tiny_whisper_path, tmp_path, console):
+    asked = ["-m", "experiment=tune_probe", "model=whisper", f"model.path={tiny_whisper_path}", *QUICK, *TRAIN]
+    done = console("train", *asked, "hydra.sweeper.n_trials=2", "fit.max_epochs=0", f"hydra.sweep.dir={tmp_path}")
+    assert done.status == 1
+    assert done.out.count("failed: 0 is not a whole number") == 2
+    assert done.err.splitlines()[-1].startswith("error: no trial of the search has a value")
+    assert "Traceback" not in done.err

@@ -52,10 +52,14 @@ def check_plugins(config: DictConfig) -> None:
 
 
 def lost(error: BaseException) -> EmoprobeError | None:
-    """What is said of jobs that Slurm refuses, and of a process that has ended without a word; None of all else."""
+    """What is said of jobs that could not be submitted, of a process that has ended without a word, and of a search
+    in which all has failed; None of all else.
+    """
     if type(error).__name__ == "FailedJobError":  # of submitit; what a job itself raises, Hydra keeps
         said = " ".join(str(error).split())
         return EmoprobeError(f"the jobs could not be submitted: {said}")
+    if str(error) == "No trials are completed yet.":  # of Optuna
+        return EmoprobeError("no trial of the search has a value; emoprobe sweep status DIR says why")
     if type(error).__name__ not in LOST:
         return None
     return EmoprobeError(

@@ -129,3 +129,28 @@ def test_the_preset_of_slurm_asks_for_what_it_says(asked, console, tmp_path, mon
     script = (tmp_path / "script").read_text()
     for line in ("array=0-1%2", "signal=USR2@120", "time=240", "partition=gpu", "gpus-per-node=1", "cpus-per-task=4"):
         assert f"#SBATCH --{line}\n" in script
+
+
+def test_a_stopped_command_stops_its_workers_and_says_how_to_go_on(asked, tmp_path, console):
+    begun = ("train", *asked, "fit.max_epochs=5000", "fit.patience=5000", "seed=0,1", "hydra/launcher=joblib")
+    stop = threading.Thread(target=_stop_when_begun, args=(tmp_path,), daemon=True)
+    stop.start()
+    done = console(*begun, f"hydra.sweep.dir={tmp_path}")
+    assert done.status == 143
+    lines = done.err.strip().splitlines()
+    assert lines[-1] == (
+        f"stopped: by SIGTERM; what was finished is kept. The same command with hydra.sweep.dir={tmp_path} goes on."
+    )
+    end = time.monotonic() + 30
+    while {read_job(tmp_path / job).state for job in "01"} != {"interrupted"}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _stop_when_begun(folder):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if all(list(folder.glob(f"{job}/checkpoints/*/last*")) for job in "01"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        time.sleep(0.05)

@@ -79,7 +79,7 @@ def stopped_by(error: BaseException) -> stopping.Stopped | None:
     if isinstance(error, KeyboardInterrupt) or (
         isinstance(error, SystemExit) and signum and error.code != 128 + signum
     ):
-        return stopping.Stopped(signum or SIGINT)
+        return stopping.Stopped(signum or SIGINT, stopping.remedy())
     return None
 
 

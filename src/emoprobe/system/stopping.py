@@ -121,6 +121,11 @@ def suggest(remedy: str) -> None:
     _State.remedy = _State.remedy or remedy
 
 
+def remedy() -> str:
+    """How to go on later, as far as it was said."""
+    return _State.remedy
+
+
 def requested() -> int:
     """The signal that asks this process to stop; 0 for none."""
     return _State.signum

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 
+from emoprobe.cli.entry import exit_status
 from emoprobe.errors import InputError
-from emoprobe.system import slurm
+from emoprobe.system import slurm, stopping
 from emoprobe.training.arguments import NOT_IN_FITTING
 from emoprobe.training.trainer import make_trainer
 
@@ -72,3 +76,69 @@ def test_they_are_refused_before_a_model_is_loaded(verb, console, tmp_path, monk
     assert done.status == 2
     assert done.err.startswith("error: Slurm's srun has begun this command 4 times, not 1 as the settings say")
     assert len(done.err.strip().splitlines()) == 1
+
+
+# -- SIGUSR1: what Slurm sends before the time is up -------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """What an ``scontrol`` of this test was asked for."""
+    program, told = tmp_path / "bin" / "scontrol", tmp_path / "asked"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\n[ "$2" != 13 ] || {{ echo "no such job" >&2; exit 1; }}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm._Wish, "requeues", True)
+    return lambda: told.read_text().splitlines() if told.exists() else []
+
+
+def stop(signum: int) -> int:
+    def run() -> None:
+        raise stopping.Stopped(signum, "Run the same command again.")
+
+    return exit_status(run)
+
+
+ARRAY = {**BATCH, "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "5"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "signum", "wanted"),
+    [
+        (BATCH, signal.SIGUSR1, ["requeue 12345"]),
+        (ARRAY, signal.SIGUSR1, ["requeue 77_5"]),
+        (BATCH, signal.SIGTERM, []),
+        ({**BATCH, "SLURM_JOB_NAME": "bash"}, signal.SIGUSR1, []),
+        ({**BATCH, "SLURM_JOB_NAME": "interactive"}, signal.SIGUSR1, []),
+        ({}, signal.SIGUSR1, []),
+    ],
+)
+def test_a_batch_job_is_begun_again(variables, signum, wanted, asked, monkeypatch, capsys):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert stop(signum) == 128 + signum
+    assert asked() == wanted
+    said = capsys.readouterr().err
+    assert ("Slurm begins job" in said) is bool(wanted)
+    assert said.count("\n") == 1
+
+
+def test_slurm_may_refuse_or_be_away(asked, monkeypatch, capsys):
+    for name, value in {**BATCH, "SLURM_JOB_ID": "13"}.items():
+        monkeypatch.setenv(name, value)
+    assert stop(signal.SIGUSR1) == 138
+    assert "Slurm does not begin job 13 again: no such job." in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert stop(signal.SIGUSR1) == 138
+    assert "Slurm could not be asked to begin job 13 again" in capsys.readouterr().err
+
+
+def test_the_users_own_environment_may_forbid_it(asked, monkeypatch, tmp_path):
+    for name, value in BATCH.items():
+        monkeypatch.setenv(name, value)
+    node = {"_target_": "lightning.pytorch.plugins.environments.SLURMEnvironment", "auto_requeue": False}
+    own = {**OWN, "default_root_dir": tmp_path}
+    make_trainer({"accelerator": "cpu", "devices": 1, "plugins": [node]}, own, NOT_IN_FITTING)
+    assert stop(signal.SIGUSR1) == 138
+    assert asked() == []

@@ -12,7 +12,7 @@ from functools import wraps
 from signal import SIGINT
 
 from emoprobe.errors import EmoprobeError, InputError, WeightsError
-from emoprobe.system import stopping
+from emoprobe.system import slurm, stopping
 from emoprobe.system.masking import mask_tracebacks, scrub
 
 SIGPIPE = 13  # signal.SIGPIPE, which not every system has
@@ -129,7 +129,8 @@ def _status(error: EmoprobeError) -> int:
 def _stopped(stopped: stopping.Stopped) -> int:
     if not stopping.is_main():
         return 0  # the first process says it; a failed one would make Lightning kill it before it has
-    return say(f"stopped: {stopped}", stopped.exit_status)
+    again = slurm.requeue() if stopped.signal.name == "SIGUSR1" else None
+    return say(f"stopped: {stopped}{f' {again}' if again else ''}", stopped.exit_status)
 
 
 def say(message: str, status: int) -> int:

@@ -89,8 +89,9 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     # Heavy imports come after everything cheap has been checked.
     import lightning as L
 
-    from emoprobe.training.trainer import quiet
+    from emoprobe.training.trainer import check_devices, quiet
 
+    check_devices(settings.trainer)
     quiet()
     L.seed_everything(settings.seed, verbose=False)
     with model_of(settings.model, sfm) as loaded:

@@ -7,6 +7,7 @@ several times, and alone sets those of a step (srun(1), "OUTPUT ENVIRONMENT VARI
 from __future__ import annotations
 
 import os
+import subprocess
 
 from emoprobe.errors import InputError
 
@@ -64,6 +65,38 @@ def check_tasks(devices: object, nodes: object) -> None:
         field="trainer.devices",
         remedy=f"Use srun --ntasks=1, or {each} with as many --ntasks-per-node.",
     )
+
+
+class _Wish:
+    """Whether a job that is told to stop by SIGUSR1 is to be begun again."""
+
+    requeues = True
+
+
+def never_requeue() -> None:
+    """Leave it to the user to begin a job again, as ``SLURMEnvironment(auto_requeue=False)`` says."""
+    _Wish.requeues = False
+
+
+def requeue() -> str | None:
+    """Ask Slurm to begin this batch job again, as Lightning's ``SLURMEnvironment`` does at SIGUSR1.
+
+    Returns:
+        What was asked for, in words; None where this process is no batch job, or shall not be begun again.
+    """
+    name, job = os.environ.get("SLURM_JOB_NAME"), os.environ.get("SLURM_JOB_ID")
+    if not _Wish.requeues or job is None or name in (None, "bash", "interactive"):
+        return None
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"Slurm could not be asked to begin job {job} again: {error}."
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        return f"Slurm does not begin job {job} again: {said or f'status {done.returncode}'}."
+    return f"Slurm begins job {job} again."
 
 
 def _number(name: str, default: int = 1) -> int:

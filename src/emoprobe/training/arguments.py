@@ -75,6 +75,27 @@ NOT_IN_FITTING: NoPlace = {
 }
 
 
+WHOLE = (
+    "every process holds the whole model",
+    "For one beyond a card use model.device_map=auto, which spreads it over the cards of one process, or "
+    "model.quantization=4bit.",
+)
+DIVIDING = ("fsdp", "deepspeed")
+"""How the strategies of Lightning are called that divide a model among processes."""
+
+
+def check_strategy(given: Mapping[str, Any]) -> None:
+    """Refuse a strategy that would divide the model among processes.
+
+    Raises:
+        InputError: It is one.
+    """
+    strategy = given.get("strategy")
+    name = str(strategy.get(TARGET)).rpartition(".")[2] if isinstance(strategy, Mapping) else str(strategy)
+    if name.lower().startswith((*DIVIDING, "modelparallel")):
+        raise InputError(WHOLE[0], field="trainer.strategy", remedy=WHOLE[1])
+
+
 def check_names(given: Mapping[str, Any], refused: NoPlace) -> None:
     """Refuse arguments that Lightning's trainer does not have, or that have no place in a run.
 
@@ -115,6 +136,7 @@ def check_fitting(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The trainer's arguments of a training; raises `InputError`."""
     check_names(given, NOT_IN_FITTING)
     check_values(given)
+    check_strategy(given)
     return given
 
 
@@ -122,6 +144,7 @@ def check_scoring(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The trainer's arguments of a scoring run; raises `InputError`."""
     check_names(given, NOT_IN_SCORING)
     check_values(given)
+    check_strategy(given)
     if given.get("precision") not in (None, 32, "32", "32-true"):
         raise InputError("Lightning's precision is for training", field="trainer.precision", remedy=PRECISION)
     return given

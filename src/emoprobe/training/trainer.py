@@ -7,14 +7,16 @@ an argument that takes an object (``strategy``, ``plugins``, ``profiler``) may b
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins import CheckpointIO
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
@@ -37,9 +39,12 @@ def make_trainer(options: Mapping, own: Mapping, refused: NoPlace) -> L.Trainer:
         InputError: An argument is refused, unknown, or not what Lightning takes.
     """
     check_names(options, refused)
+    check_devices(options)
     given = {name: value for name, value in options.items() if name not in OURS}
     made = call(lambda: instantiate(given, _convert_="all"), "trainer")
     plugins = listed(made.get("plugins"))
+    if any(isinstance(plugin, SLURMEnvironment) and not plugin.auto_requeue for plugin in plugins):
+        slurm.never_requeue()
     if slurm.is_alone(made.get("devices", "auto")) and not any(isinstance(one, ClusterEnvironment) for one in plugins):
         plugins.append(LightningEnvironment())
     writes = any(isinstance(plugin, CheckpointIO) for plugin in plugins)  # Lightning takes one
@@ -53,6 +58,31 @@ def make_trainer(options: Mapping, own: Mapping, refused: NoPlace) -> L.Trainer:
             remedy="Use trainer.strategy=ddp, which starts the command anew in each.",
         )
     return trainer
+
+
+def check_devices(options: Mapping) -> None:
+    """Refuse more devices than this machine has, before anything is loaded or begun on them.
+
+    Args:
+        options: Arguments of `lightning.Trainer`, plain values. A list of devices, ``auto`` and -1 are Lightning's own
+            affair.
+
+    Raises:
+        InputError: There are fewer.
+    """
+    accelerator, devices = options.get("accelerator", "auto"), options.get("devices", 1)
+    if isinstance(devices, bool) or not str(devices).isdigit() or accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        return
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    there = torch.cuda.device_count() if on_gpu else max(2, os.cpu_count() or 1)
+    if int(str(devices)) <= there:
+        return
+    what = f"{there or 'no'} GPU{'' if there == 1 else 's'}" if on_gpu else f"room for {there} processes, one per core"
+    raise InputError(
+        f"{devices} devices are asked for and this machine has {what}",
+        field="trainer.devices",
+        remedy=f"Ask for {there} at most." if there else "Use trainer.accelerator=cpu for processes on its cores.",
+    )
 
 
 def listed(value: object) -> list:

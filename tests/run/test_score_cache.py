@@ -147,3 +147,16 @@ def test_the_command_line_counts_verifies_and_deletes(tmp_path, console):
     assert console("cache", "verify", tmp_path).status == 1
     assert "deleted 1 files" in console("cache", "prune", tmp_path, "--damaged").out
     assert console("cache", "stats", tmp_path / "nowhere").status == 2
+
+
+def test_another_users_file_is_read_though_it_cannot_be_touched(tmp_path, monkeypatch, capsys):
+    writer = cache(tmp_path)
+    writer.put(dict([cell(1)]))
+    writer.flush()
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(score_cache.os, "utime", refused)
+    assert set(cache(tmp_path).get([cell(1)[0]])) == {cell(1)[0]}
+    assert capsys.readouterr().out == ""

@@ -137,12 +137,13 @@ class ScoreCache:
             file = self._files[number]
             try:
                 table = read_cells(file)
-                os.utime(file)  # when it was last of use
+                with suppress(OSError):  # it may be another user's
+                    os.utime(file)  # when it was last of use
             except InputError as error:
                 set_aside(file, error)
                 table = None
             except OSError:
-                table = None  # somebody has pruned it, or it may not be touched
+                table = None  # somebody has pruned it
             if len(self._tables) >= OPEN_FILES:
                 del self._tables[next(iter(self._tables))]
             self._tables[number] = table

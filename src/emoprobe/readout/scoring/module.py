@@ -184,12 +184,13 @@ class ZeroShotProbe(L.LightningModule):
         held = cache.get([key for own in keys for key in own.values()])
         found: list[dict[CellName, dict]] = []
         missing: dict[tuple[int, ...], list[int]] = {}
+        known = Known()
         for number, named in enumerate(keys):
             asked_of = {name: None if name[0] is None else plans[number][name[0]] for name in named}
             kept = {name: held[key] for name, key in named.items() if key in held}
             found.append({name: row | named_again(self.sfm, asked_of[name]) for name, row in kept.items()})
-            self.known.cells += len(kept)
-            self.known.clips += len(kept) == len(named) and not part[number][1].window
+            known.cells += len(kept)
+            known.clips += len(kept) == len(named) and not part[number][1].window
             left = tuple(i for i, cell in enumerate(self.cells) if _name_of(cell) not in found[-1])
             missing.setdefault(left, []).append(number)
         for left, numbers in missing.items():
@@ -199,6 +200,8 @@ class ZeroShotProbe(L.LightningModule):
             for number, rows in zip(numbers, computed, strict=True):
                 found[number] |= rows
                 cache.put({keys[number][name]: row for name, row in rows.items()})
+        self.known.cells += known.cells  # now: a part that does not fit into memory comes again in smaller ones
+        self.known.clips += known.clips
         return found
 
     def _computed(self, part: Sequence[Piece], cells: Sequence[Cell]) -> list[dict[CellName, dict]]:

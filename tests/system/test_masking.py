@@ -98,6 +98,8 @@ def test_a_configuration_is_masked_by_its_keys():
 def test_texts_are_masked_by_assignments_and_known_values():
     line = "#0 : model=whisper model.hf_token=hf_abc,seed=1 api_key='a b' max_new_tokens=16"
     assert scrub(line) == "#0 : model=whisper model.hf_token=***,seed=1 api_key=*** max_new_tokens=16"
+    assert scrub("model.url=http://me:pass@host:80/v1") == "model.url=http://me:***@host:80/v1"
+    assert scrub("from https://abcdef@host/a@b, me@host") == "from https://***@host/a@b, me@host"
     assert scrub("the control token: <|im_end|>") == "the control token: <|im_end|>"
     assert mask_override("model.token=${oc.env:HF_TOKEN}") == "model.token=${oc.env:HF_TOKEN}"
     learn({"my": {"password": "correct horse", "token": "abc"}})

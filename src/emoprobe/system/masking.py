@@ -36,6 +36,7 @@ OF_TOKENIZERS = frozenset(
 OF_VOCABULARIES = frozenset({"id", "ids", "index", "type", "types"})
 SHORTEST = 6  # shorter values are no secrets worth the name, and stand in many texts by chance
 _OVERRIDE = re.compile(r"(?P<key>[+~]*[\w.@/-]+)=.*", re.DOTALL)
+_USER = re.compile(r"(?<=://)(?P<name>[^/\s@:'\"]*:)?[^/\s@'\"]+(?=@)")  # of an address: name and password, or token
 _VALUE = r"""(?P<value>\$\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,'"{}()\[\]]+)"""
 _ASSIGNMENTS = (  # key=value, and {key: value}
     re.compile(rf"(?P<key>[\w.@/+~-]*\w)(?P<sign>=){_VALUE}"),
@@ -94,9 +95,10 @@ def learn_config(config: DictConfig) -> None:
 
 
 def scrub(text: str) -> str:
-    """A text without known secrets, nor what it gives to a secret key (``key=value``, ``{key: value}``)."""
+    """A text without known secrets, those in addresses, and what it gives to a secret key (``key=value``)."""
     for value in sorted(_known, key=len, reverse=True):
         text = text.replace(value, MASK)
+    text = _USER.sub(lambda found: (found["name"] or "") + MASK, text)
     for pattern in _ASSIGNMENTS:
         text = pattern.sub(_mask_assignment, text)
     return text

@@ -267,6 +267,47 @@ def test_answers_that_are_not_to_the_question_are_refused(server, url, corpus, t
         run(url, corpus, tmp_path / "run", "readout=label_likelihood", "prompt=instruction/single_word")
 
 
+def scored_as(value):
+    """What a server says, with another score of each token."""
+
+    def change(answer: dict) -> dict:
+        for told in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
+            told["logprob"] = value(told["logprob"])
+        return answer
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda score: score + 30.0, "gives logits"),  # --logprobs-mode raw_logits
+        (lambda score: -0.1, "gives logits"),  # each may be a log-probability, not all of them
+        (lambda score: float("nan"), "not a finite number"),
+        (lambda score: float("inf"), "not a finite number"),
+    ],
+)
+def test_scores_that_are_no_log_probabilities_are_refused(server, url, corpus, tmp_path, value, said):
+    server.change = scored_as(value)
+    with pytest.raises(InputError, match=rf"{said}.*--logprobs-mode raw_logprobs"):
+        run(url, corpus, tmp_path / "run")
+
+
+def test_a_label_that_cannot_be_sent_in_parts_is_refused_before_the_run(url):
+    with pytest.raises(InputError, match="read as other tokens when this part of it is sent as text"):
+        load_served(url).question(PROMPTS[0], [" happy", " \N{CRYING FACE}"])
+
+
+def test_a_password_in_the_address_is_refused_and_not_written(url, corpus, tmp_path, console, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = url.replace("http://", "http://me:sesame@")
+    done = console("probe", "model=vllm", f"model.url={address}", "dataset=manifest", f"dataset.path={corpus}")
+    assert done.status == 2
+    assert "holds a name or password" in done.err
+    assert "sesame" not in done.out + done.err
+    assert not any(b"sesame" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
 def test_a_score_that_is_no_number_ends_the_run(server, url, corpus, tmp_path):
     def change(answer: dict) -> dict:
         for told in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:

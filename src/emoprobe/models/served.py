@@ -13,6 +13,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from emoprobe.models.text import PromptText
 
 MOST_TOKENS = 128  # whose log-probabilities one request may ask for
 NOTHING = -9999.0  # how the server writes minus infinity
+MOST = 1.001  # sum of the probabilities of some tokens, rounding included
 ANCHOR = 8  # tokens before a text that is decoded: some tokenizers drop a space at the beginning
 SEEDS = 2**63
 
@@ -76,6 +78,24 @@ class ServedModel(ChatModel):
     def min_samples(self) -> int:
         """One window of a spectrogram."""
         return round(WINDOW * self.sampling_rate)
+
+    def question(self, prompt: PromptText, continuations: Sequence[str] = ()) -> Question:
+        """As of every chat model, if each part of a label is read as its own tokens when it is sent as text.
+
+        Raises:
+            InputError: It is read as others, such as half a letter, or a label cannot be told from the prompt.
+        """
+        question = super().question(prompt, continuations)
+        for node in _nodes(question):
+            last = len(node) + 1
+            read = self.family.tokens(prompt, self._text_after(question, node))
+            if read[-last:] != (*question.prefix, *node)[-last:]:
+                raise InputError(
+                    f"the label {self.decode(node)!r}... is read as other tokens when this part of it is sent as text",
+                    field="labels",
+                    remedy="Choose another word for it, or load the model itself.",
+                )
+        return question
 
     # Clips
 
@@ -131,6 +151,7 @@ class ServedModel(ChatModel):
             "skip_special_tokens": False,
             # the server's defaults are the checkpoint's
             **{"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
+            **{"presence_penalty": 0.0, "frequency_penalty": 0.0},
         }
 
     def _text_after(self, question: Question, after: Sequence[int]) -> str:
@@ -226,7 +247,16 @@ class ServedModel(ChatModel):
             pairs = {int(each["token"].removeprefix("token_id:")): float(each["logprob"]) for each in told}
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise self._too_old("log-probabilities by token id") from error
-        return {token: value if value > NOTHING else float("-inf") for token, value in pairs.items()}
+        values = list(pairs.values())
+        finite = all(NOTHING < value < math.inf for value in values)  # not of NaN either
+        if not finite or max(values, default=0.0) > 1.0 or sum(map(math.exp, values)) > MOST:
+            what = "logits or the like as log-probabilities" if finite else "a score that is not a finite number"
+            raise InputError(
+                f"{self.server.url} gives {what}",
+                field="model.url",
+                remedy="Start it with --logprobs-mode raw_logprobs, and with --dtype float32 if that does not help.",
+            )
+        return pairs
 
     def score_layers(self, context: AudioContext, questions: Sequence[Question]) -> list[list[Tensor]]:
         """Refused."""

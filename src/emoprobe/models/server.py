@@ -48,6 +48,12 @@ class Server:
                 field="model.url",
                 remedy="Give one, such as http://localhost:8000/v1.",
             )
+        if "@" in url.removeprefix("http://").removeprefix("https://").partition("/")[0]:
+            raise InputError(
+                "the address of the server holds a name or password, which would stand in every record",
+                field="model.url",
+                remedy="Give a key as model.api_key='${oc.env:NAME}' instead.",
+            )
         self.root = url.rstrip("/").removesuffix("/v1")
         self.url, self.retries, self.concurrency = f"{self.root}/v1", retries, concurrency
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}

@@ -251,7 +251,7 @@ def edited(path: list, value):
 
 FIRST = ["choices", 0, "logprobs", "content", 0, "top_logprobs"]
 CHANGES = {
-    "no prompt tokens": (without("prompt_token_ids"), "does not tell the tokens that the model is given"),
+    "no prompt tokens": (without("prompt_token_ids"), r"does not tell the tokens that the model is given.*vLLM 0\.26"),
     "other prompt tokens": (edited(["prompt_token_ids", 3], 7), "other tokens than its processor"),
     "no choices": (without("choices"), "does not tell log-probabilities"),
     "no logprobs": (edited(["choices", 0, "logprobs"], None), "does not tell log-probabilities"),

@@ -200,7 +200,7 @@ class ServedModel(ChatModel):
 
     def _too_old(self, what: str) -> InputError:
         return InputError(
-            f"{self.server.url} does not tell {what}", field="model.url", remedy="Use vLLM 0.25 or a later version."
+            f"{self.server.url} does not tell {what}", field="model.url", remedy="Use vLLM 0.26 or a later version."
         )
 
     # Scores

@@ -110,6 +110,20 @@ a batch of #: # encoder passes of # clips, # decoder passes of # and # positions
 peak memory: # MiB with # prompt, # with #, # with #
 # G operations per clip in products with weights: # of the matrix throughput""",
     ),
+    "score_cache": (
+        "--clips 2 --prompts 2 --batch-size 2 --repeats 1 --checkpoint WHISPER",
+        """\
+WHISPER, # threads; # clips, # prompts
+without a cache # s
+with a cold one # s # of it
+with a warm one # s # of it
+one prompt more, none # s
+one prompt more, warm # s # of it; asked # of # cells
+hash of the weights # s # M parameters
+bytes of a cell #
+equal rows: cold True, warm True, with one prompt more True
+largest difference from all prompts at once # nats""",
+    ),
     "scoring": (
         "--clips 2 --batch-size 2 --naive-clips 1 --prompts 2 --max-new-tokens 2 --checkpoint WHISPER",
         """\

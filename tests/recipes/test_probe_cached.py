@@ -146,6 +146,14 @@ def test_every_field_of_a_model_counts(sfm, name):
     assert facts_of(sfm, "{}")[name] != before[name]
 
 
+def test_weights_that_changed_places_count(sfm):
+    before = facts_of(sfm, "{}")
+    weight = max(sfm.model.parameters(), key=torch.Tensor.numel)
+    with torch.no_grad():
+        weight[[5, 6]] = weight[[6, 5]]  # what adds up to the same
+    assert facts_of(sfm, "{}")["weights"] != before["weights"]
+
+
 def test_versions_count_and_names_do_not(sfm):
     before = facts_of(sfm, "{}")
     assert facts_of(sfm, '{"torch": "3"}') != before

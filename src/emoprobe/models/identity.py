@@ -1,4 +1,4 @@
-"""What a loaded model is, whatever it is called: its weights and its configuration as two hashes."""
+"""What a loaded model is, whatever it is called: its weights and its configuration as hashes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def sample_of_weights(model: torch.nn.Module) -> str:
             words = (bits[:whole] if bits.storage_offset() % 8 == 0 else bits[:whole].clone()).view(torch.int64)
             digest.update(f"{int(words.sum())} {bits[whole:].tolist()}".encode())
     return digest.hexdigest()[:16]
+
+
+def sha256_of_weights(model: torch.nn.Module) -> str:
+    """SHA-256 of name, shape, dtype and all bits of every tensor, in their order; the same on every device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not isinstance(tensor, Tensor):
+            continue
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if not tensor.is_meta:
+            digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def config_of(model: torch.nn.Module) -> str:

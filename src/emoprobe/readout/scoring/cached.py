@@ -19,7 +19,7 @@ from torch import Tensor
 from emoprobe.errors import InputError
 from emoprobe.models.answering import AnsweringModel
 from emoprobe.models.base import SpeechFoundationModel
-from emoprobe.models.identity import config_of, sample_of_weights
+from emoprobe.models.identity import config_of, sha256_of_weights
 from emoprobe.readout.base import AnswerReadout, Readout
 from emoprobe.readout.scoring.plan import PromptPlan
 from emoprobe.run.cell import NO_PROMPT
@@ -42,7 +42,7 @@ def facts_of(sfm: SpeechFoundationModel, library_versions: str) -> dict[str, Any
         "schema": SCHEMA_VERSION,
         "class": f"{type(sfm).__module__}.{type(sfm).__qualname__}",
         "revision": sfm.revision,
-        "weights": sample_of_weights(sfm.model),
+        "weights": sha256_of_weights(sfm.model),
         "config": config_of(sfm.model),
         "attention": str(getattr(config, "_attn_implementation", None)),
         "generation": None if generation is None else generation.to_json_string(ignore_metadata=True),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gc
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from emoprobe.errors import InputError
+from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as training
 from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.report import tracking
 from emoprobe.settings import compose, plain
+from emoprobe.system.stopping import Stopped
 
 
 def tiny_config(model, output, *overrides):
@@ -44,6 +50,99 @@ def test_wandb_offline_needs_no_account_and_is_closed(tiny_whisper_path, tmp_pat
         assert list(folders[0].glob("*.wandb"))
         assert list(folders[0].rglob("*.png"))
         assert list(folders[0].rglob("predictions*.json"))
+
+
+def records(folder: Path) -> Iterator:
+    """What stands in the file of the only W&B run of a folder: a header of 7 bytes, then LevelDB's log format."""
+    from wandb.proto import wandb_internal_pb2 as protocol
+
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    data, place, parts = file.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        _, size, kind = struct.unpack("<IHB", data[place : place + 7])
+        if left < 7 or not kind:
+            place += left
+            continue
+        parts += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            record = protocol.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def ending(folder: Path) -> tuple[list[int], set[str]]:
+    """Exit codes of the only W&B run of a folder, and the names of its settings."""
+    codes: list[int] = []
+    for _ in range(50):  # W&B writes in a process of its own
+        found = list(records(folder))
+        codes = [each.exit.exit_code for each in found if each.WhichOneof("record_type") == "exit"]
+        if codes:
+            break
+        time.sleep(0.2)
+    updates = [*(of for each in found for of in each.config.update), *(of for e in found for of in e.run.config.update)]
+    return codes, {update.key for update in updates}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.path={}/none"], "no checkpoint"),
+        (["dataset=cremad", "dataset.root={}/none"], "not CREMA-D"),
+        (["dataset.split=none"], "split"),
+    ],
+)
+def test_what_fails_before_anything_is_scored_is_a_failed_run_with_its_settings(
+    overrides, words, tiny_whisper_path, tmp_path
+):
+    given = [override.format(tmp_path) for override in overrides]
+    with pytest.raises(EmoprobeError, match=words):
+        probing.run(tiny_config(tiny_whisper_path, tmp_path, "logger=wandb", *given))
+    codes, names = ending(tmp_path)
+    assert codes == [1]
+    assert {"seed", "model", "dataset"} <= names
+
+
+def test_a_training_that_fails_is_a_failed_run(tmp_path):
+    options = ["model=whisper", f"model.path={tmp_path}/none", "model.device=cpu", "head=linear_probe", "logger=wandb"]
+    with pytest.raises(EmoprobeError, match="no checkpoint"):
+        training.run(read_train(compose([*options, f"output_dir={tmp_path / 'run'}"], "train")))
+    assert ending(tmp_path / "run")[0] == [1]
+
+
+def test_a_run_that_a_signal_stopped_is_a_failed_one(tmp_path):
+    config = compose(["logger=wandb", f"output_dir={tmp_path}"])
+    with pytest.raises(Stopped), tracking.open_logger(plain(config.logger), {"seed": 3}):
+        raise Stopped(signal.SIGTERM)
+    codes, names = ending(tmp_path)
+    assert codes == [1]
+    assert "seed" in names
+
+
+def test_a_service_that_wants_to_know_who_asks_is_one_line(tmp_path, monkeypatch):
+    import wandb
+
+    def init(**options):
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    config = compose(["logger=wandb", "logger.offline=false", f"output_dir={tmp_path}"])
+    with pytest.raises(InputError, match="No API key") as caught, tracking.open_logger(plain(config.logger), {}):
+        pass
+    assert "wandb login" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wandb_prints_one_line_a_job(tmp_path, capfd):
+    for job in ("a", "b"):
+        config = compose(["logger=wandb", f"output_dir={tmp_path / job}"])
+        with tracking.open_logger(plain(config.logger), {}) as logger:
+            logger.log_metrics({"a": 1.0})
+    out, err = capfd.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["W&B", "W&B"]
+    assert err == ""
 
 
 def test_wandb_gets_the_judgement_too(tiny_whisper_path, tmp_path):
@@ -92,7 +191,7 @@ def test_what_was_trained_is_an_artifact(log_model, artifacts, tiny_whisper_path
 
 def test_a_model_cannot_be_sent_from_a_run_that_is_offline(tmp_path):
     config = compose(["logger=wandb", "logger.log_model=true", f"output_dir={tmp_path}"])
-    with pytest.raises(InputError, match=r"offline") as caught, tracking.open_logger(plain(config.logger)):
+    with pytest.raises(InputError, match=r"offline") as caught, tracking.open_logger(plain(config.logger), {}):
         pass
     assert caught.value.field == "logger"
     assert "\n" not in str(caught.value)
@@ -102,7 +201,7 @@ def test_a_tracker_is_closed_after_a_failure(tmp_path):
     import wandb
 
     config = compose(["logger=wandb", f"output_dir={tmp_path}"])
-    with pytest.raises(RuntimeError, match="boom"), tracking.open_logger(plain(config.logger)) as logger:
+    with pytest.raises(RuntimeError, match="boom"), tracking.open_logger(plain(config.logger), {}) as logger:
         assert logger.experiment is not None
         raise RuntimeError("boom")
     assert wandb.run is None
@@ -120,7 +219,7 @@ def test_other_trackers_write_the_metrics(name, tiny_whisper_path, tmp_path):
 
 
 def test_no_tracker(tmp_path):
-    with tracking.open_logger({"_target_": None}) as logger:
+    with tracking.open_logger({"_target_": None}, {}) as logger:
         assert logger is None
 
 

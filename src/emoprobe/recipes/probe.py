@@ -65,8 +65,10 @@ def run(settings: ProbeSettings, *, sfm: SpeechFoundationModel | None = None, co
 def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Corpus | None) -> Path:
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     check_tasks(settings.trainer.get("devices"), settings.trainer.get("num_nodes"))
-    corpus = read_corpus(dataset) if corpus is None else corpus
-    again = look("probe", settings, prepare_run(dataset, corpus, labels))
+    with tracking.failures_told(settings.logger if is_main() else {}, settings.composed):
+        corpus = read_corpus(dataset) if corpus is None else corpus
+        prepared = prepare_run(dataset, corpus, labels)
+    again = look("probe", settings, prepared)
     if settings.optimize is not None:
         development_of(again.prepared.items, dataset)  # before anything heavy, whether there are any
     if again.record is not None:
@@ -92,6 +94,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     with ExitStack() as held:
         if leads:
             held.enter_context(claimed(folder, "probe"))
+        logger = held.enter_context(tracking.open_logger(settings.logger if leads else {}, settings.composed))
         head, prepared = _load_head(settings, corpus, prepared)
         sfm = held.enter_context(model_of(settings.model, sfm))
         lengths.check(sfm.name, sfm.max_seconds)
@@ -120,7 +123,6 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         there = {utterance.id for utterance in utterances}
         failed = [row for row in again.failed if row.id in there]
         job = Job(settings, corpus, prepared, lengths, sfm, [*prepared.skipped, *unknown.values(), *failed])
-        logger = held.enter_context(tracking.open_logger(settings.logger))
         trainer.logger = lent(logger)
         scored, outcomes = _fill(job, trainer, probe, again, head)
         record = _finish(job, scored, outcomes)
@@ -145,7 +147,7 @@ def _from_scores(settings: ProbeSettings, again: Again, record: Record, corpus: 
         policy = PolicyFacts(dataset.soft_label.name, dataset.soft_label.hash)
         counts = dict(Counter(row.reason for row in skipped))
         record = replace(record, corpus=corpus.card, soft_label_policy=policy, num_skipped=counts)
-        with tracking.open_logger(settings.logger) as logger:
+        with tracking.open_logger(settings.logger, settings.composed) as logger:
             again.begin(folder)
             record = finish_run(folder, record, skipped, frame)
             return _derive(settings, again, record, frame, skipped, logger)
@@ -168,7 +170,7 @@ def _derive(
         return folder
     analysis = analyse(read_scores(folder), frame, settings.labels, settings.derived)
     figures = write_results(folder, analysis, record, figures=settings.analysis.figures)
-    tracking.log_results(logger, settings.composed, analysis, figures)
+    tracking.log_results(logger, analysis, figures)
     tell_of_probe(settings, again.prepared.items, frame, logger)
     if settings.report:
         _judge(folder, logger)

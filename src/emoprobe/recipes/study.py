@@ -87,8 +87,8 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     speakers = len(np.unique(human["speakers"]))
     title = f"{scored.record.model.name}: zero-shot and trained readouts"
     figures = save_study(frame, folder, title, scored.record.title)
-    with tracking.open_logger(settings.logger) as logger:
-        tracking.log_study(logger, settings.composed, frame, figures)
+    with tracking.open_logger(settings.logger, settings.composed) as logger:
+        tracking.log_study(logger, frame, figures)
     console = Console(width=None if Console().is_terminal else 200)
     console.print(study_table(frame))
     size = len(human["target"])

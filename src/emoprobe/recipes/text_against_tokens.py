@@ -110,8 +110,8 @@ def _run(settings: ProbeSettings, plan: TextAgainstTokensSettings, parts: Mappin
             )
     record = next(iter(runs.values())).record
     figures = save_contrast(frame, folder, record.title)
-    with tracking.open_logger(settings.logger) as logger:
-        tracking.log_study(logger, settings.composed, for_tracker(frame), figures)
+    with tracking.open_logger(settings.logger, settings.composed) as logger:
+        tracking.log_study(logger, for_tracker(frame), figures)
     _print(frame, record)
     print(f"Results  {folder}: {FILE}.csv, .md, .png, and a run folder per part")
     write_report([run.folder for run in runs.values()], folder / "report", audio="embed", clips=40)

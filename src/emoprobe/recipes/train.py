@@ -73,12 +73,16 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     dataset, labels = settings.dataset, settings.labels
     _check_monitor(settings.fit.monitor, labels)
     check_tasks(settings.trainer.get("devices"), settings.trainer.get("num_nodes"))
-    corpus = read_corpus(dataset) if corpus is None else corpus
-    again = look("train", settings, prepare_run(dataset, corpus, labels))
+    tracker = settings.logger if is_main() else {}
+    with tracking.failures_told(tracker, settings.composed):
+        corpus = read_corpus(dataset) if corpus is None else corpus
+        prepared = prepare_run(dataset, corpus, labels)
+    again = look("train", settings, prepared)
     check_folder(settings.output_dir, again.then)
     prepared = again.prepared
-    folds = make_splits(prepared.items, dataset, labels, settings.head.members)
-    refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
+    with tracking.failures_told(tracker, settings.composed):
+        folds = make_splits(prepared.items, dataset, labels, settings.head.members)
+        refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
 
     heads = [settings.output_dir / f"head_{split.name}" / files.FACTS for split in _firsts(folds, refit)]
     if is_main() and again.record is not None and all(head.is_file() for head in heads):
@@ -94,9 +98,9 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     check_devices(settings.trainer)
     quiet()
     L.seed_everything(settings.seed, verbose=False)
-    with model_of(settings.model, sfm) as loaded:
+    with tracking.open_logger(tracker, settings.composed) as logger, model_of(settings.model, sfm) as loaded:
         lengths.check(loaded.name, loaded.max_seconds)
-        return _train(settings, loaded, corpus, again, folds, refit, lengths)
+        return _train(settings, loaded, corpus, again, folds, refit, lengths, logger)
 
 
 def _check_monitor(monitor: str, labels: LabelSet) -> None:
@@ -117,6 +121,7 @@ def _train(
     folds: Sequence[Sequence[Split]],
     refit: Sequence[Split],
     lengths: Lengths,
+    logger: Any,
 ) -> Path:
     from emoprobe.training.folds import FoldTraining
     from emoprobe.training.methods.base import make_method
@@ -131,20 +136,19 @@ def _train(
     frame = utterances_frame(division.shown, labels, dataset.soft_label)
     model = ModelFacts(sfm.name, sfm.revision, sfm.dtype, sfm.device, sfm.hears)
 
-    with tracking.open_logger(settings.logger if is_main() else {}) as logger:
-        begin = partial(tracking.begin_fit, logger)
-        how = (method, settings.fit, settings.loss, corpus.card)
-        job = FoldTraining(settings.composed, *how, folder, places, logger, begin)
-        with stopping.graceful():
-            results = job.train(division.folds, division.refit)
-        if not is_main():
-            return folder
-        scored = _write_scores(settings, method, division.splits, results)
-        _write_curves(job.curves, settings.labels, folder)
-        record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
-        record = replace(record, long_audio=lengths.record)
-        record = finish_run(folder, record, division.shown.skipped, frame)
-        return _derive(settings, again, record, frame, job.curves, logger)
+    begin = partial(tracking.begin_fit, logger)
+    how = (method, settings.fit, settings.loss, corpus.card)
+    job = FoldTraining(settings.composed, *how, folder, places, logger, begin)
+    with stopping.graceful():
+        results = job.train(division.folds, division.refit)
+    if not is_main():
+        return folder
+    scored = _write_scores(settings, method, division.splits, results)
+    _write_curves(job.curves, settings.labels, folder)
+    record = _record(settings, corpus, division, model, sfm.sampling_rate, scored)
+    record = replace(record, long_audio=lengths.record)
+    record = finish_run(folder, record, division.shown.skipped, frame)
+    return _derive(settings, again, record, frame, job.curves, logger)
 
 
 def _begin(folder: Path, again: Again, division: Division) -> None:
@@ -169,7 +173,7 @@ def _from_scores(settings: TrainSettings, again: Again, record: Record, heads: S
     again.say_failed()
     facts = [json.loads(head.read_text(encoding="utf-8")) for head in heads]
     curves = [{"fold": one["partition"]["fold"], **row} for one in facts for row in one["curves"]]
-    with tracking.open_logger(settings.logger) as logger:
+    with tracking.open_logger(settings.logger, settings.composed) as logger:
         again.begin(folder)
         return _derive(settings, again, record, RunFolder(folder).utterances, curves, logger)
 
@@ -185,7 +189,7 @@ def _derive(
     """Analyse, write and print the results of a scored training."""
     folder = settings.output_dir
     analysis, figures = _write_analysis(settings, record, frame, curves)
-    tracking.log_results(logger, settings.composed, analysis, figures)
+    tracking.log_results(logger, analysis, figures)
     tracking.log_bundles(logger, files.bundles(folder))
     tell_of_training(settings, logger)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_logger(node: Mapping) -> Iterator[Any]:
-    """The Lightning logger of a node, or None; closed whatever happens, so that multirun jobs never share a run."""
+def open_logger(node: Mapping, config: Mapping) -> Iterator[Any]:
+    """The Lightning logger of a node, or None; closed whatever happens, so that multirun jobs never share a run.
+
+    Args:
+        node: What makes it.
+        config: The configuration of the run, which it is told at once: a run that fails has one, too.
+    """
     from emoprobe.settings import make
 
     if node.get("_target_") is None:
@@ -34,12 +39,23 @@ def open_logger(node: Mapping) -> Iterator[Any]:
             f"the logger cannot be loaded: {error}", field="logger", remedy="Install it, or use logger=none."
         ) from error
     tracker, failed = tracker_of(logger), True
+    tracker.open()
     try:
-        tracker.open()
+        logger.log_hyperparams(masked(config))
         yield logger
         failed = False
     finally:
         tracker.close(failed)
+
+
+@contextmanager
+def failures_told(node: Mapping, config: Mapping) -> Iterator[None]:
+    """What fails before there is a run to open a logger for, reaches a tracker as a failed run all the same."""
+    try:
+        yield
+    except Exception:
+        with open_logger(node, config):
+            raise
 
 
 def _sweep() -> str | None:
@@ -75,8 +91,8 @@ def log_bundles(logger: Any, folders: Sequence[Path]) -> None:
         tracker_of(logger).bundles(folders)
 
 
-def log_results(logger: Any, config: Mapping, analysis: Analysis, figures: Sequence[Path]) -> None:
-    """Send configuration, metrics, the result and prediction tables and the figures to a tracker.
+def log_results(logger: Any, analysis: Analysis, figures: Sequence[Path]) -> None:
+    """Send metrics, the result and prediction tables and the figures to a tracker.
 
     Rows of single layers are in the result table alone: a tracker's charts would drown in them.
     """
@@ -84,7 +100,6 @@ def log_results(logger: Any, config: Mapping, analysis: Analysis, figures: Seque
 
     if logger is None:
         return
-    logger.log_hyperparams(masked(config))
     for row in split_layers(analysis.rows)[0]:
         _, *names = Cell.of(row)
         prefix = "/".join(name for name in names if name not in ("", NO_PROMPT))
@@ -93,11 +108,10 @@ def log_results(logger: Any, config: Mapping, analysis: Analysis, figures: Seque
     log_tables(logger, tables, {f"figures/{file.stem}": file for file in figures})
 
 
-def log_study(logger: Any, config: Mapping, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
+def log_study(logger: Any, frame: pd.DataFrame, figures: Sequence[Path]) -> None:
     """Send the table of a study to a tracker."""
     if logger is None:
         return
-    logger.log_hyperparams(masked(config))
     for row in frame.to_dict("records"):
         headline = "ccc" if "ccc" in row else "js_divergence"
         logger.log_metrics({f"{row['name']}/{headline}": row[headline]}, step=0)

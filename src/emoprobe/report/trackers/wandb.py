@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from emoprobe.errors import InputError
 from emoprobe.report.trackers import TRACKERS, Tracker
 
 
@@ -14,9 +15,18 @@ class Wandb(Tracker):
     """Runs of Weights & Biases."""
 
     def open(self) -> None:
-        """Begin quietly: the run folder and the printed table hold what it would print."""
-        os.environ.setdefault("WANDB_QUIET", "true")
-        super().open()
+        """Begin with one line instead of its own ones: the run folder and the printed table hold what they tell."""
+        import wandb
+
+        os.environ.setdefault("WANDB_SILENT", "true")
+        wandb.setup()  # silent before a run is opened, whose options it would print a warning about
+        try:
+            super().open()
+        except wandb.Error as error:
+            remedy = "Log in with wandb login, or use logger.offline=true and wandb sync later."
+            raise InputError(f"W&B takes no run: {error}", field="logger", remedy=remedy) from error
+        run = self.logger.experiment
+        print(f"W&B      {run.url or run.dir}")
 
     def close(self, failed: bool) -> None:
         """Finish the run, which the logger leaves open for the process's next one."""

@@ -27,6 +27,7 @@ REFUSED = {
     # models
     "probe model=nothing": r"no model 'nothing' \(field model\)",
     "probe model.path=/nowhere": "no checkpoint: it has no config.json",
+    "probe 'model.path=${oc.env:EMOPROBE_NOTHING}'": "EMOPROBE_NOTHING",
     "probe model.dtype=float8": r"field model\.dtype",
     "probe modle=whisper": "Did you mean model",
     "probe model=vllm model.url=nowhere": r"no address of a server \(field model\.url\)",

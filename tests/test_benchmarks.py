@@ -87,6 +87,16 @@ largest difference of the values on the same resamples: #""",
 (b) joblib, # at once # s # times as fast
 equal score tables: # of #""",
     ),
+    "kills": (
+        "--kills 1 --clips 24 --jobs 1",
+        """\
+undisturbed: probe # s, train # s
+# kills, then the same command each time: # s
+probe: # jobs differ, largest difference # nats
+train: # jobs differ, largest difference # nats
+clips: # undisturbed, # of them done again, # a kill
+batches: # undisturbed, # of them done again, # a kill""",
+    ),
     "memory": (
         "--clips 8 16 --parts 2 --checkpoint WHISPER",
         """\

@@ -74,7 +74,7 @@ def first_line(error: BaseException) -> str:
 
 def overrides_of_job() -> tuple[str, ...]:
     """What the job was given, without secrets."""
-    return tuple(map(masking.mask_override, _given(HydraConfig.get())))
+    return tuple(map(masking.mask_override, given_overrides(HydraConfig.get())))
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _own_arguments(hydra: DictConfig) -> list[str]:
     own = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
     kept = ("hydra.mode=", "hydra.run.", "hydra.sweep.", "hydra.launcher", "hydra/launcher", "hydra/sweeper")
     own += [override for override in list(hydra.overrides.hydra) if not override.lstrip("+~").startswith(kept)]
-    own += _given(hydra)
+    own += given_overrides(hydra)
     return [*own, "hydra.mode=RUN", f"hydra.job.num={hydra.job.num}", f"hydra.job.id={hydra.job.id}"]
 
 
@@ -126,10 +126,10 @@ def put_back(then: JobState, folder: Path) -> None:
 
 def has_secrets() -> bool:
     """Whether the job's overrides hold secrets."""
-    return any(masking.mask_override(override) != override for override in _given(HydraConfig.get()))
+    return any(masking.mask_override(override) != override for override in given_overrides(HydraConfig.get()))
 
 
-def _given(hydra: Any) -> list[str]:
+def given_overrides(hydra: Any) -> list[str]:
     """The overrides of a job as they were typed: ``${oc.env:NAME}`` may not be set, or be a secret."""
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # a list, as Hydra makes it
     return [str(override) for override in typed]

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emoprobe.cli.job import run_hydra, run_job
+from emoprobe.cli.one_job import given_overrides
 from emoprobe.system.places import conf_folder
 from emoprobe.system.search_path import searched_by_job
 
@@ -32,6 +33,6 @@ def job(config: DictConfig) -> float | None:
             return probe.run(settings)
         from emoprobe.recipes import text_against_tokens
 
-        return text_against_tokens.run(settings, [*searched_by_job(), *HydraConfig.get().overrides.task])
+        return text_against_tokens.run(settings, [*searched_by_job(), *given_overrides(HydraConfig.get())])
 
     return run_job("probe", run, config)

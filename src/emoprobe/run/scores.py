@@ -26,6 +26,7 @@ from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError
 from emoprobe.registry import Registry
 from emoprobe.run import files
+from emoprobe.run.joining import in_turn
 from emoprobe.run.sealing import INDEX
 from emoprobe.system.output import whole, write_json
 
@@ -225,9 +226,9 @@ class ScoreWriter:
         write_json(asdict(outcome), self.parts / f"outcome-{self.rank:04d}.json")
 
     def close(self) -> Path:
-        """Join the parts into one file and return its path; memory stays that of one part."""
+        """Join the parts into one file and return its path; memory stays that of a few parts."""
         parts = _part_files(self.folder)
-        target = write_scores(self.folder, column_names(parts), map(pq.read_table, parts))
+        target = write_scores(self.folder, column_names(parts), in_turn(parts, set(STORED)))
         shutil.rmtree(self.parts)
         return target
 

@@ -91,6 +91,7 @@ class TinyServer:
             penalty, seen = body.get("repetition_penalty", default), ids[0].unique()
             penalised = torch.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
             logits = logits.index_copy(0, seen, penalised)
+            logits[self.model.config.audio_token_index] = -torch.inf  # written, it would ask for another sound
             if body["temperature"]:
                 shares = (logits.float() / body["temperature"]).softmax(-1)
                 token = int(torch.multinomial(shares, 1, generator=generator))

@@ -368,8 +368,8 @@ def test_mixed_precision_learns(tiny_whisper_path, manifest, tmp_path, head):
 
 
 def test_a_further_process_that_no_run_has_started_is_told_how_to_start_it(tmp_path, monkeypatch):
-    from emoprobe.training.resume import claim
+    from emoprobe.training.resume import check_folder
 
     monkeypatch.setenv("LOCAL_RANK", "1")  # as torchrun does it, each process with a folder of its own
     with pytest.raises(InputError, match=r"finds no training run .*trainer\.devices=N"):
-        claim(tmp_path, {})
+        check_folder(tmp_path, None)

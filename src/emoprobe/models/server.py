@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,7 @@ class Server:
         self.url, self.retries, self.concurrency = f"{self.root}/v1", retries, concurrency
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every request, where Hydra's log is on
         self._client = httpx.Client(headers=headers, timeout=timeout, limits=limits)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="server")
         self.model, self.serves = self._choose(model)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +146,21 @@ def test_wandb_prints_one_line_a_job(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["W&B", "W&B"]
     assert err == ""
+
+
+def test_the_default_needs_no_account(tmp_path):
+    """In a process of its own, as on a machine that has never seen W&B: no variable says that it is to stay offline."""
+    code = (
+        "from emoprobe.report import tracking\nfrom emoprobe.settings import compose, plain\n"
+        f"config = compose(['logger=wandb', 'output_dir={tmp_path}'])\n"
+        "with tracking.open_logger(plain(config.logger), {}) as logger: logger.log_metrics({'a': 1.0})\n"
+    )
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=own | {"HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("W&B ")
 
 
 def test_wandb_gets_the_judgement_too(tiny_whisper_path, tmp_path):

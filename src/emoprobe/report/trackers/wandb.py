@@ -19,9 +19,8 @@ class Wandb(Tracker):
         import wandb
 
         os.environ.setdefault("WANDB_SILENT", "true")
-        if self.logger._offline:
-            os.environ["WANDB_MODE"] = "offline"  # as Lightning does, but before the settings are read
-        wandb.setup()  # silent before a run is opened, whose options it would print a warning about
+        # Silent before a run is opened, whose options it would print a warning about; offline before it asks for a key.
+        wandb.setup(wandb.Settings(mode="offline") if self.logger._offline else None)
         try:
             super().open()
         except wandb.Error as error:

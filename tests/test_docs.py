@@ -28,8 +28,9 @@ from emoprobe.prompts.answers.result import FAILED
 from emoprobe.readout.logit_readings import AVERAGED_LOGITS
 from emoprobe.recipes.settings import read_probe, read_train
 from emoprobe.run.job import begin_job, held
-from emoprobe.run.score_cache import ScoreCache, digest_of
+from emoprobe.run.score_cache import ScoreCache
 from emoprobe.settings import compose
+from emoprobe.system.digest import digest_of
 
 PAGES = {
     str(file.relative_to(PROJECT)): file.read_text(encoding="utf-8")

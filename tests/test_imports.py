@@ -23,9 +23,6 @@ HEAVY = {
 FILES = modules()
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
-# Still to be moved.
-LATE = {"recipes.probe"}
-
 
 def for_type_checkers(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
@@ -87,7 +84,7 @@ def is_heavy(name: str) -> bool:
     return name.split(".")[0] in HEAVY
 
 
-@pytest.mark.parametrize("module", sorted(set(FILES) - LATE))
+@pytest.mark.parametrize("module", sorted(FILES))
 def test_an_import_within_a_function_is_heavy(module: str):
     late = [
         f"{FILES[module].relative_to(HOUSE)}:{statement.lineno}: {ast.unparse(statement)}"
@@ -95,10 +92,6 @@ def test_an_import_within_a_function_is_heavy(module: str):
         if not any(map(is_heavy, named(statement)))
     ]
     assert not late
-
-
-def test_the_list_of_what_is_to_be_moved_names_modules():
-    assert set(FILES) >= LATE
 
 
 @pytest.mark.parametrize("module", sorted(FILES))

@@ -12,7 +12,8 @@ import pytest
 
 from emoprobe.errors import InputError
 from emoprobe.run import score_cache
-from emoprobe.run.score_cache import OF_THE_RUN, ScoreCache, digest_of, kept_in, read_cells, verify
+from emoprobe.run.score_cache import OF_THE_RUN, ScoreCache, kept_in, read_cells, verify
+from emoprobe.system.digest import digest_of
 
 MODEL = {"weights": "w"}
 

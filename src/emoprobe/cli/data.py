@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emoprobe.data.prepare import Prepared
     from emoprobe.data.utterance import Corpus
     from emoprobe.labels import LabelSet
-    from emoprobe.recipes.settings import DatasetSettings
+    from emoprobe.recipes.fields import DatasetSettings
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from typing import Annotated, Literal
 
 from emoprobe.errors import InputError
 from emoprobe.options import Count, NotNegative, Share, ShareBelowOne, Word, Words, options
+from emoprobe.system.digest import digest_of
 
 _POLICY = "dataset.soft_label"
 Bits = Annotated[NotNegative, Words("an entropy in bits, 0 or more")]
@@ -66,7 +65,7 @@ class SoftLabelPolicy:
         """First 16 hexadecimal digits of the SHA-256 of all options."""
         # Options that came later count where they are set, so that stored results keep their hash.
         options = {name: v for name, v in asdict(self).items() if name in _FIRST or v != _DEFAULTS[name]}
-        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(options)[:16]
 
     @property
     def name(self) -> str:

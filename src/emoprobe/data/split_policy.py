@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
@@ -14,6 +12,7 @@ from pydantic import StringConstraints
 
 from emoprobe.errors import InputError
 from emoprobe.options import At, Natural, Several, Word, Words, options
+from emoprobe.system.digest import digest_of
 
 PartName: TypeAlias = Literal["train", "development", "test"]
 PARTS: tuple[PartName, ...] = ("train", "development", "test")
@@ -89,7 +88,7 @@ class SplitPolicy:
         """First 16 hexadecimal digits of the SHA-256 of all options."""
         # An option that came later counts where it is set, so that stored results keep their hash.
         options = {name: value for name, value in asdict(self).items() if name != "rater_folds" or value}
-        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(options)[:16]
 
     @property
     def name(self) -> str:

@@ -8,6 +8,8 @@ import json
 import torch
 from torch import Tensor
 
+from emoprobe.system.digest import digest_of
+
 SAMPLED_ELEMENTS = 64  # of each tensor of the weights
 
 
@@ -46,9 +48,5 @@ def config_of(model: torch.nn.Module) -> str:
     """Hash of a model's configuration: what its weights do not show, such as the number of heads."""
     config = getattr(model, "config", None)
     facts = {} if config is None else config.to_dict()
-    return _digest({name: value for name, value in facts.items() if name != "_name_or_path"})
-
-
-def _digest(facts: dict) -> str:
-    plain = json.loads(json.dumps(facts, default=str))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
+    plain = {name: value for name, value in facts.items() if name != "_name_or_path"}
+    return digest_of(json.loads(json.dumps(plain, default=str)))[:32]

@@ -6,14 +6,12 @@ again, so that its results stay what they are; ``retry=failed`` tries exactly th
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emoprobe.data.prepare import Prepared
 from emoprobe.data.utterance import Skipped
@@ -27,6 +25,7 @@ from emoprobe.run.record import Record
 from emoprobe.run.scores import read_scores
 from emoprobe.run.settings import Told, differences, other_settings, read_told
 from emoprobe.run.writing import read_skipped, utterances_frame
+from emoprobe.system.digest import digest_of
 from emoprobe.system.output import remove_leftovers
 
 if TYPE_CHECKING:
@@ -175,25 +174,21 @@ def _size_of(file: Path) -> list:
 
 
 def _clips_of(sizes: Mapping[str, list], lost: Collection[str]) -> str:
-    return _digest([[name, None if name in lost else size] for name, size in sizes.items()])
+    return digest_of([[name, None if name in lost else size] for name, size in sizes.items()])
 
 
 def _votes_of(frame: pd.DataFrame, prepared: Prepared) -> str:
     import pyarrow as pa
 
     left_out = [[row.id, row.reason] for row in prepared.skipped if not row.failed]
-    return _digest([sealing.fingerprint(pa.Table.from_pandas(frame, preserve_index=False))["sha256"], left_out])
+    return digest_of([sealing.fingerprint(pa.Table.from_pandas(frame, preserve_index=False))["sha256"], left_out])
 
 
 def _files_of(nodes: Sequence[Mapping]) -> str:
     """What lies in the folders that nodes name: names, sizes, times of change."""
     folders = [Path(value) for node in nodes for value in node.values() if isinstance(value, str | Path)]
     found = [file for folder in folders if folder.is_dir() for file in sorted(folder.rglob("*")) if file.is_file()]
-    return _digest([_size_of(file) for file in found])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of([_size_of(file) for file in found])
 
 
 def _record_of_scored(folder: Path, verb: str) -> Record | None:

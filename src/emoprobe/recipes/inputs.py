@@ -13,7 +13,7 @@ from emoprobe.data.utterance import Corpus
 from emoprobe.errors import some
 from emoprobe.labels import LabelSet
 from emoprobe.models.known import known_seconds
-from emoprobe.recipes.settings import DatasetSettings
+from emoprobe.recipes.fields import DatasetSettings
 from emoprobe.settings import make
 from emoprobe.system.stopping import is_main
 

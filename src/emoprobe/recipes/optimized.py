@@ -22,7 +22,8 @@ from emoprobe.analysis.derive import analyse
 from emoprobe.data.prepare import Item
 from emoprobe.data.splits import split_items
 from emoprobe.errors import InputError
-from emoprobe.recipes.settings import DatasetSettings, ProbeSettings, TrainSettings
+from emoprobe.recipes.fields import DatasetSettings
+from emoprobe.recipes.settings import ProbeSettings, TrainSettings
 from emoprobe.report.sweep_table import best_of
 from emoprobe.run import files
 from emoprobe.run.cell import KEYS, has_rank

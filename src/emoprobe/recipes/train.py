@@ -25,10 +25,11 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import metrics_of
 from emoprobe.recipes.again import GO_ON, Again, look
+from emoprobe.recipes.fields import DatasetSettings
 from emoprobe.recipes.inputs import Lengths, prepare_run, read_corpus, read_lengths
 from emoprobe.recipes.loaded import model_of
 from emoprobe.recipes.optimized import tell_of_training
-from emoprobe.recipes.settings import DatasetSettings, TrainSettings
+from emoprobe.recipes.settings import TrainSettings
 from emoprobe.report import tracking
 from emoprobe.report.figures import save_learning_curves
 from emoprobe.report.results import print_results, write_results

@@ -9,7 +9,6 @@ computed anew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -28,6 +27,7 @@ from emoprobe.errors import InputError
 from emoprobe.options import Place, options
 from emoprobe.run.scores import table_of
 from emoprobe.run.sealing import fingerprint
+from emoprobe.system.digest import digest_of
 from emoprobe.system.output import whole, write_json
 
 CELL = "cell"  # the column of the keys
@@ -52,11 +52,6 @@ class CacheOptions:
     """
 
     scores: Place | None = None
-
-
-def digest_of(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of facts as JSON, hexadecimal."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 class ScoreCache:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from emoprobe.errors import InputError
 from emoprobe.run import files
 from emoprobe.run.cell import in_words
+from emoprobe.system.digest import digest_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ def seal_predictions(folder: Path) -> dict:
 
 def seal_rows(rows: Sequence[Mapping]) -> str:
     """SHA-256 of the rows of a metric table as JSON values, whatever their layout in the file."""
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+    return digest_of(rows)
 
 
 def fingerprint(table: pa.Table) -> dict:
@@ -67,7 +67,7 @@ def fingerprint(table: pa.Table) -> dict:
 def _fingerprint(rows: int, names: Sequence[str], column: Callable[[str], pa.ChunkedArray]) -> dict:
     """The same of columns that are read one at a time, which is all that must fit into memory."""
     columns = {name: _digest(column(name)) for name in sorted(set(names) - {INDEX})}
-    whole = hashlib.sha256(json.dumps([rows, columns], sort_keys=True).encode()).hexdigest()
+    whole = digest_of([rows, columns])
     return {"rows": rows, "sha256": whole, "columns": columns}
 
 

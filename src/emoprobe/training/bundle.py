@@ -24,6 +24,7 @@ from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.models.identity import sample_of_weights
 from emoprobe.prompts.prompt import make_prompts
 from emoprobe.run import files
+from emoprobe.system.digest import digest_of
 from emoprobe.system.output import whole, write_text
 from emoprobe.training.batches import Clips
 from emoprobe.training.fit import predict
@@ -130,7 +131,7 @@ def save_bundle(folder: Path, weights: Sequence[Mapping[str, Tensor]], facts: Ma
 def _seal(facts: Mapping) -> str:
     """SHA-256 of all fields but ``sha256``, whatever their order and layout in the file."""
     own = {name: value for name, value in facts.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    return digest_of(own)
 
 
 def load_bundle(folder: str | Path) -> Bundle:

@@ -12,7 +12,7 @@ from emoprobe.errors import InputError
 from emoprobe.models.answering import Question
 from emoprobe.models.base import SpeechFoundationModel
 from emoprobe.models.identity import config_of, sample_of_weights
-from emoprobe.training.store import digest_of
+from emoprobe.system.digest import digest_of
 
 FORMAT = 2  # of the files; part of the key
 LIBRARIES = ("emoprobe", "torch", "transformers", "soundfile", "soxr")  # what a feature depends on beside the model
@@ -92,7 +92,7 @@ class FeatureSpec:
 
     def key(self, sfm: SpeechFoundationModel) -> str:
         """Hash of all that these features of a sound depend on, hexadecimal."""
-        return digest_of(self.facts(sfm))
+        return digest_of(self.facts(sfm))[:32]
 
     def facts(self, sfm: SpeechFoundationModel) -> dict:
         """What goes into the key, field by field.

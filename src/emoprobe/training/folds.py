@@ -21,6 +21,7 @@ from emoprobe.metrics.functional import METRICS, metrics_of
 from emoprobe.models.identity import sample_of_weights
 from emoprobe.run.record import versions
 from emoprobe.run.settings import asked
+from emoprobe.system.digest import digest_of
 from emoprobe.system.stopping import is_main
 from emoprobe.training.batches import Clips
 from emoprobe.training.bundle import FACTS_NAME, load_bundle, save_bundle
@@ -31,7 +32,6 @@ from emoprobe.training.methods.base import Method
 from emoprobe.training.options import FitOptions
 from emoprobe.training.resume import CHECKPOINTS
 from emoprobe.training.seen import seen_facts
-from emoprobe.training.store import digest_of
 from emoprobe.training.tracker import lent
 from emoprobe.training.trainer import make_callbacks
 
@@ -162,7 +162,7 @@ class FoldTraining:
                 checkpoints=self.folder / place,
                 root=self.folder / "lightning" / place.name,
                 resume=earlier,
-                identity=digest_of(self._expected(split, member)),
+                identity=digest_of(self._expected(split, member))[:32],
                 answers=method.answers,
                 metrics=metrics_of(method.labels),
             )
@@ -216,7 +216,7 @@ class FoldTraining:
             "partition": self.settings["dataset"]["partition"] | {"fold": split.fold},
             "seen": seen_facts(self.card, known, self.method.sounds),
             "clips": self._clips(split),
-            "settings": digest_of(asked("train", self.settings)),
+            "settings": digest_of(asked("train", self.settings))[:32],
         }
         return json.loads(json.dumps(facts | ({} if member is None else {"member": member})))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -18,13 +17,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from emoprobe.errors import InputError
+from emoprobe.system.digest import digest_of
 
 STALE_SECONDS = 24 * 3600  # after which a temporary file belongs to no living process
-
-
-def digest_of(facts: dict) -> str:
-    """The key of a set of facts, 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class FeatureStore:
     """
 
     def __init__(self, root: Path, facts: dict) -> None:
-        self.folder = root / digest_of(facts)
+        self.folder = root / digest_of(facts)[:32]
         self.entries: dict[str, Entry] = {}
         self._seen: set[Path] = set()
         try:

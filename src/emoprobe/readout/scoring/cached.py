@@ -23,8 +23,9 @@ from emoprobe.models.identity import config_of, sha256_of_weights
 from emoprobe.readout.base import AnswerReadout, Readout
 from emoprobe.readout.scoring.plan import PromptPlan
 from emoprobe.run.cell import NO_PROMPT
-from emoprobe.run.score_cache import ScoreCache, digest_of
+from emoprobe.run.score_cache import ScoreCache
 from emoprobe.run.scores import SCHEMA_VERSION
+from emoprobe.system.digest import digest_of
 
 FORMAT = 1  # of the keys; part of them
 

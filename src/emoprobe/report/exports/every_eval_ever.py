@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from emoprobe.metrics.functional import METRICS, metrics_of
 from emoprobe.report.exports import EXPORTS, INTERVAL, Export, interval_of, slug, slug_of
+from emoprobe.system.digest import digest_of
 
 SCHEMA_VERSION = "0.3.0"
 
@@ -28,7 +28,7 @@ def every_eval_ever(export: Export) -> dict[str, str]:
         for row in export.rows
         for name, value in export.values(row, list(metrics_of(run.labels)))
     ]
-    seal = hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
+    seal = digest_of(results)
     owner, _, name = export.model_id.rpartition("/")
     record = {
         "schema_version": SCHEMA_VERSION,

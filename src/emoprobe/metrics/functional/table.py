@@ -42,5 +42,6 @@ def evaluate(
     """
     pred, target = check_pair(pred, target)
     votes = None if votes is None else check_votes(votes, like=pred)
-    values: dict[str, float] = {name: float(METRICS[name](pred, target, votes)) for name in metrics or metrics_of()}
+    chosen = [METRICS.find(name, "metrics") for name in metrics or metrics_of()]
+    values = {each.name: float(each.value(pred, target, votes if each.needs_votes else None)) for each in chosen}
     return values | dict(zip(SIZES, (len(pred), int(majority_of(target).unique.sum())), strict=True))

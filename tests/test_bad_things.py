@@ -184,6 +184,52 @@ def test_a_full_disk(name, probe, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") > 3
 
 
+def full_for(monkeypatch, pattern: str) -> dict:
+    """No room for files of this name, as long as its ``on`` is true; what was refused is counted."""
+    replace, full = os.replace, {"on": True, "refused": 0}
+
+    def refuse(source, target, **options):
+        if full["on"] and Path(target).match(pattern):
+            full["refused"] += 1
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target, **options)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    return full
+
+
+IN_TRAINING = ("head.json", "last.ckpt", "learning_curves.csv", "features/*/*.safetensors")
+
+
+@pytest.mark.parametrize("pattern", IN_TRAINING)
+def test_a_full_disk_in_a_training(pattern, probe, tmp_path, monkeypatch):
+    full = full_for(monkeypatch, pattern)
+    asked = ("fit.checkpoint_seconds=0", "dataset.limit=12")
+    one_line(probe(*asked, verb="train"), 1, "No space left on device")
+    assert full["refused"]
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    full["on"] = False
+    assert probe(*asked, verb="train").status == 0
+
+
+@pytest.mark.parametrize("pattern", ["index.html", "leaderboard.csv", "leaderboard.md", "figures/*.pdf", "figures/*.png"])
+def test_a_full_disk_in_a_report(pattern, finished, tmp_path, console, monkeypatch):
+    full = full_for(monkeypatch, pattern)
+    one_line(console("report", finished, "-o", tmp_path / "page"), 1, "No space left on device")
+    assert full["refused"]
+    assert not [file for file in (tmp_path / "page").rglob("*") if file.match(pattern) or file.name.startswith(".tmp")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS, errno.EIO])
+def test_a_folder_that_cannot_be_locked(number, probe, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    status = 2 if number == errno.ENOLCK else 1
+    one_line(probe(), status, rf"the output folder cannot be written: {os.strerror(number)}.*field hydra\.run\.dir")
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_in_a_probe(signum, probe, tmp_path, monkeypatch):
     rows, calls = ZeroShotProbe._rows, []
@@ -331,5 +377,5 @@ def test_a_bad_sound_is_named_or_set_aside(name, probe, corpus, tmp_path):
 
 
 def test_there_are_enough_of_them():
-    assert len(REFUSED) + len(WHOLE) + 3 + 6 + 1 + len(RUINED) + 10 + 8 + len(SOUNDS) >= 60
+    assert len(REFUSED) + len(WHOLE) + 3 + len(IN_TRAINING) + 5 + 3 + 6 + 1 + len(RUINED) + 10 + 8 + len(SOUNDS) >= 60
     assert len(REFUSED) >= 60

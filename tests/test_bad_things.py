@@ -212,7 +212,9 @@ def test_a_full_disk_in_a_training(pattern, probe, tmp_path, monkeypatch):
     assert probe(*asked, verb="train").status == 0
 
 
-@pytest.mark.parametrize("pattern", ["index.html", "leaderboard.csv", "leaderboard.md", "figures/*.pdf", "figures/*.png"])
+@pytest.mark.parametrize(
+    "pattern", ["index.html", "leaderboard.csv", "leaderboard.md", "figures/*.pdf", "figures/*.png"]
+)
 def test_a_full_disk_in_a_report(pattern, finished, tmp_path, console, monkeypatch):
     full = full_for(monkeypatch, pattern)
     one_line(console("report", finished, "-o", tmp_path / "page"), 1, "No space left on device")

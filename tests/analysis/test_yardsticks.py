@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import norm
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.analysis.rows import make_rows
@@ -17,7 +18,7 @@ from emoprobe.beliefs.targets import Targets
 from emoprobe.metrics.ceiling import human_ceiling
 from emoprobe.metrics.resampling import draw_clusters
 from emoprobe.run.cell import Cell
-from emoprobe.run.metric_rows import metrics_frame
+from emoprobe.run.metric_rows import metrics_frame, read_rows
 
 LABELS = ("anger", "neutral", "sad")
 SIZE, RATERS, SPEAKERS = 90, 8, 9
@@ -168,3 +169,25 @@ def test_a_single_speaker_has_no_interval_and_few_votes_are_doubted():
     assert row["num_speakers"] == 1
     assert "175 votes" in row["doubt"]
     assert row["doubt"] == others[-1]["doubt"]
+
+
+def test_the_difference_from_a_floor_is_paired_by_speaker(rows):
+    """Again by hand: both on the same resamples, so what makes all clips of a speaker hard cancels out."""
+    drawn = draw_clusters(np.random.default_rng(0), SPEAKERS, 300)[:, np.arange(SIZE) % SPEAKERS]
+
+    def each(pred: np.ndarray) -> np.ndarray:
+        shape = TARGETS.distribution.shape
+        return jensenshannon(np.broadcast_to(pred, shape), TARGETS.distribution, base=2, axis=1) ** 2
+
+    whole, *others = rows[1:]
+    for name, pred in {"uniform": np.full(3, 1 / 3), "prior": PRIOR, "majority": np.eye(3)[1]}.items():
+        gaps = drawn @ (each(PRED) - each(pred)) / drawn.sum(axis=1)
+        low, high = whole["minus_floor"][name]["js_divergence"]
+        # Hesterberg's expansion for nine speakers: t(8) at 97.5 % is 2.306, times sqrt(9 / 8), as a normal quantile.
+        place = int(norm.cdf(-2.306 * np.sqrt(9 / 8)) * 299)
+        assert (low, high) == pytest.approx((np.sort(gaps)[place], np.sort(gaps)[-1 - place]), abs=1e-9), name
+    frame = metrics_frame(rows)
+    assert frame.loc[1, "minus_prior_js_divergence_low"] == whole["minus_floor"]["prior"]["js_divergence"][0]
+    assert frame.loc[2:, "minus_prior_js_divergence_low"].isna().all()
+    assert read_rows(rows)[1]["minus_floor"]["prior"]["wa"] == tuple(whole["minus_floor"]["prior"]["wa"])
+    assert all(read["minus_floor"] == {} for read in read_rows(others))

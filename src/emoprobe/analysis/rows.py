@@ -32,9 +32,10 @@ def make_rows(beliefs: Sequence[Belief], targets: Targets, options: AnalysisOpti
     text over the answers that can be read), of readouts ``mean_share_parsed`` (of drawn answers) and
     ``num_reasoning_cut`` (clips whose reasoning stopped at its limit), ``metrics``, ``intervals`` (95 %, speakers
     resampled; not of calibration errors; none with a single speaker), of readouts ``shuffled`` (their own distributions
-    given to other clips), ``share_of_range`` (0 at the prior floor, 1 at the human ceiling) and its
-    ``range_intervals``. ``doubt`` says why a ceiling, or a share of the range below it, is not to be relied on. Single
-    layers have no intervals and shuffles, as there are many.
+    given to other clips), ``share_of_range`` (0 at the prior floor, 1 at the human ceiling), its ``range_intervals``
+    and ``minus_floor``: floor -> intervals of the row's metrics minus the floor's, paired by speaker. ``doubt`` says
+    why a ceiling, or a share of the range below it, is not to be relied on. Single layers have no intervals and
+    shuffles, as there are many.
 
     What a readout is measured by are the floors and the ceiling of the clips that its own metrics are of: where it
     failed on some, they are in its ``floors`` and ``ceiling``, else they are those of the other rows. ``num_means`` is
@@ -82,6 +83,7 @@ def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks
         "num_reasoning_cut": 0 if belief.reasoning_cut is None else int(belief.reasoning_cut.sum()),
         "metrics": {},
         **{name: {} for name in ("intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")},
+        "minus_floor": {},
         "doubt": "",
     }
     if not usable.any():
@@ -94,6 +96,7 @@ def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks
     if options.resamples and belief.cell.readout not in names_of("layers"):
         values = own.resample(pred)
         row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
+        row["minus_floor"] = own.floor_differences(values)
         row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES, metrics=own.metrics)
     return row
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emoprobe.metrics.ceiling import resampled_share, share_of_range
-from emoprobe.metrics.floors import floors
+from emoprobe.metrics.floors import CONSTANT_FLOORS, floors
 from emoprobe.metrics.functional import METRICS, evaluate
 from emoprobe.metrics.intervals import expanded_percentiles, tail_probability
 from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
@@ -63,6 +63,7 @@ class Yardstick:
         self.num_clusters = int(self._numbers.max()) + 1
         self._drawn = draw_clusters(np.random.default_rng(0), self.num_clusters, resamples)
         self._resampled: tuple[Values, Values] | None = None
+        self._resampled_floors: dict[str, Values] = {}
 
     def scores(self, pred: np.ndarray) -> dict[str, float]:
         """Metrics of a prediction of these clips, and the two numbers of utterances."""
@@ -84,12 +85,26 @@ class Yardstick:
         if self._resampled is None:
             refits = min(REFITS, len(self._drawn) // 50) if self.num_clusters > 1 else 0
             ceiling = self.truths.resampled(self._numbers, self._drawn, refits=refits)
-            self._resampled = self.resample(self.predictions["prior"]), ceiling
+            self._resampled = self._resampled_floor("prior"), ceiling
         return self._resampled
+
+    def _resampled_floor(self, name: str) -> Values:
+        """A floor on the resamples, computed once."""
+        if name not in self._resampled_floors:
+            self._resampled_floors[name] = self.resample(self.predictions[name])
+        return self._resampled_floors[name]
 
     def floor_intervals(self, name: str) -> Intervals:
         """Of a floor; empty without resamples."""
-        return self.ends(self.resample(self.predictions[name])) if len(self._drawn) else {}
+        return self.ends(self._resampled_floor(name)) if len(self._drawn) else {}
+
+    def floor_differences(self, values: Values) -> dict[str, Intervals]:
+        """Floor -> intervals of resampled values minus the floor's on the same resamples, so paired by speaker."""
+        with np.errstate(invalid="ignore"):
+            return {
+                floor: self.ends({name: values[name] - of for name, of in self._resampled_floor(floor).items()})
+                for floor in CONSTANT_FLOORS
+            }
 
     @property
     def ceiling_intervals(self) -> Intervals:

@@ -11,6 +11,8 @@ from emoprobe.metrics.functional.ties import majority_of
 
 FLOORS = ("uniform", "prior", "majority", "one_hot_of_top_vote")
 """Names of the rows, in the order of every table; the last is a reference that knows the votes, not a floor."""
+CONSTANT_FLOORS = FLOORS[:-1]
+"""The floors, each the same for every utterance."""
 
 
 def vote_prior(votes: Array) -> np.ndarray:

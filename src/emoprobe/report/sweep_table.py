@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.floors import CONSTANT_FLOORS
 from emoprobe.metrics.functional import METRICS, headline_of
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
 from emoprobe.metrics.truths import SURE_VOTES
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CSV_FILE = "sweep.csv"
-BELOW = ("uniform", "prior", "majority")
 FOOTNOTE = (
     "best readout of each job, chosen on the evaluated clips among those that failed on no clip and did not see the "
     "votes; all are in {file}   95 %: interval of {metric}, speakers resampled   range: 0 at the prior floor, 1 at the "
@@ -86,7 +86,7 @@ class Result:
     @property
     def yardsticks(self) -> list[dict]:
         """Its floors and its ceiling."""
-        return [row for row in self.rows if row["kind"] == "ceiling" or row["readout"] in BELOW]
+        return [row for row in self.rows if row["kind"] == "ceiling" or row["readout"] in CONSTANT_FLOORS]
 
 
 @dataclass

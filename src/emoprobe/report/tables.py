@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from emoprobe.labels import LabelSet
     from emoprobe.metrics.functional import MetricDefinition
 
+Row = TypeVar("Row", bound=Mapping[str, Any])
 DEFAULT_COLUMNS = (
     "js_divergence",
     "bhattacharyya",
@@ -88,7 +89,7 @@ def name_of(row: Mapping) -> tuple[str, str, str]:
     return row["prompt"], readout, row["calibration"] + mark
 
 
-def split_layers(rows: Sequence[dict]) -> tuple[list[dict], list[dict]]:
+def split_layers(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """``(all other rows, rows of single layers)``: a table or figure of cells would drown in layers."""
     layers = names_of("layers")
     return [row for row in rows if row["readout"] not in layers], [row for row in rows if row["readout"] in layers]

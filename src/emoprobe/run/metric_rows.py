@@ -36,11 +36,16 @@ def _numbers(row: Mapping) -> dict:
         plain[name] = _values(row.get(name))
     plain["floors"] = {name: _values(of) for name, of in (row.get("floors") or {}).items()}
     for name in ("intervals", "range_intervals"):
-        ends = {metric: tuple(map(_float, pair)) for metric, pair in (row.get(name) or {}).items() if pair is not None}
-        plain[name] = {metric: pair for metric, pair in ends.items() if not any(map(math.isnan, pair))}
+        plain[name] = _ends(row.get(name))
+    plain["minus_floor"] = {name: _ends(of) for name, of in (row.get("minus_floor") or {}).items()}
     plain["doubt"] = str(row.get("doubt") or "")
     plain["num_speakers"] = int(row.get("num_speakers") or 0)
     return plain
+
+
+def _ends(found: Mapping | None) -> dict[str, tuple[float, ...]]:
+    ends = {metric: tuple(map(_float, pair)) for metric, pair in (found or {}).items() if pair is not None}
+    return {metric: pair for metric, pair in ends.items() if not any(map(math.isnan, pair))}
 
 
 def _values(found: Mapping | None) -> dict[str, float]:
@@ -69,20 +74,29 @@ def measures_of(row: Mapping, rows: Sequence[Mapping]) -> dict[str, Mapping[str,
 
 def metrics_frame(rows: Sequence[dict]) -> pd.DataFrame:
     """One row per cell; columns for each metric, its interval (``_low``, ``_high``), shuffled value, share of the range
-    and, of readouts, floors and ceiling of the very clips that their metrics are of (``prior_js_divergence``).
+    and, of readouts, floors and ceiling of the very clips that their metrics are of (``prior_js_divergence``), and the
+    interval of their paired difference from each floor (``minus_prior_js_divergence_low``).
     """
     import pandas as pd
 
-    nested = ("metrics", "statuses", "intervals", "shuffled", "share_of_range", "range_intervals", "floors", "ceiling")
+    ends = ("intervals", "range_intervals", "minus_floor")
+    nested = {"metrics", "statuses", "shuffled", "share_of_range", "floors", "ceiling", *ends}
     plain = [{key: value for key, value in row.items() if key not in nested} for row in rows]
     parts = [pd.DataFrame(plain), pd.DataFrame([row["metrics"] for row in rows])]
     for key, prefix in (("shuffled", "shuffled_"), ("share_of_range", "share_of_range_")):
         parts.append(pd.DataFrame([row.get(key, {}) for row in rows], index=parts[0].index).add_prefix(prefix))
     for key, prefix in (("intervals", ""), ("range_intervals", "share_of_range_")):
         for end, suffix in enumerate(("_low", "_high")):
-            ends = [{name: pair[end] for name, pair in row.get(key, {}).items()} for row in rows]
-            parts.append(pd.DataFrame(ends, index=parts[0].index).add_prefix(prefix).add_suffix(suffix))
+            found = [{name: pair[end] for name, pair in row.get(key, {}).items()} for row in rows]
+            parts.append(pd.DataFrame(found, index=parts[0].index).add_prefix(prefix).add_suffix(suffix))
+    for end, suffix in enumerate(("_low", "_high")):
+        apart = [_flat(row.get("minus_floor", {}), end) for row in rows]
+        parts.append(pd.DataFrame(apart, index=parts[0].index).add_prefix("minus_").add_suffix(suffix))
     beside = [measures_of(row, rows) if row["kind"] == "readout" and row["metrics"] else {} for row in rows]
-    flat = [{f"{name}_{m}": v for name, of in found.items() for m, v in of.items() if m in METRICS} for found in beside]
+    flat = [{f"{name}_{m}": v for name, of in own.items() for m, v in of.items() if m in METRICS} for own in beside]
     parts.append(pd.DataFrame(flat, index=parts[0].index))
     return pd.concat(parts, axis=1).loc[:, lambda frame: ~frame.columns.duplicated()]
+
+
+def _flat(floors: Mapping[str, Mapping], end: int) -> dict[str, float]:
+    return {f"{floor}_{metric}": pair[end] for floor, of in floors.items() for metric, pair in of.items()}

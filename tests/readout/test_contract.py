@@ -59,7 +59,7 @@ def test_it_stores_the_columns_that_it_declares(name, stored):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_has_stored_becomes_distributions(name, stored):
     readout = READOUTS[name]
-    rows = pa.Table.from_pylist(stored[name], schema=schema())
+    rows = pa.Table.from_pylist(stored[name], schema=schema(frozenset(each.name for each in readout.columns)))
     assert not any(found.wrong.any() for found in readout.contradictions(rows))
     options = None if readout.analysis is None else readout.analysis()
     readings = readout.read(rows, LABELS, options)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.models.base import Network, Prepared, SpeechFoundationModel
+from emoprobe.models.positions import Positions, no_positions
 from emoprobe.models.text import PromptText, unasked
 
 
@@ -249,6 +250,47 @@ class AnsweringModel(SpeechFoundationModel):
             For every question and continuation ``[clips, layers + 1, tokens]``; layer 0 is the embeddings, the last one
             equals `score`.
         """
+
+    def score_positions(
+        self, context: AudioContext, clip: int, question: Question, written: Sequence[int], wanted: Sequence[int]
+    ) -> Positions:
+        """What would come next after every position of a prompt and of an answer, read at every decoder layer.
+
+        Args:
+            context: Encoded clips.
+            clip: The one that is asked about.
+            question: Its prefix is read.
+            written: Token ids of an answer, which stand behind it.
+            wanted: Token ids whose log-probabilities are wanted.
+
+        Raises:
+            InputError: The model does not show its states.
+        """
+        raise no_positions(self.name, "layer_positions")
+
+    def score_patched(
+        self, receiver: AudioContext, donor: AudioContext, question: Question, layers: Sequence[int]
+    ) -> Tensor:
+        """Log-likelihoods of a question's continuations, the donor's sound in the receiver's from a decoder layer on.
+
+        In a decoder-only model the donor's states at the sound's positions enter the layer instead of the receiver's;
+        what stands behind the sound has by then seen the receiver's in the layers before. An encoder-decoder looks at
+        the donor's encoder states from that layer on. At layer 0 it is the donor's sound alone, behind the last layer
+        (their number) the receiver's.
+
+        Args:
+            receiver: A context of one clip.
+            donor: Another, of the same number of samples.
+            question: Asked of both.
+            layers: Decoder layers, 0 to their number.
+
+        Returns:
+            ``[layers, continuations]`` float32 nats.
+
+        Raises:
+            InputError: The model does not show its states, or the clips differ in their positions.
+        """
+        raise no_positions(self.name, "patching")
 
     @abstractmethod
     def select(self, context: AudioContext, clip: int) -> AudioContext:

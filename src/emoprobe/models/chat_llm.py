@@ -25,6 +25,7 @@ from emoprobe.models.base import Heard, Network, Prepared
 from emoprobe.models.branches import Branches
 from emoprobe.models.families.turns import Turns
 from emoprobe.models.generation import Decoder, decode_answers, limits_of
+from emoprobe.models.positions import Positions, check_alike, seconds_covered, through_lens
 from emoprobe.models.prefilled import PrefilledLLM, SoundState
 from emoprobe.models.prefix import Prefix, own_places
 from emoprobe.models.sound import Sound
@@ -174,6 +175,45 @@ class ChatLLM(PrefilledLLM):
             for i, picked in zip(group.members, asked.scored.pick(values), strict=True):
                 results[i] = picked
         return results
+
+    @torch.no_grad()
+    def score_positions(
+        self, context: AudioContext, clip: int, question: Question, written: Sequence[int], wanted: Sequence[int]
+    ) -> Positions:
+        """One causal pass over sound, prompt and answer, nothing cached."""
+        sound = context.state.embeddings[clip]
+        embedded, _, _ = self._assemble((*question.prefix, *written), [sound])
+        check_window(self.window, embedded.shape[1], self.name)
+        out = self.family.decoder(
+            inputs_embeds=embedded,
+            position_ids=torch.arange(embedded.shape[1], device=embedded.device)[None],
+            use_cache=False,
+            output_hidden_states=True,
+        )
+        states = [self.family.norm(layer[0]) for layer in out.hidden_states[:-1]] + [out.last_hidden_state[0]]
+        tokens = (*self.asked(context, clip, question), *written)
+        is_sound = tuple(token == self.family.audio_token_id for token in tokens)
+        covers = seconds_covered(self.family, sum(is_sound))
+        return Positions(tokens, is_sound, through_lens(self.family.head, states, wanted), covers)
+
+    @torch.no_grad()
+    def score_patched(
+        self, receiver: AudioContext, donor: AudioContext, question: Question, layers: Sequence[int]
+    ) -> Tensor:
+        """The keys and values of prompt and sound up to the sound's end, some layers' of one clip, some of the other.
+
+        Nothing before the sound's end looks behind it, so that these are all that the states put in ever change.
+        """
+        head = question.prefix[: question.prefix.index(self.family.audio_token_id) + 1]
+        own, other = self._prefill(receiver, head), self._prefill(donor, head)
+        check_alike(self.name, int(own.lengths[0]), int(other.lengths[0]))
+        state, rows = receiver.state, []
+        for layer in layers:
+            mixed = Prefix(head, own.layers[:layer] + other.layers[layer:], own.lengths, own.starts)
+            context = AudioContext(1, SoundState(state.embeddings, state.tokens, state.padding, {head: mixed}))
+            (forms,) = self.score(context, [question])
+            rows.append(torch.stack([values[0].sum() for values in forms]))
+        return torch.stack(rows)
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:

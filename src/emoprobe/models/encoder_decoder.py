@@ -29,6 +29,7 @@ from emoprobe.models.base import Clip, Heard, Network, Prepared, shortest_clip
 from emoprobe.models.branches import Branches, RoomyLayer
 from emoprobe.models.cross import Cross, together
 from emoprobe.models.generation import Decoder, decode_answers, limits_of
+from emoprobe.models.positions import Positions, through_lens
 from emoprobe.models.processor_files import check_fit, check_processor_files
 from emoprobe.models.transcript import TranscribingModel
 from emoprobe.models.tree import Fold, at, fold
@@ -324,6 +325,31 @@ class EncoderDecoder(TranscribingModel):
         states.append(at(out.last_hidden_state, asked.nodes))
         values = [self.head.log_probabilities(layer, asked.wanted) for layer in states]
         return asked.scored.pick(torch.stack(values, dim=1))
+
+    @torch.no_grad()
+    def score_positions(
+        self, context: AudioContext, clip: int, question: Question, written: Sequence[int], wanted: Sequence[int]
+    ) -> Positions:
+        """One pass of the decoder over prompt and answer; the sound has no position among them."""
+        alone, tokens = self.select(context, clip), (*question.prefix, *written)
+        row, places = torch.tensor([tokens]), torch.arange(len(tokens), device=self.model.device)
+        seen = places <= places[:, None]
+        out = self._decode(alone, alone.state.new_cache(), row, places, seen, hidden_layers=True)
+        norm = getattr(self.decoder, self.final_norm)
+        states = [norm(layer[0]) for layer in out.hidden_states[:-1]] + [out.last_hidden_state[0]]
+        return Positions(tokens, (False,) * len(tokens), through_lens(self.head, states, wanted))
+
+    @torch.no_grad()
+    def score_patched(
+        self, receiver: AudioContext, donor: AudioContext, question: Question, layers: Sequence[int]
+    ) -> Tensor:
+        """Cross-attention looks at the receiver in the layers before, and at the donor from that layer on."""
+        own, other, rows = receiver.state, donor.state, []
+        for layer in layers:
+            mixed = Cross(own.pairs[:layer] + other.pairs[layer:], own.hidden, own.absent)
+            (forms,) = self.score(AudioContext(1, mixed), [question])
+            rows.append(torch.stack([values[0].sum() for values in forms]))
+        return torch.stack(rows)
 
     @torch.no_grad()
     def logits(self, context: AudioContext, questions: Sequence[Question]) -> Tensor:

@@ -11,7 +11,7 @@ import emoprobe.models.torchaudio  # isort: skip  # noqa: F401  # before transfo
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NoReturn
@@ -29,6 +29,14 @@ from emoprobe.models.chat_model import ChatModel, with_tokens
 from emoprobe.models.families.chat import ChatFamily
 from emoprobe.models.families.turns import ANY, move
 from emoprobe.models.generation import draw, limits_of
+from emoprobe.models.positions import (
+    Positions,
+    check_alike,
+    input_replaced,
+    inputs_kept,
+    seconds_covered,
+    through_lens,
+)
 from emoprobe.models.progress import Step, tell
 from emoprobe.models.sound import clip_of, encoder_states, shortest_sound
 
@@ -177,6 +185,49 @@ class WholePassLLM(ChatModel):
         if not torch.allclose(values[-1], score, atol=tolerance(self.dtype), rtol=0):
             self._refuse_layers()
         return torch.stack([*values[:-1], score]).cpu()
+
+    @torch.no_grad()
+    def score_positions(
+        self, context: AudioContext, clip: int, question: Question, written: Sequence[int], wanted: Sequence[int]
+    ) -> Positions:
+        """One pass of the class over prompt, sound and answer.
+
+        Raises:
+            InputError: The class keeps its layers' states in another form than these are read from.
+        """
+        out = self._plain_pass(self._inputs(context.state[clip], question.prefix, written), output_hidden_states=True)
+        if not self._are_plain(out.hidden_states):
+            self._refuse_layers()
+        states = [self.family.norm(layer[0]) for layer in out.hidden_states[:-1]] + [out.hidden_states[-1][0]]
+        log_probs = through_lens(self.family.head, states, wanted)
+        own = self.family.class_logits(out.logits[0].float()).log_softmax(-1)[:, list(wanted)].cpu()
+        if not torch.allclose(log_probs[-1], own, atol=tolerance(self.dtype), rtol=0):
+            self._refuse_layers()
+        tokens = (*self._ids(context.state[clip], question.prefix), *written)
+        is_sound = tuple(token == self.family.audio_token_id for token in tokens)
+        covers = seconds_covered(self.family, sum(is_sound))
+        return Positions(tokens, is_sound, torch.cat([log_probs[:-1], own[None]]), covers)
+
+    @torch.no_grad()
+    def score_patched(
+        self, receiver: AudioContext, donor: AudioContext, question: Question, layers: Sequence[int]
+    ) -> Tensor:
+        """A pass for each layer and continuation; what the class tells its layers beside states is the receiver's."""
+        (own,), (other,) = receiver.state, donor.state
+        check_alike(self.name, len(own.tokens), len(other.tokens))
+        start = question.prefix.index(self.family.audio_token_id)
+        span = slice(start, start + len(own.tokens))
+        inner = {layer: self.family.decoder.layers[layer] for layer in layers if 0 < layer < self.num_decoder_layers}
+        with inputs_kept(inner, span) as kept:
+            self._plain_pass(self._inputs(other, question.prefix))
+        rows = []
+        for layer in layers:
+            change = input_replaced(inner[layer], span, kept[layer]) if layer in inner else nullcontext()
+            with change:
+                clip = own if layer else other
+                forms = [self._form(clip, question.prefix, form) for form in question.continuations]
+            rows.append(torch.stack([(logits - normalizers).sum() for logits, normalizers in forms]))
+        return torch.stack(rows)
 
     def _are_plain(self, hidden: Sequence[Tensor] | None) -> bool:
         """Whether there is one state of every layer and position."""

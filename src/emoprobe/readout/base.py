@@ -44,6 +44,7 @@ class Stored(ABC):
             shown as curves and ranked nowhere.
         columns: Its columns of the score table beside those of every readout (`emoprobe.run.scores`).
         place: Where its columns stand among those of emoprobe's other readouts: lower ones first.
+        apart: Whether its columns are in the tables of runs that read it alone, as those of other packages are.
         plain: The variant that its name alone stands for in print.
         analysis: Class of the options that a configuration gives under ``analysis.<name>``; None without any. Where it
             has a field ``variants``, they are a list of them.
@@ -53,6 +54,7 @@ class Stored(ABC):
     channel: ClassVar[Channel] = "tokens"
     columns: ClassVar[Sequence[pa.Field]] = ()
     place: ClassVar[int] = 100
+    apart: ClassVar[bool] = False
     plain: ClassVar[str] = ""
     analysis: ClassVar[type | None] = None
 

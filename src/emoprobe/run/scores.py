@@ -99,10 +99,13 @@ UNLIKE = "differs from that of its first row"
 
 
 class StoresColumns(Protocol):
-    """What the score table knows of a readout: its own columns, their place among others', what must hold in them."""
+    """What the score table knows of a readout: its own columns, their place among others', what must hold in them; and
+    whether they stand apart, in the tables of runs that read it alone.
+    """
 
     columns: ClassVar[Sequence[pa.Field]]
     place: ClassVar[int]
+    apart: ClassVar[bool]
 
     @classmethod
     def contradictions(cls, rows: pa.Table) -> Iterator[Contradiction]:
@@ -127,7 +130,7 @@ def schema(extra: frozenset[str] = frozenset()) -> pa.Schema:
     """The columns of a score table.
 
     Those of emoprobe's own readouts are in every table, so that all runs have the same; those of a readout that
-    another package brings, and `OF_SOME_RUNS`, are in the tables of runs that use them.
+    stands apart or comes from another package, and `OF_SOME_RUNS`, are in the tables of runs that use them.
 
     Args:
         extra: Names of the latter that are wanted.
@@ -149,7 +152,7 @@ def _names(version: int) -> list[str]:
 
 
 def _is_own(readout: type[StoresColumns]) -> bool:
-    return readout.__module__.startswith("emoprobe.")
+    return readout.__module__.startswith("emoprobe.") and not readout.apart
 
 
 def _schema_of(names: Iterable[str]) -> pa.Schema:

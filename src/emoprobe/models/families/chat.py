@@ -147,6 +147,11 @@ class ChatFamily(Turns):
             raise InputError("its processor writes a sound differently in different chats", field="prompt")
         return frame
 
+    @property
+    def probed_sounds(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens that the processor writes of a shorter and of a longer sound."""
+        return self._framed(ANY)[1]
+
     def _framed(self, prompt: PromptText) -> tuple[Frame, tuple]:
         """The frame of a chat, and the tokens of the sounds it was found with."""
         key = (self.processor, type(self.processor), repr(self.messages(prompt)), prompt.before)

@@ -65,7 +65,8 @@ def test_every_table_is_there(judged: Path):
     assert names == {
         *("strata", "group_gaps", "clear_and_ambiguous", "prompt_robustness", "variance_explained", "prompt_ensembles"),
         *("prompt_weights", "text_against_tokens", "parse_statuses", "label_masses", "reliability"),
-        *("expected_confusion", "missed_mixtures"),
+        *("expected_confusion", "missed_mixtures", "ambiguity", "entropy_calibration", "selective_answering"),
+        *("risk_coverage", "next_rater"),
     }
     figures = {file.suffix for file in (judged / "figures").iterdir()}
     assert figures == {".png", ".pdf"}
@@ -82,6 +83,23 @@ def test_strata_hold_every_clip_once(run: Path, judged: Path):
     arrays = [women[[f"{part}_{label}" for label in LABELS]].to_numpy() for part in ("p", "target", "votes")]
     cell = "prompt == 'p1' and readout == 'label_likelihood' and stratum == 'female'"
     assert strata.query(cell)["js_divergence"].item() == pytest.approx(evaluate(*arrays)["js_divergence"])
+
+
+def test_ambiguity_is_an_outcome_of_every_cell(run: Path, judged: Path):
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    keys, scored = ["prompt", "readout"], predictions.dropna(subset=["p_anger"])
+    for name, rows in {"ambiguity": 1, "entropy_calibration": 6, "selective_answering": 2, "next_rater": 2}.items():
+        table = read_table(judged / f"{name}.csv")
+        assert (table.groupby(keys).size() <= rows).all()
+        first = table.groupby(keys).first()
+        assert first["num_utterances"].max() == SIZE
+        assert (first["num_failed"] == SIZE - scored.groupby(keys).size()).all()
+    next_rater = read_table(judged / "next_rater.csv").query("readout == 'label_likelihood' and score == 'vote_nll'")
+    arrays = [
+        scored.query("prompt == 'p1' and readout == 'label_likelihood'")[[f"{part}_{x}" for x in LABELS]].to_numpy()
+        for part in ("p", "target", "votes")
+    ]
+    assert next_rater["of_model"].iloc[0] == pytest.approx(evaluate(*arrays)["vote_nll"])
 
 
 def test_ensembles_are_scored(run: Path, judged: Path):

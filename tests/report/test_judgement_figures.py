@@ -271,7 +271,7 @@ def test_files_of_a_run(tmp_path):
         table[name] = table[name].astype("category")
     people = make_utterances(table)
     paths = figures.save_judgement_figures(table, people, LABEL_SET, tmp_path / "new", "Corpus", facts=["gender"])
-    stems = ["strata_entropy", "gaps_gender", "prompts", "text_against_tokens"]
+    stems = ["strata_entropy", "gaps_gender", "prompts", "ambiguity", "text_against_tokens"]
     stems += [
         f"{i:02d}_{r}_{kind}"
         for i, r in ((1, "label_likelihood"), (2, "generated_text"))

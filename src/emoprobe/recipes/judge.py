@@ -39,6 +39,7 @@ TEXTS = (
     ),
     *("best_prompt", "worst_prompt", "term", "fit", "member", "status", "label", "rater_label", "model_label"),
     *("token_readout", "token_variant", "token_calibration", "text_readout", "text_variant", "first", "second"),
+    *("risk", "score"),
 )
 """Columns of the tables that hold names, whatever they look like."""
 MAX_CELLS = 60  # beyond, strata are those of uncalibrated cells and ensembles alone
@@ -127,8 +128,10 @@ def tables(
     """
     import pandas as pd
 
-    from emoprobe.analysis import channels, robustness, strata
+    from emoprobe.analysis import ambiguity, channels, robustness, strata
+    from emoprobe.analysis.next_rater import next_rater
     from emoprobe.analysis.prompt_ensembles import ensembles
+    from emoprobe.beliefs.targets import make_targets
     from emoprobe.readout.base import names_of
 
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
@@ -143,6 +146,13 @@ def tables(
     yield "group_gaps", pd.concat(groups) if groups else pd.DataFrame()
     if labels.scale is None:
         yield "clear_and_ambiguous", strata.clear_and_ambiguous(some, names, resamples=resamples)
+    human = ambiguity.human_side(make_targets(utterances, labels))
+    risk: dict[str, Any] = {"metric": of_clips, "categories": labels.scale is None}
+    yield "ambiguity", ambiguity.entropy_ranks(some, names, human, resamples=resamples)
+    yield "entropy_calibration", ambiguity.entropy_calibration(some, names, human, resamples=resamples)
+    yield "selective_answering", ambiguity.selective_answering(some, names, human, **risk, resamples=resamples)
+    yield "risk_coverage", ambiguity.risk_coverage(some, names, human, **risk)
+    yield "next_rater", next_rater(some, names, human, resamples=resamples)
     scores = robustness.prompt_scores(whole, names)
     if len(scores):
         yield "prompt_robustness", robustness.prompt_robustness(whole, names)

@@ -12,6 +12,7 @@ from emoprobe.analysis.clips import floor_predictions
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS, clip_metric_of, metrics_of
 from emoprobe.readout.base import names_of
+from emoprobe.report.ambiguity_figures import ambiguity_figure
 from emoprobe.report.judgement_panels import (
     MAX_ROWS,
     cell_names,
@@ -401,6 +402,8 @@ def save_judgement_figures(
     if len(scores):
         figure = prompt_robustness(between, scores, "What changes with the prompt", subtitle)
         paths += save_figure(figure, folder, "prompts")
+    figure = ambiguity_figure(single, utterances, labels, subtitle)
+    paths += save_figure(figure, folder, "ambiguity")
     clips, agreement = channels.channel_clips(single, names), channels.channel_agreement(single, names)
     if len(agreement):
         title = "What the model writes against its token probabilities"

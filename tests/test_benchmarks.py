@@ -152,7 +152,10 @@ def test_every_benchmark_is_run():
     assert {file.stem for file in (PROJECT / "benchmarks").glob("*.py")} == set(TABLES)
 
 
-@pytest.mark.parametrize("name", TABLES)
+SLOW = ("kills", "memory")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in TABLES])
 def test_its_table_has_its_rows(name, tiny_whisper_path, capfd, monkeypatch):
     arguments, table = TABLES[name]
     file = str(PROJECT / "benchmarks" / f"{name}.py")

@@ -87,7 +87,7 @@ def likelihood_rows(prompt: str, scores, readout: str = "label_likelihood") -> l
 
 def run(rows: list[dict], calibrations=(NONE,), **options):
     table = pa.Table.from_pylist(rows, schema=schema())
-    return analyse(table, utterances(), LABELS, AnalysisOptions(calibrations, **options))
+    return analyse(table, utterances(), LABELS, AnalysisOptions(calibrations, **{"resamples": 20} | options))
 
 
 def cell(analysis, **names) -> pd.DataFrame:

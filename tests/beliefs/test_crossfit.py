@@ -177,7 +177,8 @@ def make_run(number=60, split=None, speakers=10):
 
 
 def options(*names):
-    return AnalysisOptions(read_analysis(compose([f"calibration=[{','.join(names)}]"])).calibrations)
+    calibrations = read_analysis(compose([f"calibration=[{','.join(names)}]"])).calibrations
+    return AnalysisOptions(calibrations, resamples=20)
 
 
 ALL = options("none", "temperature", "vector_scaling", "matrix_scaling")

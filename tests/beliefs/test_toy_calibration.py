@@ -46,6 +46,7 @@ def test_it_is_one_more_row_of_every_readout_that_it_applies_to(run, tmp_path):
     environment = install(tmp_path / "site", "toy_calibration", CALIBRATION)
     searched = write_config(tmp_path / "conf", "calibration", "smoothed", "smoothed:\n  kind: smoothed\n  share: 0.4\n")
     arguments = ["analyse", run, searched, "calibration=[none,smoothed]", "-o", tmp_path / "analysis"]
+    arguments += ["analysis.resamples=20", "analysis.figures=false"]
     done, wrong = emoprobe_commands(environment, arguments, [*arguments, "calibration.smoothed.share=2"])
     assert done.status == 0, done.err
     predictions = pd.read_parquet(tmp_path / "analysis" / "predictions.parquet")

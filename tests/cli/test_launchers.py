@@ -68,6 +68,7 @@ def disturb(folder, signum):
     return told
 
 
+@pytest.mark.slow
 def test_submitit_goes_on_after_its_signal_and_after_a_kill(asked, tmp_path, console):
     assert console("train", *asked, f"hydra.sweep.dir={tmp_path / 'serial'}", "seed=0").status == 0
     for name, signum in (("requeued", signal.SIGUSR2), ("killed", signal.SIGKILL)):

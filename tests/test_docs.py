@@ -199,7 +199,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
         words.append("analysis.resamples=50")
     if words[0] == "judge":
         words += ["--resamples", "50"]
-    if "export" in words:
+    if words[0] in ("export", "drift"):
         words.append(f"model.path={tiny_whisper_path}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(places["MY_FOLDER"])
@@ -219,6 +219,8 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
         shown |= {
             "compare": "p (Holm)",
             "judge": "strata.csv",
+            "patch": "a clip put into itself",
+            "drift": "CKA",
             "report": "index.html",
             "raters": "Krippendorff's alpha",
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,7 +155,7 @@ def _check(whole: np.ndarray, tree: np.ndarray, asking: Asking) -> None:
         )
 
 
-def position_scores(row: dict[str, Any]) -> np.ndarray:
+def position_scores(row: Mapping[str, Any]) -> np.ndarray:
     """Label log-scores of one row of the score table, ``[layers, positions, labels]`` nats.
 
     The labels are in the order of their first forms, ``dict.fromkeys(row["form_labels"])``.

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import clip_metric_of, evaluate, metrics_of
+from emoprobe.recipes.positions import position_figures, position_tables
 from emoprobe.run.cell import cells_of
 from emoprobe.run.predictions import read_cells
 from emoprobe.system.claim import claimed
@@ -83,7 +85,8 @@ def judge(
         raise InputError(what, field="--facts", remedy=f"It tells {', '.join(known) or 'no facts'}.")
     folder = output or run / "judgement"
     with claimed(folder, "judge", "--output"):
-        for name, frame in tables(predictions, utterances, labels, chosen, resamples=resamples):
+        positions = position_tables(opened, resamples=resamples)
+        for name, frame in chain(tables(predictions, utterances, labels, chosen, resamples=resamples), positions):
             if len(frame):
                 write_csv(frame, folder / f"{name}.csv")
                 print(f"  {name + '.csv':<26} {len(frame):,} rows")
@@ -93,6 +96,7 @@ def judge(
             drawn = save_judgement_figures(
                 predictions, utterances, labels, folder / "figures", opened.record.title, facts=chosen
             )
+            drawn += position_figures(opened, folder)
             print(f"  figures/                   {len(drawn)} files")
     print(f"Written: {folder}")
     return folder

@@ -61,7 +61,7 @@ def belief_map(
     for axes in grid[0, 1:]:
         axes.tick_params(labelleft=False)
     grid[0, 0].set_ylabel("decoder layer (0: embeddings)")
-    bar = figure.colorbar(mesh, ax=grid[0, -1], fraction=0.08, pad=0.03)
+    bar = figure.colorbar(mesh, ax=grid[0].tolist(), aspect=30, pad=0.01)
     bar.set_label(f"probability of {shorten(name)}", parse_math=False)
     return figure
 
@@ -99,6 +99,8 @@ def _spectrogram(axes: Axes, sound: tuple[np.ndarray, int] | None, duration: flo
 def belief_curves(by_layer: pd.DataFrame, by_time: pd.DataFrame, title: str, subtitle: str = "") -> Figure:
     """Mean distance from the raters by layer, a line for each kind of position, and by time, one for some layers.
 
+    The interval of the answer position is drawn.
+
     Args:
         by_layer: The first table of `emoprobe.analysis.positions.mean_distances`, of one model and prompt.
         by_time: The second one, likewise; empty where the decoder has no position of the sound.
@@ -112,7 +114,11 @@ def belief_curves(by_layer: pd.DataFrame, by_time: pd.DataFrame, title: str, sub
     for i, (where, line) in enumerate(by_layer.groupby("where", sort=False)):
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
         panels[0].plot(line["layer"], line["js"], **look, ms=4, lw=1.5, label=where)
-        panels[0].fill_between(line["layer"], line["js_low"], line["js_high"], color=look["color"], alpha=0.15, lw=0)
+        if where == ANSWER:  # five bands would hide each other
+            panels[0].fill_between(
+                line["layer"], line["js_low"], line["js_high"], color=look["color"], alpha=0.15, lw=0
+            )
+    panels[0].set_title(f"band: 95 % of the {ANSWER}", fontsize=8, loc="right")
     panels[0].set_xlabel("decoder layer (0: embeddings)")
     panels[0].set_ylabel("JS from the raters (lower is better)")
     panels[0].legend(fontsize=7, frameon=False)

@@ -62,3 +62,17 @@ def test_patched_layers_draw_the_shares(shares):
     means = pd.DataFrame({"prompt": "p", "layer": range(3), "share": shares, "share_low": shares, "share_high": shares})
     line = belief_figures.patched_layers(means, "title").axes[0].lines[1]
     np.testing.assert_allclose(line.get_ydata(), shares)
+
+
+def test_drift_draws_states_and_beliefs():
+    rows = [
+        {"part": part, "layer": i, "cka": 1 - 0.1 * i, **dict.fromkeys(("js", "js_low", "js_high"), js)}
+        for part, js in (("encoder", np.nan), ("decoder", 0.2))
+        for i in range(3)
+    ]
+    left, right = belief_figures.drifted_layers(pd.DataFrame(rows), "title").axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["encoder", "decoder"]
+    np.testing.assert_allclose(left.lines[1].get_ydata(), [1, 0.9, 0.8])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [0.2] * 3)
+    alone = belief_figures.drifted_layers(pd.DataFrame(rows[:3]), "title")
+    assert any("hears and does not answer" in text.get_text() for axes in alone.axes for text in axes.texts)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.beliefs.distributions import over_labels
 from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.report.style import save
+from emoprobe.system.output import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +59,6 @@ def patch(
     from emoprobe.recipes.settings import read_labels
     from emoprobe.settings import compose, make, plain, read_node
     from emoprobe.system.claim import claimed
-    from emoprobe.system.output import write_csv
 
     config = compose(overrides)
     labels = read_labels(config)
@@ -83,7 +85,6 @@ def patch(
         write_csv(means, folder / LAYERS)
         if figures:
             from emoprobe.report.belief_figures import patched_layers
-            from emoprobe.report.style import save
 
             title = "How far the belief goes along with another clip's sound"
             save(patched_layers(means, title, f"{sfm.name}, {len(clips)} pairs"), folder / FIGURE)
@@ -151,7 +152,6 @@ def patched_pairs(
     import torch
 
     from emoprobe.analysis.patching import choose_donors, distances, fitted
-    from emoprobe.beliefs.distributions import over_labels
 
     ids, samples = [clip.utterance.id for clip in clips], [len(clip.waveform) for clip in clips]
     rows = []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emoprobe.report.style import slug_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -65,7 +67,6 @@ def position_figures(run: RunFolder, folder: Path) -> list[Path]:
     from emoprobe.analysis.positions import clip_positions
     from emoprobe.report.belief_figures import belief_curves, belief_map
     from emoprobe.report.judgement_figures import save_figure
-    from emoprobe.report.style import slug_of
 
     by_layer = pd.read_csv(folder / f"{BY_LAYER}.csv", keep_default_na=False, na_values=[""])
     timed = folder / f"{BY_TIME}.csv"

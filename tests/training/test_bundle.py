@@ -7,15 +7,23 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from console import TWO, alone
+from scipy.spatial.distance import jensenshannon
 
 from emoprobe.cli.export import main as export_main
+from emoprobe.data.corpora.demo import read_demo
+from emoprobe.data.sound.audio import read_audio
 from emoprobe.errors import InputError
+from emoprobe.models.load import load_transcriber
+from emoprobe.prompts.prompt import make_prompts
+from emoprobe.readout.scoring.plan import make_plan
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes import train as recipe
-from emoprobe.recipes.settings import read_probe, read_train
+from emoprobe.recipes.inputs import prepare_run
+from emoprobe.recipes.settings import read_dataset, read_labels, read_probe, read_train
 from emoprobe.run.scores import read_scores
-from emoprobe.settings import compose
+from emoprobe.settings import compose, plain
 from emoprobe.training.fit import ReaderModule
 
 
@@ -127,6 +135,48 @@ def test_a_merged_checkpoint_is_the_tuned_model(trained, tiny_whisper_path, tmp_
     ):
         assert export_main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def test_drift_is_that_between_the_model_and_its_merged_checkpoint(trained, tiny_whisper_path, tmp_path, console):
+    bundle, asked = trained["lora"] / "head_fold0", ["model=whisper", "model.device=cpu"]
+    assert console("export", bundle, tmp_path / "merged", *asked, f"model.path={tiny_whisper_path}").status == 0
+    words = [*asked, f"model.path={tiny_whisper_path}", "dataset.limit=5", "--resamples", "50", "-o", tmp_path / "new"]
+    done = console("drift", bundle, *words)
+    assert done.status == 0, done.err
+    assert "decoder: CKA is lowest" in done.out
+    assert "beliefs: JS between before and after is highest" in done.out
+    assert (tmp_path / "new" / "drift.png").stat().st_size > 10_000
+    found = pd.read_csv(tmp_path / "new" / "drift.csv").set_index(["part", "layer"])
+    models = [load_transcriber("tiny", path=path, device="cpu") for path in (tiny_whisper_path, tmp_path / "merged")]
+    config = compose(["dataset.limit=5"], "train")
+    labels = read_labels(config)
+    items = prepare_run(read_dataset(config), read_demo(), labels).items
+    waves = [torch.from_numpy(read_audio(item.utterance.audio).waveform) for item in items]
+    plans = [make_plan(model, make_prompts(plain(config.prompt), labels)[0], labels) for model in models]
+    contexts = [model.encode(waves) for model in models]
+    states = [m.hidden_states(c, p.question) for m, c, p in zip(models, contexts, plans, strict=True)]
+    assert np.isnan(found.loc[("decoder", 0), "cka"])  # the same token after every clip
+    for layer in list(states[0])[1:]:
+        x, y = ((one[layer] - one[layer].mean(0)).double() for one in states)
+        cka = ((y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+        assert found.loc[("decoder", layer), "cka"] == pytest.approx(cka, abs=1e-4)
+    likelihoods = [
+        torch.stack([form.sum(-1) for form in m.score(c, [p.question])[0]], -1)
+        for m, c, p in zip(models, contexts, plans, strict=True)
+    ]
+    own = [[i for i, owner in enumerate(plans[0].labels) if owner == label] for label in labels.labels]
+    beliefs = [torch.stack([one[:, i].logsumexp(-1) for i in own], -1).softmax(-1) for one in likelihoods]
+    js = np.mean(
+        [jensenshannon(*pair, 2) ** 2 for pair in zip(*(one.double().numpy() for one in beliefs), strict=True)]
+    )
+    assert js > 1e-4
+    assert found.loc["decoder"]["js"].iloc[-1] == pytest.approx(js, rel=0.01)
+    refused = console("drift", trained["linear_probe"] / "head_fold0", *words)
+    assert refused.status == 2
+    assert "stands beside its model and changes nothing in it" in refused.err
+    heads = console("drift", trained["lora_probe"] / "head_fold0", *words[:-1], tmp_path / "members", "--no-figures")
+    assert heads.status == 0, heads.err
+    assert set(pd.read_csv(tmp_path / "members" / "drift.csv")["member"]) == {0, 1}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ VERBS = {
     },
     "Understand": {
         "analyse": "other calibrations and analyses of a finished run, without its model",
+        "drift": "what adapters changed in their model, layer by layer",
         "patch": "how far a belief goes along with another clip's sound, layer by layer",
         "judge": "what the means of a run hide, by stratum, prompt and channel",
         "compare": "paired tests between readouts of one or several runs",

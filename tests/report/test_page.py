@@ -26,7 +26,9 @@ from emoprobe.cli.report import main
 from emoprobe.metrics.functional import reliability_bins
 from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
-from emoprobe.report.page import choose_clips, embed_json, link, render
+from emoprobe.report.page import render
+from emoprobe.report.page_data import embed_json
+from emoprobe.report.page_sound import choose_clips, link
 from emoprobe.report.summaries import FAILED, LEVELS
 from emoprobe.run.settings import Told
 

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import html
-import io
-import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.errors import EmoprobeError
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, entropy, headline_of, metrics_of
 from emoprobe.readout.base import names_of
+from emoprobe.report.conclusion import conclusion
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
+from emoprobe.report.page_data import embed_json, pack, pack_json
+from emoprobe.report.page_sound import sound_of
 from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
 from emoprobe.report.tables import MARKS, columns_of, only_means
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
 
 PARTS = Path(__file__).parent / "page_parts"
-SCRIPTS = ("core.js", "leaderboard.js", "figures.js", "clips.js", "page.js")
+SCRIPTS = ("core.js", "names.js", "rows.js", "bars.js", "leaderboard.js", "figures.js", "clips.js", "page.js")
 TEXT_LIMIT = 1_000
 """Characters of a transcript or of a generated text that the page holds."""
-PLAYED = {".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".flac": "audio/flac"}
-"""Compressed sound that every browser plays: embedded as it is. Other sound is embedded as 16-bit WAV."""
 UNUSED_FACTS = ("labels", "speed", SEAL)
 
 
@@ -122,36 +118,8 @@ def render(title: str, data: Any) -> str:
     return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], template)
 
 
-def embed_json(data: Any) -> str:
-    """JSON for a script element of type ``application/json``: ASCII without ``<``, ``>`` and ``&``."""
-    text = json.dumps(_safe(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _safe(value: Any) -> Any:
-    """Plain JSON values; NaN becomes null, infinities become the texts inf and -inf."""
-    if isinstance(value, Mapping):
-        return {str(key): _safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
-
-
-def pack(content: np.ndarray | bytes) -> str:
-    """Little-endian bytes, gzip, base64: what the page's script unpacks."""
-    if isinstance(content, np.ndarray):
-        content = np.ascontiguousarray(content, content.dtype.newbyteorder("<")).tobytes()
-    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
-
-
-def _pack_json(value: Any) -> str:
-    return pack(json.dumps(_safe(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode())
 
 
 # -- parts of the page's data ------------------------------------------------------------------------------------------
@@ -202,12 +170,15 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "labels": list(record.labels.labels),
         "definitions": group.definitions,
         "conflicts": list(group.conflicts),
+        "conclusions": {
+            name: conclusion([e.row for e in group.entries], name) for name in group.definitions if name in METRICS
+        },
         "best": best_values(group.entries, group.definitions),
         "size": len(summary.utterances),
         "runs": [runs[run.folder] for run in group.runs],
         "rows": rows,
         "clips": _clips(group),
-        "sound": _sound(group, options, folder, leading, notes),
+        "sound": sound_of(group, options.audio, options.clips, folder, leading, notes),
     } | ({} if group.labels.scale is None else {"metric": metric, "scale": group.labels.scale.dimension})
 
 
@@ -247,7 +218,7 @@ def _cell(cell: CellSummary) -> dict:
         "status": pack(cell.status),
         "statuses": list(cell.statuses),
         "mass": None if cell.label_mass is None else pack(cell.label_mass),
-        "texts": None if cell.texts is None else _pack_json([_cut(text) for text in cell.texts]),
+        "texts": None if cell.texts is None else pack_json([_cut(text) for text in cell.texts]),
     }
 
 
@@ -274,7 +245,7 @@ def _clips(group: Group) -> dict:
     }
     facts["truncated"] = np.flatnonzero(frame["truncated"].fillna(False).to_numpy(bool)).tolist()
     return {
-        "facts": _pack_json(facts),
+        "facts": pack_json(facts),
         "target": pack(summary.target.astype(np.float32)),
         "votes": pack(summary.votes.astype(np.float32)),
         "entropy": pack(entropy(summary.target).numpy().astype(np.float32)),
@@ -301,98 +272,6 @@ def _floor_cells(group: Group) -> dict[int, CellSummary]:
         if abs(float(cell.js.mean()) - entry.row["metrics"].get("js_divergence", math.nan)) < 1e-9:
             cells[id(entry)] = cell
     return cells
-
-
-# -- sound -------------------------------------------------------------------------------------------------------------
-
-
-def _sound(group: Group, options: PageOptions, folder: Path, leading: CellSummary | None, notes: list[str]) -> dict:
-    """Where each clip's sound is: links by utterance, or embedded clips by utterance number."""
-    if options.audio == "none":
-        return {"mode": "none"}
-    paths = _audio_paths(group)
-    if not any(paths):
-        notes.append(f"{group.name}: no utterances.parquet says where the sound is")
-        return {"mode": "none"}
-    if options.audio == "link":
-        links = [link(path, folder) if path else None for path in paths]
-        return {"mode": "link", "links": _pack_json(links)}
-    known = np.flatnonzero([bool(path) for path in paths])
-    js = np.zeros(len(paths)) if leading is None else leading.js
-    clips, failures = {}, []
-    for i in known[choose_clips(js[known], _entropies(group)[known], options.clips)].tolist():
-        try:
-            clips[i] = _data_uri(Path(paths[i]))
-        except (EmoprobeError, OSError) as error:
-            failures.append(str(error))
-    if failures:
-        notes.append(f"{group.name}: {len(failures)} clips could not be embedded, the first because {failures[0]}")
-    return {"mode": "embed", "clips": clips}
-
-
-def _audio_paths(group: Group) -> list[str | None]:
-    for run in group.runs:
-        if run.run.has_utterances and "audio" in run.run.utterances:
-            frame = run.run.utterances
-            known = dict(zip(frame["utterance_id"], frame["audio"], strict=True))
-            return [known.get(name) for name in run.summary.utterances["utterance_id"]]
-    return [None] * len(group.runs[0].summary.utterances)
-
-
-def _entropies(group: Group) -> np.ndarray:
-    return entropy(group.runs[0].summary.target).numpy()
-
-
-def link(path: str, folder: Path) -> str:
-    """Address of a file as seen from a page in a folder; every character that means something in one is encoded."""
-    target = Path(path)
-    try:
-        relative = os.path.relpath(target, folder.resolve())
-    except ValueError:  # on another drive
-        return target.as_uri()
-    return quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def choose_clips(js: np.ndarray, entropy: np.ndarray, count: int) -> list[int]:
-    """The clips to embed: half of largest disagreement, the rest evenly spread over the entropy of the raters.
-
-    Args:
-        js: Divergence of each clip, ``[utterances]``; NaN where there is none.
-        entropy: Of the raters in bits, ``[utterances]``.
-        count: How many.
-
-    Returns:
-        Utterance numbers, each once, at most ``count``.
-    """
-    count = min(count, len(js))
-    worst = np.lexsort((np.arange(len(js)), -np.nan_to_num(js, nan=-1.0)))[: (count + 1) // 2]
-    rest = np.setdiff1d(np.arange(len(js)), worst)
-    rest = rest[np.lexsort((rest, entropy[rest]))]
-    spread = rest[np.linspace(0, len(rest) - 1, count - len(worst)).round().astype(int)] if len(rest) else rest
-    return [int(i) for i in (*worst, *spread)]
-
-
-def _data_uri(path: Path) -> str:
-    """A clip as a data URI.
-
-    Raises:
-        InputError: It is not there, or is not sound.
-    """
-    suffix = path.suffix.lower()
-    if suffix in PLAYED:
-        content, kind = path.read_bytes(), PLAYED[suffix]
-        if not content:
-            raise InputError("the file is empty", file=path)
-    else:
-        import soundfile
-
-        from emoprobe.data.sound.audio import read_audio
-        from emoprobe.data.sound.limits import AudioLimits
-
-        clip, buffer = read_audio(path, limits=AudioLimits(long_audio="window")), io.BytesIO()  # however long it is
-        soundfile.write(buffer, clip.waveform, clip.sampling_rate, format="WAV", subtype="PCM_16")
-        content, kind = buffer.getvalue(), "audio/wav"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def default_title(groups: Sequence[Group]) -> str:

@@ -131,7 +131,7 @@ function filterClips(reset) {
   const first = chosenRows()[0];
   fill(
     $("clip-status"),
-    `${count(view.order.length)} of ${count(clips.utterance_id.length)} utterances${without ? `, ${count(without)} of them without a distribution` : ""}. JS: ${titleOf(first)}.${cells[0] ? "" : " " + notEmbedded()}`,
+    `${count(view.order.length)} of ${count(clips.utterance_id.length)} utterances${without ? `, ${count(without)} of them without a distribution` : ""}. JS: ${briefOf(first)}.${cells[0] ? "" : " " + notEmbedded()}`,
   );
   fill($("label-legend"), group().labels.map((label, k) => {
     const dot = make("span", { class: "swatch", "aria-hidden": "true" });
@@ -285,23 +285,14 @@ function drawClip() {
   const source = soundOf(clip);
   let player = null;
   if (source) {
-    const problem = make(
-      "p",
-      { class: "quiet", hidden: true },
-      "This sound cannot be played here: the file has moved, or this browser does not know its format.",
-    );
-    player = [
-      make(
-        "audio",
-        {
-          controls: true,
-          preload: sound.mode === "embed" ? "auto" : "none",
-          src: source,
-          onerror: () => { problem.hidden = false; },
-        },
-      ),
-      problem,
-    ];
+    const gone = make("p", { class: "note warn gone", role: "status", hidden: true }, sound.mode === "link"
+      ? `The sound of this clip is gone: the page links to ${decodeURIComponent(source)}, and there is nothing that plays. Put the page back where it was written, or write it again with --audio embed.`
+      : "This browser does not know the format of this sound.");
+    const audio = make("audio", {
+      controls: true, preload: sound.mode === "embed" ? "auto" : "metadata", src: source,
+      onerror: () => { [gone.hidden, audio.hidden] = [false, true]; },
+    });
+    player = [audio, gone];
   } else if (sound.mode === "embed") player = make("p", { class: "quiet" }, "The sound of this clip is not embedded.");
   const rows = chosenRows();
   fill(panel,
@@ -329,7 +320,7 @@ function clipBars(clip) {
   });
   const bar = series.length > 2 ? 8 : 13;
   const step = series.length * bar + 9;
-  const [left, width] = [110, 460];
+  const [left, width] = [100, Math.max(240, $("clip").clientWidth - 34)];
   const parts = labels.map((label, k) => series.map((one, i) => {
     const y = 4 + k * step + i * bar;
     const unit = clips.num_raters[clip] === null ? "share" : votes[k] === 1 ? "vote" : "votes";
@@ -345,7 +336,7 @@ function clipBars(clip) {
         {
           x: left,
           y,
-          width: Math.max(0, one.values[k] * (width - left - 90)),
+          width: Math.max(0, one.values[k] * (width - left - 96)),
           height: bar - 1,
           fill: one.colour,
           tip: `${label}\n${one.name}: ${note}`,
@@ -353,7 +344,7 @@ function clipBars(clip) {
       ),
       series.length <= 2 ? make(
         "svg:text",
-        { x: left + one.values[k] * (width - left - 90) + 5, y: y + bar - 2, class: "faint" },
+        { x: left + one.values[k] * (width - left - 96) + 5, y: y + bar - 2, class: "faint" },
         note,
       ) : null,
     ];
@@ -383,7 +374,7 @@ function answer(row, cell, i, clip) {
   return make(
     "div",
     {},
-    make("p", {}, swatch(colourOfChoice(i)), make("strong", {}, titleOf(row)), ": ", facts.join(", ")),
+    make("p", {}, swatch(colourOfChoice(i)), make("strong", { title: titleOf(row) }, briefOf(row)), ": ", facts.join(", ")),
     text === null || text === undefined ? null : make("blockquote", {}, text || "(empty answer)"),
   );
 }

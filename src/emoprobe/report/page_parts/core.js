@@ -4,6 +4,9 @@ const NAMES = ["model", "prompt", "readout", "calibration", "run"];
 const COLOURS = ["--one", "--two", "--three", "--four"]; // of the chosen rows, in order
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#0072b2", "#d55e00", "#8c6d46"]; // of labels
 const MARKED = { uniform: "--uniform", prior: "--prior", majority: "--majority" };
+const DASHES = {
+  uniform: "3 3", prior: "9 3", majority: "9 3 2 3", one_hot_of_top_vote: "14 2", human: "none",
+}; // of the lines of floors, reference and ceilings
 const $ = (id) => document.getElementById(id);
 
 const state = {
@@ -58,29 +61,7 @@ const isOther = (row) => row.kind !== "readout";
 const dotFill = (row, colour) => (isOther(row) || row.ranked ? colour : "--paper");
 const bareName = (row) => row.names.readout.replace(/^.*: |[*?]*$/g, "");
 const colourOf = (row) => MARKED[bareName(row)] || (row.kind === "ceiling" ? "--ceiling" : "--reference");
-
-function titleOf(row) {
-  const parts = NAMES.filter((part) => telling().includes(part) && !["", "-", "none"].includes(row.names[part]));
-  return parts.map((part) => row.names[part]).join(" · ") || row.names.readout;
-}
-
-function telling() {
-  const current = group();
-  if (!current.telling) {
-    const rows = current.rows.filter((row) => !isOther(row));
-    current.telling = NAMES.filter(
-      (part) => part === "readout" || new Set(rows.map((row) => row.names[part])).size > 1,
-    );
-  }
-  return current.telling;
-}
-
-function shorten(text, length) {
-  const signs = [...text];
-  if (signs.length <= length) return text;
-  const half = Math.floor((length - 1) / 2);
-  return signs.slice(0, half).join("") + "…" + signs.slice(-half).join("");
-}
+const dashOf = (row) => DASHES[bareName(row)] ?? "1 3";
 
 // -- what is packed: base64 of gzip of little-endian numbers or of JSON
 
@@ -186,6 +167,14 @@ function swatch(colour) {
   const dot = make("span", { class: "swatch", "aria-hidden": "true" });
   dot.style.background = `var(${colour})`;
   return dot;
+}
+
+// A piece of the line that stands for a floor, a reference or a ceiling; readouts have dots.
+function lineSample(row) {
+  const line = make("svg:line", {
+    x1: 0, x2: 30, y1: 5, y2: 5, stroke: colourOf(row), "stroke-width": 2.5, "stroke-dasharray": dashOf(row),
+  });
+  return make("svg:svg", { width: 30, height: 10, class: "sample", "aria-hidden": "true" }, line);
 }
 
 const isNeutral = (label) => label.toLowerCase() === "neutral";

@@ -19,6 +19,22 @@ function ticks(low, high, wanted = 5) {
   return found;
 }
 
+// Pixels that a figure has for what it draws, so that its text is as large as all other text.
+const drawnWidth = (figure) => Math.max(240, figure.clientWidth - 26);
+
+// Where the words of marks stand above their lines: on the lowest level where none runs into another.
+function placed(marks, width) {
+  const ends = []; // of each level
+  return [...marks].sort((a, b) => a.at - b.at).map((mark) => {
+    const wide = 6.6 * mark.text.length;
+    const from = Math.max(0, Math.min(width - wide, mark.at - wide / 2));
+    let level = ends.findIndex((end) => end + 10 < from);
+    if (level < 0) level = ends.length;
+    ends[level] = from + wide;
+    return { ...mark, from, level };
+  });
+}
+
 const plain = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 
 // -- every visible readout's value, its interval, and the lines of floors and ceiling
@@ -32,42 +48,40 @@ function drawDots() {
   const title = `${metric} (${better(metric) ? "higher" : "lower"} is better)`;
   if (!rows.length) return empty(figure, title, "No readout of the table above has a finite value.");
   const range = rangeOf(metric, rows);
-  const names = rows.map((row) => shorten(titleOf(row), 62));
-  const longest = Math.max(...names.map((name) => [...name].length));
-  const [left, width, step, top] = [Math.max(150, Math.min(430, 6.4 * longest + 24)), 1200, 22, 26];
-  const height = top + rows.length * step + 34;
+  const width = drawnWidth(figure);
+  // on a narrow screen the name stands above its dot
+  const narrow = width < 640;
+  const space = narrow ? width - 8 : Math.min(430, 0.42 * width);
+  const names = rows.map((row) => wrapped(briefParts(row), Math.floor(space / 6.7)));
+  const longest = Math.max(...names.flat().map((name) => [...name].length));
+  const left = narrow ? 8 : Math.max(110, Math.min(space + 14, 6.7 * longest + 24));
   const x = (value) => left + ((value - range.low) / (range.high - range.low)) * (width - left - 20);
-  const bottom = top + rows.length * step;
-  const places = rows.map((_, i) => top + i * step + step / 2);
+  const heads = placed(range.marks.map((mark) => ({
+    mark, at: x(metricOf(mark, metric)), text: `${bareName(mark).replaceAll("_", " ")} ${shown(mark.metrics[metric])}`,
+  })), width);
+  const top = 14 * (1 + Math.max(-1, ...heads.map((one) => one.level))) + 12;
+  const heights = names.map((lines) => (narrow ? 14 * lines.length + 20 : Math.max(22, 14 * lines.length + 6)));
+  const tops = heights.map((_, i) => top + heights.slice(0, i).reduce((sum, one) => sum + one, 0));
+  const bottom = top + heights.reduce((sum, one) => sum + one, 0);
+  const height = bottom + 34;
+  const places = tops.map((from, i) => (narrow ? from + heights[i] - 11 : from + heights[i] / 2));
   const parts = rows.map(
     (row, i) => state.chosen.includes(row.number) && make(
       "svg:rect",
-      { x: 0, y: places[i] - step / 2, width, height: step, fill: "--chosen" },
+      { x: 0, y: tops[i], width, height: heights[i], fill: "--chosen" },
     ),
   );
-  parts.push(ticks(range.low, range.high, 8).map((value) => [
+  parts.push(ticks(range.low, range.high, narrow ? 4 : 8).map((value) => [
     make("svg:line", { x1: x(value), x2: x(value), y1: top, y2: bottom, class: "gridline" }),
     make("svg:text", { x: x(value), y: bottom + 16, "text-anchor": "middle", class: "faint" }, plain(value)),
   ]));
-  range.marks.forEach((mark) => {
-    const at = x(metricOf(mark, metric));
-    const text = `${mark.names.readout} ${shown(mark.metrics[metric])}`;
-    parts.push(
-      make(
-        "svg:line",
-        {
-          x1: at,
-          x2: at,
-          y1: top - 6,
-          y2: bottom,
-          stroke: colourOf(mark),
-          "stroke-width": 2,
-          "stroke-dasharray": mark.kind === "floor" ? "5 3" : "1 2",
-          tip: text,
-        },
-      ),
-    );
-    parts.push(make("svg:circle", { cx: at, cy: top - 8, r: 4, fill: colourOf(mark), tip: text }));
+  heads.forEach(({ mark, at, text, from, level }) => {
+    const y = 12 + 14 * level;
+    parts.push(make("svg:line", {
+      x1: at, x2: at, y1: y + 3, y2: bottom, stroke: colourOf(mark), "stroke-width": 2, "stroke-dasharray": dashOf(mark),
+      tip: text,
+    }));
+    parts.push(make("svg:text", { x: from, y, tip: text, class: "mark" }, text));
   });
   rows.forEach((row, i) => {
     const y = places[i];
@@ -82,8 +96,11 @@ function drawDots() {
       onclick: (event) => choose(row.number, event.ctrlKey || event.metaKey || event.shiftKey),
       tip,
     },
-      make("svg:rect", { x: 0, y: y - step / 2, width, height: step, fill: "transparent" }),
-      make("svg:text", { x: left - 10, y: y + 4, "text-anchor": "end" }, names[i]),
+      make("svg:rect", { x: 0, y: tops[i], width, height: heights[i], fill: "transparent" }),
+      names[i].map((line, k) => make("svg:text", {
+        x: narrow ? 2 : left - 10, "text-anchor": narrow ? "start" : "end",
+        y: narrow ? tops[i] + 13 + 14 * k : y + 4 + 14 * (k - (names[i].length - 1) / 2),
+      }, line)),
       whole ? make(
         "svg:line",
         { x1: x(ends[0]), x2: x(ends[1]), y1: y, y2: y, stroke: colour, "stroke-width": 2.5 },
@@ -95,13 +112,13 @@ function drawDots() {
     ));
   });
   const legend = range.marks.map(
-    (mark) => make("span", {}, swatch(colourOf(mark)), `${mark.names.readout} ${shown(mark.metrics[metric])}`),
+    (mark) => make("span", {}, lineSample(mark), `${mark.names.readout} ${shown(mark.metrics[metric])}`),
   );
   const less = finite.length > rows.length ? `the first ${rows.length} of ${finite.length} rows of the table; ` : "";
   const undrawn = readouts.length - finite.length;
   const without = undrawn ? `${undrawn} rows without a finite value are not drawn; ` : "";
   fill(figure,
-    caption(title, `${group().definitions[metric].definition}; ${less}${without}dashed: floors`),
+    caption(title, `${group().definitions[metric].definition}; ${less}${without}dots: readouts, hollow without a rank; lines: floors, reference, ceilings`),
     make(
       "svg:svg",
       {
@@ -121,7 +138,7 @@ function drawDots() {
 function drawSelection() {
   const rows = chosenRows();
   fill($("selection"), make("span", { class: "chip" }, swatch("--human"), "raters"), rows.map((row, i) =>
-    make("span", { class: "chip" }, swatch(colourOfChoice(i)), titleOf(row),
+    make("span", { class: "chip", title: titleOf(row) }, swatch(colourOfChoice(i)), briefOf(row),
       rows.length > 1 ? make("button", { type: "button", "aria-label": `take out ${titleOf(row)}`, onclick: () => choose(row.number, true) }, "×") : null),
   ));
   drawDots();
@@ -260,7 +277,7 @@ function drawMeans() {
     { name: "raters", values: rows[0][0].human, colour: "--human" },
     ...rows.map(([row, colour]) => ({ name: titleOf(row), values: row.mean, colour })),
   ];
-  const [width, height, left, bottom, top] = [420, 300, 36, 238, 10];
+  const [width, height, left, bottom, top] = [drawnWidth(figure), 300, 36, 238, 10];
   const high = Math.max(...series.flatMap((one) => one.values)) * 1.05;
   const y = (value) => bottom - (value / high) * (bottom - top);
   const slot = (width - left - 6) / labels.length;
@@ -309,7 +326,7 @@ function drawReliability() {
     ([row]) => row.bins && row.bins.some((bin) => bin[0]),
   );
   if (!rows.length) return empty(figure, title, "No distribution to compare.");
-  const [width, height, left, bottom, top, low] = [420, 300, 40, 212, 10, 268];
+  const [width, height, left, bottom, top, low] = [drawnWidth(figure), 300, 40, 212, 10, 268];
   const x = (value) => left + value * (width - left - 10);
   const y = (value) => bottom - value * (bottom - top);
   const parts = [0, 0.25, 0.5, 0.75, 1].map((value) => [

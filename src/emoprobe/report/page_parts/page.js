@@ -148,6 +148,17 @@ function drawProvenance() {
   $("foot").textContent = `Metrics are those of each run's metrics.json. Probabilities of single clips are rounded to 1/${count(data.levels)}. An interval is shown where the run states one.`;
 }
 
+// What is drawn in pixels is drawn anew when the window has another size.
+function drawFigures() {
+  drawDots();
+  drawMeans();
+  drawReliability();
+  drawScatter();
+  if (!view.clips) return;
+  drawList();
+  drawClip();
+}
+
 function setTheme(name) {
   if (name === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
@@ -185,7 +196,7 @@ function start() {
     requestAnimationFrame(() => { waiting = false; if (view.clips) drawList(false); });
   });
   $("clip-list").addEventListener("keydown", listKeys);
-  window.addEventListener("resize", later(() => { drawScatter(); if (view.clips) drawList(); }, 150));
+  window.addEventListener("resize", later(drawFigures, 150));
   window.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
   if (typeof DecompressionStream === "undefined") {
     $("notes").prepend(

@@ -1,0 +1,41 @@
+"""Values as a page holds them: JSON that cannot end its element, and packed numbers."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def embed_json(data: Any) -> str:
+    """JSON for a script element of type ``application/json``: ASCII without ``<``, ``>`` and ``&``."""
+    text = json.dumps(_safe(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _safe(value: Any) -> Any:
+    """Plain JSON values; NaN becomes null, infinities become the texts inf and -inf."""
+    if isinstance(value, Mapping):
+        return {str(key): _safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def pack(content: np.ndarray | bytes) -> str:
+    """Little-endian bytes, gzip, base64: what the page's script unpacks."""
+    if isinstance(content, np.ndarray):
+        content = np.ascontiguousarray(content, content.dtype.newbyteorder("<")).tobytes()
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
+
+
+def pack_json(value: Any) -> str:
+    """JSON, gzip, base64."""
+    return pack(json.dumps(_safe(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode())

@@ -409,7 +409,9 @@ def test_layers_are_all_written_and_told_in_one_printed_line(tmp_path, capsys):
         f"{best['variant']} of p (chosen on the evaluated clips)"
     ]
     assert "layerwise" not in printed
-    assert printed.count("label_likelihood") == 2
+    assert printed.startswith("Model")
+    assert "2 readouts by JS, label likelihood (prompt p, " in " ".join(printed.split())
+    assert "\nlabel likelihood" in printed
 
 
 def test_without_layers_no_line_speaks_of_them(tmp_path, capsys):

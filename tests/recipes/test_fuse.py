@@ -169,7 +169,7 @@ def test_a_fused_run_holds_the_fusion_both_parents_and_the_floors(two, tmp_path,
         ("readout", "mlp_probe"),
     ]
     assert {row["kind"] for row in metrics["rows"][3:]} >= {"floor", "reference"}
-    for word in (f"fusion.{pool}", "mlp_probe", "floor: prior", "Weight", "SYNTHETIC"):
+    for word in (f"fusion, {pool}", "mlp probe", "floor: vote prior", "Weight", "SYNTHETIC"):
         assert word in printed
     assert set(predictions.columns) == set(pd.read_parquet(a / "predictions.parquet").columns)
     cells = {name: frame.set_index("utterance_id") for name, frame in predictions.groupby("readout", observed=True)}

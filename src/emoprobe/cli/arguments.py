@@ -29,6 +29,15 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of config groups of your own")
 
 
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """Let a verb print the metric table of what it read."""
+    parser.add_argument(
+        "--table",
+        choices=("short", "full"),
+        help="print the metric table too: the best readouts and the columns that decide, or all of both",
+    )
+
+
 def overrides_of(parsed: argparse.Namespace) -> list[str]:
     """The overrides of a command line, by which its ``--config-dir`` is searched too.
 

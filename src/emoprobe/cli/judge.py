@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.arguments import make_parser
+from emoprobe.cli.arguments import add_table, make_parser
 from emoprobe.cli.entry import command
 from emoprobe.recipes.judge import judge
 
@@ -24,7 +24,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--resamples", type=int, default=1000, help="of speakers, for intervals (default: %(default)s)")
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
+    add_table(parser)
     parsed = parser.parse_args(arguments)
 
-    judge(parsed.run, parsed.output, facts=parsed.facts, resamples=parsed.resamples, figures=not parsed.no_figures)
+    judge(
+        parsed.run,
+        parsed.output,
+        facts=parsed.facts,
+        resamples=parsed.resamples,
+        figures=not parsed.no_figures,
+        table=parsed.table,
+    )
     return 0

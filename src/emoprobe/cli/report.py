@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emoprobe.cli.arguments import make_parser
+from emoprobe.cli.arguments import add_table, make_parser
 from emoprobe.cli.entry import command
 
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--intervals", action="store_true", help="intervals in the Markdown and LaTeX tables too")
     parser.add_argument("--no-figures", action="store_true", help="leave out the figures for print")
+    add_table(parser)
     parser.add_argument("--title", help="title of the page (default: the corpora)")
     parsed = parser.parse_args(arguments)
     how = parsed.audio
@@ -59,5 +60,6 @@ def main(arguments: Sequence[str]) -> int:
         intervals=parsed.intervals,
         figures=not parsed.no_figures,
         title=parsed.title,
+        table=parsed.table,
     )
     return 0

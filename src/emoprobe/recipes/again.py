@@ -18,7 +18,6 @@ from emoprobe.data.utterance import Skipped
 from emoprobe.errors import InputError, some
 from emoprobe.recipes.settings import ProbeSettings, TrainSettings
 from emoprobe.report.results import print_table
-from emoprobe.report.tables import split_layers
 from emoprobe.run import files, sealing
 from emoprobe.run.folder import RunFolder
 from emoprobe.run.record import Record
@@ -84,13 +83,13 @@ class Again:
             names = some([row.id for row in self.failed])
             print(f"Left out {len(self.failed):,} that failed before: {names}; retry=failed tries them again")
 
-    def say_finished(self, folder: Path) -> None:
+    def say_finished(self, folder: Path, table: str) -> None:
         """Print the results of a run that is finished."""
         print(f"Finished before with the same settings, and nothing of it has changed: nothing to do in {folder}.")
         self.say_failed()
         run = RunFolder(folder)
         if run.has_results:
-            print_table(split_layers(run.rows)[0], run.labels)
+            print_table(run.rows, run.labels, table)
         print("Results  " + str(folder))
         for name, what in files.contents(folder).items():
             print(f"  {name:<20} {what}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from emoprobe.errors import InputError
+from emoprobe.options import valid
 from emoprobe.run import files
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
 
     run = open_folder(folder)
     scores, utterances, record = run.table, run.utterances, run.record
-    options = read_analysis(as_it_ran(run, overrides))
+    config = as_it_ran(run, overrides)
+    options, table = read_analysis(config), valid(Literal["short", "full"], config.table, "table")
     try:
         analysis = analyse(scores, utterances, run.labels, options)
     except InputError as error:
@@ -37,7 +39,7 @@ def analyse_again(folder: Path, overrides: Sequence[str], output: Path | None) -
         evaluated = int((utterances["role"] == "evaluated").sum())
         done = analysis.predictions["utterance_id"].nunique()
         print(f"This run did not finish: {done} of {evaluated} utterances were scored.")
-    print_results(analysis, record, target, figures)
+    print_results(analysis, record, target, figures, table)
     return target
 
 

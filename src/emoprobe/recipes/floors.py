@@ -25,7 +25,7 @@ def print_floors(overrides: Sequence[str], output: Path | None) -> None:
     rows = human_side(targets, derived.resamples)
     apart, votes = ambiguity(targets, labels)
     print(f"{corpus.card.title}: {len(targets.frame):,} utterances, {votes}, {apart}")
-    print_table(rows, labels)
+    print_table(rows, labels, config.table)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_csv(rows, output / "floors.csv")

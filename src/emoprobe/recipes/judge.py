@@ -56,6 +56,7 @@ def judge(
     facts: Sequence[str] | None = None,
     resamples: int = 1000,
     figures: bool = True,
+    table: str | None = None,
 ) -> Path:
     """Write the tables (CSV) and figures of a run.
 
@@ -66,6 +67,7 @@ def judge(
             must be known.
         resamples: Of speakers.
         figures: Whether to draw.
+        table: Whether to print the run's metric table, ``short`` or ``full``, too.
 
     Returns:
         The folder.
@@ -98,6 +100,10 @@ def judge(
             )
             drawn += position_figures(opened, folder)
             print(f"  figures/                   {len(drawn)} files")
+    if table is not None:
+        from emoprobe.report.results import print_table
+
+        print_table(opened.rows, labels, table)
     print(f"Written: {folder}")
     return folder
 

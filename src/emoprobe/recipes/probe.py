@@ -123,7 +123,7 @@ def _from_scores(settings: ProbeSettings, again: Again, record: Record, corpus: 
     folder, dataset = settings.output_dir, settings.dataset
     with claimed(folder, "probe"):
         if again.finished:
-            again.say_finished(folder)
+            again.say_finished(folder, settings.table)
             tell_of_probe(settings, again.prepared.items, RunFolder(folder).utterances)
             return folder
         print("Scored before with the same settings: analysed anew, without the model.")
@@ -163,7 +163,7 @@ def _derive(
     tell_of_probe(settings, again.prepared.items, frame, logger)
     if settings.report:
         _judge(folder, logger)
-    print_results(analysis, record, folder, figures)
+    print_results(analysis, record, folder, figures, settings.table)
     if settings.report:
         from emoprobe.report.write import write_report
 

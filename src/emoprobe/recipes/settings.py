@@ -69,6 +69,7 @@ class ProbeSettings:
         num_workers: Processes that decode sound and prepare it for the model ahead; None for 4 at most beside a model
             on a GPU, and none beside one on a CPU. Results do not depend on it.
         report: Whether the run ends in a page.
+        table: What is printed at the end: ``short`` (what decides) or ``full`` (all columns and readouts).
         resume: Folder of an earlier run whose finished cells are taken over.
         cache: What is kept between runs.
         retry: ``failed``: what failed before is tried again.
@@ -95,6 +96,7 @@ class ProbeSettings:
     batch_size: Count = 8
     num_workers: Natural | None = None
     report: bool = False
+    table: Literal["short", "full"] = "short"
     resume: Place | None = None
     cache: Part[CacheOptions] = field(default_factory=CacheOptions)
     retry: Literal["failed"] | None = None
@@ -161,6 +163,7 @@ class TrainSettings:
     analysis: Part[JudgeSettings] = field(default_factory=JudgeSettings)
     seed: Seed = 0
     refit: bool = False
+    table: Literal["short", "full"] = "short"
     resume: Place | None = None
     retry: Literal["failed"] | None = None
     keep_going: bool = True

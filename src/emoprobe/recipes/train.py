@@ -167,7 +167,7 @@ def _from_scores(settings: TrainSettings, again: Again, record: Record, heads: S
     """What is left to be done of a training whose scores are there already, without its model."""
     folder = settings.output_dir
     if again.finished:
-        again.say_finished(folder)
+        again.say_finished(folder, settings.table)
         tell_of_training(settings)
         return folder
     print("Trained and scored before with the same settings: analysed anew, without the model.")
@@ -194,7 +194,7 @@ def _derive(
     tracking.log_bundles(logger, files.bundles(folder))
     tell_of_training(settings, logger)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    print_results(analysis, record, folder, figures)
+    print_results(analysis, record, folder, figures, settings.table)
     print("  learning_curves.csv  training loss and development metrics of every epoch")
     print("  head_fold*/          what was trained; emoprobe probe head=bundle head.path=FOLDER reads it elsewhere")
     if settings.refit:

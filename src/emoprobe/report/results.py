@@ -21,6 +21,9 @@ from emoprobe.run.record import Record
 from emoprobe.run.writing import write_results as write_tables
 from emoprobe.system.output import write_csv
 
+FULL_WIDTH = 200
+"""Characters of a full table that is printed into a file."""
+
 
 def write_results(folder: Path, analysis: Analysis, record: Record, *, figures: bool) -> list[Path]:
     """Write what was derived; returns the figures."""
@@ -59,16 +62,23 @@ def _ratings(targets: Targets, dimension: str, known: np.ndarray) -> str:
     return " and ".join(parts)
 
 
-def print_table(rows: Sequence[dict], labels: LabelSet) -> None:
-    """Print the metric table of a label set as wide as the terminal, or wide enough for a file."""
+def print_table(rows: Sequence[dict], labels: LabelSet, table: str = "short") -> None:
+    """Print the metric table of a label set as wide as the terminal, or wide enough for a file.
+
+    Args:
+        rows: Of the table; single layers are left out.
+        labels: The label set.
+        table: ``short``: the best readouts and the columns that decide, one sentence above; ``full``: all of both.
+    """
     from rich.console import Console
 
-    from emoprobe.report.tables import columns_of, metric_table
+    from emoprobe.report.short_table import WIDTH, ShortTable
+    from emoprobe.report.tables import columns_of, metric_table, split_layers
 
-    console = Console()
+    console, full = Console(), table == "full"
     if not console.is_terminal:
-        console = Console(width=200)
-    console.print(metric_table(rows, columns_of(labels)))
+        console = Console(width=FULL_WIDTH if full else WIDTH)
+    console.print(metric_table(split_layers(rows)[0], columns_of(labels)) if full else ShortTable(rows, labels))
 
 
 def sound_lines(record: Record) -> list[str]:
@@ -93,9 +103,11 @@ def sound_lines(record: Record) -> list[str]:
     return lines
 
 
-def print_results(analysis: Analysis, record: Record, folder: Path, figures: Sequence[Path]) -> None:
+def print_results(
+    analysis: Analysis, record: Record, folder: Path, figures: Sequence[Path], table: str = "short"
+) -> None:
     """The summary a person reads after a run: what was measured on what, the table, where the files lie."""
-    from emoprobe.report.tables import layers_in_words, split_layers
+    from emoprobe.report.tables import layers_in_words
 
     model = record.model
     apart, votes = ambiguity(analysis.targets, record.labels)
@@ -109,7 +121,7 @@ def print_results(analysis: Analysis, record: Record, folder: Path, figures: Seq
     print(f"Targets  {record.soft_label_policy.name}; {votes}; {apart}")
     if record.corpus.synthetic:
         print("         Synthetic speech and simulated raters: these numbers say nothing about real emotion.")
-    print_table(split_layers(analysis.rows)[0], record.labels)
+    print_table(analysis.rows, record.labels, table)
     layers = layers_in_words(analysis.rows, headline_of(record.labels))
     if layers:
         print(f"Layers   {layers}")

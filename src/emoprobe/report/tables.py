@@ -123,7 +123,7 @@ def layers_in_words(rows: Sequence[dict], metric: str = "js_divergence") -> str 
     return f"{text}; {most} {short_name(metric)} without calibration: {value}, {where}"
 
 
-def _best(rows: Sequence[dict], metric: str) -> float | None:
+def best_value(rows: Sequence[Mapping], metric: str) -> float | None:
     """The best value among readouts that have a rank."""
     values = [row["metrics"].get(metric, math.nan) for row in rows if has_rank(row)]
     values = [value for value in values if not math.isnan(value)]
@@ -158,7 +158,7 @@ def metric_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMNS)
     columns.append(Column("failed", [Text(str(row["num_failed"])) for row in ordered]))
     columns.append(Column("label mass", [Text(_format_mass(row["mean_label_mass"])) for row in ordered]))
     for metric in metrics:
-        best = _best(rows, metric)
+        best = best_value(rows, metric)
         header = f"{short_name(metric)} {_arrow(known[metric])}"
         styles = ["bold" if _is_best(row, metric, best) else "" for row in ordered]
         texts = [format_value(row["metrics"].get(metric, math.nan)) for row in ordered]
@@ -194,7 +194,7 @@ def footnote(rows: Sequence[Mapping], metric: str = "js_divergence") -> str:
         DEAF: any(TEXT_ONLY in (row["model"] or "") for row in rows),
     }
     means = "".join(f"   {text}" for text in only_means(rows))
-    return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + means + _written(rows)
+    return FOOTNOTE + "".join(text for text, holds in said.items() if holds) + means + written_of(rows)
 
 
 def only_means(rows: Sequence[Mapping]) -> list[str]:
@@ -203,7 +203,7 @@ def only_means(rows: Sequence[Mapping]) -> list[str]:
     return [ONLY_MEANS.format(number)] if number else []
 
 
-def _written(rows: Sequence[Mapping]) -> str:
+def written_of(rows: Sequence[Mapping]) -> str:
     """How much of what the models wrote could be used, where answers were drawn or reasoning was cut."""
     text = ""
     parts = [row["mean_share_parsed"] for row in rows if row.get("mean_share_parsed") is not None]
@@ -282,7 +282,7 @@ def markdown_table(rows: Sequence[dict], metrics: Sequence[str] = DEFAULT_COLUMN
     known = _definitions(metrics)
     several = _names_models(rows)
     header = ["model"] * several + ["prompt", "readout", "calibration", "n", "failed", "label mass"]
-    best = {metric: _best(rows, metric) for metric in metrics}
+    best = {metric: best_value(rows, metric) for metric in metrics}
     lines = ["| " + " | ".join([*header, *(f"{metric} {_arrow(known[metric])}" for metric in metrics)]) + " |"]
     lines.append("|" + "---|" * (len(header) - 3) + "---:|" * (3 + len(metrics)))
     for row in rows:

@@ -20,6 +20,8 @@ def short_value(value: float) -> str:
     if not math.isfinite(value):
         return "inf" if value > 0 else "-inf"
     text = f"{value:.3f}"
+    if text in ("-0.000", "0.000"):
+        return ".000"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 

@@ -9,7 +9,9 @@ from emoprobe.errors import InputError
 from emoprobe.metrics.functional import headline_of
 from emoprobe.report import leaderboard
 from emoprobe.report.collect import collect
+from emoprobe.report.conclusion import conclusion
 from emoprobe.report.page import PageOptions, build_page, default_title
+from emoprobe.report.results import print_table
 from emoprobe.system.claim import claimed
 from emoprobe.system.output import write_text
 
@@ -29,6 +31,7 @@ def write_report(
     intervals: bool = False,
     figures: bool = True,
     title: str | None = None,
+    table: str | None = None,
 ) -> Path:
     """Collect runs, write their report, and say what was read; returns the page.
 
@@ -42,6 +45,7 @@ def write_report(
         intervals: Whether the Markdown and LaTeX tables have intervals too.
         figures: Whether to draw the figures for print.
         title: Title of the page; the corpora by default.
+        table: Whether to print the metric table of every group, ``short`` or ``full``, too.
 
     Raises:
         InputError: Nothing usable was found, a metric is unknown, or the output cannot be written.
@@ -60,8 +64,14 @@ def write_report(
         print(f"Group    {group.name}: {counts}; {leaderboard.describe(group)[0]}")
         for difference in group.differs:
             print(f"           {difference}")
+        rows = [dict(entry.row) for entry in group.entries]
+        said = conclusion(rows, metric or headline_of(group.labels))
+        if said and table is None:
+            print(f"           {said}")
         if group.conflicts:
             print(f"           defined differently by its runs, left out: {', '.join(group.conflicts)}")
+        if table is not None:
+            print_table(rows, group.labels, table)
     for name, problems in (("Missing", found.missing), ("Left out", found.left_out)):
         for problem in problems:
             job = f" [{' '.join(problem.job)}]" if problem.job else ""

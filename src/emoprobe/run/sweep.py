@@ -15,7 +15,10 @@ from emoprobe.errors import EmoprobeError, InputError
 from emoprobe.run.job import JOB_FILE, JobState, read_job
 
 SWEEP_FILE = "multirun.yaml"
-BESIDE = ("logger", "num_workers", "batch_size", "eval_batch_size", "retry", "keep_going", "resume", "report", "cache")
+BESIDE = (
+    *("logger", "num_workers", "batch_size", "eval_batch_size", "retry", "keep_going"),
+    *("resume", "report", "cache", "table"),
+)
 """Options by which no job is told from another."""
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 

@@ -197,7 +197,7 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
             words.append(f"model.path={tiny_whisper_path}")
     if words[0] in ("analyse", "floors"):
         words.append("analysis.resamples=50")
-    if words[0] == "judge":
+    if words[0] in ("judge", "controls"):
         words += ["--resamples", "50"]
     if words[0] in ("export", "drift"):
         words.append(f"model.path={tiny_whisper_path}")

@@ -26,6 +26,7 @@ VERBS = {
         "analyse": "other calibrations and analyses of a finished run, without its model",
         "drift": "what adapters changed in their model, layer by layer",
         "patch": "how far a belief goes along with another clip's sound, layer by layer",
+        "controls": "what a probe's beliefs follow, sound or words: one channel changed at a time",
         "judge": "what the means of a run hide, by stratum, prompt and channel",
         "compare": "paired tests between readouts of one or several runs",
         "fuse": "one distribution out of those of two runs",

@@ -18,6 +18,7 @@ def gather_facts(
     *,
     check: Callable[[str], None] = lambda text: None,
     progress: bool = True,
+    told: Callable[[Utterance, Mapping[str, str]], str | None] = lambda utterance, known: known.get(utterance.id),
 ) -> tuple[dict[str, Mapping[str, str]], dict[str, Skipped]]:
     """Facts of every utterance.
 
@@ -28,6 +29,8 @@ def gather_facts(
         limits: Which clips are taken, for acoustics.
         on_error: ``error``, or ``skip`` to leave out an utterance that lacks a fact or has one that cannot be said.
         check: Raises `InputError` for text that the model would not read as text.
+        progress: Whether to show a progress bar.
+        told: What is said of how an utterance sounds, given what is known of all.
 
     Returns:
         Utterance id -> facts, and utterance id -> why it is left out.
@@ -48,7 +51,7 @@ def gather_facts(
         known = {
             "transcript": utterance.transcript,
             "dialogue": utterance.dialogue,
-            "acoustics": acoustics.get(utterance.id),
+            "acoustics": told(utterance, acoustics),
         }
         # Sound that cannot be read is reported where it is read.
         missing = [name for name in sorted(needs - {"acoustics"}) if not (known[name] or "").strip()]

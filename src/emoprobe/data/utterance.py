@@ -57,6 +57,7 @@ class Utterance:
         counted: Options of the soft-label policy by which the votes were counted before they were published; a policy
             that says otherwise cannot be followed.
         uncounted: Words that raters chose, too, whose votes were left out before the others were published.
+        donor: Id of the clip whose sound or words it was given (`emoprobe.data.controls`).
         metadata: Further facts (gender, age, acted emotion, ...), strings or numbers.
         file: File the votes came from, for error messages.
         row: Its row, as a person counts (the header is row 1).
@@ -75,6 +76,7 @@ class Utterance:
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     counted: Mapping[str, object] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()
+    donor: str | None = None
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     file: Path | None = None
     row: int | None = None

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.base import Calibration, make_calibrations
+from emoprobe.data.controls import Control
 from emoprobe.data.policy import SoftLabelPolicy
 from emoprobe.data.shard import Shard, read_shard
 from emoprobe.data.sound.limits import AudioLimits
@@ -111,6 +112,7 @@ class DatasetSettings:
         on_error: What becomes of a bad row or clip, likewise.
         soft_label: From votes to soft labels.
         audio: Which clips are taken.
+        control: What is changed of every clip. Only a probe takes one.
         partition: Who trains, develops and tests.
         fold: Which fold is tested, or ``all``.
     """
@@ -125,5 +127,6 @@ class DatasetSettings:
     on_error: Literal["error", "skip"] = "error"
     soft_label: Part[SoftLabelPolicy] = field(default_factory=SoftLabelPolicy)
     audio: Part[AudioLimits] = field(default_factory=AudioLimits)
+    control: Part[Control] = field(default_factory=Control)
     partition: Part[SplitPolicy] = field(default_factory=SplitPolicy)
     fold: Annotated[Natural | Literal["all"], Words("a whole number of at least 0, or all")] = 0

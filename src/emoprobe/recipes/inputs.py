@@ -26,14 +26,14 @@ LONG = {
 
 def read_corpus(dataset: DatasetSettings) -> Corpus:
     """Call the corpus reader that the settings name."""
-    return make(dataset.reader, "dataset")
+    return dataset.control.of_corpus(make(dataset.reader, "dataset"))
 
 
 def prepare_run(
     dataset: DatasetSettings, corpus: Corpus, labels: LabelSet, missing_audio: Literal["ignore"] | None = None
 ) -> Prepared:
     """The utterances and targets that the settings ask for."""
-    return prepare(
+    prepared = prepare(
         corpus,
         labels,
         dataset.soft_label,
@@ -44,6 +44,7 @@ def prepare_run(
         missing_audio=missing_audio or dataset.missing_audio,
         on_error=dataset.on_error,
     )
+    return dataset.control.of_prepared(prepared)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     folder, dataset, labels, prompts = settings.output_dir, settings.dataset, settings.labels, settings.prompts
     check_tasks(settings.trainer.get("devices"), settings.trainer.get("num_nodes"))
     with tracking.failures_told(settings.logger if is_main() else {}, settings.composed):
-        corpus = read_corpus(dataset) if corpus is None else corpus
+        corpus = read_corpus(dataset) if corpus is None else dataset.control.of_corpus(corpus)
         prepared = prepare_run(dataset, corpus, labels)
     again = look("probe", settings, prepared)
     if settings.optimize is not None:
@@ -91,10 +91,13 @@ def _run(settings: ProbeSettings, sfm: SpeechFoundationModel | None, corpus: Cor
         needs = frozenset().union(*(prompt.needs for prompt in prompts))
         evaluated = [item.utterance for item in prepared.items]
         shown: dict[str, Any] = {"check": sayable(sfm), "progress": progress and leads}
+        shown["told"] = dataset.control.acoustics_of
         facts, unknown = gather_facts(needs, evaluated, corpus.utterances, dataset.audio, dataset.on_error, **shown)
         plans = Plans(sfm, prompts, labels, facts)
         utterances = [utterance for utterance in evaluated if utterance.id not in unknown]
-        probe = ZeroShotProbe(sfm, plans, readouts, settings.cache.scores, dataset.on_error)
+        probe = ZeroShotProbe(
+            sfm, plans, readouts, settings.cache.scores, dataset.on_error, silenced=dataset.control.sound == "none"
+        )
         if not leads:
             trainer.logger = DummyLogger()  # callbacks that want a logger want one in every process
             if settings.readout:

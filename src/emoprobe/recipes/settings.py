@@ -198,6 +198,12 @@ class TrainSettings:
                 field="dataset.shard",
                 remedy="Leave dataset.shard=null; the jobs of a training are its folds and seeds.",
             )
+        if not self.dataset.control.is_own:
+            raise InputError(
+                "controls change what a probe is given, not what is trained on",
+                field="dataset.control",
+                remedy="Leave control=own, and give the trained head to a probe: head=bundle head.path=DIR.",
+            )
         if self.dataset.split not in (None, "all"):
             raise InputError(
                 f"training takes a corpus as a whole and divides it itself, not the split {self.dataset.split!r}",

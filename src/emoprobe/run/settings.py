@@ -89,7 +89,14 @@ def derived(verb: str, settings: Mapping) -> dict:
 def _of_probe(settings: Mapping) -> dict:
     names = ("labels", "prompt", "readout", "head", "null_inputs", "seed")
     audio = (settings.get("dataset") or {}).get("audio")
-    return {"model": _model_of(settings), **{name: settings.get(name) for name in names}, "dataset": {"audio": audio}}
+    dataset = {"audio": audio, **_control_of(settings)}
+    return {"model": _model_of(settings), **{name: settings.get(name) for name in names}, "dataset": dataset}
+
+
+def _control_of(settings: Mapping) -> dict:
+    """The control of a run that has one."""
+    control = (settings.get("dataset") or {}).get("control") or {}
+    return {} if control.get("name", "own") == "own" else {"control": control}
 
 
 def _model_of(settings: Mapping) -> dict:

@@ -33,7 +33,8 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
 
     ``role`` is ``evaluated`` or ``training``; ``rater_votes`` is JSON, rater -> votes by label, or missing where nobody
     knows who said what. Of a label set with a scale, ``target_mean`` and ``target_spread`` are mean and standard
-    deviation of the soft label. Where a part of a run is prepared, ``place`` is the utterance's in the whole.
+    deviation of the soft label. ``donor`` is whose sound or words a control gave. Where a part of a run is prepared,
+    ``place`` is the utterance's in the whole.
     """
     import pandas as pd
 
@@ -59,6 +60,8 @@ def utterances_frame(prepared: Prepared, labels: LabelSet, policy: SoftLabelPoli
             if labels.points is not None:
                 row["target_mean"] = labels.points[0] + float(expected(target.distribution))
                 row["target_spread"] = float(spread(target.distribution))
+            if utterance.donor is not None:
+                row["donor"] = utterance.donor
             if prepared.division is not None:
                 row[PLACE] = places.get(utterance.id)
             rows.append(row)

@@ -17,8 +17,8 @@ from torch import Tensor
 from emoprobe.data.datamodule import Batch
 from emoprobe.data.sound.audio import AudioClip
 from emoprobe.data.utterance import Skipped, Utterance
-from emoprobe.errors import EmoprobeError
-from emoprobe.models.answering import AudioContext, UnansweredError, answering
+from emoprobe.errors import EmoprobeError, InputError
+from emoprobe.models.answering import AnsweringModel, AudioContext, UnansweredError, answering
 from emoprobe.models.base import SpeechFoundationModel, ahead
 from emoprobe.readout.base import AnswerReadout, PromptReadout, Readout, SoundReadout
 from emoprobe.readout.scoring.cached import cell_keys, heard_sha256, named_again, open_cache
@@ -68,6 +68,7 @@ class ZeroShotProbe(L.LightningModule):
         cache: Folder of a score cache: what it holds is not asked again, and what is asked is kept there; None for
             none.
         on_error: ``skip`` to leave out clips about which nothing was answered, ``error`` to end the run at one.
+        silenced: Whether the model is given prompts alone, and no sound.
 
     Attributes:
         known: Cells that came out of the cache so far, and clips all of whose cells did.
@@ -81,6 +82,8 @@ class ZeroShotProbe(L.LightningModule):
         readouts: Sequence[Readout],
         cache: Path | None = None,
         on_error: str = "error",
+        *,
+        silenced: bool = False,
     ) -> None:
         super().__init__()
         self.sfm, self.plans, self.readouts = sfm, plans, list(readouts)
@@ -92,6 +95,13 @@ class ZeroShotProbe(L.LightningModule):
         self.cache = None if cache is None else open_cache(cache, sfm, self.versions)
         self.known = Known()
         self.on_error = on_error
+        self.silenced = silenced
+        if silenced and self.listening:
+            raise InputError(
+                f"{self.listening[0].name} reads what a model says of a sound, and none is given",
+                field="dataset.control.sound",
+                remedy="Use dataset.control.sound=silence, or a readout that asks.",
+            )
         self.unanswered: list[Skipped] = []
         self.most_clips = sys.maxsize
         self.heard = False
@@ -134,7 +144,7 @@ class ZeroShotProbe(L.LightningModule):
         """See `emoprobe.readout.scoring.hearing`."""
         if self.asking:
             sfm, question = answering(self.sfm), self.plans.samples[0].question
-            if sfm.hears:
+            if sfm.hears and not self.silenced:
                 check_hearing(sfm, sound_effects(sfm, waveform, question))
             check_reading(sfm, waveform, question)
         if self.listening:
@@ -178,7 +188,7 @@ class ZeroShotProbe(L.LightningModule):
         for utterance, clip, _ in part:
             plans.append(dict(enumerate([*self.plans.shared, *self.plans.of(utterance.id)])))
             asked = [(None if i is None else plans[-1][i], readout) for i, readout in self.cells]
-            heard = heard_sha256(torch.from_numpy(clip.waveform))
+            heard = heard_sha256(None if self.silenced else torch.from_numpy(clip.waveform))
             own = cell_keys(heard, _sound_of(clip), asked, self.plans.labels.hash)
             keys.append(dict(zip(map(_name_of, self.cells), own, strict=True)))
         held = cache.get([key for own in keys for key in own.values()])
@@ -229,8 +239,11 @@ class ZeroShotProbe(L.LightningModule):
     ) -> None:
         """Add the answers of each clip to some prompts."""
         sfm = answering(self.sfm)
-        context = sfm.encode(waveforms, **ahead([prepared for _, _, prepared in part]))
         sounds = [_sound_of(clip) for _, clip, _ in part]
+        if self.silenced:
+            self._ask_alone(sfm, part, sounds, cells, found)
+            return
+        context = sfm.encode(waveforms, **ahead([prepared for _, _, prepared in part]))
         shared = len(self.plans.shared)
         for numbers, readouts in alike(cells):
             ours = [i for i in numbers if i < shared]
@@ -244,6 +257,23 @@ class ZeroShotProbe(L.LightningModule):
                     rows[clip] += read(sfm, one, plans, readouts, sounds[clip : clip + 1])[0]
                 names = [(i, readout.name) for i in (*ours, *theirs) for readout in readouts]
                 found[clip].update((name, told | row) for name, row in zip(names, rows[clip], strict=True))
+
+    def _ask_alone(
+        self,
+        sfm: AnsweringModel,
+        part: Sequence[Piece],
+        sounds: Sequence[str],
+        cells: Sequence[tuple[int, PromptReadout]],
+        found: Sequence[dict[CellName, dict]],
+    ) -> None:
+        """The same without a sound: prompts differ between clips by what they tell of each."""
+        context = sfm.encode_without_audio()
+        for clip, (utterance, _, _) in enumerate(part):
+            plans = [*self.plans.shared, *self.plans.of(utterance.id)]
+            for numbers, readouts in alike(cells):
+                rows = read(sfm, context, [plans[i] for i in numbers], readouts, sounds[clip : clip + 1])[0]
+                names = [(i, readout.name) for i in numbers for readout in readouts]
+                found[clip].update((name, _told(context, 0) | row) for name, row in zip(names, rows, strict=True))
 
     def flush(self) -> None:
         """Write what waits to be kept in the score cache."""

@@ -27,7 +27,7 @@ def test_the_command_writes_pairs_layers_and_a_figure(words, tiny_llm, tmp_path,
     done = console("patch", *words, "--layers", "1,2", "--resamples", "100", "-o", tmp_path / "new")
     assert done.status == 0, done.err
     assert "a clip put into itself changes no log-likelihood by more than" in done.out
-    assert "is the last at which another clip's sound moves the belief half of the way" in done.out
+    assert "is the last one tried at which another clip's sound moves the belief half of the way" in done.out
     pairs, layers = (pd.read_csv(tmp_path / "new" / f"{name}.csv") for name in ("patching", "patching_layers"))
     assert layers["layer"].tolist() == [0, 1, 2, 3]
     assert layers["share"].iloc[0] == 1

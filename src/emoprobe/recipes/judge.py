@@ -93,12 +93,15 @@ def judge(
                 write_csv(frame, folder / f"{name}.csv")
                 print(f"  {name + '.csv':<26} {len(frame):,} rows")
         if figures:
+            from emoprobe.readout.base import names_of
             from emoprobe.report.judgement_figures import save_judgement_figures
 
-            drawn = save_judgement_figures(
-                predictions, utterances, labels, folder / "figures", opened.record.title, facts=chosen
-            )
-            drawn += position_figures(opened, folder)
+            drawn = position_figures(opened, folder)
+            if not predictions["readout"].isin(names_of("layers")).all():
+                title = opened.record.title
+                drawn += save_judgement_figures(
+                    predictions, utterances, labels, folder / "figures", title, facts=chosen
+                )
             print(f"  figures/                   {len(drawn)} files")
     if table is not None:
         from emoprobe.report.results import print_table
@@ -134,7 +137,8 @@ def tables(
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """``(name, table)`` of all that a run allows, see `emoprobe.analysis`.
 
-    Those about one right label, and which labels are taken for which, are not of a label set with a scale.
+    Those about one right label, and which labels are taken for which, are not of a label set with a scale. Of a run in
+    which nothing but layers was read there is their table alone.
     """
     import pandas as pd
 
@@ -147,6 +151,9 @@ def tables(
     whole = predictions[~predictions["readout"].isin(names_of("layers"))]
     some = whole if len(cells_of(whole)) <= MAX_CELLS else whole[whole["calibration"].astype(str) == "none"]
     names, metrics, of_clips = labels.labels, metrics_of(labels), clip_metric_of(labels)
+    if whole.empty:
+        yield "layers", channels.layer_curves(predictions, names, metrics=metrics)
+        return
     own = ("majority",) if labels.scale is None else ("mean", "spread")
     kinds = [*STRATA, *own, *(f"fact:{fact}" for fact in facts)]
     how: dict[str, Any] = {"metric": of_clips, "resamples": resamples}

@@ -192,7 +192,7 @@ def conclusions(means: pd.DataFrame) -> list[str]:
         row = far.iloc[-1]
         ends = "" if np.isnan(row["share_low"]) else f" [{row['share_low']:.2f}, {row['share_high']:.2f}]"
         lines.append(
-            f"{prompt}: layer {row['layer']} of {last} is the last at which another clip's sound moves the belief "
-            f"half of the way and more ({row['share']:.2f}{ends})."
+            f"{prompt}: layer {row['layer']} of {last} is the last one tried at which another clip's sound moves the "
+            f"belief half of the way and more ({row['share']:.2f}{ends})."
         )
     return lines

@@ -176,6 +176,9 @@ def test_command_runs(command, places, tiny_whisper_path, tmp_path, console, mon
                     "dataset.partition.folds=3",
                     'study.trained.mlp_probe=["head=mlp_probe","head.layers=last"]',
                 ]
+            if "experiment=few_shot" in words:
+                words += ["study.seeds=[0]", "dataset.limit=20", "dataset.partition.folds=3", "head.layers=[-1]"]
+                words += [f"~study.trained.linear_probe_{number}" for number in (32, 128, 512)]
             if "experiment=best_probe" in words:
                 words += ["head.members=2", "dataset.partition.folds=3"]
             if "experiment=small_audio_llm" in words:

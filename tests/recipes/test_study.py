@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from unittest.mock import Mock, create_autospec
 
 import numpy as np
@@ -144,3 +145,38 @@ def test_classes_of_a_checkpoint_are_no_zero_shot_row(tmp_path, console, monkeyp
     assert kinds["supervised classifier, uncalibrated"] == "supervised"
     assert kinds["mlp_probe"] == "trained"
     assert "zero-shot" not in set(kinds)
+
+
+def test_a_curve_by_number_of_training_clips(tmp_path, tiny_whisper_path, console, monkeypatch):
+    monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "features"))
+    folder = tmp_path / "study"
+    done = console(
+        "train",
+        *("experiment=few_shot", "model=whisper", f"model.path={tiny_whisper_path}", "model.device=cpu"),
+        *("dataset.limit=24", "study.seeds=[0,1]", "fit.max_epochs=2", "head.layers=[-1]", "logger=none"),
+        *("dataset.partition.folds=3", "analysis.resamples=20", "trainer.enable_progress_bar=false"),
+        *(f"~study.trained.linear_probe_{number}" for number in (32, 128, 512)),
+        'study.trained.linear_probe_8=["head=linear_probe","fit.max_clips=4"]',
+        f"hydra.run.dir={folder}",
+    )
+    assert done.status == 0, done.out[-2000:] + done.err[-4000:]
+    assert not (folder / "zero_shot").exists()
+    curve = pd.read_csv(folder / "few_shot.csv")
+    assert curve["name"].tolist() == ["linear_probe_8", "linear_probe_all"]
+    assert set(curve["curve"]) == {"linear_probe"}
+    table = pd.read_csv(folder / "comparison.csv").set_index("name")
+    for row in curve.to_dict("records"):
+        assert row["js_divergence"] == pytest.approx(table.loc[row["name"], "js_divergence"])
+        assert row["num_utterances"] == 24
+    heard = {
+        (name, seed): set(json.loads(file.read_text())["seen"]["sounds"])
+        for name in ("linear_probe_8", "linear_probe_all")
+        for seed in (0, 1)
+        for file in [folder / name / f"seed{seed}" / "head_fold0" / "head.json"]
+    }
+    assert curve["training_clips"].tolist() == [4, 8]
+    assert len(heard["linear_probe_8", 0]) == 8  # 4 to train on and 4 to choose the epoch by
+    assert heard["linear_probe_8", 0] != heard["linear_probe_8", 1]
+    assert heard["linear_probe_8", 0] <= heard["linear_probe_all", 0] == heard["linear_probe_all", 1]
+    assert (folder / "few_shot.png").stat().st_size > 10_000
+    assert "few_shot.csv" in done.out

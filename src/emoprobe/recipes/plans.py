@@ -42,8 +42,8 @@ class StudySettings:
     Args:
         seeds: Of everything that is trained.
         shared: Overrides of every part.
-        zero_shot: Overrides of the probe.
-        trained: Name -> overrides of a training.
+        zero_shot: Overrides of the probe; without any there is none.
+        trained: Name -> overrides of a training. Where some differ in ``fit.max_clips``, the study ends in a curve too.
     """
 
     seeds: Annotated[Distinct[Seed], MinLen(1), Words("a list of seeds, such as [0, 1, 2]")]

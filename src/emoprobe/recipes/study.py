@@ -13,19 +13,21 @@ from typing import cast
 import numpy as np
 
 from emoprobe.analysis.derive import analyse
+from emoprobe.beliefs.targets import make_targets
 from emoprobe.data.prepare import Prepared
 from emoprobe.metrics.floors import FLOORS, floors
 from emoprobe.metrics.functional import metrics_of
 from emoprobe.metrics.truths import Truths
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
-from emoprobe.recipes import train as recipe
 from emoprobe.recipes.inputs import prepare_run, read_corpus
 from emoprobe.recipes.loaded import one_model
 from emoprobe.recipes.parts import names, run_part, searched
 from emoprobe.recipes.settings import StudySettings, TrainSettings, read_analysis
+from emoprobe.recipes.train import make_splits
 from emoprobe.report import tracking
 from emoprobe.run.folder import RunFolder, open_folder
+from emoprobe.run.sweep import key_of
 from emoprobe.run.writing import utterances_frame
 from emoprobe.settings import compose
 from emoprobe.system import stopping
@@ -59,7 +61,9 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     for_training = [o for o in shared if not names(o, ONLY_ZERO_SHOT)]
 
     with stopping.heard(f"Repeat the command with hydra.run.dir={folder} to go on from there."):
-        zero_shot = run_part("zero_shot", [*for_zero_shot, *plan.zero_shot], folder / "zero_shot", "probe")
+        zero_shot = None
+        if plan.zero_shot:
+            zero_shot = run_part("zero_shot", [*for_zero_shot, *plan.zero_shot], folder / "zero_shot", "probe")
         trained = {}
         for name, own in plan.trained.items():
             parts = [
@@ -73,10 +77,13 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
             ]
             trained[name] = parts
 
-    scored = open_folder(zero_shot)
-    predictions, kinds, human = _gather(settings, scored, plan, trained, search)
+    runs = {name: [open_folder(part) for part in parts] for name, parts in trained.items()}
+    scored = None if zero_shot is None else open_folder(zero_shot)
+    record = next(run for run in (scored, *(parts[0] for parts in runs.values())) if run is not None).record
+    predictions, kinds, human = _gather(settings, scored, plan, runs, search)
     from rich.console import Console
 
+    from emoprobe.report.few_shot import few_shot_frame, few_shot_table, save_few_shot, untrained
     from emoprobe.report.study import save_study, study_frame, study_table
 
     labels = settings.labels
@@ -85,26 +92,52 @@ def _run(settings: TrainSettings, overrides: Sequence[str]) -> Path:
     ceiling = truths.scores(), truths.intervals(human["speakers"])
     frame = study_frame(predictions, human["target"], human["votes"], human["speakers"], kinds, labels, *ceiling)
     speakers = len(np.unique(human["speakers"]))
-    title = f"{scored.record.model.name}: zero-shot and trained readouts"
-    figures = save_study(frame, folder, title, scored.record.title)
+    about = "trained readouts" if scored is None else "zero-shot and trained readouts"
+    figures = save_study(frame, folder, f"{record.model.name}: {about}", record.title)
+    places, curves = _places(settings, plan, runs), None
+    if places:
+        heard = human["target"], human["votes"]
+        curves = few_shot_frame(predictions, places, *heard, human["speakers"], labels)
+        lines = untrained(predictions, kinds, *heard, ceiling[0], labels)
+        figures += save_few_shot(curves, lines, folder, f"{record.model.name}: few clips", record.title)
     with tracking.open_logger(settings.logger, settings.composed) as logger:
         tracking.log_study(logger, frame, figures)
     console = Console(width=None if Console().is_terminal else 200)
     console.print(study_table(frame))
+    if curves is not None:
+        console.print(few_shot_table(curves))
     size = len(human["target"])
-    print(scored.record.title)
+    print(record.title)
     if truths.doubt:
         print(f"The human ceiling is {truths.doubt}")
     print(f"{size:,} held-out clips of {speakers} speakers; intervals: 95 %, speakers resampled; sd over seeds")
-    print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png, and a run folder per part")
+    more = ", few_shot.csv, few_shot.md, few_shot.png" if places else ""
+    print(f"Results  {folder}: comparison.csv, comparison.md, comparison.png{more}, and a run folder per part")
     return folder
+
+
+def _places(
+    settings: TrainSettings, plan: StudySettings, runs: Mapping[str, Sequence[RunFolder]]
+) -> dict[str, tuple[str, float]]:
+    """Part -> its curve and its number of training clips, where parts differ in that number; nothing else.
+
+    Parts that have the same overrides but for ``fit.max_clips`` are one curve. The number is a mean over folds.
+    """
+    most = {name: (parts[0].record.fit or {}).get("max_clips") for name, parts in runs.items()}
+    if len(set(most.values())) < 2:
+        return {}
+    prepared = prepare_run(settings.dataset, read_corpus(settings.dataset), settings.labels)
+    sizes = [len(split.train) for (split,) in make_splits(prepared.items, settings.dataset, settings.labels)]
+    curves = {name: [o for o in plan.trained[name] if key_of(o) != "fit.max_clips"] for name in runs}
+    number = {name: float(np.mean([min(size, most[name] or size) for size in sizes])) for name in runs}
+    return {name: (" ".join(of).removeprefix("head="), number[name]) for name, of in curves.items()}
 
 
 def _gather(
     settings: TrainSettings,
-    zero_shot: RunFolder,
+    zero_shot: RunFolder | None,
     plan: StudySettings,
-    trained: Mapping[str, Sequence[Path]],
+    trained: Mapping[str, Sequence[RunFolder]],
     search: Sequence[str],
 ) -> tuple[dict[str, list[np.ndarray]], dict[str, str], dict[str, np.ndarray]]:
     """Distributions of all parts on the clips that all have scored.
@@ -118,24 +151,25 @@ def _gather(
 
     labels, dataset = settings.labels, settings.dataset
     prepared = prepare_run(dataset, read_corpus(dataset), labels)
-    scores = zero_shot.table
     columns = [f"p_{label}" for label in labels.labels]
     tables = {
-        (name, i): open_folder(part).predictions.set_index("utterance_id")
+        (name, i): part.predictions.set_index("utterance_id")
         for name, parts in trained.items()
         for i, part in enumerate(parts)
     }
-    scored = set(scores["utterance_id"].to_pylist()).intersection(*(table.index for table in tables.values()))
+    indices = [set(table.index) for table in tables.values()]
+    indices += [] if zero_shot is None else [set(zero_shot.table["utterance_id"].to_pylist())]
+    scored = set.intersection(*indices)
     options = read_analysis(compose([*search, *(o for o in plan.zero_shot if names(o, ("calibration",)))]))
     kept, folds, of_floors = [], [], []
-    for (split,) in recipe.make_splits(prepared.items, dataset, labels):
+    for (split,) in make_splits(prepared.items, dataset, labels):
         test = [item for item in split.test if item.utterance.id in scored]
         if not test:
             continue
         frame = utterances_frame(Prepared(tuple(test), tuple(split.train), ()), labels, dataset.soft_label)
-        analysis = analyse(scores, frame, labels, options)
-        folds.append(analysis.predictions)
-        human = analysis.targets
+        human = make_targets(frame, labels)
+        if zero_shot is not None:
+            folds.append(analyse(zero_shot.table, frame, labels, options).predictions)
         floor = floors(human.distribution, human.votes, prior=human.prior)
         of_floors.append(floor)
         raters = human.frame["num_raters"].to_numpy(float, na_value=np.nan)
@@ -145,8 +179,8 @@ def _gather(
     speakers = np.where(speakers == "", ids, speakers)  # a clip of nobody known stands for itself
     predictions: dict[str, list[np.ndarray]] = {}
     kinds: dict[str, str] = {}
-    whole = pd.concat(folds)
-    for key, cell in whole.groupby(["readout", "prompt", "variant", "calibration"], observed=True, sort=False):
+    keys = ["readout", "prompt", "variant", "calibration"]
+    for key, cell in pd.concat(folds).groupby(keys, observed=True, sort=False) if folds else ():
         readout, prompt, variant, calibration = key
         detail = "" if variant in plain_variants() else f" {variant}"
         mark = mark_of(" + ".join(sorted(set(cell["fitted_on"].astype(str)))))

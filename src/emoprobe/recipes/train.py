@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from emoprobe.analysis.derive import Analysis, analyse
 from emoprobe.analysis.options import AnalysisOptions
 from emoprobe.beliefs.calibrations.none import Uncalibrated
+from emoprobe.data.few_shot import few_clips
 from emoprobe.data.prepare import Item, Prepared
 from emoprobe.data.rater_split import divide_raters, rater_groups
 from emoprobe.data.sound.survey import find_faults
@@ -84,6 +85,8 @@ def _run(settings: TrainSettings, sfm: SpeechFoundationModel | None, corpus: Cor
     with tracking.failures_told(tracker, settings.composed):
         folds = make_splits(prepared.items, dataset, labels, settings.head.members)
         refit = split_all(prepared.items, dataset.partition, settings.head.members) if settings.refit else []
+        folds = [[few_clips(split, settings.fit.max_clips, settings.seed) for split in members] for members in folds]
+        refit = [few_clips(split, settings.fit.max_clips, settings.seed) for split in refit]
 
     heads = [settings.output_dir / f"head_{split.name}" / files.FACTS for split in _firsts(folds, refit)]
     if is_main() and again.record is not None and all(head.is_file() for head in heads):

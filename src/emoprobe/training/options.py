@@ -43,6 +43,8 @@ class FitOptions:
         l2: Penalty ``l2 / 2`` times the sum of squares of all weight matrices, added to the loss. Unlike the decoupled
             ``weight_decay`` it is scaled by AdamW as the loss is, and holds a probe on thousands of features back.
         checkpoint_seconds: Least time between two checkpoints to resume from.
+        max_clips: Most clips that a head is trained on, and as many at most to choose its epoch by; all where it is
+            None. Which ones depends on the run's seed; those of a smaller number are among those of a larger one.
     """
 
     max_epochs: Count = 100
@@ -57,6 +59,7 @@ class FitOptions:
     accumulate: Count = 1
     l2: NotNegative = 0.0
     checkpoint_seconds: NotNegative = 30.0
+    max_clips: Count | None = None
 
     def factor(self, step: int, steps: float) -> float:
         """Learning rate of a step, as a share of the highest."""

@@ -41,11 +41,12 @@ def belief_map(
     }
     shown = {what: mask for what, mask in shown.items() if mask.any()}
     widths = [4.5 if what == "sound" else max(0.7, TOKEN * min(MAX_TOKENS, mask.sum())) for what, mask in shown.items()]
-    figure = new_figure(1.4 + sum(widths), 5.0, title, subtitle)
-    grid = figure.subplots(2, len(shown), width_ratios=widths, height_ratios=[3, 1.2], squeeze=False)
+    heights = [3.0, 1.2] if "sound" in shown else [3.0]  # without positions of the sound there is no time to show
+    figure = new_figure(max(5.0, 1.4 + sum(widths)), 0.8 + sum(heights), title, subtitle)
+    grid = figure.subplots(len(heights), len(shown), width_ratios=widths, height_ratios=heights, squeeze=False)
     values = clip.beliefs[..., label]
     layers = np.arange(len(values))
-    for (what, mask), (axes, below) in zip(shown.items(), grid.T, strict=True):
+    for (what, mask), (axes, *below) in zip(shown.items(), grid.T, strict=True):
         timed = what == "sound"
         x = _edges(clip.seconds[mask]) if timed else np.arange(mask.sum() + 1) - 0.5
         look: dict[str, Any] = {"cmap": COLOURS, "vmin": 0, "vmax": 1, "rasterized": True}
@@ -54,12 +55,14 @@ def belief_map(
         if timed:
             axes.set_xlim(0, min(x[-1], clip.duration))
             axes.tick_params(labelbottom=False)
-            _spectrogram(below, sound, clip.duration)
-        else:
-            _name_tokens(axes, [text for text, here in zip(clip.texts, mask, strict=True) if here])
-            below.set_axis_off()
+            _spectrogram(below[0], sound, clip.duration)
+            continue
+        _name_tokens(axes, [text for text, here in zip(clip.texts, mask, strict=True) if here])
+        for empty in below:
+            empty.set_axis_off()
     for axes in grid[0, 1:]:
         axes.tick_params(labelleft=False)
+    grid[0, 0].yaxis.get_major_locator().set_params(integer=True)
     grid[0, 0].set_ylabel("decoder layer (0: embeddings)")
     bar = figure.colorbar(mesh, ax=grid[0].tolist(), aspect=30, pad=0.01)
     bar.set_label(f"probability of {shorten(name)}", parse_math=False)

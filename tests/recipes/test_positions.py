@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 
+from emoprobe.errors import InputError
 from emoprobe.recipes import probe as probing
 from emoprobe.recipes.judge import judge
 from emoprobe.recipes.settings import read_probe
@@ -25,7 +26,7 @@ def test_a_run_is_judged_by_layer_time_and_token(kind, tiny_path, tiny_whisper_p
     words = [*model, prompt, "readout=layer_positions", "readout.layer_positions.max_new_tokens=3", *QUICK]
     run = probing.run(read_probe(compose([*words, f"output_dir={tmp_path / 'run'}"])))
     assert set(read_scores(run).column_names) - set(schema().names) >= {"position_label_scores", "position_kinds"}
-    folder = judge(run, resamples=50, figures=hears)
+    folder = judge(run, resamples=50, figures=hears, label="sad")
     by_layer = pd.read_csv(folder / "positions_by_layer.csv").set_index(["where", "layer"])
     assert ("sound" in by_layer.index.levels[0]) == hears == (folder / "positions_by_time.csv").is_file()
     rows = [row for row in json.loads((run / "metrics.json").read_text())["rows"] if row["kind"] == "readout"]
@@ -33,5 +34,7 @@ def test_a_run_is_judged_by_layer_time_and_token(kind, tiny_path, tiny_whisper_p
         found = by_layer.loc[("answer position", int(row["variant"].removeprefix("layer_"))), "js"]
         assert found == pytest.approx(row["metrics"]["js_divergence"], abs=1e-6)
     assert len(rows) == by_layer.loc["answer position"].shape[0]
+    with pytest.raises(InputError, match=r"has no 'joy' \(field --label\)\. It has anger"):
+        judge(run, label="joy")
     drawn = sorted(str(file.relative_to(folder / "figures").parent) for file in (folder / "figures").rglob("*.png"))
     assert drawn == (["."] + ["positions"] * 2 if hears else [])

@@ -22,6 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, or of an analysis inside one")
     parser.add_argument("--facts", nargs="*", help="facts of speakers or clips to compare by (default: gender age)")
     parser.add_argument("--resamples", type=int, default=1000, help="of speakers, for intervals (default: %(default)s)")
+    parser.add_argument(
+        "--label", help="whose probability maps of layers and positions show (default: the raters' top)"
+    )
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
     add_table(parser)
@@ -31,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         parsed.run,
         parsed.output,
         facts=parsed.facts,
+        label=parsed.label,
         resamples=parsed.resamples,
         figures=not parsed.no_figures,
         table=parsed.table,

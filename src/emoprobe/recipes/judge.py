@@ -54,6 +54,7 @@ def judge(
     output: Path | None = None,
     *,
     facts: Sequence[str] | None = None,
+    label: str | None = None,
     resamples: int = 1000,
     figures: bool = True,
     table: str | None = None,
@@ -65,6 +66,7 @@ def judge(
         output: Where to write; ``judgement`` within the run by default.
         facts: Keys of the metadata to compare by; gender and age, where known, by default. A fact that was asked for
             must be known.
+        label: Whose probability maps of layers and positions show; each clip's top label of the raters by default.
         resamples: Of speakers.
         figures: Whether to draw.
         table: Whether to print the run's metric table, ``short`` or ``full``, too.
@@ -73,7 +75,7 @@ def judge(
         The folder.
 
     Raises:
-        InputError: The folder is no run, holds other files than the run wrote, or a fact is not known.
+        InputError: The folder is no run, holds other files than the run wrote, or a fact or the label is not known.
     """
     from emoprobe.run.folder import open_folder
 
@@ -85,6 +87,9 @@ def judge(
     if unknown:
         what = f"the corpus does not tell {unknown[0]!r}"
         raise InputError(what, field="--facts", remedy=f"It tells {', '.join(known) or 'no facts'}.")
+    if label is not None and label not in labels.labels:
+        remedy = f"It has {', '.join(labels.labels)}."
+        raise InputError(f"the run's label set has no {label!r}", field="--label", remedy=remedy)
     folder = output or run / "judgement"
     with claimed(folder, "judge", "--output"):
         positions = position_tables(opened, resamples=resamples)
@@ -96,7 +101,7 @@ def judge(
             from emoprobe.readout.base import names_of
             from emoprobe.report.judgement_figures import save_judgement_figures
 
-            drawn = position_figures(opened, folder)
+            drawn = position_figures(opened, folder, label)
             if not predictions["readout"].isin(names_of("layers")).all():
                 title = opened.record.title
                 drawn += save_judgement_figures(

@@ -50,12 +50,13 @@ def position_tables(run: RunFolder, *, resamples: int) -> Iterator[tuple[str, pd
     yield from zip((BY_LAYER, BY_TIME), found, strict=True)
 
 
-def position_figures(run: RunFolder, folder: Path) -> list[Path]:
+def position_figures(run: RunFolder, folder: Path, label: str | None = None) -> list[Path]:
     """Mean curves of every prompt, from the tables in a folder, and maps of the run's first clips.
 
     Args:
         run: The run.
         folder: That of the judgement; the figures go into ``figures`` and ``figures/positions`` in it.
+        label: Whose probability the maps show; each clip's top label of the raters by default.
 
     Returns:
         The files.
@@ -80,7 +81,7 @@ def position_figures(run: RunFolder, folder: Path) -> list[Path]:
     audio = run.utterances.set_index("utterance_id")["audio"]
     for i, clip in enumerate(islice(clip_positions(run.table, labels), MAX_MAPS)):
         target = clips.loc[clip.utterance_id, [f"target_{label}" for label in labels]].to_numpy(np.float64)
-        top = int(target.argmax())
+        top = int(target.argmax()) if label is None else labels.index(label)
         title = f"{clip.utterance_id}: where {labels[top]} is believed ({target[top]:.0%} of the raters' votes)"
         sound = _sound(str(audio.loc[clip.utterance_id]))
         figure = belief_map(clip, top, labels[top], title, f"{clip.model}, {clip.prompt}", sound=sound)

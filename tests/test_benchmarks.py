@@ -39,6 +39,12 @@ WHISPER, # threads, cpu; # clips, # s
 clip context # clips/s # times faster
 zero-shot distributions move by JS # on average, at most #""",
     ),
+    "coverage": (
+        "--clips 24 --raters 3 --repeats 1 --resamples 40 --population 2000",
+        """\
+js_divergence: # kinds of raters, # corpora of each
+# raters # clips # speakers floor # (#) ceiling # (#) share # (#) error # bounded # width # doubted #""",
+    ),
     "encoders": (
         "--clips 2 --repeats 1 --classes hubert wav2vec2-bert",
         """\

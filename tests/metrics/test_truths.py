@@ -63,6 +63,25 @@ def test_too_few_votes_are_said():
     assert Truths(votes[:10], draws=1).resampled(np.arange(10), np.ones((2, 10), dtype=int)) == {}
 
 
+def test_few_clips_and_pairs_of_raters_are_said():
+    """However many votes they have."""
+    assert "40 clips, and 50 are needed" in Truths(simulate(40, 10, 0)[1], draws=1).doubt
+    assert Truths(simulate(60, 10, 0)[1], draws=1).doubt == ""
+    assert "300 clips of about two raters, and 500 are needed" in Truths(simulate(300, 2, 0)[1], draws=1).doubt
+    assert Truths(simulate(500, 2, 0)[1], draws=1).doubt == ""
+
+
+def test_what_no_mixture_tells_is_in_the_interval():
+    """By its definition: a normal deviation of .1 over the raters, as a part of the distance from prior to ceiling."""
+    _, votes = simulate(200, 4, 0)
+    truths, shares = Truths(votes, draws=4), votes / 4
+    drawn, clusters = np.ones((4000, 20), dtype=int), np.arange(200) % 20
+    plain = truths.resampled(clusters, drawn)["js_divergence"]
+    moved = truths.resampled(clusters, drawn, misfit=True)["js_divergence"]
+    floor = js(np.broadcast_to(shares.mean(axis=0), shares.shape), shares).mean()
+    assert np.std(moved - plain) == pytest.approx(0.1 / 4 * (floor - plain[0]), rel=0.05)
+
+
 @pytest.mark.parametrize("raters", [3, 8])
 def test_the_threshold_is_where_the_error_is_a_tenth_of_the_range(raters):
     """Coarsely what the table in `emoprobe.metrics.truths` states."""

@@ -95,7 +95,7 @@ def _belief_row(belief: Belief, options: AnalysisOptions, yardsticks: Yardsticks
         row |= {"floors": own.floors, "ceiling": own.ceiling}
     if options.resamples and belief.cell.readout not in names_of("layers"):
         values = own.resample(pred)
-        row |= {"intervals": own.ends(values), "range_intervals": own.share_intervals(values)}
+        row |= {"intervals": own.ends_of_metrics(values), "range_intervals": own.share_intervals(values)}
         row["minus_floor"] = own.floor_differences(values)
         row["shuffled"] = shuffled_scores(pred, own.target, own.votes, repeats=SHUFFLES, metrics=own.metrics)
     return row

@@ -12,7 +12,7 @@ from emoprobe.analysis.partition import UNKNOWN, Strata, make_strata
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS, TIE_TOLERANCE, evaluate, js_divergence, majority, metrics_of, wa
 from emoprobe.metrics.functional.definition import MeanOverClips
-from emoprobe.metrics.intervals import expanded_percentiles, mean_interval, resampled_ratio
+from emoprobe.metrics.intervals import expanded_percentiles, mean_interval, resampled_ratio, within
 from emoprobe.metrics.resampling import draw_clusters, number_clusters
 from emoprobe.run.predictions import CellPredictions, read_cells
 
@@ -72,7 +72,8 @@ def stratify(
             scores = _scores(cell, which == i, names)
             use = (which == i) & cell.scored
             values = of_clips.by_clip(cell.pred[use], cell.target[use])
-            low, high = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)
+            ends = mean_interval(values, cell.clusters[use], resamples=resamples, level=level, seed=seed)
+            low, high = within(ends, metric)
             rows.append(row | scores | {f"{metric}_low": low, f"{metric}_high": high})
     return pd.DataFrame(rows)
 
@@ -223,7 +224,9 @@ def _gap(groups: list[_Group], metric: str, *, resamples: int, level: float, see
     drawn = [draw_clusters(generator, len(group.total), resamples) for group in (best, worst)]
     ends = [resampled_ratio(group.total, group.weight, of) for group, of in zip((best, worst), drawn, strict=True)]
     smaller = min(len(best.speakers), len(worst.speakers))
-    row["gap_low"], row["gap_high"] = expanded_percentiles(sign * (ends[1] - ends[0]), smaller, level=level)
+    low, high = expanded_percentiles(sign * (ends[1] - ends[0]), smaller, level=level)
+    widest = METRICS[metric].upper - METRICS[metric].lower
+    row["gap_low"], row["gap_high"] = np.clip([low, high], -widest, widest).tolist()
     speakers = np.concatenate([group.speakers for group in groups])
     if len(set(speakers)) == len(speakers):
         random = _dealt(groups, resamples, generator)

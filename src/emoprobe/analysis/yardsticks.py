@@ -11,7 +11,7 @@ import numpy as np
 from emoprobe.metrics.ceiling import resampled_share, share_of_range
 from emoprobe.metrics.floors import CONSTANT_FLOORS, floors
 from emoprobe.metrics.functional import METRICS, evaluate
-from emoprobe.metrics.intervals import expanded_percentiles, tail_probability
+from emoprobe.metrics.intervals import expanded_percentiles, tail_probability, within
 from emoprobe.metrics.resampling import Values, WeightedMetrics, draw_clusters, number_clusters
 from emoprobe.metrics.truths import Truths
 from emoprobe.run.cell import EVALUATED_VOTES
@@ -74,6 +74,10 @@ class Yardstick:
         measure = WeightedMetrics(pred, self.target, self.votes, clusters=self._numbers, metrics=self._placed)
         return measure(self._drawn)
 
+    def ends_of_metrics(self, values: Values) -> Intervals:
+        """`ends` of what the metrics themselves can be."""
+        return {name: list(within((low, high), name)) for name, (low, high) in self.ends(values).items()}
+
     def ends(self, values: Values) -> Intervals:
         """Intervals of resampled values; metrics that have none, as with a single speaker, are left out."""
         found = {name: expanded_percentiles(array, self.num_clusters, level=LEVEL) for name, array in values.items()}
@@ -84,7 +88,7 @@ class Yardstick:
         """The prior floor and the ceiling on the resamples, computed once."""
         if self._resampled is None:
             refits = min(REFITS, len(self._drawn) // 50) if self.num_clusters > 1 else 0
-            ceiling = self.truths.resampled(self._numbers, self._drawn, refits=refits)
+            ceiling = self.truths.resampled(self._numbers, self._drawn, refits=refits, misfit=self.num_clusters > 1)
             self._resampled = self._resampled_floor("prior"), ceiling
         return self._resampled
 
@@ -96,7 +100,7 @@ class Yardstick:
 
     def floor_intervals(self, name: str) -> Intervals:
         """Of a floor; empty without resamples."""
-        return self.ends(self._resampled_floor(name)) if len(self._drawn) else {}
+        return self.ends_of_metrics(self._resampled_floor(name)) if len(self._drawn) else {}
 
     def floor_differences(self, values: Values) -> dict[str, Intervals]:
         """Floor -> intervals of resampled values minus the floor's on the same resamples, so paired by speaker."""
@@ -109,7 +113,7 @@ class Yardstick:
     @property
     def ceiling_intervals(self) -> Intervals:
         """Of the ceiling; empty without resamples, or where there is no ceiling."""
-        return self.ends(self._ends_of_range[1]) if len(self._drawn) else {}
+        return self.ends_of_metrics(self._ends_of_range[1]) if len(self._drawn) else {}
 
     def shares(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Where values lie between the prior floor (0) and the ceiling (1) of these clips."""

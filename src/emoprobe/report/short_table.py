@@ -14,7 +14,6 @@ from rich.text import Text
 
 from emoprobe.labels import LabelSet
 from emoprobe.metrics.functional import METRICS, headline_of
-from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.models.text import TEXT_ONLY
 from emoprobe.report.conclusion import conclusion
 from emoprobe.report.fitting import fold, longest_piece
@@ -64,7 +63,7 @@ MARKED = {
     "*": "* fitted on the evaluated clips' inputs",
     "†": "† fitted on the votes of other speakers",
     "**": "** fitted on the evaluated clips' votes",
-    DOUBT: f"{DOUBT} the ceiling is rough, under {SURE_VOTES} votes beyond each clip's first",
+    DOUBT: f"{DOUBT} the ceiling is rough, of too few clips or raters",
 }
 GAP = 2
 BOND = "\xa0"

@@ -19,7 +19,6 @@ from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import CONSTANT_FLOORS
 from emoprobe.metrics.functional import METRICS, headline_of
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
-from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.report.fitting import Column, FittingTable
 from emoprobe.report.tables import (
     DOUBT,
@@ -53,7 +52,7 @@ MARKED = {
     "*": "   * fitted on the evaluated clips' inputs",
     "†": ELSEWHERE,
     "**": "   ** fitted on the evaluated clips' votes: no rank",
-    DOUBT: DOUBTFUL.format(SURE_VOTES),
+    DOUBT: DOUBTFUL,
 }
 
 

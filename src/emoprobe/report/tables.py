@@ -15,7 +15,6 @@ from rich.text import Text
 from emoprobe.errors import InputError
 from emoprobe.metrics.functional import METRICS
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
-from emoprobe.metrics.truths import SURE_VOTES
 from emoprobe.models.text import TEXT_ONLY
 from emoprobe.readout.base import names_of
 from emoprobe.readout.trained_head import plain_variants
@@ -52,7 +51,7 @@ WORTH = (
     "own clips   shuffled: {0} of the same distributions given to other clips"
 )
 DOUBT = "?"
-DOUBTFUL = f"   {DOUBT}: the ceiling is rough, under {{}} votes beyond each clip's first"
+DOUBTFUL = f"   {DOUBT}: the ceiling is rough, of too few clips or raters"
 ONLY_MEANS = "of {} clips only the raters' mean is known: JS, EMD and rho(H) compare with a number, not with raters"
 ONE_SPEAKER = "   no intervals: a single speaker"
 DEAF = f"   {TEXT_ONLY}: the model did not hear, but was told words about each clip"
@@ -189,7 +188,7 @@ def footnote(rows: Sequence[Mapping], metric: str = "js_divergence") -> str:
     said = {
         ELSEWHERE: any(source in row["fitted_on"] for row in rows for source in OUT_OF_SAMPLE),
         WORTH.format(short_name(metric)): any(map(_judged, rows)),
-        DOUBTFUL.format(SURE_VOTES): any(row.get("doubt") for row in rows),
+        DOUBTFUL: any(row.get("doubt") for row in rows),
         ONE_SPEAKER: any(row.get("num_speakers") == 1 for row in rows),
         DEAF: any(TEXT_ONLY in (row["model"] or "") for row in rows),
     }

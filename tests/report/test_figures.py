@@ -16,6 +16,8 @@ from scipy import stats
 
 from emoprobe.labels import LabelSet
 from emoprobe.report import cell_figures, figures
+from emoprobe.report.study import study_figure
+from emoprobe.report.words import YARDSTICKS
 
 LABELS = ["angry", "happy", "$ad$"]
 LABEL_SET = LabelSet("set", tuple(LABELS), {label: {"noun": [label]} for label in LABELS})
@@ -187,7 +189,7 @@ def test_overview_sorts_cells_and_draws_floors():
     assert [(names[y], points[y]) for y in sorted(points, reverse=True)] == [("a", 0.2), ("b", 0.4), ("c", 0.6)]
     assert [line.get_xdata()[0] for line in axes.lines] == [0.5, 0.1]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert {"floor: uniform 0.500", "reference: one_hot_of_top_vote 0.100"} <= set(legend)
+    assert {"floor: uniform .500", "reference: one-hot of the top vote .100"} <= set(legend)
     assert axes.get_xlabel() == "js_divergence (lower is better)"
 
 
@@ -366,7 +368,13 @@ def test_layers_are_drawn_in_order_with_floors_and_a_style_for_each_calibration(
     assert left.get_ylabel() == "js_divergence (lower is better)"
     assert right.get_ylabel() == "bhattacharyya (higher is better)"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["p", "floor: uniform", "floor: prior", "calibration: none", "calibration: contextual_silence"]
+    assert legend == [
+        "p",
+        "floor: uniform",
+        "floor: vote prior",
+        "calibration: none",
+        "calibration: contextual_silence",
+    ]
 
 
 def test_layers_draw_each_prompt_once_and_no_ensemble():
@@ -444,3 +452,27 @@ def test_the_mean_over_orders_is_drawn_where_there_is_no_ensemble(tmp_path, unre
     save(tmp_path, [*cells, ("m", "ensemble_arithmetic(2)", "r2", "sum", "none")])
     drawn = {name for name in unrendered if name.endswith("_mean.png")}
     assert drawn == {"r1-a_mean_2-none_mean.png", "r2-ensemble_arithmetic_2-none_mean.png"}
+
+
+def test_floors_reference_and_ceiling_are_told_apart_without_colours_and_alike_everywhere():
+    names = ["majority", "human", "uniform", "one_hot_of_top_vote", "prior", "half_against_half"]
+    kinds = {"human": "ceiling", "one_hot_of_top_vote": "reference", "half_against_half": "reference"}
+    rows = [
+        make_row(("", "", name, "", ""), i / 10 + 0.05, kind=kinds.get(name, "floor")) for i, name in enumerate(names)
+    ]
+    drawn = figures.overview([make_row(value=0.3), *rows], "t", "s")
+    frame = [
+        {"name": f"{row['kind']}: {row['readout']}", "kind": row["kind"], "js_divergence": 0.1} for row in rows[:5]
+    ]
+    study = study_figure([{"name": "a", "kind": "tokens", "js_divergence": 0.3}, *frame], "t", "s")
+    looks = [
+        {
+            line.get_label().rpartition(" ")[0]: (line.get_linestyle(), line.get_color(), line._unscaled_dash_pattern)
+            for line in axes.lines
+        }
+        for axes in (drawn.axes[0], study.axes[0])
+    ]
+    assert list(looks[0]) == list(YARDSTICKS.values())
+    assert all(looks[1][name] == look for name, look in looks[0].items())
+    strokes = {str(dash) for _, _, dash in looks[0].values()}
+    assert len(strokes) == len({colour for _, colour, _ in looks[0].values()}) == 5

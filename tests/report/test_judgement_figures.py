@@ -16,6 +16,7 @@ from emoprobe.errors import InputError
 from emoprobe.labels import LabelSet
 from emoprobe.report import judgement_figures as figures
 from emoprobe.report.judgement_panels import cell_names, confusion_and_mixtures, reliability_panels
+from emoprobe.report.words import YARDSTICKS
 
 LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 LABEL_SET = LabelSet("set", tuple(LABELS), {label: {"noun": [label]} for label in LABELS})
@@ -129,7 +130,7 @@ def test_floors_are_lines_and_infinite_ones_are_not_drawn():
     ]
     (axes,) = figures.metric_by_stratum(tables[0], "t", floors=tables[1], metric="vote_nll").axes
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert list(lines) == ["all", "floor: uniform", "floor: prior", "floor: majority", "reference: one_hot_of_top_vote"]
+    assert list(lines) == ["all", *list(YARDSTICKS.values())[:4]]
     np.testing.assert_allclose(lines["floor: uniform"], np.where(tables[0].num_utterances > 0, math.log(8), np.nan))
     assert not np.isinf(np.concatenate(list(lines.values()))).any()
 

@@ -13,10 +13,10 @@ from emoprobe.metrics.functional import METRICS, headline_of
 from emoprobe.report.cell_figures import kinds_of
 from emoprobe.report.style import (
     GREY,
-    HUMAN,
     MODEL,
     PALETTE,
     add_legend,
+    draw_yardsticks,
     metric_label,
     new_figure,
     save,
@@ -85,16 +85,11 @@ def overview(rows: Sequence[dict], title: str, subtitle: str = "", metric: str =
     scatter_by_standing(axes, cells, metric)
     y = np.arange(len(cells))[::-1]
     axes.set_yticks(y, _names(cells, several=len({row["model"] for row in readouts}) > 1), fontsize=7, parse_math=False)
-    styles = {"uniform": ("#009E73", ":"), "prior": (HUMAN, "--"), "majority": ("#CC79A7", "-.")}
-    for row in rows:
-        value = row["metrics"].get(metric, np.nan)
-        if row["kind"] != "readout" and np.isfinite(value):
-            color, style = styles.get(row["readout"], ("#000000", "-"))
-            axes.axvline(value, color=color, ls=style, lw=1.4, label=f"{row['kind']}: {row['readout']} {value:.3f}")
+    draw_yardsticks(axes, rows, metric)
     more = f"; the best {MAX_LINES} of {MAX_LINES + left_out} are shown" if left_out > 0 else ""
     more += f"; {undrawn} without a finite value" if undrawn else ""
     more += "; single layers: layers.png" if of_layers else ""
-    axes.set_xlabel(metric_label(metric, METRICS[metric].higher_is_better, more))
+    axes.set_xlabel(metric_label(metric, METRICS[metric].higher_is_better, more), fontsize=8)
     axes.set_ylim(-1, len(cells))
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)
@@ -156,10 +151,7 @@ def _layer_lines(axes: Axes, prompts: dict[_Line, list[dict]], floors: Sequence[
             axes.plot(*points, **look, ls=style, ms=2.5, lw=1.3)
         of = [shorten(name, 16) for name, told in zip((model, readout), several, strict=True) if told]
         axes.plot([], [], **look, ms=4, label=" · ".join([*of, shorten(prompt, 18 if of else 36)]))
-    for row in floors:
-        style = {"uniform": ":", "prior": "-."}[row["readout"]]
-        value = row["metrics"].get(metric, np.nan)
-        axes.axhline(value, color=GREY, ls=style, lw=1.4, label=f"floor: {row['readout']}")
+    draw_yardsticks(axes, floors, metric, across=True, value=False)
     for calibration, style in CALIBRATIONS.items():
         if any(row["calibration"] == calibration for cells in prompts.values() for row in cells):
             axes.plot([], [], color=GREY, ls=style, label=f"calibration: {calibration}")

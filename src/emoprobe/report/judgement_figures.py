@@ -10,6 +10,7 @@ import numpy as np
 
 from emoprobe.analysis.clips import floor_predictions
 from emoprobe.labels import LabelSet
+from emoprobe.metrics.floors import FLOORS
 from emoprobe.metrics.functional import METRICS, clip_metric_of, metrics_of
 from emoprobe.readout.base import names_of
 from emoprobe.report.ambiguity_figures import ambiguity_figure
@@ -25,6 +26,7 @@ from emoprobe.report.style import (
     HUMAN,
     MODEL,
     PALETTE,
+    YARDSTICK_LINES,
     metric_label,
     new_figure,
     save,
@@ -33,6 +35,7 @@ from emoprobe.report.style import (
     slug_of,
     tidy,
 )
+from emoprobe.report.words import YARDSTICKS
 from emoprobe.run.cell import SETTING, Cell, cells_of, rows_of, saw_its_votes
 
 if TYPE_CHECKING:
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "osD^vP*X"
-FLOORS = {"uniform": ":", "prior": "--", "majority": "-.", "one_hot_of_top_vote": "-"}
 MAX_LINES = 7
 
 
@@ -52,11 +54,12 @@ def _look(i: int) -> dict[str, Any]:
 def _legend(figure: Figure, axes: Axes) -> None:
     """A legend below the axes, in as many columns as its names leave room for."""
     handles, names = axes.get_legend_handles_labels()
-    columns = max(1, min(3, int(figure.get_figwidth() / (0.7 + 0.08 * max(map(len, names), default=0)))))
+    columns = max(1, min(3, int(figure.get_figwidth() / (1.0 + 0.08 * max(map(len, names), default=0)))))
     # What it takes beyond three lines the figure gets more, so that the axes lose nothing.
     rows = -(-len(names) // columns)
     figure.set_figheight(figure.get_figheight() + 0.17 * max(0, rows - 3))
     look: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
+    look["handlelength"] = 3.6  # a dashed stroke is known by more than one dash
     for text in figure.legend(handles, names, **look).get_texts():
         text.set_parse_math(False)
 
@@ -102,14 +105,13 @@ def metric_by_stratum(
         if f"{metric}_low" in line.columns:
             ends = line[[f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64).T
             axes.vlines(x + shift, *ends, color=_look(i)["color"], lw=1.2, zorder=2)
-    for name, style in FLOORS.items():
+    for name in FLOORS:
         if floors is None:
             break
         line = floors[floors["readout"] == name].set_index("stratum")
-        kind = "reference" if name == "one_hot_of_top_vote" else "floor"
         values = line.reindex(order)[metric].to_numpy(np.float64)
         values = np.where(np.isfinite(values), values, np.nan)
-        axes.plot(x, values, color=GREY, ls=style, lw=1.2, label=f"{kind}: {name}", zorder=1)
+        axes.plot(x, values, **YARDSTICK_LINES[name], label=YARDSTICKS[name], zorder=1)
     counts = strata.groupby("stratum", sort=False)[["num_utterances", "num_failed"]].sum().sum(axis=1)
     counts = (counts / strata.groupby("stratum", sort=False).size()).round().astype(int)
     names = [f"{_two_lines(name)}\nn = {counts[name]:,}" for name in order]

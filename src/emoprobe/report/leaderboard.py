@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from emoprobe.metrics.functional import headline_of
 from emoprobe.readout.base import names_of
+from emoprobe.readout.trained_head import TrainedHead
 from emoprobe.report import cell_figures, figures
 from emoprobe.report.figures import scatter_by_standing
+from emoprobe.report.fitting import fold
 from emoprobe.report.found import Entry, Group
 from emoprobe.report.style import (
-    GREY,
-    HUMAN,
     MODEL,
     add_legend,
+    draw_yardsticks,
     metric_label,
     new_figure,
     save,
@@ -26,8 +27,18 @@ from emoprobe.report.style import (
     slug_of,
     tidy,
 )
-from emoprobe.report.tables import MARKS, columns_of, escape_markdown, footnote, format_value, name_of, short_name
-from emoprobe.run.cell import Cell, has_rank, saw_its_votes
+from emoprobe.report.tables import (
+    MARKS,
+    columns_of,
+    escape_markdown,
+    footnote,
+    format_value,
+    mark_of,
+    name_of,
+    short_name,
+)
+from emoprobe.report.words import YARDSTICKS, calibration_in_words, readout_in_words
+from emoprobe.run.cell import NO_PROMPT, Cell, has_rank, in_words, saw_its_votes
 from emoprobe.system.output import write_rows
 
 if TYPE_CHECKING:
@@ -320,19 +331,16 @@ def dot_plot(group: Group, metric: str) -> Figure:
         low, high = entry.row["intervals"].get(metric, (math.nan, math.nan))
         if math.isfinite(low) and math.isfinite(high):
             axes.plot([low, high], [len(shown) - 1 - i] * 2, color=MODEL, lw=1.4, zorder=2)
-    styles = {"uniform": ("#009E73", ":"), "prior": (HUMAN, "--"), "majority": ("#CC79A7", "-.")}
-    for entry in group.entries:
-        row, value = entry.row, entry.row["metrics"].get(metric, math.nan)
-        if row["kind"] != "readout" and math.isfinite(value):
-            colour, style = styles.get(row["readout"], (GREY if row["kind"] != "ceiling" else "#000000", "-"))
-            axes.axvline(value, color=colour, ls=style, lw=1.4, label=f"{name_of(row)[1]} {value:.3f}")
-    parts = telling(readouts)
+    draw_yardsticks(axes, [entry.row for entry in group.entries], metric)
+    parts = [part for part in telling(readouts) if part != "run"]
+    if len({tuple(names(entry)[part] for part in parts) for entry in readouts}) < len(readouts):
+        parts.append("run")  # only where nothing shorter tells them apart
     named = [[names(entry)[part] for part in parts] for entry in shown]
     labels = ["  ·  ".join(shorten(name, 34) for name in line if name not in ("", "-", "none")) for line in named]
     axes.set_yticks(range(len(shown)), labels[::-1], fontsize=7, parse_math=False)
     more = f"; the best {len(shown)} of {len(finite)} are shown" if len(shown) < len(finite) else ""
     more += f"; {len(readouts) - len(finite)} without a finite value" if len(finite) < len(readouts) else ""
-    axes.set_xlabel(metric_label(metric, group.definitions[metric]["higher_is_better"], more))
+    axes.set_xlabel(metric_label(metric, group.definitions[metric]["higher_is_better"], more), fontsize=8)
     axes.set_ylim(-1, len(shown))
     axes.grid(axis="y", color="#eeeeee")
     tidy(axes)
@@ -340,15 +348,67 @@ def dot_plot(group: Group, metric: str) -> Figure:
     return figure
 
 
+CHANNELS = {"text": "written", "tokens": "tokens", "classes": "classes", "trained": "trained on votes"}
+"""What a readout reads, in the order and the words of `study`."""
+
+
+def channel_of(row: Mapping) -> str:
+    """Whether a readout is of written ``text``, ``tokens``, ``classes``, or of a head ``trained`` on votes."""
+    if row["variant"] == TrainedHead.plain:
+        return "trained"
+    if row["readout"] in names_of("text"):
+        return "text"
+    return "classes" if row["readout"] in names_of("classes") else "tokens"
+
+
+def study(group: Group, metric: str) -> Figure:
+    """Of each model the best readout of what it writes, of its tokens and classes, and of a probe trained on it, with
+    intervals, floors and ceiling: the study in one picture. What failed on some clips says of how many it is.
+
+    Args:
+        group: Runs on the same clips.
+        metric: By which readouts are chosen, on these very clips; those with a rank before others.
+    """
+    from emoprobe.report.study import study_figure
+
+    def value(row: Mapping) -> float:
+        return row["metrics"].get(metric, math.nan)
+
+    order = list(CHANNELS)
+    best: dict[tuple[int, str], Mapping] = {}
+    for entry in ranked(printed(group.entries), metric, group.definitions):
+        if entry.row["kind"] == "readout" and math.isfinite(value(entry.row)):
+            best.setdefault((order.index(channel_of(entry.row)), entry.row["model"]), entry.row)
+    several = len({model for _, model in best}) > 1
+    rows = [_study_row(CHANNELS[order[i]], best[i, model], metric, several) for i, model in sorted(best)]
+    for entry in group.entries:
+        kind, name = entry.row["kind"], entry.row["readout"]
+        if kind != "readout" and name in YARDSTICKS and math.isfinite(value(entry.row)):
+            rows.append({"name": f"{kind}: {name}", "kind": kind, metric: value(entry.row)})
+    title = "Text, tokens and trained probes: of each model the best, chosen on these clips"
+    return study_figure(rows, title, describe(group)[0], metric)
+
+
+def _study_row(channel: str, row: Mapping, metric: str, several: bool) -> dict:
+    """A row of `study`: readout, then model, prompt and calibration, in words."""
+    low, high = row["intervals"].get(metric, (math.nan, math.nan))
+    asked = row["num_utterances"] + row["num_failed"]
+    failed = f", {row['num_utterances']} of {asked} clips" if row["num_failed"] else ""
+    prompt = "" if row["prompt"] == NO_PROMPT else row["prompt"]
+    of = in_words([row["model"] if several else "", prompt, calibration_in_words(row["calibration"])])
+    name = "\n".join([f"{readout_in_words(Cell.of(row))}{mark_of(row['fitted_on'])}{failed}", *fold(of, 44)])
+    return {"name": name, "kind": channel, metric: row["metrics"][metric], f"{metric}_low": low, f"{metric}_high": high}
+
+
 def save_figures(group: Group, metric: str, folder: Path) -> list[Path]:
     """Write the group's figures as PDF and PNG; returns the files.
 
-    The dot plot and, if layers were read, their curves; of the best readout that did not see the votes it is judged by
-    the figures of a cell.
+    The study in one picture, the dot plot and, if layers were read, their curves; of the best readout that did not see
+    the votes it is judged by the figures of a cell.
     """
     folder.mkdir(parents=True, exist_ok=True)
     subtitle = describe(group)[0]
-    drawn = {metric: dot_plot(group, metric)}
+    drawn = {"study": study(group, metric), metric: dot_plot(group, metric)}
     rows = [dict(entry.row) for entry in group.entries]
     if names_of("layers") & {row["readout"] for row in rows}:
         shown = figures.layer_metrics_of(group.labels)

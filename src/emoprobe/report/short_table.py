@@ -29,7 +29,7 @@ from emoprobe.report.tables import (
     split_layers,
     written_of,
 )
-from emoprobe.report.words import readout_in_words, short_value
+from emoprobe.report.words import YARDSTICKS, readout_in_words, short_value
 from emoprobe.run.cell import NO_PROMPT, Cell, has_rank, saw_its_votes
 from emoprobe.run.metric_rows import measures_of
 
@@ -43,14 +43,6 @@ SCORES = ("vote_nll", "brier"), "wa"
 SCORES_OF_SCALES = ("vote_nll", "emd"), "rmse"
 """Proper or otherwise telling scores beside the headline, the second where there is room, and one that says how often
 or how far a single answer is off."""
-YARDSTICKS = {
-    "uniform": "floor: uniform",
-    "prior": "floor: vote prior",
-    "majority": "floor: majority label",
-    "one_hot_of_top_vote": "reference: one-hot of the top vote",
-    "human": "ceiling: human",
-}
-"""Rows below the readouts, in order and in words; raters against raters are in the full table."""
 BETTER, BELOW_PRIOR, BELOW_UNIFORM, FAILING, NOTHING, KNOWING = range(6)
 HEADINGS = {
     BELOW_PRIOR: "below the prior floor",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -17,16 +18,16 @@ from emoprobe.metrics.functional.arrays import as_numpy
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
 from emoprobe.metrics.intervals import expanded_percentiles, mean_interval
 from emoprobe.metrics.resampling import draw_multinomially, metric_values, number_clusters
-from emoprobe.report.style import GREY, PALETTE, add_legend, new_figure, save, tidy
+from emoprobe.report.style import GREY, YARDSTICK_LINES, add_legend, new_figure, save, tidy
 from emoprobe.report.tables import format_value, short_name
+from emoprobe.report.words import YARDSTICKS, short_value
 from emoprobe.system.output import write_csv, write_text
 
 INTERVALS = ("js_divergence", "bhattacharyya", "brier")
 ALONE = ("r2_within_clip", "wa", "uar")  # without an interval
 RESAMPLES = 2000
 _ENDS = ((0, "low"), (1, "high"))
-CEILING = PALETTE[2]
-COLOURS = tuple(colour for colour in PALETTE if colour != CEILING)
+COLOURS = ("#D55E00", "#56B4E9", "#0072B2", "#CC79A7", "#E69F00", "#009E73")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -145,15 +146,18 @@ def study_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def study_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "js_divergence") -> Figure:
+def study_figure(
+    found: pd.DataFrame | Sequence[Mapping], title: str, subtitle: str, metric: str = "js_divergence"
+) -> Figure:
     """Points with their intervals, a colour and a marker for each kind; floors and the ceiling as lines.
 
     Args:
-        frame: Columns ``name``, ``kind``, the metric and its ``_low`` and ``_high``.
+        found: Columns ``name``, ``kind``, the metric and its ``_low`` and ``_high``, or rows with them.
         title: Of the figure.
         subtitle: Likewise.
         metric: Name of the metric.
     """
+    frame = pd.DataFrame(found).reindex(columns=["name", "kind", metric, f"{metric}_low", f"{metric}_high"])
     shown = frame[~frame["kind"].isin(["floor", "reference", "ceiling"])]
     lines = sum(name.count("\n") + 1 for name in shown["name"])
     figure = new_figure(9, 1.8 + 0.16 * (len(shown) + lines), title, subtitle)
@@ -165,19 +169,26 @@ def study_figure(frame: pd.DataFrame, title: str, subtitle: str, metric: str = "
         error = np.nan_to_num(np.clip(np.stack([low, high]), 0, None))
         at = [places[i] for i in rows.index]
         axes.errorbar(rows[metric], at, xerr=error, fmt=marker, color=colour, capsize=3, label=kind)
-    for style, (_, row) in zip((":", "--", "-.", "-"), frame[frame["kind"] == "floor"].iterrows(), strict=False):
-        axes.axvline(row[metric], color="0.45", linestyle=style, linewidth=1, label=row["name"])
-    for _, row in frame[frame["kind"] == "ceiling"].iterrows():
-        axes.axvline(row[metric], color=CEILING, linewidth=1, label=row["name"])
+    for row in frame[frame["kind"].isin(["floor", "reference", "ceiling"])].to_dict("records"):
+        _draw_line(axes, row, metric)
     for i in shown.index[shown[metric].isna()]:
         where = {"x": 0.99, "y": places[i], "transform": axes.get_yaxis_transform()}
         axes.text(s="no distribution", ha="right", va="center", color=GREY, fontsize=8, **where)
-    axes.set_yticks(range(len(shown)), list(shown["name"])[::-1])
+    axes.set_yticks(range(len(shown)), list(shown["name"])[::-1], fontsize=8)
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(f"{METRICS[metric].short or metric}: mean, and its 95 % interval by speakers")
     add_legend(figure, axes)
     tidy(axes)
     return figure
+
+
+def _draw_line(axes: Axes, row: Mapping, metric: str) -> None:
+    """A floor, reference or ceiling, in the look that it has in every figure."""
+    kind, _, name = row["name"].rpartition(": ")
+    known = next((key for key in YARDSTICK_LINES if name.startswith(key)), None)
+    look = {"color": GREY, "ls": "-", "lw": 1.0} if known is None else YARDSTICK_LINES[known]
+    label = row["name"] if known is None or not kind else YARDSTICKS[known] + name.removeprefix(known)
+    axes.axvline(row[metric], label=f"{label} {short_value(row[metric])}", zorder=1, **look)
 
 
 def save_study(frame: pd.DataFrame, folder: Path, title: str, subtitle: str) -> list[Path]:

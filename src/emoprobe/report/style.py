@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from emoprobe.report.words import YARDSTICKS, short_value
 from emoprobe.system.output import whole
 
 if TYPE_CHECKING:
@@ -17,6 +20,14 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette: told apart with any colour vision.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HUMAN, MODEL, GREY = "#0072B2", "#D55E00", "#777777"
+YARDSTICK_LINES: dict[str, dict[str, Any]] = {
+    "uniform": {"color": "#009E73", "ls": ":", "lw": 2.0},
+    "prior": {"color": "#0072B2", "ls": "--", "lw": 1.5},
+    "majority": {"color": "#CC79A7", "ls": "-.", "lw": 1.5},
+    "one_hot_of_top_vote": {"color": "#E69F00", "ls": (0, (7, 2, 1, 2, 1, 2)), "lw": 1.5},
+    "human": {"color": "#000000", "ls": "-", "lw": 1.8},
+}
+"""Colour and stroke of every floor, reference and ceiling, the same in all figures: told apart without colours too."""
 DPI = 150
 NAME = 34  # characters of a name beside an axis; the full ones stand in the tables
 
@@ -37,10 +48,40 @@ def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure
 def add_legend(figure: Figure, axes: Axes) -> None:
     """A legend below the axes, where no datum can lie."""
     legend = figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        handlelength=3.6,  # a dashed stroke is known by more than one dash
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def draw_yardsticks(
+    axes: Axes, rows: Iterable[Mapping], metric: str, *, across: bool = False, value: bool = True
+) -> None:
+    """Floors, references and ceiling as lines, in the order and the look of `YARDSTICK_LINES`, in words in the legend.
+
+    Args:
+        axes: Where to draw.
+        rows: Of a metric table; readouts, raters against raters and values that are not finite are passed over, and
+            equal lines drawn once.
+        metric: What is drawn.
+        across: Horizontal lines instead of vertical ones.
+        value: Whether the legend has the values.
+    """
+    line = axes.axhline if across else axes.axvline
+    found: dict[str, dict[float, None]] = {name: {} for name in YARDSTICK_LINES}
+    for row in rows:
+        at = row["metrics"].get(metric, math.nan)
+        if row["kind"] != "readout" and row["readout"] in found and math.isfinite(at):
+            found[row["readout"]][at] = None
+    for name, values in found.items():
+        for at in values:
+            said = f"{YARDSTICKS[name]} {short_value(at)}" if value else YARDSTICKS[name]
+            line(at, label=said, zorder=1, **YARDSTICK_LINES[name])
 
 
 def tidy(axes: Axes) -> None:

@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from emoprobe.readout.trained_head import plain_variants
 from emoprobe.run.cell import NO_PROMPT, Cell, in_words, saw_its_votes
 
+YARDSTICKS = {
+    "uniform": "floor: uniform",
+    "prior": "floor: vote prior",
+    "majority": "floor: majority label",
+    "one_hot_of_top_vote": "reference: one-hot of the top vote",
+    "human": "ceiling: human",
+}
+"""Rows beside the readouts, in order and in words, as tables in a terminal and all figures have them; raters against
+raters are in the full tables alone."""
+
 
 def short_value(value: float) -> str:
     """Three decimals without the zero before the point; ``-`` for NaN, ``inf`` for infinity.

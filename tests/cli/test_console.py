@@ -33,7 +33,7 @@ def test_the_verbs_are_listed_by_task(arguments, capsys):
         assert [line.split()[0] for line in listed.splitlines()] == list(verbs)
     assert set(NAMES) == {
         *("probe", "train", "analyse", "judge", "compare", "fuse", "report", "doctor", "tokens", "data", "floors"),
-        *("export", "sweep", "merge", "cache", "export-results"),
+        *("export", "sweep", "merge", "cache", "export-results", "drift", "patch", "controls"),
     }
 
 

@@ -132,6 +132,7 @@ def test_a_file_that_is_none_is_refused(installed, tiny, tmp_path):
 
 
 @pytest.mark.real_weights
+@pytest.mark.slow
 def test_real_smollm2_from_its_data_package(real_cache):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -385,6 +385,7 @@ def test_training_and_states_are_refused(url):
         sfm.logits(sfm.encode([torch.zeros(16_000)]), [])
 
 
+@pytest.mark.slow
 def test_the_doctor_compares_with_transformers(server, url, console):
     done = console("doctor", "model=vllm", f"model.url={url}", "prompt=instruction/single_word")
     assert done.status == 0, done.out + done.err

@@ -331,7 +331,7 @@ def test_figures_are_written_for_print_and_show_intervals_and_floors(tmp_path):
     write_run(tmp_path / "runs/a", HUMAN, CELLS, more=more)
     assert main([str(tmp_path / "runs"), "-o", str(tmp_path / "report")]) == 0
     names = {file.name for file in (tmp_path / "report/figures").iterdir()}
-    kinds = ("js_divergence", "best_mean", "best_clips", "best_entropy", "best_reliability")
+    kinds = ("study", "js_divergence", "best_mean", "best_clips", "best_entropy", "best_reliability")
     assert names == {f"made_{kind}.{suffix}" for kind in kinds for suffix in ("pdf", "png")}
     assert (tmp_path / "report/figures/made_js_divergence.pdf").read_bytes()[:5] == b"%PDF-"
     (group,) = collect([tmp_path / "runs"]).groups
@@ -343,6 +343,13 @@ def test_figures_are_written_for_print_and_show_intervals_and_floors(tmp_path):
     assert (0.2, 0.6) in lines
     verticals = sorted(line[0] for line in lines if line[0] == line[1])
     assert verticals == pytest.approx(sorted(rows[n] for n in ("uniform", "prior", "majority", "one_hot_of_top_vote")))
+    study = leaderboard.study(group, "js_divergence")
+    assert [tick.get_text().split("\n")[0] for tick in study.axes[0].get_yticklabels()[::-1]] == [
+        "generated text, 38 of 40 clips",
+        "label likelihood",
+    ]
+    legend = [text.get_text() for text in study.legends[0].get_texts()]
+    assert {"written", "tokens", f"floor: uniform {rows['uniform']:.3f}".replace("0.", ".")} <= set(legend)
 
 
 def test_the_command_says_what_it_read_and_ends_with_a_status(tmp_path, capsys):

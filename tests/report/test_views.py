@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import time
 
 import pytest
 from reporting import chromium
@@ -156,3 +158,83 @@ def test_a_page_that_was_moved_says_that_its_sound_is_gone(wide):
     assert said.startswith("The sound of this clip is gone: the page links to ")
     assert ".wav" in said
     assert wide.run("document.querySelector('#clip audio').hidden")
+
+
+def test_what_varied_in_a_sweep_is_a_column_and_a_filter(wide):
+    header = "button[data-key='set:dataset.max_seconds']"
+    assert wide.run(f"document.querySelector({json.dumps(header)}) !== null")
+    pick(wide, "[id='only-set:dataset.max_seconds']", "15")
+    prompts = wide.run(f"{READOUTS}.map((row) => row.querySelectorAll('td.name')[1].title)")
+    assert prompts == [PROMPTS[1]] * 4
+
+
+def test_a_heat_map_has_the_best_readout_of_each_prompt_and_model(wide, page):
+    (group,) = page_data(page)["groups"]
+    shown = wide.run(
+        "[...document.querySelectorAll('#heat tbody tr')].map((row) => [...row.querySelectorAll('td')]"
+        ".map((cell) => cell.textContent))"
+    )
+    readouts = [row for row in group["rows"] if row["kind"] == "readout"]
+
+    def best(prompt, model):
+        pair = [r for r in readouts if (r["names"]["prompt"], r["names"]["model"]) == (prompt, model)]
+        return f"{min(row['metrics']['js_divergence'] for row in pair):.3f}"
+
+    expected = {best(prompt, model) for prompt in PROMPTS for model in MODELS}
+    assert len(shown) == 2
+    assert {value for row in shown for value in row} == expected
+
+
+def test_two_rows_stand_beside_each_other_clip_by_clip(wide):
+    second = wide.run("document.querySelector('#clip-second').options[3].value")
+    pick(wide, "#clip-second", second)
+    wide.wait("document.querySelector('#difference').hidden === false")
+    shown = wide.run(
+        "[...document.querySelectorAll('#clip-list .clip-row')].map((row) => "
+        "parseFloat(row.firstChild.textContent.replace('\u2212', '-')))"
+    )
+    assert shown == sorted(shown)
+    assert shown[0] < 0
+    said = wide.run("document.querySelector('#difference').textContent")
+    assert said.startswith(f"Of {SIZE} utterances")
+
+
+def test_a_view_is_sent_as_a_link(wide, page):
+    pick(wide, "#metric", "wa")
+    pick(wide, "#only-model", MODELS[1])
+    pick(wide, "#clip-second", wide.run("document.querySelector('#clip-second').options[3].value"))
+    wide.wait("document.querySelector('#difference').hidden === false")
+    wide.run("document.querySelectorAll('#clip-list .clip-row')[4].click()")
+    view = (
+        "JSON.stringify([document.querySelector('#metric').value, document.querySelector('#only-model').value,"
+        " document.querySelector('#clip h3').textContent, document.querySelector('#difference').textContent,"
+        " [...document.querySelectorAll('#board-table tr')].map((row) => row.textContent + row.ariaSelected)])"
+    )
+    sent = wide.run(view)
+    wide.run(SETTLED)
+    address = wide.run("location.href")
+    assert "metric=wa" in address
+    wide.open(page)
+    assert wide.run(view) != sent
+    wide.run(f"location.hash = {json.dumps(address.partition('#')[2])}")
+    wide.wait(f"{view} === {json.dumps(sent)}")
+    wide.run("location.hash = 'group=another&rows=zzz'")
+    wide.wait("document.querySelector('#lost').hidden === false")
+
+
+def test_tables_are_saved_as_csv(wide, page, tmp_path):
+    wide.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    wide.run("document.querySelector('[data-csv=leaderboard]').click()")
+    file = tmp_path / "made_leaderboard.csv"
+    for _ in range(100):
+        if file.exists():
+            break
+        time.sleep(0.05)
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    (group,) = page_data(page)["groups"]
+    stated = {row["metrics"]["js_divergence"] for row in group["rows"]}
+    assert {float(row["js_divergence"]) for row in rows} == stated
+    assert {row["model"] for row in rows if row["kind"] == "readout"} == set(MODELS)
+    saved = wide.run("document.querySelectorAll('button.csv').length")
+    assert saved >= 4

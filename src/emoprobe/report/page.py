@@ -20,6 +20,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import floors
 from emoprobe.metrics.functional import METRICS, entropy, headline_of, metrics_of
 from emoprobe.readout.base import names_of
+from emoprobe.report import leaderboard
 from emoprobe.report.conclusion import conclusion
 from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
@@ -29,9 +30,16 @@ from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cel
 from emoprobe.report.tables import MARKS, columns_of, only_means
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
 from emoprobe.run.sealing import SEAL
+from emoprobe.run.sweep import BESIDE, key_of
 
 PARTS = Path(__file__).parent / "page_parts"
-SCRIPTS = ("core.js", "names.js", "rows.js", "bars.js", "leaderboard.js", "figures.js", "clips.js", "page.js")
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in (
+        *("core", "names", "rows", "bars", "leaderboard", "figures", "heat", "difference", "clips", "download", "link"),
+        "page",
+    )
+)
 TEXT_LIMIT = 1_000
 """Characters of a transcript or of a generated text that the page holds."""
 UNUSED_FACTS = ("labels", "speed", SEAL)
@@ -139,8 +147,22 @@ def _run(run: ReportedRun) -> dict:
         "when": run.run.when,
         "overrides": list(run.overrides),
         "seed": run.record.seed,
+        "settings": _settings(run),
         "facts": facts,
     }
+
+
+def _settings(run: ReportedRun) -> dict[str, str]:
+    """What its command, or its sweep's job, set, but for what no result depends on."""
+    pairs = {key_of(text): text.partition("=")[2] for text in run.overrides}
+    return {key: value for key, value in pairs.items() if key.partition(".")[0] not in (*BESIDE, "hydra")}
+
+
+def _varied(group: Group) -> list[str]:
+    """Settings that differ between runs, but for those that the names of a row say."""
+    told = [_settings(run) for run in group.runs]
+    keys = dict.fromkeys(key for settings in told for key in settings if key not in leaderboard.NAMES)
+    return [key for key in keys if len({settings.get(key) for settings in told}) > 1]
 
 
 def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path, int], notes: list[str]) -> dict:
@@ -170,6 +192,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "labels": list(record.labels.labels),
         "definitions": group.definitions,
         "conflicts": list(group.conflicts),
+        "settings": _varied(group),
         "conclusions": {
             name: conclusion([e.row for e in group.entries], name) for name in group.definitions if name in METRICS
         },

@@ -4,7 +4,7 @@ const ORDERS = [
     "js-up",
     "smallest disagreement first",
   ], ["entropy", "raters most divided first"],
-  ["entropy-up", "raters most agreed first"], ["id", "by name"], ["seconds", "longest first"],
+  ["entropy-up", "raters most agreed first"], ["id", "by name"], ["diff", "by difference: first row nearer"], ["diff-up", "by difference: second row nearer"], ["seconds", "longest first"],
 ];
 const view = { clips: null, cells: [], order: [], drawn: new Map() };
 
@@ -43,7 +43,22 @@ function drawClipControls() {
   const speakers = unique(clips.speaker);
   const splits = unique(clips.split);
   const statuses = [...new Set(view.cells.filter(Boolean).flatMap((cell) => cell.statuses))].sort();
+  const shownRows = group().rows.filter((row) => row.cell);
+  const labels = shownRows.map((row) => (isOther(row) ? row.names.readout : titleOf(row)));
+  const brief = fitted(labels, 60);
+  const rowOptions = shownRows.map((row, i) => [String(row.number), brief(labels[i])]);
+  const beside = (place) => (value) => {
+    const pair = [state.chosen[0], state.chosen[1]];
+    pair[place] = value === "" ? undefined : Number(value);
+    state.chosen = [...new Set(pair.filter((one) => one !== undefined))];
+    if (state.chosen.length > 1) filter.order = "diff";
+    else if (filter.order.startsWith("diff")) filter.order = "js";
+    drawBoard();
+    drawSelection();
+  };
   fill($("clip-controls"),
+    labelled("First", choice(rowOptions, String(state.chosen[0]), beside(0), { id: "clip-first" })),
+    labelled("beside", choice([["", "nothing"], ...rowOptions], String(state.chosen[1] ?? ""), beside(1), { id: "clip-second" })),
     labelled(
       "Search",
       make(
@@ -113,6 +128,7 @@ function filterClips(reset) {
     kept.push(i);
   }
   const js = (i) => (cells[0] ? cells[0].js[i] : NaN);
+  const apart = (i) => differenceOf(cells, i);
   const value = {
     js: (i) => -js(i),
     "js-up": js,
@@ -120,6 +136,8 @@ function filterClips(reset) {
     "entropy-up": (i) => clips.entropy[i],
     seconds: (i) => -number(clips.duration_seconds[i]),
     id: (i) => i,
+    diff: apart,
+    "diff-up": (i) => -apart(i),
   }[filter.order];
   // clips without a value come last; the names are in order already
   const keyed = kept.map((i) => [value(i), i]);
@@ -127,12 +145,14 @@ function filterClips(reset) {
     ([a, i], [b, j]) => (Number.isNaN(a) ? 1 : 0) - (Number.isNaN(b) ? 1 : 0) || (Number.isNaN(a) ? 0 : a - b) || i - j,
   );
   view.order = keyed.map((pair) => pair[1]);
+  fill($("clips-csv"), csvButton("utterances", clipsTable));
   const without = cells[0] ? kept.filter((i) => Number.isNaN(cells[0].js[i])).length : 0;
   const first = chosenRows()[0];
   fill(
     $("clip-status"),
     `${count(view.order.length)} of ${count(clips.utterance_id.length)} utterances${without ? `, ${count(without)} of them without a distribution` : ""}. JS: ${briefOf(first)}.${cells[0] ? "" : " " + notEmbedded()}`,
   );
+  drawDifference(kept);
   fill($("label-legend"), group().labels.map((label, k) => {
     const dot = make("span", { class: "swatch", "aria-hidden": "true" });
     dot.style.background = labelColour(k);
@@ -140,7 +160,7 @@ function filterClips(reset) {
   }));
   fill(
     $("clip-head"),
-    ["JS", "utterance", "entropy", "raters", "raters / model"].map((text) => make("span", {}, text)),
+    [isApart() ? "JS apart" : "JS", "utterance", "entropy", "raters", "raters / model"].map((text) => make("span", {}, text)),
   );
   const list = $("clip-list");
   if (reset) list.scrollTop = 0;
@@ -180,13 +200,13 @@ function listRow(clip, place) {
   const { clips, cells } = view;
   const size = group().labels.length;
   const cell = cells[0];
-  const js = cell ? cell.js[clip] : NaN;
+  const js = isApart() ? differenceOf(cells, clip) : cell ? cell.js[clip] : NaN;
   const predicted = cell && probabilities(cell, clip, size);
   const bar = make(
     "svg:svg",
     { width: 34, height: 8, "aria-hidden": "true" },
     make("svg:rect", { width: 34, height: 8, fill: "--line" }),
-    make("svg:rect", { width: Number.isNaN(js) ? 0 : 34 * js, height: 8, fill: "--bar" }),
+    make("svg:rect", { width: Number.isNaN(js) ? 0 : 34 * Math.abs(js), height: 8, fill: js < 0 ? colourOfChoice(0) : isApart() ? colourOfChoice(1) : "--bar" }),
   );
   const target = targetOf(clips, clip);
   const row = make("div", {
@@ -270,6 +290,7 @@ function listKeys(event) {
 
 function drawClip() {
   const panel = $("clip");
+  keepLink();
   const { clips, cells } = view;
   const clip = state.clip;
   if (clip === null) return fill(panel, make("p", { class: "quiet" }, "No utterance is left by these filters."));

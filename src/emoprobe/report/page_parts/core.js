@@ -57,6 +57,8 @@ const count = (value) => Number(value).toLocaleString("en");
 const metricOf = (row, metric) => number(row.metrics[metric]);
 const better = (metric) => group().definitions[metric].higher_is_better;
 const shortName = (metric) => data.short[metric] || metric;
+// What its run was given for a setting that varies between runs.
+const settingOf = (row, key) => (row.runs.length === 1 && data.runs[row.runs[0]].settings[key]) || "";
 const isOther = (row) => row.kind !== "readout";
 const dotFill = (row, colour) => (isOther(row) || row.ranked ? colour : "--paper");
 const bareName = (row) => row.names.readout.replace(/^.*: |[*?]*$/g, "");

@@ -40,6 +40,7 @@ const plain = (value) => String(Number(value.toPrecision(4))).replace("-", "−"
 // -- every visible readout's value, its interval, and the lines of floors and ceiling
 
 function drawDots() {
+  drawHeat();
   const figure = $("dots");
   const metric = state.metric;
   const readouts = visibleRows().filter((row) => !isOther(row));

@@ -22,6 +22,7 @@ function drawBoard() {
   const head = make("tr", { role: "row" },
     make("th", { scope: "col", class: "rank", title: "among readouts that failed on no clip and did not see the votes" }, "#"),
     parts.map((part) => header(part, `name:${part}`, `sort by ${part}`, "name")),
+    current.settings.map((key) => header(key, `set:${key}`, `varied between runs: ${key}`, "name")),
     header("failed", "fact:failed", extras.failed, "number"),
     header(
       `${shortName(state.metric)} ${direction(state.metric)}`,
@@ -56,6 +57,7 @@ function drawBoard() {
         isOther(row) ? lineSample(row) : place === null ? (row.seen ? "no rank" : "–") : place,
       ]),
       parts.map((part) => nameCell(row, part)),
+      current.settings.map((key) => cell("setting", key, settingOf(row, key))),
       cell("number", "failed", isOther(row) ? "" : row.failed ? make(
         "span",
         { class: "warned", title: statusText(row) },
@@ -85,8 +87,10 @@ function drawBoard() {
     $("board-status"),
     `${count(readouts)} of ${count(all)} readouts. Choose a row to see it below; Ctrl and click (or Space) sets another beside it, up to four. `,
     more,
+    csvButton("leaderboard", boardTable),
   );
   drawBoardNotes();
+  keepLink();
 }
 
 function statusText(row) {

@@ -106,7 +106,7 @@ function openGroup(i) {
   drawControls();
   drawBoard();
   drawProvenance();
-  return drawSelection();
+  return drawSelection().then(() => { current.usual ??= { ...viewed(), ...INITIAL, layers: String(state.layers) }; });
 }
 
 function drawProvenance() {
@@ -139,6 +139,7 @@ function drawProvenance() {
         ),
       )));
   }));
+  fill($("definitions-csv"), csvButton("metrics", definitionsTable));
   fill($("definitions"), make(
     "thead",
     {},
@@ -207,7 +208,10 @@ function start() {
       ),
     );
   }
-  openGroup(0).then(() => { document.documentElement.dataset.ready = "yes"; });
+  $("copy").addEventListener("click", copyLink);
+  // "#board" of the link for the keyboard asks for no view
+  window.addEventListener("hashchange", () => location.hash.includes("=") && openLink());
+  openLink().then(() => { document.documentElement.dataset.ready = "yes"; });
 }
 
 start();

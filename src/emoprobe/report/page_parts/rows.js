@@ -6,6 +6,7 @@ function visibleRows() {
     if (isOther(row)) return state.others;
     if (!state.layers && row.layer) return false;
     if (FILTERED.some((part) => state.only[part] && row.names[part] !== state.only[part])) return false;
+    if (group().settings.some((key) => state.only[`set:${key}`] && settingOf(row, key) !== state.only[`set:${key}`])) return false;
     const text = NAMES.map((part) => row.names[part]).join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   });
@@ -19,6 +20,7 @@ function sorted(rows) {
     metric: (row) => metricOf(row, name),
     name: (row) => row.names[name].toLowerCase(),
     fact: (row) => number(row[name]),
+    set: (row) => Number(settingOf(row, name) || NaN) || settingOf(row, name),
   }[kind];
   const ascending = up === null ? !(kind === "metric" && better(name)) : up;
   // a row that failed on clips is scored on other clips than the rest; one that saw the votes has no result at all
@@ -70,11 +72,16 @@ function drawControls() {
       oninput: later((event) => { state.text = event.target.value; drawBoard(); drawDots(); }, 80),
     })),
   ];
-  for (const part of FILTERED) {
-    const values = [...new Set(readouts.map((row) => row.names[part]))].sort();
+  const filters = [
+    ...FILTERED.map((part) => [part, part[0].toUpperCase() + part.slice(1), (row) => row.names[part]]),
+    ...current.settings.map((key) => [`set:${key}`, key, (row) => settingOf(row, key)]),
+  ];
+  for (const [part, title, valueOf] of filters) {
+    const values = [...new Set(readouts.map(valueOf))].sort();
     if (values.length < 2) continue;
-    const options = [["", "all"], ...values.map((value) => [value, shorten(value, 40)])];
-    controls.push(labelled(part[0].toUpperCase() + part.slice(1), choice(options, state.only[part] || "", (value) => {
+    const brief = fitted(values, 40);
+    const options = [["", "all"], ...values.map((value) => [value, brief(value) || "not given"])];
+    controls.push(labelled(title, choice(options, state.only[part] || "", (value) => {
       state.only[part] = value;
       drawBoard();
       drawDots();

@@ -49,6 +49,8 @@ def page(tmp_path_factory):
             f"dataset.max_seconds={10 + 5 * (i % 2)}",
         ]
     write_sweep(root / "runs", ["model=base,tiny", f"prompt={','.join(PROMPTS)}", "dataset.max_seconds=10,15"], jobs)
+    (root / "runs/0/judgement").mkdir()
+    (root / "runs/0/judgement/strata.csv").write_text("stratum,js_divergence\n=1+1,0.25\n", encoding="utf-8")
     assert main([str(root / "runs"), "-o", str(root / "report"), "--no-figures"]) == 0
     return root / "report/index.html"
 
@@ -238,3 +240,18 @@ def test_tables_are_saved_as_csv(wide, page, tmp_path):
     assert {row["model"] for row in rows if row["kind"] == "readout"} == set(MODELS)
     saved = wide.run("document.querySelectorAll('button.csv').length")
     assert saved >= 4
+
+
+def test_tables_of_the_judgement_are_on_the_page_and_guarded_against_formulas(wide, tmp_path):
+    wide.run("document.querySelector('[data-table=strata]').open = true")
+    wide.wait("document.querySelectorAll('[data-table=strata] tbody td').length === 3")
+    cells = wide.run("[...document.querySelectorAll('[data-table=strata] td')].map((cell) => cell.textContent)")
+    assert cells == ["0", "=1+1", "0.25"]
+    wide.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    wide.run("document.querySelector('[data-csv=strata]').click()")
+    for _ in range(100):
+        if list(tmp_path.glob("*.csv")):
+            break
+        time.sleep(0.05)
+    (file,) = tmp_path.glob("*.csv")
+    assert file.read_text(encoding="utf-8-sig").splitlines()[1] == "0,'=1+1,0.25"

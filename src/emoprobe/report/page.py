@@ -26,6 +26,7 @@ from emoprobe.report.found import Collection, Entry, Group, Problem, ReportedRun
 from emoprobe.report.leaderboard import best_values, describe, names, printed, ranked
 from emoprobe.report.page_data import embed_json, pack, pack_json
 from emoprobe.report.page_sound import sound_of
+from emoprobe.report.page_tables import judged
 from emoprobe.report.summaries import FAILED, LEVELS, CellSummary, summarise_cell
 from emoprobe.report.tables import MARKS, columns_of, only_means
 from emoprobe.run.cell import Cell, has_rank, saw_its_votes
@@ -36,7 +37,20 @@ PARTS = Path(__file__).parent / "page_parts"
 SCRIPTS = tuple(
     f"{name}.js"
     for name in (
-        *("core", "names", "rows", "bars", "leaderboard", "figures", "heat", "difference", "clips", "download", "link"),
+        *(
+            "core",
+            "names",
+            "rows",
+            "bars",
+            "leaderboard",
+            "figures",
+            "heat",
+            "tables",
+            "difference",
+            "clips",
+            "download",
+            "link",
+        ),
         "page",
     )
 )
@@ -193,6 +207,7 @@ def _group(group: Group, options: PageOptions, folder: Path, runs: Mapping[Path,
         "definitions": group.definitions,
         "conflicts": list(group.conflicts),
         "settings": _varied(group),
+        "tables": judged(group, notes),
         "conclusions": {
             name: conclusion([e.row for e in group.entries], name) for name in group.definitions if name in METRICS
         },

@@ -105,6 +105,7 @@ function openGroup(i) {
   );
   drawControls();
   drawBoard();
+  drawTables();
   drawProvenance();
   return drawSelection().then(() => { current.usual ??= { ...viewed(), ...INITIAL, layers: String(state.layers) }; });
 }

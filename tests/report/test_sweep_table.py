@@ -11,7 +11,7 @@ from reporting.runs import PLAIN, make_human, make_probs, make_record, write_run
 from rich.console import Console
 
 from emoprobe.metrics.functional import js_divergence
-from emoprobe.report.sweep_table import best_of, main_metric, read_results, sweep_frame, sweep_tables
+from emoprobe.report.sweep_table import best_of, conclusions, main_metric, read_results, sweep_frame, sweep_tables
 from emoprobe.run.job import JobState
 from emoprobe.run.sweep import read_sweep
 
@@ -57,6 +57,20 @@ def test_a_row_per_job_with_what_varied_and_floors_once(sweep):
     for number, line in enumerate(lines[2:4]):
         assert f" {js_divergence(make_probs(40, seed=number), target):.3f} " in line
     assert sum("floor: uniform" in line for line in lines) == 1
+
+
+def test_what_does_not_vary_is_no_column_and_a_sentence_names_the_best_job(sweep):
+    head, *rest = printed(sweep).splitlines()
+    assert not {"n", "failed"} & set(head.split())
+    assert not any("how_does_it_sound" in line for line in rest)
+    target = HUMAN[[name for name in HUMAN if name.startswith("target_")]].to_numpy()
+    best = min((0, 1), key=lambda seed: float(js_divergence(make_probs(40, seed=seed), target)))
+    (sentence,) = conclusions(read_results(read_sweep(sweep)))
+    assert sentence.startswith(f"Best of 2 runs by JS: #{best} dataset=a seed={best}. ")
+    assert "floor" in sentence or "prior" in sentence
+    write_run(sweep / "2", make_human(30, seed=5), {PLAIN: make_probs(30)})
+    write_job(sweep, 2, ["dataset=b", "seed=0"], seconds=1.0)
+    assert {"n", "failed"} <= set(printed(sweep).splitlines()[0].split())
 
 
 def test_every_job_stands_in_the_frame(sweep):

@@ -115,11 +115,15 @@ def show_table(found: Results) -> None:
     """Print the table of a sweep, and name the jobs that are not in it."""
     from rich.console import Console
 
-    from emoprobe.report.sweep_table import sweep_tables
+    from emoprobe.report.short_table import WIDTH
+    from emoprobe.report.sweep_table import conclusions, sweep_tables
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=WIDTH)
+    for sentence in conclusions(found):
+        console.print()
+        console.print(sentence, highlight=False, markup=False)
     for table in sweep_tables(found):
         console.print()
         console.print(table)

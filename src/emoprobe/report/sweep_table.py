@@ -19,6 +19,7 @@ from emoprobe.labels import LabelSet
 from emoprobe.metrics.floors import CONSTANT_FLOORS
 from emoprobe.metrics.functional import METRICS, headline_of
 from emoprobe.metrics.functional.of_labels import FIRST_OF_SCALES
+from emoprobe.report.conclusion import conclusion
 from emoprobe.report.fitting import Column, FittingTable
 from emoprobe.report.tables import (
     DOUBT,
@@ -167,6 +168,21 @@ def sweep_tables(found: Results) -> list[FittingTable]:
     return [_table([r for r in found.results if r.headline == metric], metric, found, keys) for metric in headlines]
 
 
+def conclusions(found: Results) -> list[str]:
+    """One sentence for each metric that is the headline of some jobs: the best of them, and what its table comes to."""
+    sentences = []
+    for metric in dict.fromkeys(result.headline for result in found.results):
+        members = [result for result in found.results if result.headline == metric]
+        best = _best_row(members, metric)
+        first = next((member for member in members if best is not None and member.best is best), None)
+        if first is None:
+            continue
+        which = " ".join([f"#{_number(first.job)}", *found.sweep.varied(first.job.overrides), first.part]).strip()
+        of = f"Best of {len(members)} runs by {short_name(metric)}: {which}. " if len(members) > 1 else ""
+        sentences.append(of + conclusion(first.rows, metric))
+    return sentences
+
+
 def varied_keys(found: Results) -> list[str]:
     """The options that differ between jobs, in the order of the command."""
     return list(dict.fromkeys(key for job in found.jobs for key in varied_of(job, found.sweep)))
@@ -227,7 +243,8 @@ def _columns(
     columns += [Column(key, [Text(of.get(key, "")) for of in varied], is_name=True) for key in keys]
     if any(result is not None and result.part for result, _ in lines):
         columns.append(Column("part", [Text(result.part if result else "") for result, _ in lines], is_name=True))
-    names = [_names(row, keys) for _, row in lines]
+    prompts = {row["prompt"] for result, row in lines if result is not None and row is not None}
+    names = [_names(row, keys, single=len(prompts) == 1) for _, row in lines]
     columns.append(Column("best readout", [Text(name) for name in names], is_name=True))
     rows = [row for _, row in lines]
 
@@ -236,8 +253,10 @@ def _columns(
         texts = ["" if row is None else text(row) for row in rows]
         return Column(header, [Text(*cell) for cell in zip(texts, styles, strict=True)])
 
-    columns.append(numbers("n", lambda row: str(row["num_utterances"])))
-    columns.append(numbers("failed", lambda row: str(row["num_failed"])))
+    known = [row for row in rows if row is not None]
+    if len({row["num_utterances"] for row in known}) > 1 or any(row["num_failed"] for row in known):
+        columns.append(numbers("n", lambda row: str(row["num_utterances"])))
+        columns.append(numbers("failed", lambda row: str(row["num_failed"])))
     columns.append(numbers(_header(metric), lambda row: _value(row["metrics"], metric), bold=True))
     columns.append(numbers("95 %", lambda row: _ends(row, metric)))
     columns.append(numbers("range", lambda row: _share(row, metric)))
@@ -252,11 +271,11 @@ def _number(job: SweepJob) -> str:
     return "" if job.folder is None else job.folder.name
 
 
-def _names(row: Mapping | None, keys: Sequence[str]) -> str:
+def _names(row: Mapping | None, keys: Sequence[str], *, single: bool) -> str:
     if row is None:
         return "none that may be ranked"
     prompt, readout, calibration = name_of(row)
-    names = ("" if "prompt" in keys else prompt, readout, "" if calibration == "none" else calibration)
+    names = ("" if single or "prompt" in keys else prompt, readout, "" if calibration == "none" else calibration)
     return " ".join(name for name in names if name not in ("", NO_PROMPT))
 
 

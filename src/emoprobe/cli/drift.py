@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
-from emoprobe.recipes.drift import drift
 
 
 @command
@@ -27,5 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parser.parse_intermixed_args(arguments)
 
     options = {"resamples": parsed.resamples, "figures": not parsed.no_figures}
+    from emoprobe.recipes.drift import drift
+
     drift(parsed.bundle, parsed.output, overrides_of(parsed), **options)
     return 0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import add_table, make_parser
 from emoprobe.cli.entry import command
-from emoprobe.recipes.judge import judge
 
 
 @command
@@ -29,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, help="where to write (default: RUN_DIR/judgement)")
     add_table(parser)
     parsed = parser.parse_args(arguments)
+
+    from emoprobe.recipes.judge import judge
 
     judge(
         parsed.run,

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from emoprobe.cli.arguments import add_overrides, make_parser, overrides_of
 from emoprobe.cli.entry import command
-from emoprobe.recipes.patch import patch
 
 
 @command
@@ -27,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parsed = parser.parse_intermixed_args(arguments)
+
+    from emoprobe.recipes.patch import patch
 
     patch(
         overrides_of(parsed),

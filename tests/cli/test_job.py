@@ -15,6 +15,7 @@ from emoprobe.run.scores import read_scores
 from emoprobe.system.processes import beginning
 
 
+@pytest.mark.slow
 def test_jobs_of_two_processes_are_the_jobs_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     shared = [

@@ -76,6 +76,7 @@ def scores(folder: Path) -> tuple[list, np.ndarray]:
     return table[heard].astype(str).values.tolist(), np.stack(table["form_logprobs"])
 
 
+@pytest.mark.slow
 def test_the_wheel_probes_sweeps_analyses_and_reports(environment, tiny_whisper_path, tmp_path):
     code = "import emoprobe, emoprobe.system.places as places; print(emoprobe.__file__, places.conf_folder())"
     file, conf = run(environment, "python", "-c", code, cwd=tmp_path).stdout.split()

@@ -156,6 +156,7 @@ def test_what_a_fit_does(trained, place, name, options, expected):
         assert value in seen["hooks"] if key == "hook" else told[key] == value, (key, told)
 
 
+@pytest.mark.slow
 def test_devices(trained):
     seen = trained("devices", "trainer.devices=2", "trainer.strategy=ddp")
     assert seen["world"] == 2

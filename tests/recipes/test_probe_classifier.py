@@ -298,6 +298,7 @@ def words(checkpoint: Path, corpus: Path, output: Path, *overrides: str) -> list
     return ["probe", *own, *quiet, f"hydra.run.dir={output}", *overrides]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_rows_of_one(checkpoint, corpus, finished, tmp_path):
     done = alone(*words(checkpoint, corpus, tmp_path, *CLASSIFIER, "batch_size=2"), *TWO)
     assert done.status == 0, done.err[-3000:]

@@ -114,6 +114,7 @@ def test_a_probe_beats_its_floor(tiny_whisper_path, corpus, tmp_path):
     assert curves["ccc"].notna().all()
 
 
+@pytest.mark.slow
 def test_the_concordance_of_a_batch_is_one_of_all_processes(tiny_whisper_path, corpus, tmp_path):
     """Batches of seven, which two processes cannot halve: the same curve as of one."""
     rows = [f"{each.audio},{each.speaker},{each.ratings[0].values['valence']}" for each in corpus.utterances]

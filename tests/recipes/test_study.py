@@ -98,6 +98,7 @@ def test_one_table_of_all_parts(tiny_whisper_path, tmp_path, console, monkeypatc
     assert other.err.splitlines()[1:] == ["  fit.learning_rate: 0.001 -> 0.5"]
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_table_of_one(tiny_whisper_path, tmp_path, console, monkeypatch):
     monkeypatch.setenv("EMOPROBE_CACHE", str(tmp_path / "cache"))
     shared = [

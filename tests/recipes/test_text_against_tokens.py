@@ -228,6 +228,7 @@ def test_a_study_is_the_command_s(console, tmp_path):
     assert "text_against_tokens is an experiment of emoprobe probe (field experiment)" in done.err
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_table_of_one(command, finished, tmp_path):
     folder, _ = finished
     done = alone(*command, "logger=none", *TWO, f"hydra.run.dir={tmp_path}")
@@ -236,6 +237,7 @@ def test_two_processes_make_the_table_of_one(command, finished, tmp_path):
     pd.testing.assert_frame_equal(*frames, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_studies_has_one_table_each(command, tmp_path, console):
     swept = ["logger=none", "dataset.limit=16,20", f"hydra.sweep.dir={tmp_path}"]
     done = console("probe", "-m", *command[1:], *swept)

@@ -254,6 +254,7 @@ def test_nothing_to_go_on_from(tiny_whisper_path, tmp_path):
 
 
 @pytest.mark.parametrize("head", ["linear_probe", "lora"])
+@pytest.mark.slow
 def test_two_processes_give_the_reader_of_one(tiny_whisper_path, tmp_path, head, console):
     """48 training clips minus fold and development leave batches that do not divide by two."""
     shared = [

@@ -591,6 +591,7 @@ def stored(tmp_path: Path) -> list[str]:
     return [fact["sound"] for shard in shards(tmp_path) for fact in store._read_index(shard)]
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(tiny_whisper, start, get, clips, encoded, tmp_path):
     both = start(2, 0.5)
     last = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in both]

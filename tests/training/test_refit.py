@@ -220,6 +220,7 @@ def test_where_not_all_clips_would_train_is_refused(tiny_whisper_path, tmp_path,
     assert not (tmp_path / "run" / "settings.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_head_of_one_and_the_end_names_it(tiny_whisper_path, tmp_path, console):
     asked = [*COMMON, *OPTIONS, f"model.path={tiny_whisper_path}", "refit=true", "head.dropout=0", "head.members=2"]
     asked += ["fit.max_epochs=2", "dataset.fold=0", "trainer.accelerator=cpu"]

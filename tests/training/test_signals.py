@@ -61,6 +61,7 @@ def whole(tiny_whisper_path, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "options", "kill"), [("SIGTERM", [], os.kill), ("SIGINT", TWO, os.killpg)])
+@pytest.mark.slow
 def test_a_stopped_training_says_so_and_goes_on_to_the_same_numbers(
     tiny_whisper_path, tmp_path, whole, name, options, kill, console
 ):

@@ -7,6 +7,7 @@ import os
 
 from emoprobe.report.found import Group
 from emoprobe.report.page_data import pack_json
+from emoprobe.run import files
 
 TABLES = {"strata": "Strata of utterances", "prompt_robustness": "Prompts", "group_gaps": "Groups of speakers"}
 
@@ -25,7 +26,7 @@ def judged(group: Group, notes: list[str]) -> list[dict]:
             file = run.folder / "judgement" / f"{name}.csv"
             if not file.is_file():
                 continue
-            if os.path.getmtime(file) < os.path.getmtime(run.folder / "metrics.json"):
+            if os.path.getmtime(file) < os.path.getmtime(run.folder / files.METRICS):
                 notes.append(f"{run.name}: {file.name} is older than its metrics; emoprobe judge writes it again")
                 continue
             with file.open(encoding="utf-8", newline="") as handle:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from emoprobe.system.output import json_safe
+
 
 def embed_json(data: Any) -> str:
     """JSON for a script element of type ``application/json``: ASCII without ``<``, ``>`` and ``&``."""
-    text = json.dumps(_safe(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(json_safe(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _safe(value: Any) -> Any:
-    """Plain JSON values; NaN becomes null, infinities become the texts inf and -inf."""
-    if isinstance(value, Mapping):
-        return {str(key): _safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
 
 
 def pack(content: np.ndarray | bytes) -> str:
@@ -38,4 +27,4 @@ def pack(content: np.ndarray | bytes) -> str:
 
 def pack_json(value: Any) -> str:
     """JSON, gzip, base64."""
-    return pack(json.dumps(_safe(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode())
+    return pack(json.dumps(json_safe(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode())

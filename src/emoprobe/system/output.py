@@ -9,7 +9,7 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,7 @@ def write_parquet(frame: pd.DataFrame, file: Path) -> None:
 
 def json_safe(value: Any) -> Any:
     """Plain JSON values: NaN and infinities, which JSON does not have, become null and the strings inf, -inf."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_safe(item) for item in value]
